@@ -1,0 +1,121 @@
+"""The values and seams that every room of metaweight agrees on; no code of any teacher or engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class MetaweightError(RuntimeError):
+    """A run cannot go on: the message says what happened and what to do."""
+
+
+class NonFiniteError(MetaweightError):
+    """A loss, a weight or a gradient is NaN or infinite; ``index`` [n] names the samples, if known.
+
+    It is raised before the optimizer or the teacher is touched, so the last state is still good.
+    """
+
+    def __init__(self, message: str, index: Tensor | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class CollapseWarning(UserWarning):
+    """The teacher gives (nearly) the same weight to every sample: it selects nothing."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples with their targets and their positions in the data set.
+
+    ``inputs``: positional arguments of the student; tensors have first dimension U.
+    ``targets``: [U, ...].  ``index``: [U], int64, position in the whole data set.
+    Raises TypeError for inputs that are no tuple, ValueError where lengths differ or are 0.
+    """
+
+    inputs: tuple[Any, ...]
+    targets: Tensor
+    index: Tensor
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.inputs, tuple):
+            got = type(self.inputs).__name__
+            raise TypeError(f"Batch.inputs is a tuple of the student's arguments, got {got}; write (x,)")
+        if self.index.dim() != 1:
+            raise ValueError(f"Batch.index has shape [U], got {tuple(self.index.shape)}")
+        size = len(self.index)
+        if size == 0:
+            raise ValueError("a Batch holds at least one sample, got none")
+        if self.targets.dim() == 0 or len(self.targets) != size:
+            raise ValueError(f"Batch.index names {size} samples, targets have {tuple(self.targets.shape)}")
+        for position, value in enumerate(self.inputs):
+            if isinstance(value, Tensor) and (value.dim() == 0 or len(value) != size):
+                shape = tuple(value.shape)
+                raise ValueError(f"Batch.index names {size} samples, inputs[{position}] has shape {shape}")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        moved = tuple(v.to(device) if isinstance(v, Tensor) else v for v in self.inputs)
+        return Batch(moved, self.targets.to(device), self.index.to(device))
+
+
+@dataclass(frozen=True)
+class StudentState:
+    """What the student tells the teacher about a batch, detached from the student's graph.
+
+    U units, C classes, D_k the width of tap k after pooling over space or time.
+    """
+
+    loss: Tensor
+    """[U], per unit; its mean is the ordinary loss."""
+    size: Tensor
+    """[U], 1 for an image, target tokens for a sentence."""
+    outputs: Tensor
+    """[U, C] logits."""
+    features: Mapping[str, Tensor]
+    """Tap name -> [U, D_k]."""
+    targets: Tensor
+    """[U] for classes."""
+    index: Tensor
+    """[U], position in the data set."""
+    progress: float = 0.0
+    """Share of training done, 0 to 1."""
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """Sizes that a teacher is built from; ``Student.spec(batch)`` makes one."""
+
+    features: Mapping[str, int]
+    """Tap name -> D_k, in the order of the taps."""
+    classes: int
+    """C, the last dimension of ``StudentState.outputs``."""
+    dtype: torch.dtype = torch.float32
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    class_counts: tuple[int, ...] | None = None
+    """Samples of each (given) class in the training set, where known; length C."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one meta-iteration did."""
+
+    weights: Tensor
+    """[U], the weights of the real step, detached."""
+    train_loss: float
+    """Mean of the unit losses without weights, before the real step."""
+    meta_loss: float | None
+    """Mean loss on the meta batch after the virtual step; None where no meta pass ran."""
+    stats: Mapping[str, float]
+    """Scalars: weight_mean, weight_spread (std / mean), ess (share), and the engine's own."""

@@ -1,0 +1,185 @@
+"""What an engine solves, its registry, and ``hypergradient``, the one way in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from metaweight.contracts import Batch, MetaweightError, NonFiniteError, StudentState
+from metaweight.registry import Registry
+from metaweight.student import Forward, RandomState, Student, differentiable, forked_rng
+
+Weigh = Callable[[StudentState], Tensor]
+
+
+class EngineError(MetaweightError):
+    """An engine cannot differentiate this student: the message names the part and an engine that can."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A train pass of the live student that was made before the engine ran, to be shared with it."""
+
+    forward: Forward
+    buffers: dict[str, Tensor]
+    """Clones from before that pass."""
+    random: RandomState
+    """The generators before that pass."""
+    keep_graph: bool = True
+    """Whether somebody backpropagates through ``forward`` after the engine."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """dL_meta(theta_K)/dw for K inner steps from the student's and the optimizer's present state."""
+
+    student: Student
+    optimizer: Optimizer
+    train: tuple[Batch, ...]
+    meta: Batch
+    weigh: Weigh
+    max_norm: float | None = None
+    progress: float = 0.0
+    recorded: Recorded | None = None
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What an engine found; K inner steps of U units."""
+
+    weights: tuple[Tensor, ...]
+    """K times [U], as ``weigh`` gave them, with their graph."""
+    slopes: tuple[Tensor, ...]
+    """K times [U]: dL_meta / dw, detached."""
+    meta: Forward
+    """The meta pass at theta_K."""
+    gradient: Mapping[str, Tensor]
+    """Parameter name -> gradient of the last inner step's weighted loss, detached, before clipping."""
+
+
+class Engine(Protocol):
+    """A way to get dL_meta/dw. It knows no teacher and leaves all that is live as it was."""
+
+    summary: str
+    """One line for ``metaweight engines``: how, cost, what it cannot do."""
+    max_unroll: int | None
+    """The largest K; None for any."""
+
+    def solve(self, problem: Problem) -> Solution:
+        """Called with the random state forked and attention in a differentiable form."""
+        ...
+
+
+registry: Registry[Callable[[], Engine]] = Registry("engine", group="metaweight.engines")
+
+
+@dataclass(frozen=True)
+class HyperGradient:
+    """dL_meta / d(wrt), and what was seen on the way."""
+
+    grads: tuple[Tensor, ...]
+    """Aligned with ``wrt``; zeros where a tensor has no influence."""
+    meta_loss: Tensor
+    """Scalar, the mean loss on the meta batch after the inner steps."""
+    stats: Mapping[str, float]
+    weights: tuple[Tensor, ...] = ()
+    """K times [U], detached."""
+    meta_state: StudentState | None = None
+    gradient: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of the last inner step, by parameter name; ``online`` takes it for the real step."""
+
+
+def build_engine(engine: str | Engine) -> Engine:
+    """An engine by name; an engine passes through.  Raises KeyError for an unknown name."""
+    return registry[engine]() if isinstance(engine, str) else engine
+
+
+def hypergradient(
+    student: Student,
+    optimizer: Optimizer,
+    train: Batch | Sequence[Batch],
+    meta: Batch,
+    weigh: Weigh,
+    wrt: Sequence[Tensor],
+    engine: str | Engine = "higher",
+    *,
+    center: bool = False,
+    max_norm: float | None = None,
+    progress: float = 0.0,
+    recorded: Recorded | None = None,
+) -> HyperGradient:
+    """Gradient of the meta loss after K weighted inner steps, with respect to what the weights depend on.
+
+    ``train``: one batch, or K of them.  ``weigh``: StudentState -> weights [U] >= 0.  ``wrt``: tensors
+    with requires_grad.  ``center`` subtracts from dL/dw its mean over each batch's units.  ``max_norm``:
+    gradient clipping inside the step.  Module, buffers, optimizer and random state are left bit for bit.
+    Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student.
+    """
+    chosen = build_engine(engine)
+    batches = (train,) if isinstance(train, Batch) else tuple(train)
+    if not batches:
+        raise ValueError("train is a Batch or a list of K of them, got an empty list")
+    if chosen.max_unroll is not None and len(batches) > chosen.max_unroll:
+        raise ValueError(
+            f"engine {engine!r} unrolls {chosen.max_unroll} inner step(s), got {len(batches)} batches; "
+            "engine='higher' takes any number"
+        )
+    problem = Problem(student, optimizer, batches, meta, weigh, max_norm, progress, recorded)
+    with forked_rng(student.device), differentiable(), torch.enable_grad():
+        solution = chosen.solve(problem)
+    for batch, slope in zip(batches, solution.slopes, strict=True):
+        require_finite("hypergradient", slope, batch)
+    slopes = tuple(s - s.mean() if center else s for s in solution.slopes)
+    grads = _pull_back(solution.weights, slopes, wrt)
+    if not all(bool(g.isfinite().all()) for g in grads):
+        raise NonFiniteError("the teacher's gradient is NaN or infinite; look at its weights and learning rate")
+    return HyperGradient(
+        grads=grads,
+        meta_loss=solution.meta.loss.detach().mean(),
+        stats={
+            "slope_norm": float(torch.stack([s.norm() for s in slopes]).norm()),
+            "slope_mean": float(torch.cat(solution.slopes).mean()),
+        },
+        weights=tuple(w.detach() for w in solution.weights),
+        meta_state=solution.meta.state(progress),
+        gradient=solution.gradient,
+    )
+
+
+def _pull_back(weights: Sequence[Tensor], slopes: Sequence[Tensor], wrt: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """sum_t dw_t/d(wrt)^T slope_t: one ordinary backward through the teacher."""
+    if not wrt:
+        return ()
+    live = [(w, s) for w, s in zip(weights, slopes, strict=True) if w.requires_grad]
+    if not live:
+        raise ValueError("the weights do not depend on any tensor of wrt: does weigh detach them?")
+    grads = torch.autograd.grad([w for w, _ in live], list(wrt), [s for _, s in live], allow_unused=True)
+    return tuple(torch.zeros_like(t) if g is None else g for g, t in zip(grads, wrt, strict=True))
+
+
+def checked_weights(weights: Tensor, batch: Batch) -> Tensor:
+    """``weights`` [U] if they can be weights of ``batch``: shape, finite, non-negative."""
+    if weights.shape != (len(batch),):
+        raise ValueError(f"a teacher gives weights of shape [{len(batch)}], got {tuple(weights.shape)}")
+    require_finite("weight", weights, batch)
+    if bool((weights.detach() < 0).any()):
+        raise ValueError(f"weights are non-negative, got a minimum of {float(weights.detach().min()):.3g}")
+    return weights
+
+
+def require_finite(what: str, values: Tensor, batch: Batch) -> None:
+    """Raise NonFiniteError, with the samples' indices, where one of ``values`` [U] is NaN or infinite."""
+    bad = ~values.detach().isfinite()
+    if bool(bad.any()):
+        index = batch.index[bad.to(batch.index.device)]
+        shown = ", ".join(str(int(i)) for i in index[:10]) + (", ..." if len(index) > 10 else "")
+        raise NonFiniteError(
+            f"the {what} of {len(index)} of {len(batch)} samples is NaN or infinite (index {shown}); "
+            "look at these samples, or lower the learning rate",
+            index.cpu(),
+        )

@@ -1,0 +1,138 @@
+"""Engine ``higher``: a monkeypatched copy of the student takes the inner steps; reverse mode through them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import higher
+import torch
+from higher.optim import get_diff_optim
+from torch import Tensor, nn
+
+from metaweight.contracts import Batch
+from metaweight.engines.base import EngineError, Problem, Solution, checked_weights, registry, require_finite
+from metaweight.inner import clip_gradients, rule_for
+from metaweight.student import Forward, RandomState, Student
+
+
+@registry.register("higher")
+class HigherCopy:
+    """Exact for any K; memory and time of double backward (about 5.5 plain steps at K = 1)."""
+
+    summary = "exact, any number of inner steps; double backward through a monkeypatched copy of the student"
+    max_unroll: int | None = None
+
+    def __init__(self) -> None:
+        self._checked: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+    def solve(self, problem: Problem) -> Solution:
+        student, module = problem.student, problem.student.module
+        rule_for(problem.optimizer)
+        if module not in self._checked:
+            _check_copy(student, problem.train[0])
+            self._checked.add(module)
+        if problem.recorded is not None:
+            problem.recorded.random.restore(student.device)
+        copy = _patched(module)
+        names = [name for name, _ in module.named_parameters()]
+        optimizer = get_diff_optim(
+            problem.optimizer, module.parameters(), fmodel=copy, track_higher_grads=True
+        )
+        held = {id(p) for group in problem.optimizer.param_groups for p in group["params"]}
+        inside = [id(p) in held and p.requires_grad for p in module.parameters()]
+        weights: list[Tensor] = []
+        leaves: list[Tensor] = []
+        gradient: dict[str, Tensor] = {}
+
+        def keep_and_clip(gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+            gradient.clear()
+            gradient.update(
+                (n, g.detach()) for n, g, m in zip(names, gradients, inside, strict=True) if m and g is not None
+            )
+            if problem.max_norm is None:
+                return gradients
+            live = [i for i, g in enumerate(gradients) if g is not None and inside[i]]
+            clipped = clip_gradients([g for i in live if (g := gradients[i]) is not None], problem.max_norm)
+            by_place = dict(zip(live, clipped, strict=True))
+            return [by_place.get(i) for i in range(len(gradients))]
+
+        try:
+            for step, batch in enumerate(problem.train):
+                forward = _run(student, batch, copy)
+                seen = problem.recorded.forward if problem.recorded is not None and step == 0 else forward
+                require_finite("train loss", forward.loss, batch)
+                weights.append(checked_weights(problem.weigh(seen.state(problem.progress)), batch))
+                leaves.append(weights[-1].detach().requires_grad_())
+                optimizer.step((leaves[-1] * forward.loss).mean(), grad_callback=keep_and_clip)
+            meta = _run(student, problem.meta, copy)
+            require_finite("meta loss", meta.loss, problem.meta)
+            slopes = torch.autograd.grad(meta.loss.mean(), leaves, allow_unused=True)
+        finally:
+            _release(copy)
+        if any(slope is None for slope in slopes):
+            raise EngineError(
+                "the meta loss does not depend on the weights: no parameter that the optimizer moves has an "
+                "influence on the meta batch; check the optimizer's parameters"
+            )
+        return Solution(tuple(weights), slopes, meta, gradient)
+
+
+def _patched(module: nn.Module) -> Any:
+    return higher.monkeypatch(module, copy_initial_weights=True, track_higher_grads=True)
+
+
+def _run(student: Student, batch: Batch, copy: nn.Module) -> Forward:
+    try:
+        return student(batch, module=copy)
+    except TypeError as error:
+        if "missing 1 required positional argument: 'root'" in str(error):
+            raise EngineError(
+                "the student slices a ModuleList or Sequential, which the copy made by higher cannot; "
+                "loop over it by index, or use engine='forward'"
+            ) from error
+        raise
+
+
+def _check_copy(student: Student, batch: Batch) -> None:
+    """Refuse a student whose copy runs (parts of) the original: its fast weights would move nothing.
+
+    A bound method kept as an attribute, and forward hooks that compute (higher #103), do that silently.
+    """
+    random, parameters = RandomState.of(student.device), student.parameters()
+    names = [name for name, p in student.module.named_parameters() if p.requires_grad]
+    copy = _patched(student.module)
+    try:
+        there = _run(student, batch, copy).loss
+        fast = [p for p in copy.parameters() if p.requires_grad]
+        reached = torch.autograd.grad(there.sum(), fast, allow_unused=True)
+    finally:
+        _release(copy)
+    random.restore(student.device)
+    here = student.functional(batch, parameters, student.buffers()).loss
+    expected = torch.autograd.grad(here.sum(), [parameters[n] for n in names], allow_unused=True)
+    random.restore(student.device)
+    stuck = [
+        n for n, a, b in zip(names, reached, expected, strict=True) if a is None and b is not None
+    ]
+    advice = "call submodules by self.name(...) in forward, or use engine='forward'"
+    if stuck:
+        raise EngineError(
+            f"higher's copy of the student does not use its own {', '.join(stuck[:3])}"
+            f"{' and others' if len(stuck) > 3 else ''}: is a bound method kept as an attribute? {advice}"
+        )
+    tolerance = 1e-3 if here.dtype.itemsize < 8 else 1e-8
+    if not torch.allclose(here, there, rtol=tolerance, atol=tolerance):
+        raise EngineError(
+            "higher's copy of the student gives another output than the student: are there forward hooks "
+            f"that change it (spectral_norm, weight_norm)? The copy has none; {advice}"
+        )
+
+
+def _release(copy: Any) -> None:
+    # classes and instances of a copy refer to each other; without this its graph waits for the collector
+    for part in copy.modules():
+        part.__dict__["_parameters"].clear()
+        part.__dict__["_original_params"] = ()
+        part.__dict__["_fast_params"] = None

@@ -1,0 +1,89 @@
+"""The Teacher base class, its registry, and the two bounded ways to turn scores into weights."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import Any, Literal, TypeVar
+
+from torch import Tensor, nn
+
+from metaweight.contracts import StateSpec, StudentState
+from metaweight.registry import Registry, did_you_mean
+
+Normalize = Literal["none", "batch"]
+registry: Registry[type[Teacher]] = Registry("teacher", group="metaweight.teachers")
+AnyTeacher = TypeVar("AnyTeacher", bound="type[Teacher]")
+
+
+class Teacher(nn.Module, ABC):
+    """Gives a weight >= 0 to each unit of a batch, on the scale "1 = an ordinary sample".
+
+    A subclass takes ``spec: StateSpec`` first and its own options, each with a default, after it.
+    Without parameters it is never trained and needs no meta-gradient.
+    """
+
+    centered = True
+    """Whether ``Reweighter(center=None)`` centres this teacher's hypergradient over the batch's units."""
+
+    @abstractmethod
+    def forward(self, state: StudentState) -> Tensor:
+        """Weights [U] of a batch; has no side effect."""
+
+    def observe(self, meta_state: StudentState) -> None:  # noqa: B027 - an optional hook
+        """Called after each meta pass with its detached state; default: nothing."""
+
+    def track(self, state: StudentState) -> None:  # noqa: B027 - an optional hook
+        """Called after each real step with the train batch's detached state; default: nothing."""
+
+
+def register_teacher(name: str) -> Any:
+    """Class decorator: file a Teacher under ``name``, for ``build_teacher`` and the command line.
+
+    Raises TypeError for a class that is no Teacher, ValueError for a bad or taken name.
+    """
+
+    def file(cls: AnyTeacher) -> AnyTeacher:
+        if not (isinstance(cls, type) and issubclass(cls, Teacher)):
+            raise TypeError(f"register_teacher takes a subclass of metaweight.Teacher, got {cls!r}")
+        registry.add(name, cls)
+        return cls
+
+    return file
+
+
+def options(name: str) -> dict[str, Any]:
+    """Option -> default of the teacher ``name``."""
+    parameters = list(inspect.signature(registry[name]).parameters.values())[1:]
+    return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+
+
+def build_teacher(name: str, spec: StateSpec, **chosen: Any) -> Teacher:
+    """The teacher ``name`` for students like ``spec``, on its device and in its dtype.
+
+    Raises KeyError for an unknown teacher, TypeError for an unknown option (with the nearest one).
+    """
+    cls = registry[name]
+    known = options(name)
+    for option in chosen:
+        if option not in known:
+            raise TypeError(f"teacher {name!r} has no option {option!r}.{did_you_mean(option, known)}")
+    return cls(spec, **chosen).to(device=spec.device, dtype=spec.dtype)
+
+
+def weights_from(score: Tensor, normalize: Normalize = "none") -> Tensor:
+    """``2 * sigmoid(score)``: [U] -> [U] in [0, 2], 1 at score 0; "batch" rescales to mean 1."""
+    weights = 2 * score.sigmoid()
+    return mean_one(weights) if normalize == "batch" else weights
+
+
+def mean_one(weights: Tensor) -> Tensor:
+    """Rescale non-negative weights [U] to mean 1; all-zero weights stay zero.
+
+    Mean 1 keeps the learning rate's meaning: uniform weights give the plain loss.
+    Raises ValueError if a weight is negative.  Ren et al. (2018), normalisation step.
+    """
+    if bool((weights.detach() < 0).any()):
+        raise ValueError(f"weights are non-negative, got a minimum of {weights.min().item():.3g}")
+    mean = weights.mean()
+    return weights / mean.where(mean > 0, mean.new_ones(()))

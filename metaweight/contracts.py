@@ -113,6 +113,8 @@ class StepReport:
 
     weights: Tensor
     """[U], the weights of the real step, detached."""
+    losses: Tensor
+    """[U], the unit losses before the real step, detached."""
     train_loss: float
     """Mean of the unit losses without weights, before the real step."""
     meta_loss: float | None

@@ -183,3 +183,20 @@ def require_finite(what: str, values: Tensor, batch: Batch) -> None:
             "look at these samples, or lower the learning rate",
             index.cpu(),
         )
+
+
+def refuse_reentrant(loss: Tensor) -> None:
+    """Raise EngineError where reentrant checkpointing hides parameters from autograd.grad, silently."""
+    seen: set[object] = set()
+    queue = [loss.grad_fn]
+    while queue:
+        node = queue.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() == "CheckpointFunctionBackward":
+            raise EngineError(
+                "the student uses reentrant checkpointing, which hides its parameters from meta-gradients; "
+                "call torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
+            )
+        queue.extend(parent for parent, _ in node.next_functions)

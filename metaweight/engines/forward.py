@@ -17,6 +17,7 @@ from metaweight.engines.base import (
     Recorded,
     Solution,
     checked_weights,
+    refuse_reentrant,
     registry,
     require_finite,
 )
@@ -48,6 +49,8 @@ class ForwardMode:
         weights = checked_weights(problem.weigh(recorded.forward.state(problem.progress)), batch)
         fixed = weights.detach()
         first_time = student.module not in self._checked
+        if first_time:
+            refuse_reentrant(loss)
         keep = recorded.keep_graph or first_time
         gradient = _gradients((fixed * loss).mean(), parameters, inner, keep_graph=keep)
 

@@ -12,7 +12,7 @@ from higher.optim import get_diff_optim
 from torch import Tensor, nn
 
 from metaweight.contracts import Batch
-from metaweight.engines.base import EngineError, Problem, Solution, checked_weights, registry, require_finite
+from metaweight.engines.base import EngineError, Problem, Solution, checked_weights, refuse_reentrant, registry, require_finite
 from metaweight.inner import clip_gradients, rule_for
 from metaweight.student import Forward, RandomState, Student
 
@@ -111,6 +111,8 @@ def _check_copy(student: Student, batch: Batch) -> None:
         _release(copy)
     random.restore(student.device)
     here = student.functional(batch, parameters, student.buffers()).loss
+    require_finite("train loss", here, batch)
+    refuse_reentrant(here)
     expected = torch.autograd.grad(here.sum(), [parameters[n] for n in names], allow_unused=True)
     random.restore(student.device)
     stuck = [

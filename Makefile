@@ -1,0 +1,54 @@
+# Everything runs in .venv, which `make` makes itself:  make test;  make PYTHON=python3.12 VENV=.venv312 test
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+DATA ?= digits
+PROFILE ?= quick
+ARGS ?=
+TORCH := torch==2.13.0
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install check format test test-all bench-image bench-speed clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## make .venv with all that is needed (PYTHON=python3); the other targets do it themselves
+
+check: $(INSTALLED)  ## ruff (rules and format) and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy metaweight
+
+format: $(INSTALLED)  ## let ruff sort imports and format the code
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+test: $(INSTALLED)  ## the tests, JOBS=2 at a time (ARGS="-k name")
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+test-all: $(INSTALLED)  ## the tests with the slow ones and those that need a GPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" $(ARGS)
+
+bench-image: $(INSTALLED)  ## train on images with wrong labels: DATA=digits PROFILE=quick (ARGS="--help")
+	$(BIN)/python -m benchmarks.image.run --data $(DATA) --profile $(PROFILE) $(ARGS)
+
+bench-speed: $(INSTALLED)  ## the cost of an iteration in plain steps, and its peak memory (ARGS="--help")
+	$(BIN)/python -m benchmarks.speed.run $(ARGS)
+
+clean:  ## remove caches and build output; run folders and .venv stay
+	rm -rf build dist metaweight.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find metaweight tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip alone decides between CPU and CUDA builds of torch; it comes first so that nothing else picks its version
+$(INSTALLED): setup.cfg setup.py
+	@$(PYTHON) -c 'import sys; sys.exit("metaweight needs Python 3.10 or newer, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
+	@echo "installing into $(VENV): $(TORCH), then everything else; this takes some minutes, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet "$(TORCH)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --use-pep517 "$(TORCH)" --editable ".[dev]"
+	@touch $@

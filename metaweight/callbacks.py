@@ -1,0 +1,68 @@
+"""The seam through which outside code watches a run, and the two watchers that every run has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from metaweight.contracts import Batch, StepReport
+from metaweight.reweighter import Reweighter
+
+
+class Run(Protocol):
+    """What a callback may read of the Trainer."""
+
+    reweighter: Reweighter
+    epoch: int
+    """Epochs done."""
+    epochs: int
+
+
+class Callback:
+    """A seam for outside code; every method does nothing by default."""
+
+    def on_start(self, run: Run) -> None:
+        """Before the first (or first resumed) iteration."""
+
+    def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
+        """After each iteration."""
+
+    def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
+        """After each epoch's evaluation, before its checkpoint."""
+
+    def on_end(self, run: Run) -> None:
+        """After the last epoch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of this callback."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what ``state_dict`` gave."""
+
+
+class WeightHistory(Callback):
+    """Keeps each sample's weight and loss of every epoch, by its position in the data set."""
+
+    def __init__(self, samples: int, epochs: int) -> None:
+        self.weights = torch.full((epochs, samples), float("nan"))
+        self.loss = torch.full((epochs, samples), float("nan"))
+
+    def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
+        index = batch.index.cpu()
+        self.weights[run.epoch, index] = report.weights.to("cpu", torch.float32)
+        self.loss[run.epoch, index] = report.losses.to("cpu", torch.float32)
+
+    def mean_weight(self, last: int | None = None) -> Tensor:
+        """Mean weight of each sample [N] over the last epochs (None: all); NaN where never seen."""
+        return self.weights[-last if last else None :].nanmean(dim=0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weights": self.weights, "loss": self.loss}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.weights.copy_(state["weights"])
+        self.loss.copy_(state["loss"])

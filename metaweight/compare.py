@@ -1,0 +1,174 @@
+"""A grid of image runs: teachers x kinds of noise x seeds, in processes side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import queue
+import signal
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metaweight.callbacks import Callback, Run
+from metaweight.config import ImageConfig, with_options
+from metaweight.experiment import Outcome, iteration_cost, prepare, run
+from metaweight.report.record import RunFolder, environment
+from metaweight.report.tables import Result
+
+Progress = Callable[[str, int, int], None]
+"""(cell name, epochs done, epochs) -> None."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid."""
+
+    name: str
+    config: ImageConfig
+    noise: str
+    """The kind of noise as the table prints it."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is compared: every teacher under every kind of noise with every seed."""
+
+    base: ImageConfig
+    teachers: tuple[str, ...]
+    noises: tuple[str, ...]
+    """``KIND`` or ``KIND@RATE``: ``uniform@0.4``, ``cluster@0.8``, ``human:worse``."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Teacher -> options of its runs that differ from ``base``."""
+
+    def cells(self) -> list[Cell]:
+        """All runs, the slow arms spread out; raises ValueError for a kind named twice."""
+        if len(set(self.noises)) < len(self.noises) or len(set(self.teachers)) < len(self.teachers):
+            raise ValueError("a grid names each teacher and each kind of noise once")
+        return [self._cell(t, n, s) for s in self.seeds for n in self.noises for t in self.teachers]
+
+    def _cell(self, teacher: str, noise: str, seed: int) -> Cell:
+        kind, at, rate = noise.partition("@")
+        try:
+            options: dict[str, Any] = {"noise_rate": float(rate)} if at else {}
+        except ValueError:
+            raise ValueError(f"a kind of noise is KIND or KIND@RATE, got {noise!r}") from None
+        config = with_options(self.base, {"teacher": teacher, "noise": kind, "seed": seed} | options)
+        config = with_options(config, self.overrides.get(teacher, {}))
+        return Cell(f"{noise.replace(':', '-').replace('@', '-')}.{teacher}.{seed}", config, noise)
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A finished or failed cell."""
+
+    cell: Cell
+    outcome: Outcome | None
+    cost: float | None
+    error: str | None = None
+
+    def row(self) -> Result | None:
+        """For the table; None for a failed cell."""
+        if self.outcome is None:
+            return None
+        o = self.outcome
+        extra = {
+            "accuracy_at_best": o.accuracy_at_best,
+            "realised_noise": o.realised_noise,
+            "seconds": o.seconds,
+            "weight_mean": o.weight_mean,
+        }
+        found = None if math.isnan(o.auroc) else o.auroc
+        return Result(self.cell.config.teacher, self.cell.noise, self.cell.config.seed, o.accuracy, found, self.cost, extra)
+
+
+class _Tell(Callback):
+    """Passes a run's progress on."""
+
+    def __init__(self, tell: Callable[[int, int], None]) -> None:
+        self.tell = tell
+
+    def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
+        self.tell(run.epoch, run.epochs)
+
+
+def run_cell(cell: Cell, folder: Path, tell: Callable[[int, int], None], *, cost: bool) -> CellResult:
+    """One run in its own sub-folder; its error is part of the result, not the end of the grid."""
+    try:
+        own = RunFolder.create(folder / "cells" / cell.name, {"config": asdict(cell.config), **environment()})
+        prepared = prepare(cell.config)
+        outcome = run(cell.config, own, prepared=prepared, callbacks=(_Tell(tell),))
+        spent = iteration_cost(cell.config, prepared) if cost else None
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:
+        return CellResult(cell, None, None, f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+    result = CellResult(cell, outcome, spent)
+    row = result.row()
+    assert row is not None
+    (own.path / "result.json").write_text(json.dumps({**asdict(row), "history": outcome.history.epochs}, indent=1))
+    return result
+
+
+_messages: Any = None
+
+
+def _start_worker(messages: Any, threads: int) -> None:
+    global _messages
+    _messages = messages
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    torch.set_num_threads(threads)
+
+
+def _work(cell: Cell, folder: Path, cost: bool) -> CellResult:
+    return run_cell(cell, folder, lambda done, of: _messages.put((cell.name, done, of)), cost=cost)
+
+
+def run_grid(
+    grid: Grid, folder: Path, *, jobs: int = 1, progress: Progress | None = None, cost_of_seed: int | None = None
+) -> list[CellResult]:
+    """Run every cell, ``jobs`` at a time with the CPU's threads shared out; results in the cells' order.
+
+    ``cost_of_seed``: measure the cost of an iteration in the cells of that seed (None: of the first).
+    """
+    cells = grid.cells()
+    timed = grid.seeds[0] if cost_of_seed is None else cost_of_seed
+    tell = progress or (lambda _name, _done, _of: None)
+    if jobs == 1:
+        return [
+            run_cell(c, folder, lambda done, of, n=c.name: tell(n, done, of), cost=c.config.seed == timed)  # type: ignore[misc]
+            for c in cells
+        ]
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        messages = manager.Queue()
+        with ProcessPoolExecutor(jobs, context, _start_worker, (messages, threads)) as pool:
+            futures = [pool.submit(_work, c, folder, c.config.seed == timed) for c in cells]
+            try:
+                _listen(futures, messages, tell)
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
+            return [future.result() for future in futures]
+
+
+def _listen(futures: Sequence[Future[CellResult]], messages: Any, tell: Progress) -> None:
+    while True:
+        finished = all(future.done() for future in futures)
+        try:
+            while True:
+                tell(*messages.get(timeout=0 if finished else 0.3))
+        except queue.Empty:
+            if finished:
+                return

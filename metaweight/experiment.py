@@ -1,0 +1,298 @@
+"""One image experiment from one config: data, noise, student, teacher, training, and what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from metaweight.callbacks import Callback, Run, WeightHistory
+from metaweight.contracts import Batch
+from metaweight.config import ImageConfig, parse_options
+from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, derive, load_images, make_splits
+from metaweight.data.imbalance import long_tail, step_imbalance
+from metaweight.learning_rate import LearningRate
+from metaweight.losses import check_labels
+from metaweight.metrics.weights import auroc
+from metaweight.models import build_model, default_taps, model_options
+from metaweight.registry import Registry, did_you_mean
+from metaweight.report.record import RunFolder
+from metaweight.reweighter import Reweighter
+from metaweight.student import Student
+from metaweight.teachers.base import build_teacher, options
+from metaweight.trainer import History, Trainer
+
+optimizers: Registry[type[Optimizer]] = Registry("optimizer")
+optimizers.add("sgd", torch.optim.SGD)
+optimizers.add("adam", torch.optim.Adam)
+optimizers.add("adamw", torch.optim.AdamW)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data of a run; indices are positions in the data set's training images."""
+
+    images: ImageSet
+    labels: Tensor
+    """[N] as given: wrong ones in the training split, right ones elsewhere."""
+    splits: Splits
+    noise: Noisy
+    """Of the training split, in its order."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave; accuracies in percent on the clean test set."""
+
+    accuracy: float
+    """At the last epoch."""
+    accuracy_at_best: float
+    """At the epoch that was best on the validation set."""
+    auroc: float
+    """Of the mean weight for finding the flipped samples; NaN where nothing or everything is flipped."""
+    weight_mean: float
+    """Mean weight over all samples and epochs: away from 1, the teacher also sets the learning rate."""
+    realised_noise: float
+    seconds: float
+    history: History
+    attention: tuple[tuple[float, ...], ...] = ()
+    """[epochs, L], share of attention on each tapped layer, for a teacher that has it."""
+
+
+def prepare(config: ImageConfig) -> Prepared:
+    """Load, split and corrupt: test, validation and meta set stay clean, the training set does not."""
+    images = load_images(config.data, config.data_dir)
+    clean, classes = images.train_labels, len(images.classes)
+    check_labels(clean, classes)
+    splits = make_splits(
+        clean,
+        meta_size=config.meta_size,
+        valid_size=config.valid_size,
+        train_size=config.train_size,
+        classes=classes,
+        generator=derive(config.seed, "split"),
+    )
+    splits = _imbalanced(config, clean, splits, classes)
+    kind, _, name = config.noise.partition(":")
+    train = splits.train
+    if kind == "human" and name not in images.human:
+        raise ValueError(
+            f"{config.data} has no human labels {name!r}.{did_you_mean(name, images.human)} Write human:NAME."
+        )
+    noise = corrupt(
+        kind,
+        clean[train],
+        rate=config.noise_rate,
+        classes=classes,
+        images=images.train_images[train],
+        human=images.human[name][train] if kind == "human" else None,
+        generator=derive(config.seed, "noise"),
+    )
+    labels = clean.clone()
+    labels[train] = noise.labels
+    return Prepared(images, labels, splits, noise)
+
+
+def _imbalanced(config: ImageConfig, labels: Tensor, splits: Splits, classes: int) -> Splits:
+    cuts: dict[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": step_imbalance}
+    if config.imbalance == "none":
+        return splits
+    if config.imbalance not in cuts:
+        raise ValueError(f"unknown imbalance {config.imbalance!r}.{did_you_mean(config.imbalance, ['none', *cuts])}")
+    kept = cuts[config.imbalance](
+        labels[splits.train], config.imbalance_ratio, classes, generator=derive(config.seed, "imbalance")
+    )
+    return dataclasses.replace(splits, train=splits.train[kept])
+
+
+def loader(config: ImageConfig, prepared: Prepared, split: str, *, batch_size: int, training: bool) -> ImageLoader:
+    """Batches of one split; shuffled and augmented only where ``training``."""
+    images = prepared.images
+    test = split == "test"
+    return ImageLoader(
+        images.test_images if test else images.train_images,
+        images.test_labels if test else prepared.labels,
+        torch.arange(len(images.test_labels)) if test else getattr(prepared.splits, split),
+        batch_size=batch_size,
+        mean=images.mean,
+        std=images.std,
+        augment=training and config.augment,
+        shuffle=training,
+        drop_last=training and split == "train",
+        seed=_seed_of(config.seed, split),
+        device=torch.device(config.device),
+    )
+
+
+def _seed_of(seed: int, name: str) -> int:
+    return int(torch.randint(2**31, (1,), generator=derive(seed, name)))
+
+
+def build(config: ImageConfig, prepared: Prepared) -> Reweighter:
+    """Student, teacher and their optimizers, initialised from the config's seed."""
+    torch.manual_seed(_seed_of(config.seed, "initial"))
+    images = prepared.images
+    _, channels, size, _ = images.train_images.shape
+    module = build_model(
+        config.model,
+        classes=len(images.classes),
+        channels=channels,
+        size=size,
+        **parse_options(config.model_options, model_options(config.model), f"model {config.model!r}"),
+    ).to(config.device)
+    student = Student(module, taps=config.taps or default_taps(config.model))
+    counts = torch.bincount(prepared.labels[prepared.splits.train], minlength=len(images.classes))
+    probe = loader(config, prepared, "meta", batch_size=2, training=False).batch(0, 0)
+    teacher = build_teacher(
+        config.teacher,
+        student.spec(probe, class_counts=counts.tolist()),
+        **parse_options(config.teacher_options, options(config.teacher), f"teacher {config.teacher!r}"),
+    )
+    learned = [p for p in teacher.parameters() if p.requires_grad]
+    return Reweighter(
+        student,
+        teacher,
+        optimizer=_optimizer(config, module.parameters()),
+        teacher_optimizer=torch.optim.Adam(learned, lr=config.teacher_lr) if learned else None,
+        engine=config.engine,
+        schedule=config.schedule,
+        every=config.every,
+        center=config.center,
+        max_norm=config.max_norm,
+    )
+
+
+def _optimizer(config: ImageConfig, parameters: Iterable[Tensor]) -> Optimizer:
+    kind = optimizers[config.optimizer]
+    if kind is torch.optim.SGD:
+        return torch.optim.SGD(
+            parameters,
+            lr=config.lr,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            weight_decay=config.weight_decay,
+        )
+    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay)  # type: ignore[call-arg]
+
+
+class AttentionHistory(Callback):
+    """Keeps the share of attention on each tapped layer, averaged over each epoch's last batch."""
+
+    def __init__(self) -> None:
+        self.shares: list[list[float]] = []
+
+    def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
+        share = getattr(run.reweighter.teacher, "layer_attention", None)
+        if share is not None:
+            self.shares.append([float(value) for value in share])
+
+    def state_dict(self) -> dict[str, list[list[float]]]:
+        return {"shares": self.shares}
+
+    def load_state_dict(self, state: Mapping[str, list[list[float]]]) -> None:
+        self.shares = [list(row) for row in state["shares"]]
+
+
+def run(
+    config: ImageConfig,
+    folder: RunFolder | None = None,
+    *,
+    prepared: Prepared | None = None,
+    callbacks: Sequence[Callback] = (),
+    resume: bool = False,
+) -> Outcome:
+    """Train as ``config`` says; with a ``folder``, log there, keep weights by sample and a checkpoint."""
+    prepared = prepare(config) if prepared is None else prepared
+    reweighter = build(config, prepared)
+    train = loader(config, prepared, "train", batch_size=config.batch_size, training=True)
+    meta = loader(config, prepared, "meta", batch_size=config.meta_batch_size, training=True)
+    history = WeightHistory(len(prepared.labels), config.epochs)
+    attention = AttentionHistory()
+    trainer = Trainer(
+        reweighter,
+        train,
+        meta,
+        epochs=config.epochs,
+        evaluations={
+            split: EvaluationSet(loader(config, prepared, split, batch_size=1000, training=False))
+            for split in ("valid", "test")
+        },
+        evaluate_every=config.evaluate_every,
+        warmup_epochs=config.warmup_epochs,
+        learning_rate=LearningRate(
+            config.lr_schedule, config.lr_warmup_steps, config.lr_milestones, config.lr_gamma
+        ),
+        patience=config.patience,
+        folder=folder,
+        callbacks=(history, attention, *callbacks),
+    )
+    if resume:
+        trainer.resume()
+    trainer.fit()
+    train_index, flipped = prepared.splits.train, prepared.noise.flipped
+    weights = history.mean_weight()[train_index]
+    if folder is not None:
+        folder.save_weights(
+            index=train_index,
+            given=prepared.noise.labels,
+            clean=prepared.images.train_labels[train_index],
+            flipped=flipped,
+            weights=history.weights[:, train_index],
+            loss=history.loss[:, train_index],
+        )
+    return outcome(trainer.history, weights, prepared.noise, trainer.seconds, attention.shares)
+
+
+def outcome(
+    history: History, weights: Tensor, noise: Noisy, seconds: float, attention: Sequence[Sequence[float]] = ()
+) -> Outcome:
+    """The figures of a finished run; ``weights`` [n]: mean weight of each training sample."""
+    seen = weights.isfinite()
+    best = next((row for row in history.epochs if row["epoch"] == history.best_epoch), history.epochs[-1])
+    return Outcome(
+        accuracy=history.epochs[-1]["test_accuracy"],
+        accuracy_at_best=best.get("test_accuracy", math.nan),
+        auroc=auroc(weights[seen], noise.flipped[seen]),
+        weight_mean=float(weights[seen].mean()),
+        realised_noise=noise.realised,
+        seconds=seconds,
+        history=history,
+        attention=tuple(tuple(row) for row in attention),
+    )
+
+
+class EvaluationSet:
+    """One pass over a loader, each time it is iterated."""
+
+    def __init__(self, batches: ImageLoader) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches.epoch(0)
+
+
+def iteration_cost(config: ImageConfig, prepared: Prepared, *, rounds: int = 8) -> float:
+    """Time of one iteration in plain steps: medians of interleaved rounds on twins of the run's start."""
+    arms = [build(dataclasses.replace(config, teacher="uniform", teacher_options=()), prepared), build(config, prepared)]
+    train = loader(config, prepared, "train", batch_size=config.batch_size, training=True)
+    meta = loader(config, prepared, "meta", batch_size=config.meta_batch_size, training=True)
+    seconds: list[list[float]] = [[], []]
+    cycle = rounds * config.every
+    for step in range(-2 * config.every, cycle):
+        for arm, spent in zip(arms, seconds, strict=True):
+            batch, trusted = train.at(step % len(train)), meta.at(step % len(meta))
+            started = time.perf_counter()
+            arm.step(batch, trusted)
+            if step >= 0:  # the first ones warm up caches and run each engine's once-only checks
+                spent.append(time.perf_counter() - started)
+    plain, reweighted = (
+        median(sum(spent[i : i + config.every]) for i in range(0, cycle, config.every)) for spent in seconds
+    )
+    return reweighted / plain

@@ -1,0 +1,35 @@
+"""Ways to weigh samples, by name."""
+
+from metaweight.teachers import attention as _attention
+from metaweight.teachers import deep as _deep
+from metaweight.teachers import fixed as _fixed
+from metaweight.teachers import l2rw as _l2rw
+from metaweight.teachers import loss_net as _loss_net
+from metaweight.teachers import memory as _memory
+from metaweight.teachers import neighbours as _neighbours
+from metaweight.teachers import surface as _surface
+from metaweight.teachers.base import (
+    Normalize,
+    Teacher,
+    build_teacher,
+    mean_one,
+    options,
+    register_teacher,
+    registry,
+    weights_from,
+)
+
+names = registry.names
+
+__all__ = [
+    "Normalize",
+    "Teacher",
+    "build_teacher",
+    "mean_one",
+    "names",
+    "options",
+    "register_teacher",
+    "registry",
+    "weights_from",
+]
+del _attention, _deep, _fixed, _l2rw, _loss_net, _memory, _neighbours, _surface

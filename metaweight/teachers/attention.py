@@ -1,0 +1,103 @@
+"""L2T-DI over several layers: the surface asks, each tapped layer answers for the given label."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from metaweight.contracts import StateSpec, StudentState
+from metaweight.teachers.base import Normalize, Teacher, register_teacher
+from metaweight.teachers.head import WeightHead
+from metaweight.teachers.inputs import HiddenProjection, class_labels, hidden, required_taps
+from metaweight.teachers.surface import Surface
+
+
+@register_teacher("attention")
+class LayerAttention(Teacher):
+    """Attention over the tapped layers; the query is the surface information with the label.
+
+    Each layer's state is normalised and projected; its token joins the projection, with a layer
+    embedding, and the projection's products with the label's embedding.  The MLP reads the query, the
+    attended projections and products, and the attended bilinear score.  Fan et al. (2021); difference:
+    (1) the products, as in ``mlp``.  ``projection``: width of a layer's projection, a multiple of ``heads``.
+    Raises ValueError for a student without taps or a width that the heads do not divide.
+    """
+
+    layer_share: Tensor
+
+    def __init__(
+        self,
+        spec: StateSpec,
+        *,
+        projection: int = 32,
+        heads: int = 2,
+        width: int = 64,
+        label_width: int = 8,
+        normalize: Normalize = "none",
+    ) -> None:
+        super().__init__()
+        taps = required_taps(spec, "attention")
+        if heads < 1 or projection < 1 or projection % heads:
+            raise ValueError(f"projection is a multiple of heads, got projection={projection}, heads={heads}")
+        self.taps = tuple(taps)
+        self.heads = heads
+        self.surface = Surface(spec, label_width=label_width)
+        self.project = nn.ModuleList(HiddenProjection(features, projection) for features in taps.values())
+        self.layer = nn.Embedding(len(taps), projection)
+        self.label = nn.Embedding(spec.classes, projection)
+        self.query = nn.Linear(self.surface.width, projection)
+        self.key = nn.Linear(2 * projection, projection, bias=False)  # a bias cancels in the softmax
+        self.head = WeightHead(3 * projection + 1, width, normalize=normalize)
+        self.register_buffer("layer_share", torch.zeros(len(taps)))
+
+    def forward(self, state: StudentState) -> Tensor:
+        """Weights [U]."""
+        query = self.query(self.surface(state))
+        own, products = self._tokens(state)
+        shares = self._shares(query, own, products)
+        context, agreement = self._attend(shares, own), self._attend(shares, products)
+        bilinear = agreement.sum(dim=1, keepdim=True) / math.sqrt(agreement.shape[1])
+        weights: Tensor = self.head(torch.cat([query, context, agreement, bilinear], dim=1))
+        return weights.to(state.loss.dtype)
+
+    def attention_map(self, state: StudentState) -> Tensor:
+        """How much each sample attends to each layer, mean over heads: [U, L], rows sum to 1."""
+        own, products = self._tokens(state)
+        return self._shares(self.query(self.surface(state)), own, products).mean(dim=1)
+
+    def last_attention(self) -> dict[str, float]:
+        """Tap -> its mean share of the attention in the last tracked batch; 0 before any."""
+        return dict(zip(self.taps, self.layer_share.tolist(), strict=True))
+
+    def track(self, state: StudentState) -> None:
+        """See ``Surface.track``; also keeps the batch's mean attention map."""
+        with torch.no_grad():
+            self.layer_share = self.attention_map(state).mean(dim=0)
+        self.surface.track(state)
+
+    def observe(self, meta_state: StudentState) -> None:
+        """See ``Surface.observe``."""
+        self.surface.observe(meta_state)
+
+    def _tokens(self, state: StudentState) -> tuple[Tensor, Tensor]:
+        """Projections with layer embedding, and products with the label's embedding: both [U, L, d]."""
+        projected = [p(hidden(state, tap)) for p, tap in zip(self.project, self.taps, strict=True)]
+        plain = torch.stack(projected, dim=1)
+        return plain + self.layer.weight, plain * self.label(class_labels(state))[:, None]
+
+    def _shares(self, query: Tensor, own: Tensor, products: Tensor) -> Tensor:
+        """Softmax over layers of query x key: [U, d], two of [U, L, d] -> [U, heads, L]."""
+        key = self._by_head(self.key(torch.cat([own, products], dim=2)))
+        asked = self._by_head(query)
+        # written out, as fused attention has no second derivative
+        score = torch.einsum("uhd,ulhd->uhl", asked, key) / math.sqrt(asked.shape[-1])
+        return score.softmax(dim=-1)
+
+    def _attend(self, shares: Tensor, values: Tensor) -> Tensor:
+        """Each head's mean of its slice of the values: [U, heads, L], [U, L, d] -> [U, d]."""
+        return torch.einsum("uhl,ulhd->uhd", shares, self._by_head(values)).flatten(1)
+
+    def _by_head(self, values: Tensor) -> Tensor:
+        return values.reshape(*values.shape[:-1], self.heads, -1)

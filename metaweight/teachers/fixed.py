@@ -1,0 +1,175 @@
+"""Teachers without parameters: rules that set the weights from the state alone."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from metaweight.contracts import StateSpec, StudentState
+from metaweight.teachers.base import Normalize, Teacher, mean_one, register_teacher
+from metaweight.teachers.head import checked_normalize
+from metaweight.teachers.inputs import class_labels
+
+
+@register_teacher("uniform")
+class Uniform(Teacher):
+    """Weight 1 for every sample: plain training, bit for bit."""
+
+    def __init__(self, spec: StateSpec) -> None:
+        super().__init__()
+
+    def forward(self, state: StudentState) -> Tensor:
+        """Ones [U]."""
+        return torch.ones_like(state.loss)
+
+
+@register_teacher("random")
+class Random(Teacher):
+    """max(N(0, 1), 0) rescaled to mean 1: the control that L2RW must beat.  Ren et al. (2018).
+
+    The numbers are those of one ``torch.Generator`` seeded with ``seed``, drawn once a step: ``forward``
+    reads its state, ``track`` moves it on.  The state is a buffer, so a resumed run goes on with it.
+    """
+
+    generator_state: Tensor
+
+    def __init__(self, spec: StateSpec, *, seed: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("generator_state", torch.Generator().manual_seed(seed).get_state())
+
+    def forward(self, state: StudentState) -> Tensor:
+        """This step's random weights [U]; all zero where every draw is negative."""
+        normal, _ = self._draw(state)
+        return mean_one(normal.clamp_min(0)).to(state.loss.device)
+
+    def track(self, state: StudentState) -> None:
+        """Go on to the next step's numbers."""
+        _, after = self._draw(state)
+        self.generator_state = after.to(self.generator_state.device)
+
+    def _draw(self, state: StudentState) -> tuple[Tensor, Tensor]:
+        # on the CPU wherever the student is, so that a seed means the same weights on every device
+        generator = torch.Generator()
+        generator.set_state(self.generator_state.cpu())
+        normal = torch.randn(len(state), generator=generator, dtype=state.loss.dtype)
+        return normal, generator.get_state()
+
+
+@register_teacher("class-balanced")
+class ClassBalanced(Teacher):
+    """Inverse effective number of the given class, (1 - beta) / (1 - beta^n).  Cui et al. (2019).
+
+    Counts are those of ``spec.class_counts``, else the labels seen so far (weights are 1 before any).
+    The mean weight over the training distribution is 1.  ``beta``: 0 is uniform, 1 is 1/n.
+    Raises ValueError for a beta outside [0, 1] or counts that do not fit the classes.
+    """
+
+    counts: Tensor
+
+    def __init__(self, spec: StateSpec, *, beta: float = 0.999) -> None:
+        super().__init__()
+        if not 0 <= beta <= 1:
+            raise ValueError(f"beta lies in [0, 1], got {beta}")
+        self.beta = beta
+        self.known = spec.class_counts is not None
+        known = checked_counts(spec) or (0,) * spec.classes
+        self.register_buffer("counts", torch.tensor(known, dtype=torch.int64))
+
+    def forward(self, state: StudentState) -> Tensor:
+        """Weights [U] > 0 by class; a class that was never seen counts as one sample."""
+        labels = class_labels(state)
+        counts = self.counts.to(state.loss.dtype)
+        by_class = 1 / effective_number(counts.clamp_min(1), self.beta)
+        mean = (counts * by_class).sum() / counts.sum().clamp_min(1)
+        return (by_class / mean)[labels] if bool(mean > 0) else torch.ones_like(state.loss)
+
+    def track(self, state: StudentState) -> None:
+        """Count the batch's labels, unless the counts were given."""
+        if not self.known:
+            labels = class_labels(state).to(self.counts.device)
+            self.counts = self.counts + torch.bincount(labels, minlength=len(self.counts))
+
+
+def checked_counts(spec: StateSpec) -> tuple[int, ...] | None:
+    """``spec.class_counts``, None where unknown.  Raises ValueError unless it has a count >= 0 a class."""
+    counts = spec.class_counts
+    if counts is not None and (len(counts) != spec.classes or min(counts) < 0 or sum(counts) == 0):
+        raise ValueError(f"class_counts gives {spec.classes} counts >= 0, not all 0, got {counts}")
+    return counts
+
+
+def effective_number(counts: Tensor, beta: float) -> Tensor:
+    """(1 - beta^n) / (1 - beta), and its limit n at beta = 1: [C] -> [C].  Cui et al. (2019)."""
+    if beta == 1:
+        return counts
+    if beta == 0:
+        return torch.ones_like(counts)
+    return -torch.expm1(counts * math.log(beta)) / (1 - beta)
+
+
+@register_teacher("focal")
+class Focal(Teacher):
+    """(1 - p_y)^gamma, detached: samples that the student finds hard count more.  Lin et al. (2017).
+
+    Differences to the paper: (1) the factor is a weight, no gradient flows through it, as all weights
+    here; (2) ``normalize="batch"`` rescales to mean 1: without it the factor falls towards 0 while the
+    student learns, which lowers the learning rate as much as it selects.  "none" is the paper's scale.
+    """
+
+    def __init__(self, spec: StateSpec, *, gamma: float = 2.0, normalize: Normalize = "batch") -> None:
+        super().__init__()
+        if gamma < 0:
+            raise ValueError(f"gamma is 0 or more, got {gamma}")
+        self.gamma = gamma
+        self.normalize = checked_normalize(normalize)
+
+    def forward(self, state: StudentState) -> Tensor:
+        """Weights [U]; all zero where the student is certain of every given label."""
+        p = state.outputs.detach().softmax(dim=1)
+        # as the sum of the others, 1 - p_y keeps its digits where p_y rounds to 1
+        rest = p.scatter(1, class_labels(state)[:, None], 0).sum(dim=1)
+        weights = (rest**self.gamma).to(state.loss.dtype)
+        return mean_one(weights) if self.normalize == "batch" else weights
+
+
+@register_teacher("self-paced")
+class SelfPaced(Teacher):
+    """1 where the loss is below a threshold, else 0; the threshold grows.  Kumar et al. (2010).
+
+    The threshold is a quantile of the last ``history`` losses: it keeps the share ``start`` at progress 0
+    and everything at progress 1.  Weights are 1 before any loss was seen.
+    Raises ValueError for a share outside (0, 1] or an empty history.
+    """
+
+    losses: Tensor
+    count: Tensor
+
+    def __init__(
+        self, spec: StateSpec, *, start: float = 0.5, history: int = 1024, normalize: Normalize = "none"
+    ) -> None:
+        super().__init__()
+        if not 0 < start <= 1:
+            raise ValueError(f"start, the share of samples kept first, lies in (0, 1], got {start}")
+        if history < 1:
+            raise ValueError(f"history holds 1 loss or more, got {history}")
+        self.start = start
+        self.normalize = checked_normalize(normalize)
+        self.register_buffer("losses", torch.zeros(history))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, state: StudentState) -> Tensor:
+        """Weights [U], 0 or 1 (before normalisation)."""
+        share = self.start + (1 - self.start) * state.progress
+        seen = self.losses[: int(self.count)]
+        if share >= 1 or len(seen) == 0:
+            return torch.ones_like(state.loss)
+        weights = (state.loss <= torch.quantile(seen, share)).to(state.loss.dtype)
+        return mean_one(weights) if self.normalize == "batch" else weights
+
+    def track(self, state: StudentState) -> None:
+        """Remember the batch's losses, newest first."""
+        room = len(self.losses)
+        self.losses = torch.cat([state.loss.detach().to(self.losses), self.losses])[:room]
+        self.count = (self.count + len(state)).clamp_max(room)

@@ -1,0 +1,102 @@
+"""What teachers read off a StudentState: labels, probabilities, scaled losses, ranks, hidden states."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from metaweight.contracts import StateSpec, StudentState
+from metaweight.registry import did_you_mean
+
+
+def class_labels(state: StudentState) -> Tensor:
+    """The given class labels [U] of a state with logits [U, C].
+
+    Raises ValueError where a unit has more than one label or logit row, as a sentence has.
+    """
+    if state.targets.dim() != 1 or state.outputs.dim() != 2:
+        raise ValueError(
+            "this teacher reads one class label [U] and one row of logits [U, C] a unit, got targets "
+            f"{tuple(state.targets.shape)} and outputs {tuple(state.outputs.shape)}; "
+            "'l2rw' and 'mw-net' do without"
+        )
+    return state.targets
+
+
+def label_log_probability(log_p: Tensor, labels: Tensor) -> Tensor:
+    """Log-probability of the given label: [U, C], [U] -> [U]."""
+    return log_p.gather(1, labels[:, None]).squeeze(1)
+
+
+def margin_to_best_other(p: Tensor, labels: Tensor) -> Tensor:
+    """p_y - max_{k != y} p_k in [-1, 1]: [U, C], [U] -> [U]."""
+    given = labels[:, None]
+    return (p.gather(1, given) - p.scatter(1, given, -1).amax(dim=1, keepdim=True)).squeeze(1)
+
+
+def scaled_loss(loss: Tensor, classes: int) -> Tensor:
+    """log(1 + loss) scaled: -1 at loss 0, 0 at chance level (log C); any shape.
+
+    About 7 at loss 1e4 and C = 10.  Less than two classes (a regression) scale as two.
+    """
+    # a custom loss may be negative, where log1p alone would give NaN
+    return loss.sign() * loss.abs().log1p() / math.log1p(math.log(max(classes, 2))) - 1
+
+
+def scaled_log(log_p: Tensor, classes: int) -> Tensor:
+    """Log-probabilities scaled: 1 at p = 1, 0 at chance level 1/C, -3 at p <= C^-4; any shape."""
+    return (1 + log_p / math.log(classes)).clamp_min(-3)
+
+
+def average_rank(values: Tensor) -> Tensor:
+    """Rank of each value within the batch, [U] -> [U] in [-1, 1]; ties share their mean rank.
+
+    The least value has -1, the greatest 1; a batch of one has 0.
+    """
+    if len(values) == 1:
+        return torch.zeros_like(values)
+    ordered = values.sort().values
+    below = torch.searchsorted(ordered, values)
+    up_to = torch.searchsorted(ordered, values, right=True)
+    return (below + up_to - 1).to(values.dtype) / (len(values) - 1) - 1
+
+
+def required_taps(spec: StateSpec, teacher: str) -> dict[str, int]:
+    """Tap name -> width for a teacher that cannot do without.  Raises ValueError where there is none."""
+    if not spec.features:
+        raise ValueError(
+            f"teacher {teacher!r} reads hidden states, but the student has no tap; "
+            "name one or more submodules: Student(module, taps=('layer3',))"
+        )
+    return dict(spec.features)
+
+
+def last_tap(spec: StateSpec, teacher: str) -> tuple[str, int]:
+    """Name and width of the deepest tap.  Raises ValueError where there is none."""
+    return list(required_taps(spec, teacher).items())[-1]
+
+
+def hidden(state: StudentState, tap: str) -> Tensor:
+    """The hidden states [U, D] of a tap.  Raises KeyError where this student does not have it."""
+    if tap not in state.features:
+        raise KeyError(
+            f"the teacher was built for a student with tap {tap!r}.{did_you_mean(tap, state.features)} "
+            "Build the teacher from this student's spec"
+        )
+    return state.features[tap]
+
+
+class HiddenProjection(nn.Module):
+    """Normalises hidden states over their features and projects them: [U, D] -> [U, width]."""
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(features)
+        self.linear = nn.Linear(features, width)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Project; dtype is that of the parameters."""
+        projected: Tensor = self.linear(self.norm(states.to(self.linear.weight.dtype)))
+        return projected

@@ -1,0 +1,110 @@
+"""Attention over the trusted samples: what label would the sample's trusted neighbours give it?"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metaweight.contracts import StateSpec, StudentState
+from metaweight.teachers.base import Normalize, Teacher, register_teacher
+from metaweight.teachers.head import WeightHead
+from metaweight.teachers.inputs import (
+    class_labels,
+    hidden,
+    label_log_probability,
+    last_tap,
+    margin_to_best_other,
+    scaled_log,
+)
+from metaweight.teachers.neighbours import TrustedStates
+from metaweight.teachers.surface import Surface
+
+
+@register_teacher("memory")
+class Memory(Teacher):
+    """An MLP on the surface and on how far the trusted samples agree with the given label.
+
+    The deepest tap's state, less the trusted mean and learnt-projected, attends by cosine over the
+    states of the trusted samples that the meta passes left behind, so it costs no pass of its own.  That
+    gives a label distribution q; the MLP reads q_y, its margin to the best other label, log q_y and the
+    entropy of q: four zeros before anything was observed.  Ours; ``knn`` is its control.
+    ``projection``: greatest width of the projection, which starts as the identity, or as a random
+    orthogonal map where the state is wider.  ``temperature``: first factor on the cosine, learnt.
+    Raises ValueError for a student without taps, or options that are not positive.
+    """
+
+    AGREEMENT = 4
+
+    def __init__(
+        self,
+        spec: StateSpec,
+        *,
+        capacity: int = 512,
+        projection: int = 128,
+        temperature: float = 10.0,
+        width: int = 64,
+        label_width: int = 8,
+        normalize: Normalize = "none",
+    ) -> None:
+        super().__init__()
+        if projection < 1 or not temperature > 0:
+            raise ValueError(f"projection and temperature are positive, got {projection} and {temperature}")
+        self.classes = spec.classes
+        self.tap, features = last_tap(spec, "memory")
+        self.surface = Surface(spec, label_width=label_width)
+        self.trusted = TrustedStates(features, capacity=capacity)
+        self.project = nn.Linear(features, min(features, projection), bias=False)
+        if features <= projection:
+            nn.init.eye_(self.project.weight)
+        else:
+            nn.init.orthogonal_(self.project.weight)
+        self.log_temperature = nn.Parameter(torch.full((), math.log(temperature)))
+        self.head = WeightHead(self.surface.width + self.AGREEMENT, width, normalize=normalize)
+
+    def forward(self, state: StudentState) -> Tensor:
+        """Weights [U]."""
+        surface = self.surface(state)
+        if len(self.trusted):
+            agreement = label_agreement(self.label_distribution(state), class_labels(state))
+        else:
+            agreement = surface.new_zeros(len(state), self.AGREEMENT)
+        weights: Tensor = self.head(torch.cat([surface, agreement], dim=1))
+        return weights.to(state.loss.dtype)
+
+    def label_distribution(self, state: StudentState) -> Tensor:
+        """Labels by trusted neighbours: [U, C], rows sum to 1.  Raises ValueError before any was observed."""
+        states, targets = self.trusted.held()
+        if len(states) == 0:
+            raise ValueError("no trusted state was observed yet: call observe(meta_state) first")
+        centre = states.mean(dim=0)
+        trusted, own = states - centre, hidden(state, self.tap).to(states) - centre
+        # the cosine is blind to scale, but the epsilon inside F.normalize is not
+        rms = trusted.square().mean().sqrt()
+        scale = rms.where(rms > 0, torch.ones_like(rms))
+        keys = F.normalize(self.project(trusted / scale), dim=1)
+        queries = F.normalize(self.project(own / scale), dim=1)
+        attention = (self.log_temperature.exp() * queries @ keys.T).softmax(dim=1)
+        return attention @ F.one_hot(targets, self.classes).to(attention.dtype)
+
+    def track(self, state: StudentState) -> None:
+        """See ``Surface.track``."""
+        self.surface.track(state)
+
+    def observe(self, meta_state: StudentState) -> None:
+        """See ``Surface.observe``; also remembers the trusted samples' hidden states."""
+        self.surface.observe(meta_state)
+        self.trusted.put(hidden(meta_state, self.tap), class_labels(meta_state), meta_state.index)
+
+
+def label_agreement(q: Tensor, labels: Tensor) -> Tensor:
+    """q_y, its margin to the best other label, log q_y scaled, entropy / log C: [U, C], [U] -> [U, 4]."""
+    classes = q.shape[1]
+    # the floor keeps log and its slope finite where no trusted sample carries the label
+    log_q = q.clamp_min(float(classes) ** -4).log()
+    agrees = q.gather(1, labels[:, None]).squeeze(1)
+    scaled = scaled_log(label_log_probability(log_q, labels), classes)
+    entropy = -(q * log_q).sum(dim=1) / math.log(classes)
+    return torch.stack([agrees, margin_to_best_other(q, labels), scaled, entropy], dim=1)

@@ -1,0 +1,92 @@
+"""The trusted samples' hidden states, kept from the meta passes, and the neighbour vote over them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metaweight.contracts import StateSpec, StudentState
+from metaweight.teachers.base import Teacher, register_teacher
+from metaweight.teachers.inputs import class_labels, hidden, last_tap
+
+
+class TrustedStates(nn.Module):
+    """The newest hidden state of each of the last ``capacity`` trusted samples; buffers, so it is saved.
+
+    A sample that is seen again replaces its older state: a meta set smaller than the capacity is held
+    once, not as copies that would outvote the rest.  Beyond the capacity the oldest leave.
+    """
+
+    states: Tensor
+    """[capacity, D], newest batch first; rows from ``count`` on are empty."""
+    targets: Tensor
+    index: Tensor
+    count: Tensor
+
+    def __init__(self, width: int, *, capacity: int) -> None:
+        super().__init__()
+        if capacity < 1:
+            raise ValueError(f"the memory holds 1 trusted state or more, got capacity={capacity}")
+        self.register_buffer("states", torch.zeros(capacity, width))
+        self.register_buffer("targets", torch.zeros(capacity, dtype=torch.int64))
+        self.register_buffer("index", torch.zeros(capacity, dtype=torch.int64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    def __len__(self) -> int:
+        return int(self.count)
+
+    def held(self) -> tuple[Tensor, Tensor]:
+        """States [N, D] and labels [N] of the N trusted samples held."""
+        return self.states[: len(self)], self.targets[: len(self)]
+
+    def put(self, states: Tensor, targets: Tensor, index: Tensor) -> None:
+        """Take a meta batch's states [U, D], labels [U] and positions in the data set [U]."""
+        capacity, n = len(self.states), len(self)
+        index = index.to(self.index)
+        keep = ~torch.isin(self.index[:n], index)
+        # out of place: a graph that was built on the old states stays valid
+        rows = torch.cat([states.detach().to(self.states), self.states[:n][keep]])[:capacity]
+        labels = torch.cat([targets.to(self.targets), self.targets[:n][keep]])[:capacity]
+        order = torch.cat([index, self.index[:n][keep]])[:capacity]
+        empty = capacity - len(rows)
+        self.states = F.pad(rows, (0, 0, 0, empty))
+        self.targets, self.index = F.pad(labels, (0, empty)), F.pad(order, (0, empty))
+        self.count = self.count.new_tensor(len(rows))
+
+
+@register_teacher("knn")
+class Neighbours(Teacher):
+    """2 where most of the ``k`` nearest trusted samples carry the given label, else 0; no meta-gradient.
+
+    Nearness is the cosine of the deepest tap's states after the trusted mean is taken off.  Labels with
+    as many votes as the winner agree too.  Weights are 1 before any trusted state was observed.
+    Raises ValueError for a student without taps, or k or capacity below 1.
+    """
+
+    def __init__(self, spec: StateSpec, *, k: int = 10, capacity: int = 512) -> None:
+        super().__init__()
+        if k < 1:
+            raise ValueError(f"k, the number of neighbours, is 1 or more, got {k}")
+        self.k = k
+        self.classes = spec.classes
+        self.tap, width = last_tap(spec, "knn")
+        self.trusted = TrustedStates(width, capacity=capacity)
+
+    def forward(self, state: StudentState) -> Tensor:
+        """Weights [U], 0 or 2."""
+        labels = class_labels(state)[:, None]
+        states, targets = self.trusted.held()
+        if len(states) == 0:
+            return torch.ones_like(state.loss)
+        mean = states.mean(dim=0)
+        own = F.normalize(hidden(state, self.tap).to(states) - mean, dim=1)
+        similarity = own @ F.normalize(states - mean, dim=1).T
+        nearest = similarity.topk(min(self.k, len(states)), dim=1).indices
+        votes = F.one_hot(targets[nearest], self.classes).sum(dim=1)
+        agrees = votes.gather(1, labels) == votes.amax(dim=1, keepdim=True)
+        return 2 * agrees.squeeze(1).to(state.loss.dtype)
+
+    def observe(self, meta_state: StudentState) -> None:
+        """Remember the trusted samples' hidden states."""
+        self.trusted.put(hidden(meta_state, self.tap), class_labels(meta_state), meta_state.index)

@@ -1,0 +1,259 @@
+"""The Trainer: epochs, learning rates, evaluation, checkpoints; no maths of its own."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch.optim.lr_scheduler import LambdaLR
+
+from metaweight import checkpoint
+from metaweight.callbacks import Callback
+from metaweight.contracts import Batch, MetaweightError, NonFiniteError, StepReport
+from metaweight.evaluation import evaluate
+from metaweight.learning_rate import LearningRate
+from metaweight.report.record import RunFolder
+from metaweight.reweighter import Reweighter
+
+
+class Source(Protocol):
+    """Batches as a pure function of (epoch, position), so that a resumed run sees the same ones."""
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        ...
+
+    def batch(self, epoch: int, position: int) -> Batch:
+        """The ``position``-th batch of an epoch."""
+        ...
+
+
+class Interrupted(MetaweightError):
+    """The user stopped the run; its checkpoint is written."""
+
+
+@dataclass
+class History:
+    """What a run has shown so far."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    """One row an epoch: epoch, step, seconds, train_loss, and valid/test accuracy where evaluated."""
+    best_epoch: int | None = None
+    """By validation accuracy; never by the test set."""
+    stopped_early: bool = False
+
+
+class Trainer:
+    """Runs a Reweighter over epochs.
+
+    ``train`` and ``meta`` are Sources; ``evaluations``: name -> batches, evaluated each ``evaluate_every``
+    epochs and at the last one.  ``warmup_epochs`` are plain training without the teacher.  ``patience``
+    stops after so many evaluations without a better "valid" accuracy.  With a ``folder`` each step is
+    logged and ``checkpoint.pt`` written at the end of each epoch and on Ctrl-C.
+    """
+
+    def __init__(
+        self,
+        reweighter: Reweighter,
+        train: Source,
+        meta: Source | None = None,
+        *,
+        epochs: int,
+        evaluations: Mapping[str, Iterable[Batch]] | None = None,
+        evaluate_every: int = 1,
+        warmup_epochs: int = 0,
+        learning_rate: LearningRate | None = None,
+        patience: int | None = None,
+        folder: RunFolder | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        if epochs < 1 or warmup_epochs < 0 or evaluate_every < 1:
+            raise ValueError(f"epochs and evaluate_every are >= 1, got {epochs} and {evaluate_every}")
+        if meta is None and reweighter.needs_meta:
+            raise ValueError("this teacher needs a meta set: Trainer(reweighter, train, meta, ...)")
+        if patience is not None and "valid" not in (evaluations or {}):
+            raise ValueError("early stopping (patience) needs an evaluation named 'valid'")
+        self.reweighter, self.train, self.meta = reweighter, train, meta
+        self.epochs, self.warmup_epochs, self.patience = epochs, warmup_epochs, patience
+        self.evaluations, self.evaluate_every = dict(evaluations or {}), evaluate_every
+        self.folder, self.callbacks = folder, tuple(callbacks)
+        self.history = History()
+        self.epoch = self.position = 0
+        self.seconds = 0.0
+        self._loss_sum = 0.0
+        self._interrupted = False
+        reweighter.total_steps = epochs * len(train)
+        chosen = learning_rate or LearningRate()
+        self.scheduler = LambdaLR(
+            reweighter.optimizer,
+            lambda step: chosen.factor(step, steps=epochs * len(train), steps_per_epoch=len(train)),
+        )
+
+    @property
+    def checkpoint_path(self) -> Path | None:
+        """Where this run's checkpoint lies."""
+        return None if self.folder is None else self.folder.path / "checkpoint.pt"
+
+    def fit(self) -> History:
+        """Train to the last epoch, from where the state stands.
+
+        Raises Interrupted after Ctrl-C (checkpoint written), NonFiniteError where a loss or weight is
+        NaN (the last checkpoint is kept).
+        """
+        self.reweighter.student.module.train()
+        for callback in self.callbacks:
+            callback.on_start(self)
+        with self._catch_interrupt():
+            while self.epoch < self.epochs and not self.history.stopped_early:
+                self._run_epoch()
+        for callback in self.callbacks:
+            callback.on_end(self)
+        return self.history
+
+    def _run_epoch(self) -> None:
+        for self.position in range(self.position, len(self.train)):
+            if self._interrupted:
+                self._leave()
+            started = time.perf_counter()
+            batch = self.train.batch(self.epoch, self.position)
+            report = self._step(batch)
+            self.seconds += time.perf_counter() - started
+            self._loss_sum += report.train_loss
+            self._log(report)
+            for callback in self.callbacks:
+                callback.on_step(self, batch, report)
+        self.position = 0
+        self.epoch += 1
+        row = self._evaluate()
+        for callback in self.callbacks:
+            callback.on_epoch(self, row)
+        self.save()
+
+    def _step(self, batch: Batch) -> StepReport:
+        teach = self.epoch >= self.warmup_epochs
+        meta = None
+        if self.meta is not None and teach:
+            # the meta set cycles: its own epoch and position at this step
+            meta = self.meta.batch(*divmod(self.reweighter.steps, len(self.meta)))
+        try:
+            report = self.reweighter.step(batch, meta, teach=teach)
+        except NonFiniteError as error:
+            path = self.checkpoint_path
+            kept = f" The last good checkpoint is {path}." if path is not None and path.is_file() else ""
+            raise NonFiniteError(
+                f"epoch {self.epoch + 1}, step {self.reweighter.steps + 1}: {error}.{kept}", error.index
+            ) from error
+        self.scheduler.step()
+        return report
+
+    def _log(self, report: StepReport) -> None:
+        if self.folder is None:
+            return
+        rate = self.reweighter.optimizer.param_groups[0]["lr"]
+        row = {"step": self.reweighter.steps, "epoch": self.epoch + 1, "lr": float(rate)}
+        row |= {"train_loss": report.train_loss, "meta_loss": report.meta_loss, **report.stats}
+        self.folder.append_step(row)
+
+    def _evaluate(self) -> dict[str, float]:
+        row: dict[str, float] = {
+            "epoch": self.epoch,
+            "step": self.reweighter.steps,
+            "seconds": self.seconds,
+            "train_loss": self._loss_sum / len(self.train),
+        }
+        self._loss_sum = 0.0
+        if self.epoch % self.evaluate_every == 0 or self.epoch == self.epochs:
+            for name, batches in self.evaluations.items():
+                for key, value in evaluate(self.reweighter.student, batches).items():
+                    row[f"{name}_{key}"] = value
+        self.history.epochs.append(row)
+        if "valid_accuracy" in row:
+            self._watch_validation(row["valid_accuracy"])
+        return row
+
+    def _watch_validation(self, value: float) -> None:
+        seen = [(r["valid_accuracy"], int(r["epoch"])) for r in self.history.epochs if "valid_accuracy" in r]
+        best = max(score for score, _ in seen)
+        if value == best and sum(score == best for score, _ in seen) == 1:
+            self.history.best_epoch = self.epoch
+        since = sum(epoch > (self.history.best_epoch or 0) for _, epoch in seen)
+        self.history.stopped_early = self.patience is not None and since >= self.patience
+
+    def _leave(self) -> None:
+        self.save()
+        where = f"; its checkpoint is {self.checkpoint_path}" if self.folder is not None else ""
+        raise Interrupted(f"stopped in epoch {self.epoch + 1} before step {self.reweighter.steps + 1}{where}")
+
+    @contextmanager
+    def _catch_interrupt(self) -> Iterator[None]:
+        """Ctrl-C lets the iteration end and then leaves; a second one stops at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(_number: int, _frame: Any) -> None:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def save(self) -> None:
+        """Write ``checkpoint.pt`` into the folder, if there is one."""
+        if self.folder is None or self.checkpoint_path is None:
+            return
+        self.folder.flush()
+        checkpoint.save(self.checkpoint_path, self.state_dict(), self._shapes())
+
+    def resume(self, path: Path | str | None = None) -> None:
+        """Go on from a checkpoint, bit for bit.  Raises CheckpointError where it does not fit."""
+        chosen = Path(path) if path is not None else self.checkpoint_path
+        if chosen is None:
+            raise ValueError("resume takes a path, or a Trainer with a folder")
+        self.load_state_dict(checkpoint.load(chosen, self._shapes()))
+        if self.folder is not None:
+            self.folder.truncate_steps(self.reweighter.steps)
+
+    def _shapes(self) -> dict[str, Any]:
+        r = self.reweighter
+        kinds = {"optimizer": type(r.optimizer).__name__, "teacher": type(r.teacher).__name__}
+        return {
+            **kinds,
+            "epochs": self.epochs,
+            "batches an epoch": len(self.train),
+            **checkpoint.shapes_of("student", r.student.module.state_dict()),
+            **checkpoint.shapes_of("teacher", r.teacher.state_dict()),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of the run's state."""
+        return {
+            "reweighter": self.reweighter.state_dict(),
+            "scheduler": {k: v for k, v in self.scheduler.state_dict().items() if k != "lr_lambdas"},
+            "random": checkpoint.random_state(self.reweighter.student.device),
+            "position": [self.epoch, self.position],
+            "sums": [self.seconds, self._loss_sum],
+            "history": asdict(self.history),
+            "callbacks": [callback.state_dict() for callback in self.callbacks],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what ``state_dict`` gave."""
+        self.reweighter.load_state_dict(state["reweighter"])
+        self.scheduler.load_state_dict({**state["scheduler"], "lr_lambdas": [None]})
+        checkpoint.restore_random_state(state["random"], self.reweighter.student.device)
+        self.epoch, self.position = state["position"]
+        self.seconds, self._loss_sum = state["sums"]
+        self.history = History(**state["history"])
+        for callback, part in zip(self.callbacks, state["callbacks"], strict=True):
+            callback.load_state_dict(part)

@@ -1,0 +1,5 @@
+"""Packaging of metaweight; everything is declared in setup.cfg."""
+
+from setuptools import setup
+
+setup()

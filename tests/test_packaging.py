@@ -1,0 +1,120 @@
+"""What is shipped: the wheel's files, and version and pins that are written in more than one place."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = ["setup.cfg", "setup.py", "LICENSE", "README.md", "Makefile"]
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def version() -> str:
+    """``__version__`` as the package's source states it."""
+    tree = ast.parse((ROOT / "metaweight" / "__init__.py").read_text())
+    (value,) = (
+        n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__version__"
+    )
+    return str(ast.literal_eval(value))
+
+
+def modules(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder.parent)) for path in folder.rglob("*.py")}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel of a copy of this repository that has a data set lying in every folder."""
+    source = tmp_path_factory.mktemp("source")
+    for folder in ("metaweight", "tests", "benchmarks"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        (source / folder / "labels.npz").write_bytes(b"data")
+    (source / "metaweight" / "data" / "labels.npz").write_bytes(b"data")
+    for name in SHIPPED:
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, source)
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = out.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: zipfile.ZipFile) -> Message:
+    (name,) = (n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
+    return Parser().parsestr(wheel.read(name).decode())
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert held == modules(ROOT / "metaweight") | {"metaweight/py.typed"}
+
+
+def test_wheel_has_licence_command_and_version(wheel: zipfile.ZipFile, metadata: Message) -> None:
+    stem = f"metaweight-{version()}.dist-info"
+    points = configparser.ConfigParser()
+    points.read_string(wheel.read(f"{stem}/entry_points.txt").decode())
+    assert dict(points["console_scripts"]) == {"metaweight": "metaweight.cli:main"}
+    assert metadata["Version"] == version()
+    (licence,) = (name for name in wheel.namelist() if name.endswith("/LICENSE"))
+    assert wheel.read(licence) == (ROOT / "LICENSE").read_bytes()
+
+
+def test_pinned_torch_is_one_that_the_wheel_accepts(metadata: Message) -> None:
+    required = {r.name: r for r in map(Requirement, metadata.get_all("Requires-Dist"))}
+    (pinned,) = re.findall(r"^TORCH := torch==(\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert pinned == "2.13.0"
+    assert required["torch"].specifier.contains(pinned)
+    assert str(required["higher"].specifier) == "==0.2.1"
+
+
+def test_version_is_the_same_everywhere() -> None:
+    cited = re.findall(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited == [version()]
+    headings = re.findall(r"^## \[(\S+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert headings[1:] in ([], [version(), *headings[2:]])
+
+
+@needs_make
+def test_help_has_a_line_for_every_target() -> None:
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    shown = subprocess.run(
+        ["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert re.findall(r"^  make (\S+) +\S", shown, re.MULTILINE) == phony.split()
+
+
+@needs_make
+def test_bench_image_hands_on_its_options() -> None:
+    options = ["DATA=cifar10", "PROFILE=full", "ARGS=--jobs 2"]
+    command = ["make", "-s", "-n", "-o", ".venv/.installed", "bench-image", *options]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == ".venv/bin/python -m benchmarks.image.run --data cifar10 --profile full --jobs 2"
+
+
+@needs_make
+def test_clean_leaves_run_folders(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    kept = {tmp_path / "runs" / "a" / "table.md", tmp_path / "benchmarks" / "results" / "table.md"}
+    gone = {tmp_path / "build" / "lib" / "x.py", tmp_path / "metaweight" / "__pycache__" / "x.pyc"}
+    for path in kept | gone | {tmp_path / "tests" / "test_x.py"}:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    subprocess.run(["make", "-s", "clean"], cwd=tmp_path, capture_output=True, check=True)
+    assert all(path.exists() for path in kept)
+    assert not any(path.parent.exists() for path in gone)

@@ -46,7 +46,7 @@ clean:  ## remove caches and build output; run folders and .venv stay
 
 # pip alone decides between CPU and CUDA builds of torch; it comes first so that nothing else picks its version
 $(INSTALLED): setup.cfg setup.py
-	@$(PYTHON) -c 'import sys; sys.exit("metaweight needs Python 3.10 or newer, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("metaweight needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	@echo "installing into $(VENV): $(TORCH), then everything else; this takes some minutes, once"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet "$(TORCH)"

@@ -1,6 +1,6 @@
 """metaweight: learn a weight for every training sample from a small trusted set."""
 
-from metaweight import engines, losses
+from metaweight import engines, losses, teachers
 from metaweight.contracts import (
     Batch,
     CollapseWarning,
@@ -10,8 +10,31 @@ from metaweight.contracts import (
     StepReport,
     StudentState,
 )
+from metaweight.data import pairs
 from metaweight.engines import HyperGradient, hypergradient
+from metaweight.reweighter import Reweighter
 from metaweight.student import Student
 from metaweight.teachers.base import Teacher, build_teacher, register_teacher
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Batch",
+    "CollapseWarning",
+    "HyperGradient",
+    "MetaweightError",
+    "NonFiniteError",
+    "Reweighter",
+    "StateSpec",
+    "StepReport",
+    "Student",
+    "StudentState",
+    "Teacher",
+    "build_teacher",
+    "engines",
+    "hypergradient",
+    "losses",
+    "pairs",
+    "register_teacher",
+    "teachers",
+]

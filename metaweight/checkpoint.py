@@ -74,8 +74,8 @@ def _require_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, An
     for name in [*wanted, *(n for n in stored if n not in wanted)]:
         if stored.get(name) != wanted.get(name):
             raise CheckpointError(
-                f"{path} is of another architecture: {name} is {stored.get(name, 'absent')} in the checkpoint "
-                f"and {wanted.get(name, 'absent')} in this run; build the run as it was started"
+                f"{path} is of another architecture: {name} is {stored.get(name, 'absent')} there and "
+                f"{wanted.get(name, 'absent')} in this run; build the run as it was started"
             )
 
 

@@ -10,21 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from tyro.conf import OmitArgPrefixes, arg
+from tyro.conf import OmitArgPrefixes
 
 from metaweight import __version__, engines, experiment, teachers
-from metaweight.callbacks import Callback, Run
-from metaweight.compare import Grid, publish, run_grid
+from metaweight.compare import Grid
 from metaweight.config import ImageConfig, config_from
-from metaweight.contracts import Batch, CollapseWarning, MetaweightError, NonFiniteError, StepReport
-from metaweight.progress import EpochProgress, GridProgress
+from metaweight.contracts import CollapseWarning, MetaweightError
+from metaweight.progress import EpochProgress
 from metaweight.report.record import RunFolder, environment
+from metaweight.suite import compare
 from metaweight.trainer import Interrupted
 
 console = Console()
@@ -101,28 +101,8 @@ class Compare:
     """Folder of the comparison; must not exist. Default: runs/compare-TIME."""
 
     def __call__(self) -> None:
-        compare(Grid(self.run, self.teachers, self.noises, self.seeds), new_folder(self.out, "compare"), self.jobs)
-
-
-def compare(grid: Grid, path: Path, jobs: int) -> None:
-    """Run a grid with a live display and write its table and plots into a new folder.
-
-    Raises MetaweightError, after everything is written, where a cell failed.
-    """
-    for teacher in grid.teachers:
-        _ = teachers.registry[teacher]  # an unknown name stops here, not in the first cell
-    cells = grid.cells()
-    experiment.prepare(cells[0].config)
-    config = {**asdict(grid), "overrides": {k: dict(v) for k, v in grid.overrides.items()}}
-    folder = RunFolder.create(path, {"config": config, "command": sys.argv, "jobs": jobs, **environment()})
-    with GridProgress(console, [cell.name for cell in cells]) as shown:
-        results = run_grid(grid, folder.path, jobs=jobs, progress=shown)
-    publish(grid, results, folder.path, console)
-    console.print(f"run folder: {folder.path}", soft_wrap=True)
-    failed = [r for r in results if r.error is not None]
-    if failed:
-        first = (failed[0].error or "").splitlines()[0]
-        raise MetaweightError(f"{len(failed)} of {len(results)} runs failed; {failed[0].cell.name}: {first}")
+        grid = Grid(self.run, self.teachers, self.noises, self.seeds)
+        compare(grid, new_folder(self.out, "compare"), jobs=self.jobs, console=console)
 
 
 @dataclass(frozen=True)
@@ -145,7 +125,9 @@ class Engines:
         table = Table("engine", "what it does", "inner steps (K)")
         for name in engines.names():
             engine = engines.build_engine(name)
-            table.add_row(name, engine.summary, "any" if engine.max_unroll is None else str(engine.max_unroll))
+            table.add_row(
+                name, engine.summary, "any" if engine.max_unroll is None else str(engine.max_unroll)
+            )
         console.print(table)
 
 
@@ -179,7 +161,9 @@ def main(args: Sequence[str] | None = None) -> int:
             if os.environ.get("METAWEIGHT_TRACEBACK"):
                 raise
             text = error.args[0] if isinstance(error, KeyError) and error.args else error
-            Console(stderr=True).print(f"metaweight: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+            Console(stderr=True).print(
+                f"metaweight: {text}", style="red", highlight=False, markup=False, soft_wrap=True
+            )
             return 2
     return 0
 

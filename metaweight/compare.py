@@ -87,7 +87,15 @@ class CellResult:
             "weight_mean": o.weight_mean,
         }
         found = None if math.isnan(o.auroc) else o.auroc
-        return Result(self.cell.config.teacher, self.cell.noise, self.cell.config.seed, o.accuracy, found, self.cost, extra)
+        return Result(
+            self.cell.config.teacher,
+            self.cell.noise,
+            self.cell.config.seed,
+            o.accuracy,
+            found,
+            self.cost,
+            extra,
+        )
 
 
 class _Tell(Callback):
@@ -114,7 +122,9 @@ def run_cell(cell: Cell, folder: Path, tell: Callable[[int, int], None], *, cost
     result = CellResult(cell, outcome, spent)
     row = result.row()
     assert row is not None
-    (own.path / "result.json").write_text(json.dumps({**asdict(row), "history": outcome.history.epochs}, indent=1))
+    (own.path / "result.json").write_text(
+        json.dumps({**asdict(row), "history": outcome.history.epochs}, indent=1)
+    )
     return result
 
 
@@ -133,7 +143,12 @@ def _work(cell: Cell, folder: Path, cost: bool) -> CellResult:
 
 
 def run_grid(
-    grid: Grid, folder: Path, *, jobs: int = 1, progress: Progress | None = None, cost_of_seed: int | None = None
+    grid: Grid,
+    folder: Path,
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    cost_of_seed: int | None = None,
 ) -> list[CellResult]:
     """Run every cell, ``jobs`` at a time with the CPU's threads shared out; results in the cells' order.
 

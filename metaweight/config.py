@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,20 +112,27 @@ def with_options(config: ImageConfig, values: Mapping[str, Any]) -> ImageConfig:
     )
 
 
-def parse_options(pairs: Sequence[str], defaults: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """``("hidden=64",)`` -> ``{"hidden": 64}``, each value read as JSON or else as text.
+def parse_values(pairs: Sequence[str]) -> dict[str, Any]:
+    """``("width=64", "norm=batch")`` -> ``{"width": 64, "norm": "batch"}``: values are JSON, or else text.
 
-    Raises ValueError for a pair without "=", TypeError for an option that ``owner`` does not have.
+    Raises ValueError for a pair without "=".
     """
-    chosen: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
-        if not equals:
-            raise ValueError(f"an option of {owner} is written key=value, got {pair!r}")
-        if key not in defaults:
-            raise TypeError(f"{owner} has no option {key!r}.{did_you_mean(key, defaults)}")
+        if not equals or not key:
+            raise ValueError(f"an option is written key=value, got {pair!r}")
         try:
-            chosen[key] = json.loads(text)
+            values[key] = json.loads(text)
         except json.JSONDecodeError:
-            chosen[key] = text
-    return chosen
+            values[key] = text
+    return values
+
+
+def parse_options(pairs: Sequence[str], known: Collection[str], owner: str) -> dict[str, Any]:
+    """``parse_values`` for options of ``owner``.  Raises TypeError for one that it does not have."""
+    values = parse_values(pairs)
+    for key in values:
+        if key not in known:
+            raise TypeError(f"{owner} has no option {key!r}.{did_you_mean(key, known)}")
+    return values

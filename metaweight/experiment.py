@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.callbacks import Callback, Run, WeightHistory
-from metaweight.contracts import Batch
 from metaweight.config import ImageConfig, parse_options
+from metaweight.contracts import Batch
 from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, derive, load_images, make_splits
 from metaweight.data.imbalance import long_tail, step_imbalance
 from metaweight.learning_rate import LearningRate
@@ -93,6 +93,7 @@ def prepare(config: ImageConfig) -> Prepared:
         classes=classes,
         images=images.train_images[train],
         human=images.human[name][train] if kind == "human" else None,
+        class_map=images.class_map or None,
         generator=derive(config.seed, "noise"),
     )
     labels = clean.clone()
@@ -105,14 +106,18 @@ def _imbalanced(config: ImageConfig, labels: Tensor, splits: Splits, classes: in
     if config.imbalance == "none":
         return splits
     if config.imbalance not in cuts:
-        raise ValueError(f"unknown imbalance {config.imbalance!r}.{did_you_mean(config.imbalance, ['none', *cuts])}")
+        raise ValueError(
+            f"unknown imbalance {config.imbalance!r}.{did_you_mean(config.imbalance, ['none', *cuts])}"
+        )
     kept = cuts[config.imbalance](
         labels[splits.train], config.imbalance_ratio, classes, generator=derive(config.seed, "imbalance")
     )
     return dataclasses.replace(splits, train=splits.train[kept])
 
 
-def loader(config: ImageConfig, prepared: Prepared, split: str, *, batch_size: int, training: bool) -> ImageLoader:
+def loader(
+    config: ImageConfig, prepared: Prepared, split: str, *, batch_size: int, training: bool
+) -> ImageLoader:
     """Batches of one split; shuffled and augmented only where ``training``."""
     images = prepared.images
     test = split == "test"
@@ -280,7 +285,10 @@ class EvaluationSet:
 
 def iteration_cost(config: ImageConfig, prepared: Prepared, *, rounds: int = 8) -> float:
     """Time of one iteration in plain steps: medians of interleaved rounds on twins of the run's start."""
-    arms = [build(dataclasses.replace(config, teacher="uniform", teacher_options=()), prepared), build(config, prepared)]
+    arms = [
+        build(dataclasses.replace(config, teacher="uniform", teacher_options=()), prepared),
+        build(config, prepared),
+    ]
     train = loader(config, prepared, "train", batch_size=config.batch_size, training=True)
     meta = loader(config, prepared, "meta", batch_size=config.meta_batch_size, training=True)
     seconds: list[list[float]] = [[], []]

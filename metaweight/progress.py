@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from metaweight.callbacks import Callback, Run
 from metaweight.contracts import Batch, StepReport
@@ -52,7 +59,9 @@ class EpochProgress(Callback):
         text = f"epoch {run.epoch}/{run.epochs}  train loss {row['train_loss']:.3f}"
         if self._last is not None:
             stats = self._last.stats
-            text += f"  weights {stats['weight_mean']:.2f} ± {stats['weight_mean'] * stats['weight_spread']:.2f}"
+            text += (
+                f"  weights {stats['weight_mean']:.2f} ± {stats['weight_mean'] * stats['weight_spread']:.2f}"
+            )
         if "valid_accuracy" in row:
             text += f"  valid {row['valid_accuracy']:.1f} %"
         self.bar.update(self.task, completed=run.epoch, description=text)
@@ -81,7 +90,9 @@ class GridProgress:
         """Take in that the cell ``name`` has done so many of its epochs."""
         self.shares[name] = done / of
         running = [f"{n} {s:.0%}" for n, s in self.shares.items() if s < 1]
-        self.bar.update(self.task, completed=round(sum(self.shares.values()), 2), description="  ".join(running))
+        self.bar.update(
+            self.task, completed=round(sum(self.shares.values()), 2), description="  ".join(running)
+        )
         if done == of and not self.console.is_terminal:
             finished = sum(s >= 1 for s in self.shares.values())
             self.console.print(f"{finished}/{len(self.cells)} {name}", highlight=False, soft_wrap=True)

@@ -67,7 +67,9 @@ class Reweighter:
         if schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {schedule!r}.{did_you_mean(schedule, SCHEDULES)}")
         if unroll != 1:
-            raise ValueError(f"this version's schedules take unroll=1, got {unroll}; hypergradient() takes K batches")
+            raise ValueError(
+                f"this version's schedules take unroll=1, got {unroll}; hypergradient() takes K batches"
+            )
         if every < 1:
             raise ValueError(f"every is 1 or more, got {every}")
         if max_norm is not None and not max_norm > 0:
@@ -77,7 +79,9 @@ class Reweighter:
         if self._learned and teacher_optimizer is None:
             raise ValueError("the teacher has parameters: give teacher_optimizer, or freeze them")
         if self._probes and (schedule != "lookahead" or every != 1):
-            raise ValueError("this teacher reads its weights off each batch's hypergradient: lookahead, every=1")
+            raise ValueError(
+                "this teacher reads its weights off each batch's hypergradient: lookahead, every=1"
+            )
         self.student, self.teacher = student, teacher
         self.optimizer, self.teacher_optimizer = optimizer, teacher_optimizer
         self.engine, self.schedule, self.every = build_engine(engine), schedule, every
@@ -197,7 +201,8 @@ class Reweighter:
         return forward.state(self.progress)
 
     def _update_teacher(self, result: HyperGradient) -> None:
-        assert self.teacher_optimizer is not None and result.meta_state is not None
+        assert self.teacher_optimizer is not None
+        assert result.meta_state is not None
         for parameter, grad in zip(self._learned, result.grads, strict=True):
             parameter.grad = grad
         self.teacher_optimizer.step()
@@ -228,7 +233,9 @@ class Reweighter:
             "student": self.student.module.state_dict(),
             "teacher": self.teacher.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "teacher_optimizer": None if self.teacher_optimizer is None else self.teacher_optimizer.state_dict(),
+            "teacher_optimizer": None
+            if self.teacher_optimizer is None
+            else self.teacher_optimizer.state_dict(),
             "steps": self.steps,
             "collapse": self._collapse.state_dict(),
         }

@@ -42,7 +42,9 @@ class Student:
     ValueError where no parameter is trainable or the module is compiled or wrapped.
     """
 
-    def __init__(self, module: nn.Module, loss: UnitLoss = cross_entropy, *, taps: Sequence[str] = ()) -> None:
+    def __init__(
+        self, module: nn.Module, loss: UnitLoss = cross_entropy, *, taps: Sequence[str] = ()
+    ) -> None:
         _refuse_wrapped(module)
         if not any(p.requires_grad for p in module.parameters()):
             raise ValueError("the student has no trainable parameter: requires_grad is False for all of them")
@@ -79,7 +81,9 @@ class Student:
     ) -> Forward:
         """Run on other parameters; ``buffers`` (clones) take the running statistics, not the module."""
         values = {**parameters, **buffers}
-        return self._forward(batch, self.module, lambda: functional_call(self.module, values, batch.inputs), taps)
+        return self._forward(
+            batch, self.module, lambda: functional_call(self.module, values, batch.inputs), taps
+        )
 
     def _forward(self, batch: Batch, module: nn.Module, call: Callable[[], Any], taps: bool) -> Forward:
         features: dict[str, Tensor] = {}
@@ -151,7 +155,9 @@ def _refuse_wrapped(module: nn.Module) -> None:
         where = f"submodule {name!r}" if name else "the student"
         # a compiled call keeps using the parameters it was traced with, so no weight would ever move
         if hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None:
-            raise ValueError(f"{where} is compiled: engines cannot swap its parameters; pass the plain module")
+            raise ValueError(
+                f"{where} is compiled: engines cannot swap its parameters; pass the plain module"
+            )
         if isinstance(part, nn.parallel.DistributedDataParallel | nn.DataParallel):
             raise ValueError(f"{where} is wrapped in {type(part).__name__}; pass its .module")
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import Optimizer
 
 from metaweight import checkpoint
 from metaweight.callbacks import Callback
@@ -34,6 +34,19 @@ class Source(Protocol):
         ...
 
 
+class _Rate:
+    """Sets an optimizer's learning rates from their values at the start: nothing to save or resume."""
+
+    def __init__(self, optimizer: Optimizer, course: LearningRate) -> None:
+        self.optimizer, self.course = optimizer, course
+        self.first = [group["lr"] for group in optimizer.param_groups]
+
+    def set(self, step: int, *, steps: int, steps_per_epoch: int) -> None:
+        factor = self.course.factor(step, steps=steps, steps_per_epoch=steps_per_epoch)
+        for group, first in zip(self.optimizer.param_groups, self.first, strict=True):
+            group["lr"] = first * factor
+
+
 class Interrupted(MetaweightError):
     """The user stopped the run; its checkpoint is written."""
 
@@ -54,7 +67,9 @@ class Trainer:
 
     ``train`` and ``meta`` are Sources; ``evaluations``: name -> batches, evaluated each ``evaluate_every``
     epochs and at the last one.  ``warmup_epochs`` are plain training without the teacher.  ``patience``
-    stops after so many evaluations without a better "valid" accuracy.  With a ``folder`` each step is
+    stops after so many evaluations without a better "valid" accuracy.  The teacher's learning rate
+    takes the student's course unless it is given its own: hypergradients shrink with the student's rate,
+    and an Adam that does not follow would turn what noise is left in them into steps of full size.  With a ``folder`` each step is
     logged and ``checkpoint.pt`` written at the end of each epoch and on Ctrl-C.
     """
 
@@ -69,6 +84,7 @@ class Trainer:
         evaluate_every: int = 1,
         warmup_epochs: int = 0,
         learning_rate: LearningRate | None = None,
+        teacher_learning_rate: LearningRate | None = None,
         patience: int | None = None,
         folder: RunFolder | None = None,
         callbacks: Sequence[Callback] = (),
@@ -89,11 +105,10 @@ class Trainer:
         self._loss_sum = 0.0
         self._interrupted = False
         reweighter.total_steps = epochs * len(train)
-        chosen = learning_rate or LearningRate()
-        self.scheduler = LambdaLR(
-            reweighter.optimizer,
-            lambda step: chosen.factor(step, steps=epochs * len(train), steps_per_epoch=len(train)),
-        )
+        course = learning_rate or LearningRate()
+        self._rates = [_Rate(reweighter.optimizer, course)]
+        if reweighter.teacher_optimizer is not None:
+            self._rates.append(_Rate(reweighter.teacher_optimizer, teacher_learning_rate or course))
 
     @property
     def checkpoint_path(self) -> Path | None:
@@ -117,7 +132,7 @@ class Trainer:
         return self.history
 
     def _run_epoch(self) -> None:
-        for self.position in range(self.position, len(self.train)):
+        while self.position < len(self.train):
             if self._interrupted:
                 self._leave()
             started = time.perf_counter()
@@ -128,6 +143,7 @@ class Trainer:
             self._log(report)
             for callback in self.callbacks:
                 callback.on_step(self, batch, report)
+            self.position += 1
         self.position = 0
         self.epoch += 1
         row = self._evaluate()
@@ -141,6 +157,8 @@ class Trainer:
         if self.meta is not None and teach:
             # the meta set cycles: its own epoch and position at this step
             meta = self.meta.batch(*divmod(self.reweighter.steps, len(self.meta)))
+        for rate in self._rates:
+            rate.set(self.reweighter.steps, steps=self.epochs * len(self.train), steps_per_epoch=len(self.train))
         try:
             report = self.reweighter.step(batch, meta, teach=teach)
         except NonFiniteError as error:
@@ -149,7 +167,6 @@ class Trainer:
             raise NonFiniteError(
                 f"epoch {self.epoch + 1}, step {self.reweighter.steps + 1}: {error}.{kept}", error.index
             ) from error
-        self.scheduler.step()
         return report
 
     def _log(self, report: StepReport) -> None:
@@ -239,7 +256,6 @@ class Trainer:
         """All of the run's state."""
         return {
             "reweighter": self.reweighter.state_dict(),
-            "scheduler": {k: v for k, v in self.scheduler.state_dict().items() if k != "lr_lambdas"},
             "random": checkpoint.random_state(self.reweighter.student.device),
             "position": [self.epoch, self.position],
             "sums": [self.seconds, self._loss_sum],
@@ -250,7 +266,6 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what ``state_dict`` gave."""
         self.reweighter.load_state_dict(state["reweighter"])
-        self.scheduler.load_state_dict({**state["scheduler"], "lr_lambdas": [None]})
         checkpoint.restore_random_state(state["random"], self.reweighter.student.device)
         self.epoch, self.position = state["position"]
         self.seconds, self._loss_sum = state["sums"]

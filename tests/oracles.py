@@ -88,7 +88,9 @@ OPTIMIZERS: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
     "adam": lambda p: torch.optim.Adam(p, lr=0.02, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.02),
     "adamw": lambda p: torch.optim.AdamW(p, lr=0.02, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.1),
     "amsgrad": lambda p: torch.optim.AdamW(p, lr=0.02, betas=(0.5, 0.6), eps=1e-3, amsgrad=True),
-    "groups": lambda p: torch.optim.SGD([{"params": p[:2], "lr": 0.5}, {"params": p[2:]}], lr=0.1, momentum=0.9),
+    "groups": lambda p: torch.optim.SGD(
+        [{"params": p[:2], "lr": 0.5}, {"params": p[2:]}], lr=0.1, momentum=0.9
+    ),
 }
 
 
@@ -99,7 +101,9 @@ def batch(shape: tuple[int, ...], size: int, seed: int, *, dtype: torch.dtype = 
     return mw.Batch((x,), torch.randint(0, 3, (size,), generator=g), torch.arange(size) + 100 * seed)
 
 
-def make(student: str, optimizer: str, *, warm: int = 3) -> tuple[mw.Student, torch.optim.Optimizer, mw.Batch, mw.Batch]:
+def make(
+    student: str, optimizer: str, *, warm: int = 3
+) -> tuple[mw.Student, torch.optim.Optimizer, mw.Batch, mw.Batch]:
     """A student in float64 after ``warm`` real steps, its optimizer, a train batch and a meta batch."""
     torch.manual_seed(5)
     build, shape, tap = STUDENTS[student]
@@ -111,7 +115,11 @@ def make(student: str, optimizer: str, *, warm: int = 3) -> tuple[mw.Student, to
 
 
 def plain_step(
-    module: nn.Module, optimizer: torch.optim.Optimizer, train: mw.Batch, weights: Tensor, max_norm: float | None = None
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: mw.Batch,
+    weights: Tensor,
+    max_norm: float | None = None,
 ) -> None:
     """What a user writes: weighted loss, backward, clip, step."""
     optimizer.zero_grad()
@@ -134,7 +142,7 @@ def meta_loss_after(
     weights: list[Tensor],
     max_norm: float | None = None,
 ) -> float:
-    """The meta loss after real steps of a copy with the real torch optimizer, same dropout masks each time."""
+    """The meta loss after real steps of a copy with the real torch optimizer, same masks each time."""
     state = RandomState.of(student.device)
     module, own = twin(student.module, optimizer)
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):

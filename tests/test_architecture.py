@@ -30,12 +30,13 @@ FLOORS = {
     "checkpoint": 4,
     "distributed": 4,
     "report": 4,
-    "callbacks": 4.5,  # what a reweighter and its trainer are watched through
-    "trainer": 5,
-    "progress": 5,
-    "experiment": 6,
-    "compare": 7,
-    "cli": 8,
+    "callbacks": 5,
+    "trainer": 6,
+    "progress": 6,
+    "experiment": 7,
+    "compare": 8,
+    "suite": 9,
+    "cli": 10,
 }
 LONGEST = 300
 NAMELESS = {"utils", "helpers", "common", "util", "helper", "misc"}

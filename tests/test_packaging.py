@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import os
 import re
 import shutil
 import subprocess
@@ -28,6 +29,15 @@ def version() -> str:
         n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__version__"
     )
     return str(ast.literal_eval(value))
+
+
+def make(*arguments: str, cwd: Path = ROOT) -> str:
+    """What ``make -s`` prints, free of the settings of a make that runs these tests."""
+    command = ["make", "-s", *arguments]
+    done = subprocess.run(
+        command, cwd=cwd, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True
+    )
+    return done.stdout
 
 
 def modules(folder: Path) -> set[str]:
@@ -93,18 +103,28 @@ def test_version_is_the_same_everywhere() -> None:
 @needs_make
 def test_help_has_a_line_for_every_target() -> None:
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    shown = subprocess.run(
-        ["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    assert re.findall(r"^  make (\S+) +\S", shown, re.MULTILINE) == phony.split()
+    assert re.findall(r"^  make (\S+) +\S", make(), re.MULTILINE) == phony.split()
 
 
 @needs_make
 def test_bench_image_hands_on_its_options() -> None:
     options = ["DATA=cifar10", "PROFILE=full", "ARGS=--jobs 2"]
-    command = ["make", "-s", "-n", "-o", ".venv/.installed", "bench-image", *options]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    shown = make("-n", "-o", ".venv/.installed", "bench-image", *options)
     assert shown.strip() == ".venv/bin/python -m benchmarks.image.run --data cifar10 --profile full --jobs 2"
+
+
+@needs_make
+def test_an_old_python_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    for name in ("Makefile", "setup.cfg", "setup.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    old = tmp_path / "python-old"
+    old.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c \"import sys; sys.version_info = (3, 10); $2\"\n")
+    old.chmod(0o755)
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        make("install", f"PYTHON={old}", cwd=tmp_path)
+    assert "Python 3.11 or newer" in error.value.stderr
+    assert "try make PYTHON=" in error.value.stderr
+    assert not (tmp_path / ".venv").exists()
 
 
 @needs_make
@@ -115,6 +135,6 @@ def test_clean_leaves_run_folders(tmp_path: Path) -> None:
     for path in kept | gone | {tmp_path / "tests" / "test_x.py"}:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    subprocess.run(["make", "-s", "clean"], cwd=tmp_path, capture_output=True, check=True)
+    make("clean", cwd=tmp_path)
     assert all(path.exists() for path in kept)
     assert not any(path.parent.exists() for path in gone)

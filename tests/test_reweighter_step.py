@@ -8,11 +8,11 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import BatchNormResNet, Encoder, batch, central_differences
 from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.reweighter import CollapseWatch
+from oracles import BatchNormResNet, Encoder, batch, central_differences
 
 SHAPE = (1, 4, 4)
 
@@ -50,7 +50,9 @@ class ByLoss(mw.Teacher):
         self.tracked.append(state)
 
 
-def build(module: nn.Module, teacher: mw.Teacher, *, teacher_lr: float = 0.5, **options: object) -> mw.Reweighter:
+def build(
+    module: nn.Module, teacher: mw.Teacher, *, teacher_lr: float = 0.5, **options: object
+) -> mw.Reweighter:
     learned = list(teacher.parameters())
     return mw.Reweighter(
         mw.Student(module, taps=()),

@@ -7,5 +7,14 @@ from metaweight.engines.base import Engine, EngineError, HyperGradient, build_en
 names = registry.names
 register_engine = registry.register
 
-__all__ = ["Engine", "EngineError", "HyperGradient", "build_engine", "hypergradient", "names", "register_engine", "registry"]
+__all__ = [
+    "Engine",
+    "EngineError",
+    "HyperGradient",
+    "build_engine",
+    "hypergradient",
+    "names",
+    "register_engine",
+    "registry",
+]
 del _forward, _higher_copy

@@ -137,7 +137,9 @@ def hypergradient(
     slopes = tuple(s - s.mean() if center else s for s in solution.slopes)
     grads = _pull_back(solution.weights, slopes, wrt)
     if not all(bool(g.isfinite().all()) for g in grads):
-        raise NonFiniteError("the teacher's gradient is NaN or infinite; look at its weights and learning rate")
+        raise NonFiniteError(
+            "the teacher's gradient is NaN or infinite; look at its weights and learning rate"
+        )
     return HyperGradient(
         grads=grads,
         meta_loss=solution.meta.loss.detach().mean(),
@@ -151,7 +153,9 @@ def hypergradient(
     )
 
 
-def _pull_back(weights: Sequence[Tensor], slopes: Sequence[Tensor], wrt: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def _pull_back(
+    weights: Sequence[Tensor], slopes: Sequence[Tensor], wrt: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
     """sum_t dw_t/d(wrt)^T slope_t: one ordinary backward through the teacher."""
     if not wrt:
         return ()

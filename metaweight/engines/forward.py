@@ -66,7 +66,8 @@ class ForwardMode:
         names = [name for name in leaves if name in pull]
         if not names:
             raise EngineError(
-                "the meta loss does not depend on any parameter that the optimizer moves: check its parameters"
+                "the meta loss does not depend on any parameter that the optimizer moves: "
+                "check which ones it was given"
             )
         u = torch.autograd.grad(
             [moved[n] for n in names], list(leaves.values()), [pull[n] for n in names], allow_unused=True
@@ -112,14 +113,18 @@ def _compare(forward_mode: Tensor, reverse_mode: Tensor, scale: Tensor) -> None:
     tolerance = 1e-6 if scale.dtype.itemsize >= 8 else 2e-2
     if bool((forward_mode - reverse_mode).abs() > tolerance * scale + torch.finfo(scale.dtype).tiny):
         raise EngineError(
-            f"forward mode gives {float(forward_mode):.6g} where reverse mode gives {float(reverse_mode):.6g}: "
+            f"forward mode gives {float(forward_mode):.6g}, reverse mode {float(reverse_mode):.6g}: "
             "a part of the student drops tangents (reentrant checkpointing, inference_mode, .data) or draws "
             "random numbers outside torch's generators; use engine='higher'"
         )
 
 
 def _directional(
-    student: Student, batch: Batch, parameters: Mapping[str, Tensor], recorded: Recorded, direction: dict[str, Tensor]
+    student: Student,
+    batch: Batch,
+    parameters: Mapping[str, Tensor],
+    recorded: Recorded,
+    direction: dict[str, Tensor],
 ) -> Tensor:
     """<direction, grad loss_i> for each unit [U]: one dual pass that replays the recorded random draws."""
 
@@ -138,8 +143,8 @@ def _directional(
         tangent = dual_pass()
     except (NotImplementedError, RuntimeError) as error:
         raise EngineError(
-            f"{_failing_part(student.module, dual_pass)} has no forward-mode derivative ({_first_line(error)}); "
-            "use engine='higher'"
+            f"{_failing_part(student.module, dual_pass)} has no forward-mode derivative "
+            f"({_first_line(error)}); use engine='higher'"
         ) from error
     if tangent is None:
         raise EngineError(

@@ -12,7 +12,15 @@ from higher.optim import get_diff_optim
 from torch import Tensor, nn
 
 from metaweight.contracts import Batch
-from metaweight.engines.base import EngineError, Problem, Solution, checked_weights, refuse_reentrant, registry, require_finite
+from metaweight.engines.base import (
+    EngineError,
+    Problem,
+    Solution,
+    checked_weights,
+    refuse_reentrant,
+    registry,
+    require_finite,
+)
 from metaweight.inner import clip_gradients, rule_for
 from metaweight.student import Forward, RandomState, Student
 
@@ -49,7 +57,9 @@ class HigherCopy:
         def keep_and_clip(gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
             gradient.clear()
             gradient.update(
-                (n, g.detach()) for n, g, m in zip(names, gradients, inside, strict=True) if m and g is not None
+                (n, g.detach())
+                for n, g, m in zip(names, gradients, inside, strict=True)
+                if m and g is not None
             )
             if problem.max_norm is None:
                 return gradients
@@ -115,9 +125,7 @@ def _check_copy(student: Student, batch: Batch) -> None:
     refuse_reentrant(here)
     expected = torch.autograd.grad(here.sum(), [parameters[n] for n in names], allow_unused=True)
     random.restore(student.device)
-    stuck = [
-        n for n, a, b in zip(names, reached, expected, strict=True) if a is None and b is not None
-    ]
+    stuck = [n for n, a, b in zip(names, reached, expected, strict=True) if a is None and b is not None]
     advice = "call submodules by self.name(...) in forward, or use engine='forward'"
     if stuck:
         raise EngineError(

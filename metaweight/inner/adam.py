@@ -12,7 +12,9 @@ from metaweight.inner.base import Options, State, register_rule
 
 @register_rule(torch.optim.AdamW)
 @register_rule(torch.optim.Adam)
-def adam(parameter: Tensor, gradient: Tensor, state: State, options: Options) -> tuple[Tensor, dict[str, Any]]:
+def adam(
+    parameter: Tensor, gradient: Tensor, state: State, options: Options
+) -> tuple[Tensor, dict[str, Any]]:
     """Adam (Kingma & Ba, 2015) and, with ``decoupled_weight_decay``, AdamW; eps where torch.optim has it.
 
     Differentiable in parameter, gradient and a tensor ``lr``.  Reads ``step``, ``exp_avg``,
@@ -26,7 +28,11 @@ def adam(parameter: Tensor, gradient: Tensor, state: State, options: Options) ->
     elif decay != 0:
         gradient = gradient.add(parameter, alpha=decay)
     step = float(state["step"]) + 1 if "step" in state else 1.0
-    mean = gradient * (1 - beta1) if "exp_avg" not in state else torch.lerp(state["exp_avg"], gradient, 1 - beta1)
+    mean = (
+        gradient * (1 - beta1)
+        if "exp_avg" not in state
+        else torch.lerp(state["exp_avg"], gradient, 1 - beta1)
+    )
     square = (1 - beta2) * gradient * gradient
     if "exp_avg_sq" in state:
         square = state["exp_avg_sq"] * beta2 + square

@@ -72,7 +72,9 @@ class InnerStep:
     max_norm: float | None = None
 
     @staticmethod
-    def of(optimizer: Optimizer, parameters: Mapping[str, Tensor], max_norm: float | None = None) -> InnerStep:
+    def of(
+        optimizer: Optimizer, parameters: Mapping[str, Tensor], max_norm: float | None = None
+    ) -> InnerStep:
         """Read ``optimizer`` as it stands.
 
         ``parameters``: the student's trainable ones by name; those that the optimizer does not hold stay

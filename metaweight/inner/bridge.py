@@ -11,7 +11,9 @@ from torch.optim import Optimizer
 from metaweight.inner.base import Update, rules
 
 
-def differentiable_optimizer(kind: type[Optimizer], update: Update) -> type[higher.optim.DifferentiableOptimizer]:
+def differentiable_optimizer(
+    kind: type[Optimizer], update: Update
+) -> type[higher.optim.DifferentiableOptimizer]:
     """A ``higher`` optimizer whose step is the pure ``update``."""
 
     class Differentiable(higher.optim.DifferentiableOptimizer):  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from torch import Tensor, nn
 
@@ -30,10 +30,10 @@ class Teacher(nn.Module, ABC):
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U] of a batch; has no side effect."""
 
-    def observe(self, meta_state: StudentState) -> None:  # noqa: B027 - an optional hook
+    def observe(self, meta_state: StudentState) -> None:
         """Called after each meta pass with its detached state; default: nothing."""
 
-    def track(self, state: StudentState) -> None:  # noqa: B027 - an optional hook
+    def track(self, state: StudentState) -> None:
         """Called after each real step with the train batch's detached state; default: nothing."""
 
 
@@ -73,6 +73,8 @@ def build_teacher(name: str, spec: StateSpec, **chosen: Any) -> Teacher:
 
 def weights_from(score: Tensor, normalize: Normalize = "none") -> Tensor:
     """``2 * sigmoid(score)``: [U] -> [U] in [0, 2], 1 at score 0; "batch" rescales to mean 1."""
+    if normalize not in get_args(Normalize):
+        raise ValueError(f"normalize is {' or '.join(map(repr, get_args(Normalize)))}, got {normalize!r}")
     weights = 2 * score.sigmoid()
     return mean_one(weights) if normalize == "batch" else weights
 

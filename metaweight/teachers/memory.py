@@ -82,8 +82,8 @@ class Memory(Teacher):
         centre = states.mean(dim=0)
         trusted, own = states - centre, hidden(state, self.tap).to(states) - centre
         # the cosine is blind to scale, but the epsilon inside F.normalize is not
-        rms = trusted.square().mean().sqrt()
-        scale = rms.where(rms > 0, torch.ones_like(rms))
+        peak = trusted.abs().amax()  # no square, which could leave float32's range
+        scale = peak.where(peak > 0, torch.ones_like(peak))
         keys = F.normalize(self.project(trusted / scale), dim=1)
         queries = F.normalize(self.project(own / scale), dim=1)
         attention = (self.log_temperature.exp() * queries @ keys.T).softmax(dim=1)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles import OPTIMIZERS, STUDENTS, central_differences, make, relative, snapshot
 from torch import Tensor, nn
 
 import metaweight as mw
+from oracles import OPTIMIZERS, STUDENTS, central_differences, make, relative, snapshot
 
 ENGINES = mw.engines.names()
 
 
-def slopes(engine: str, student: mw.Student, optimizer: torch.optim.Optimizer, train: object, meta: mw.Batch, **kw: object) -> list[Tensor]:
+def slopes(
+    engine: str,
+    student: mw.Student,
+    optimizer: torch.optim.Optimizer,
+    train: object,
+    meta: mw.Batch,
+    **kw: object,
+) -> list[Tensor]:
     """dL_meta/dw by an engine, w being the tensors themselves."""
     count = len(train) if isinstance(train, list) else 1
     weights = [weights_of(i).requires_grad_() for i in range(count)]
@@ -78,7 +85,10 @@ def test_engine_equals_higher_through_a_teacher(engine: str, student: str, optim
 @pytest.mark.parametrize("steps", [2, 3])
 def test_higher_unrolls_k_steps(optimizer: str, steps: int) -> None:
     built, own, first, meta = make("batchnorm-resnet", optimizer)
-    train = [first, *(mw.Batch((first.inputs[0].roll(k, 0) * 1.1,), first.targets, first.index) for k in range(1, steps))]
+    train = [
+        first,
+        *(mw.Batch((first.inputs[0].roll(k, 0) * 1.1,), first.targets, first.index) for k in range(1, steps)),
+    ]
     weights = [weights_of(k) for k in range(steps)]
     truth = torch.cat(central_differences(built, own, train, meta, weights))
     assert relative(torch.cat(slopes("higher", built, own, train, meta)), truth) <= 1e-6

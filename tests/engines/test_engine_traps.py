@@ -5,17 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import BatchNormResNet, Encoder, Recurrent, batch, central_differences, relative
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import metaweight as mw
 from metaweight.engines import EngineError
+from oracles import BatchNormResNet, Encoder, Recurrent, batch, central_differences, relative
 
 ENGINES = mw.engines.names()
 
 
-def run(module: nn.Module, engine: str, *, shape: tuple[int, ...] = (3, 8), dtype: torch.dtype = torch.float64) -> Tensor:
+def run(
+    module: nn.Module, engine: str, *, shape: tuple[int, ...] = (3, 8), dtype: torch.dtype = torch.float64
+) -> Tensor:
     optimizer = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.1)
     train, meta = batch(shape, 6, 1, dtype=dtype), batch(shape, 5, 2, dtype=dtype)
     weights = torch.ones(6, dtype=dtype, requires_grad=True)
@@ -96,7 +98,9 @@ def test_forward_hooks_do_not_leak_between_copy_and_original(engine: str) -> Non
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     w = torch.ones(6).double().requires_grad_()
     train, meta = batch((1, 4, 4), 6, 1), batch((1, 4, 4), 5, 2)
-    result = mw.hypergradient(student, optimizer, train, meta, lambda s: w + 0 * s.features["bn2"].sum(), [w], engine)
+    result = mw.hypergradient(
+        student, optimizer, train, meta, lambda s: w + 0 * s.features["bn2"].sum(), [w], engine
+    )
     assert result.meta_state is not None
     assert result.meta_state.features["bn2"].shape == (5, 3)
     assert all(len(m._forward_hooks) == (name == "bn1") for name, m in module.named_modules())
@@ -220,7 +224,11 @@ class Cut(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = self.head(x[:, 0])
         # as inference_mode would: the values are right, the tangent is gone
-        return out if torch.is_grad_enabled() else F.linear(x[:, 0], self.head.weight.data, self.head.bias.data).data
+        return (
+            out
+            if torch.is_grad_enabled()
+            else F.linear(x[:, 0], self.head.weight.data, self.head.bias.data).data
+        )
 
 
 def test_a_loss_without_tangent_is_seen() -> None:
@@ -313,7 +321,7 @@ def test_an_optimizer_that_moves_nothing_that_matters() -> None:
     module = Unused().double()
     one = batch((8,), 6, 1)
     w = torch.ones(6).double().requires_grad_()
+    optimizer = torch.optim.SGD([module.idle], lr=0.1)
     for engine in ENGINES:
         with pytest.raises(EngineError, match="does not depend on"):
-            optimizer = torch.optim.SGD([module.idle], lr=0.1)
             mw.hypergradient(mw.Student(module), optimizer, one, one, lambda _s: w, [w], engine)

@@ -56,6 +56,19 @@ def test_the_product_finds_a_wrong_label_that_the_surface_cannot_see(name, make_
     assert float(weights[good == 1].min()) > float(weights[good == 0].max())
 
 
+def test_mlp_reads_surface_state_products_and_their_sum(make_spec, make_state):
+    teacher, state = (
+        wander(build_teacher("mlp", make_spec(dtype=DOUBLE), projection=3)),
+        make_state(9, dtype=DOUBLE),
+    )
+    surface, own = teacher.surface(state), teacher.project(state.features["deep"])
+    weights = teacher(state)
+    for i, y in enumerate(state.targets.tolist()):
+        products = [own[i, j] * teacher.label.weight[y, j] for j in range(3)]
+        seen = torch.stack([*surface[i], *own[i], *products, sum(products) / 3**0.5])
+        torch.testing.assert_close(weights[i], teacher.head(seen[None])[0], rtol=1e-12, atol=0)
+
+
 def test_mlp_reads_the_deepest_tap_alone(make_spec, make_state):
     teacher, state = wander(build_teacher("mlp", make_spec())), make_state()
     moved = dict(state.features, low=state.features["low"] + 1)
@@ -98,6 +111,7 @@ def test_the_attention_map_is_a_distribution_over_the_taps(make_spec, make_state
     teacher(state)
     assert sum(teacher.last_attention().values()) == 0
     teacher.track(state)
+    assert not teacher.layer_share.requires_grad
     assert list(teacher.last_attention()) == ["low", "middle", "deep"]
     assert list(teacher.last_attention().values()) == pytest.approx(shares.mean(dim=0).tolist())
 

@@ -117,3 +117,12 @@ def test_sizes_out_of_range_are_refused(make_spec):
         Surface(make_spec(), label_width=0)
     with pytest.raises(ValueError, match="1 unit or more, got 0"):
         build_teacher("surface", make_spec(), width=0)
+
+
+@pytest.mark.parametrize("name", ["surface", "mlp", "attention", "memory"])
+def test_every_teacher_with_a_surface_keeps_its_running_numbers(name, make_spec, make_state):
+    teacher, train, meta = build_teacher(name, make_spec()), make_state(6), make_state(5, seed=1)
+    teacher.track(train)
+    teacher.observe(meta)
+    torch.testing.assert_close(teacher.surface.train_loss, train.loss.mean())
+    torch.testing.assert_close(teacher.surface.best_meta_loss, meta.loss.mean())

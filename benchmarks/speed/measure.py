@@ -1,0 +1,107 @@
+"""Time in interleaved rounds, and extra peak memory in a process of its own."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.speed.variants import (
+    Iterate,
+    Setting,
+    Variant,
+    fresh_module,
+    prepare,
+    random_batch,
+    random_pair,
+)
+from metaweight import Batch
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One measured cycle of one variant."""
+
+    round: int
+    variant: str
+    position: int
+    """Place in its round's order, from 0."""
+    seconds: float
+    """Of one iteration: a cycle's time over its iterations."""
+
+
+def interleaved(
+    iterates: Mapping[Variant, Iterate],
+    pairs: Iterable[tuple[Batch, Batch]],
+    generator: torch.Generator,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Timing]:
+    """One cycle of every variant on each pair of batches, in an order drawn anew for each round.
+
+    Interleaving lets a slow minute of the machine hit all variants alike; the drawn order lets none of
+    them always follow the same neighbour.
+    """
+    timings, variants = [], list(iterates)
+    for number, (train, meta) in enumerate(pairs):
+        for position, chosen in enumerate(torch.randperm(len(variants), generator=generator).tolist()):
+            variant = variants[chosen]
+            gc.collect()  # a variant pays for its own garbage, not for its neighbour's
+            start = clock()
+            for _ in range(variant.every):
+                iterates[variant](train, meta)
+            timings.append(Timing(number, variant.name, position, (clock() - start) / variant.every))
+    return timings
+
+
+def extra_peak(work: Callable[[], None]) -> int:
+    """Bytes by which the resident memory of this process rises, at its peak, above where ``work`` found it.
+
+    Linux only: the kernel's high-water mark is set back first.  Raises OSError where there is none.
+    """
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _resident("VmRSS")
+    work()
+    return max(0, _resident("VmHWM") - before)
+
+
+def _resident(field: str) -> int:
+    found = re.search(rf"^{field}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    if found is None:
+        raise OSError(f"/proc/self/status has no {field}: memory is measured on Linux only")
+    return 1024 * int(found[1])
+
+
+def memory_of(variant: Variant, setting: Setting) -> int:
+    """Extra peak bytes of a variant's iterations in this process, which must be a fresh one.
+
+    A first cycle on two samples loads the libraries and makes the optimizers' states, which are not the
+    iteration's cost and would be counted as such.
+    """
+    torch.set_num_threads(setting.threads)
+    torch.manual_seed(setting.seed)
+    generator = torch.Generator().manual_seed(setting.seed)
+    iterate = prepare(variant, fresh_module(setting))
+    small, pair = random_batch(2, 0, generator), random_pair(setting, generator)
+    for _ in range(variant.every):
+        iterate(small, small)
+    gc.collect()
+
+    def cycle() -> None:
+        for _ in range(max(2, variant.every)):
+            iterate(*pair)
+
+    return extra_peak(cycle)
+
+
+def memory_in_fresh_process(variant: Variant, setting: Setting) -> int:
+    """``memory_of`` in a new process: what another variant left behind cannot hide a peak."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(memory_of, variant, setting).result()

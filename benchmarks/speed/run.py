@@ -1,0 +1,147 @@
+"""What an iteration costs, in plain steps and in memory: ``python -m benchmarks.speed.run --help``."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.speed.measure import Timing, interleaved, memory_in_fresh_process
+from benchmarks.speed.table import HEADINGS, Row, cells, rows, to_csv, to_markdown
+from benchmarks.speed.variants import PLAIN, VARIANTS, Setting, fresh_module, prepare, random_pair
+from metaweight.models import models
+from metaweight.report.record import RunFolder, manifest
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Options:
+    """Cost of one iteration of each engine and schedule, against a plain training step.
+
+    Writes table.md, table.csv, rounds.csv and manifest.json into a new folder.
+    """
+
+    rounds: int = 20
+    """Measured rounds; each takes every variant once."""
+    warmup: int = 2
+    """Rounds before them that are not counted."""
+    batch: int = 100
+    """Images in the train batch."""
+    meta_batch: int = 100
+    """Images in the meta batch."""
+    model: str = "resnet-32"
+    """The student, on 3x32x32 images of 10 classes."""
+    threads: int = 2
+    """CPU threads of torch."""
+    seed: int = 0
+    memory: bool = True
+    """Measure extra peak memory, a fresh process for each variant (Linux)."""
+    out: str | None = None
+    """Folder of this run; must not exist. Default: runs/speed-TIME."""
+
+    def __post_init__(self) -> None:
+        least = {"rounds": 2, "warmup": 0, "batch": 2, "meta_batch": 2, "threads": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"--{name.replace('_', '-')} is at least {value}, got {getattr(self, name)}")
+        models[self.model]  # KeyError, with the nearest name, before anything is written
+
+    @property
+    def setting(self) -> Setting:
+        """What the variants share."""
+        return Setting(self.model, self.batch, self.meta_batch, self.threads, self.seed)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run goes."""
+        return Path(self.out) if self.out else Path("runs") / f"speed-{datetime.now():%Y%m%d-%H%M%S}"
+
+    @property
+    def caption(self) -> str:
+        """What was measured, in a sentence under the table."""
+        return (
+            f"{self.model}, batch {self.batch} + {self.meta_batch}, {torch.get_default_dtype()}, "
+            f"{self.threads} CPU threads, {self.rounds} interleaved rounds; quartiles in brackets."
+        ).replace("torch.", "")
+
+
+def time_all(options: Options) -> list[Timing]:
+    """Time every variant in this process."""
+    generator = torch.Generator().manual_seed(options.seed)
+    iterates = {variant: prepare(variant, fresh_module(options.setting)) for variant in VARIANTS}
+    interleaved(iterates, (random_pair(options.setting, generator) for _ in range(options.warmup)), generator)
+    rounds = track(range(options.rounds), "rounds", console=console)
+    return interleaved(iterates, (random_pair(options.setting, generator) for _ in rounds), generator)
+
+
+def memory_all(options: Options) -> dict[str, int]:
+    """Extra peak bytes of every variant; empty where it is not wanted or the system cannot tell."""
+    if not options.memory:
+        return {}
+    try:
+        return {
+            variant.name: memory_in_fresh_process(variant, options.setting)
+            for variant in track(VARIANTS, "memory", console=console)
+        }
+    except OSError as error:
+        console.print(f"memory is not measured: {error}", style="yellow")
+        return {}
+
+
+def write_rounds(path: Path, timings: Sequence[Timing]) -> None:
+    """Every timing, so that any other statistic can be had from them."""
+    with path.open("x", newline="") as file:
+        write = csv.writer(file, lineterminator="\n")
+        write.writerow(field.name for field in fields(Timing))
+        write.writerows(astuple(timing) for timing in timings)
+
+
+def print_table(table: Sequence[Row], caption: str) -> None:
+    """The table in the terminal."""
+    shown = Table(caption=caption)
+    for number, heading in enumerate(HEADINGS):
+        shown.add_column(heading, justify="right" if number else "left")
+    for row in table:
+        shown.add_row(*cells(row))
+    console.print(shown)
+
+
+def run(options: Options) -> Path:
+    """Measure, write and print; the run's folder.  Raises FileExistsError for a folder that exists."""
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    folder = RunFolder.create(options.folder, manifest(asdict(options), sys.argv)).path
+    timings = time_all(options)
+    write_rounds(folder / "rounds.csv", timings)
+    names = [variant.name for variant in VARIANTS]
+    table = rows(timings, names, unit=PLAIN.name, extra=memory_all(options))
+    (folder / "table.csv").write_text(to_csv(table))
+    (folder / "table.md").write_text(to_markdown(table, options.caption))
+    print_table(table, options.caption)
+    console.print(f"run folder: {folder}", soft_wrap=True)
+    return folder
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the benchmark; 0 when it did its work, 2 for a user's mistake."""
+    try:
+        run(tyro.cli(Options, args=args, prog="python -m benchmarks.speed.run"))
+    except (ValueError, KeyError, FileExistsError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        Console(stderr=True).print(str(message), style="red", markup=False, soft_wrap=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

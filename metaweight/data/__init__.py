@@ -1,0 +1,35 @@
+"""Data sets, label noise, class imbalance, splits, augmentation and loaders."""
+
+from metaweight.data import structured  # noqa: F401 - registers the noises cluster and instance
+from metaweight.data.augment import pad_crop_flip, standardise
+from metaweight.data.image_set import ImageSet
+from metaweight.data.images import datasets, load_images
+from metaweight.data.imbalance import long_tail, step_imbalance
+from metaweight.data.indexed import Indexed, collate
+from metaweight.data.loader import ImageLoader
+from metaweight.data.noise import Noisy, corrupt, noises
+from metaweight.data.pairing import pairs
+from metaweight.data.seeding import derive
+from metaweight.data.splits import Splits, check_disjoint, check_meta, make_splits
+
+__all__ = [
+    "ImageLoader",
+    "ImageSet",
+    "Indexed",
+    "Noisy",
+    "Splits",
+    "check_disjoint",
+    "check_meta",
+    "collate",
+    "corrupt",
+    "datasets",
+    "derive",
+    "load_images",
+    "long_tail",
+    "make_splits",
+    "noises",
+    "pad_crop_flip",
+    "pairs",
+    "standardise",
+    "step_imbalance",
+]

@@ -1,0 +1,79 @@
+"""Standardising and augmenting a batch of images, as whole tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def standardise(
+    images: Tensor,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """``(images - mean) / std`` by channel, in floats: [B, C, H, W] -> the same shape.
+
+    ``mean`` and ``std`` [C] are on the scale 0 to 1, where the bytes 0..255 are put; float images are
+    taken to be there.  ``dtype``: by default a float type stays, bytes become torch's default type.
+    Raises TypeError for other whole numbers than bytes, ValueError for a wrong number of channels or
+    a standard deviation that is not positive.
+    """
+    floating = images.is_floating_point()
+    if not floating and images.dtype != torch.uint8:
+        raise TypeError(f"images are uint8 or floating point, got {images.dtype}")
+    channels = images.shape[1]
+    if not len(mean) == len(std) == channels or not all(value > 0 for value in std):
+        raise ValueError(
+            f"images of {channels} channels take as many means and positive deviations, got {tuple(mean)} "
+            f"and {tuple(std)}"
+        )
+    chosen = dtype or (images.dtype if floating else torch.get_default_dtype())
+    scale = 1.0 if floating else 255.0
+    shape = (1, channels, 1, 1)
+    centre = torch.tensor([scale * m for m in mean], dtype=chosen, device=images.device).view(shape)
+    spread = torch.tensor([scale * s for s in std], dtype=chosen, device=images.device).view(shape)
+    return (images.to(chosen) - centre).div_(spread)
+
+
+def pad_crop_flip(
+    images: Tensor,
+    *,
+    padding: int = 4,
+    flip: bool = True,
+    generator: torch.Generator,
+) -> Tensor:
+    """Pad by reflection, crop at a random place, flip half of the images: [B, C, H, W] -> same shape.
+
+    Draws, in this order: B row and B column offsets in 0..2*padding, then B coins where ``flip``.
+    Any dtype.  Raises ValueError unless 0 <= padding < min(H, W).
+    """
+    count, device = len(images), generator.device
+    offsets = torch.randint(2 * padding + 1, (2, count), generator=generator, device=device)
+    coins = torch.rand(count, generator=generator, device=device) < 0.5 if flip else torch.zeros(count) > 0
+    down, right = offsets.to(images.device)
+    return crop_flip(images, down, right, coins.to(images.device), padding=padding)
+
+
+def crop_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor, *, padding: int) -> Tensor:
+    """Crop image b of the reflect-padded batch at (down[b], right[b]); mirror it where flipped[b].
+
+    One gather: rows and columns of the result are looked up in the image without padding.
+    """
+    rows = _reflected(down, images.shape[2], padding)
+    columns = _reflected(right, images.shape[3], padding)
+    columns = torch.where(flipped.unsqueeze(1), columns.flip(1), columns)
+    batch = torch.arange(len(images), device=images.device).view(-1, 1, 1, 1)
+    channel = torch.arange(images.shape[1], device=images.device).view(1, -1, 1, 1)
+    return images[batch, channel, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def _reflected(offset: Tensor, size: int, padding: int) -> Tensor:
+    """Positions along one side that a crop at ``offset`` [B] shows: [B, size], each in 0..size-1."""
+    if not 0 <= padding < size:
+        raise ValueError(f"reflect-padding lies in 0..{size - 1} for a side of {size} pixels, got {padding}")
+    place = (offset.unsqueeze(1) + torch.arange(size, device=offset.device) - padding).abs()
+    return (size - 1) - ((size - 1) - place).abs()

@@ -1,0 +1,35 @@
+"""The image data sets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from metaweight.data.digits import digits
+from metaweight.data.files import data_folder
+from metaweight.data.hub import load_hub
+from metaweight.data.idx import fashion_mnist, mnist
+from metaweight.data.image_set import ImageSet
+from metaweight.data.sheets import cifar10
+from metaweight.registry import Registry, did_you_mean
+
+datasets: Registry[Callable[[Path | None], ImageSet]] = Registry("data set")
+"""Name -> loader; it gets the folder of the data files, or None where none is named."""
+datasets.add("digits", digits)
+datasets.add("cifar10", cifar10)
+datasets.add("fashion-mnist", fashion_mnist)
+datasets.add("mnist", mnist)
+
+
+def load_images(name: str, data_dir: str | Path | None = None) -> ImageSet:
+    """The data set ``name``: one of ``datasets``, or ``hf:NAME`` through Hugging Face's ``datasets``.
+
+    ``data_dir``: folder of the data files, by default what METAWEIGHT_DATA names; ``hf:`` does not use it
+    (see ``hub.load_hub``).  Raises KeyError for an unknown name, ValueError for missing or broken files.
+    """
+    if name.startswith("hf:"):
+        return load_hub(name)
+    if name not in datasets:
+        hint = did_you_mean(name, datasets.names())
+        raise KeyError(f"unknown data set {name!r}.{hint} Or hf:NAME, a data set of the Hugging Face hub.")
+    return datasets[name](data_folder(data_dir))

@@ -1,0 +1,127 @@
+"""ImageLoader: batches as a pure function of (seed, epoch, position), so that a run resumes bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from metaweight.contracts import Batch
+from metaweight.data.augment import pad_crop_flip, standardise
+from metaweight.data.seeding import derive
+
+
+class ImageLoader:
+    """Batches of the samples ``index`` [n] of a data set: images [N, C, H, W] uint8 or float, labels [N].
+
+    ``Batch.index`` is the position in the whole data set.  Epoch e has the order of a permutation drawn
+    from (seed, e), its batch b the crops and flips drawn from (seed, e, b), whatever was asked for before
+    and on whatever ``device`` (default: the images').  There a loader keeps only its own samples, if the
+    images lie elsewhere.  ``mean`` and ``std``: see ``standardise``; without them bytes go to 0..1.
+    Iterating gives the next epoch each time.  Raises ValueError for lengths that differ, positions out of
+    range, and sizes that give no batch.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        index: Tensor,
+        *,
+        batch_size: int,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        augment: bool = False,
+        padding: int = 4,
+        flip: bool = True,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if images.dim() != 4 or labels.shape != (len(images),):
+            shapes = tuple(images.shape), tuple(labels.shape)
+            raise ValueError(f"images are [N, C, H, W] and labels [N], got {shapes[0]} and {shapes[1]}")
+        if index.dim() != 1 or index.dtype != torch.int64 or len(index) == 0:
+            got = f"{index.dtype} of shape {tuple(index.shape)}"
+            raise ValueError(f"index is int64 of shape [n] with n > 0, got {got}; name at least one sample")
+        if int(index.min()) < 0 or int(index.max()) >= len(images):
+            span = f"{int(index.min())}..{int(index.max())}"
+            raise ValueError(f"index names positions 0..{len(images) - 1}, got {span}")
+        if batch_size < 1 or (drop_last and batch_size > len(index)):
+            raise ValueError(
+                f"batch_size {batch_size} gives no batch of {len(index)} samples"
+                f"{' with drop_last' if drop_last else ''}; use 1..{len(index)}"
+            )
+        if augment and not 0 <= padding < min(images.shape[2:]):
+            raise ValueError(
+                f"padding lies in 0..{min(images.shape[2:]) - 1} for these images, got {padding}"
+            )
+        if (mean is None) != (std is None):
+            raise ValueError("mean and std go together: give both or none")
+        channels, target = images.shape[1], torch.device(device) if device is not None else images.device
+        self.images, self.labels, self.index = images, labels, index
+        self.batch_size, self.shuffle, self.drop_last, self.seed = batch_size, shuffle, drop_last, seed
+        self.augment, self.padding, self.flip = augment, padding, flip
+        self.mean = tuple(mean) if mean is not None else (0.0,) * channels
+        self.std = tuple(std) if std is not None else (1.0,) * channels
+        self.device, self.dtype = target, dtype
+        # elsewhere: a compact copy of the own rows; here: the whole tensor, shared with other loaders
+        here = images.device == target
+        self._pixels = images if here else images[index.to(images.device)].to(target)
+        self._index = index.to(target)
+        self._rows = self._index if here else torch.arange(len(index), device=target)
+        self._targets = labels.to(target)[self._index]
+        self._begun = 0
+        self._order: tuple[int, Tensor] | None = None  # of the epoch asked for last
+        standardise(self._pixels[:1], self.mean, self.std)  # a wrong mean or std fails here, not in training
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        whole, rest = divmod(len(self.index), self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def batch(self, epoch: int, position: int) -> Batch:
+        """The ``position``-th batch of an epoch, both from 0.  Raises IndexError beyond the epoch's end."""
+        if epoch < 0 or not 0 <= position < len(self):
+            raise IndexError(f"an epoch has batches 0..{len(self) - 1}, got epoch {epoch}, batch {position}")
+        first = position * self.batch_size
+        picked = self._epoch_order(epoch)[first : first + self.batch_size]
+        images = self._pixels[self._rows[picked]]
+        if self.augment:
+            generator = derive(self.seed, "augment", epoch, position)
+            images = pad_crop_flip(images, padding=self.padding, flip=self.flip, generator=generator)
+        inputs = standardise(images, self.mean, self.std, dtype=self.dtype)
+        return Batch((inputs,), self._targets[picked], self._index[picked])
+
+    def at(self, step: int) -> Batch:
+        """The ``step``-th batch counted over all epochs: for a meta set, which cycles."""
+        return self.batch(*divmod(step, len(self)))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from batch ``start`` on."""
+        return (self.batch(epoch, position) for position in range(start, len(self)))
+
+    def begin_epoch(self) -> int:
+        """The number of the next epoch, which is thereby used up: 0, 1, 2, ..."""
+        self._begun += 1
+        return self._begun - 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The next epoch: 0 the first time, then 1, ..."""
+        return self.epoch(self.begin_epoch())
+
+    def _epoch_order(self, epoch: int) -> Tensor:
+        """The loader's own samples [n] in the order of an epoch, on its device."""
+        if not self.shuffle:
+            epoch = 0  # one order for all
+        if self._order is None or self._order[0] != epoch:
+            size = len(self.index)
+            if self.shuffle:
+                order = torch.randperm(size, generator=derive(self.seed, "order", epoch))
+            else:
+                order = torch.arange(size)
+            self._order = (epoch, order.to(self.device))
+        return self._order[1]

@@ -1,0 +1,59 @@
+"""Pairs each training batch with the next meta batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from metaweight.contracts import Batch
+from metaweight.data.loader import ImageLoader
+from metaweight.data.splits import check_disjoint
+
+
+def pairs(train: Iterable[Batch], meta: Iterable[Batch]) -> Iterator[tuple[Batch, Batch]]:
+    """One epoch of training batches, each with the next meta batch; the meta loader starts over at its end.
+
+    Any iterables of Batch will do, a torch DataLoader with ``collate`` among them; ``meta`` must be
+    iterable more than once.  With two ImageLoaders each call is their next epoch, the meta batch is a pure
+    function of the step counted over all epochs, and no sample may be in both.
+    Raises ValueError for an empty meta loader, and for samples in both.
+    """
+    if isinstance(train, ImageLoader) and isinstance(meta, ImageLoader):
+        check_apart(train, meta)
+        return _aligned(train, meta)
+    return zip(train, _cycle(meta), strict=False)
+
+
+def check_apart(train: ImageLoader, meta: ImageLoader) -> None:
+    """Raise ValueError where two loaders show the same sample: one position, one image.
+
+    Loaders over two data sets may use the same positions.
+    """
+    shared = train.index[torch.isin(train.index, meta.index.to(train.index.device))]
+    if len(shared) == 0 or train.images.shape[1:] != meta.images.shape[1:]:
+        return
+    ours = train.images[shared.to(train.images.device)]
+    same = (ours == meta.images[shared.to(meta.images.device)].to(ours.device)).flatten(1).all(dim=1)
+    same_samples = shared[same.to(shared.device)]
+    check_disjoint(same_samples, same_samples)
+
+
+def _aligned(train: ImageLoader, meta: ImageLoader) -> Iterator[tuple[Batch, Batch]]:
+    epoch = train.begin_epoch()
+    for position, batch in enumerate(train.epoch(epoch)):
+        yield batch, meta.at(epoch * len(train) + position)
+
+
+def _cycle(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches again and again; itertools.cycle would keep the first round's order and crops."""
+    while True:
+        empty = True
+        for batch in batches:
+            empty = False
+            yield batch
+        if empty:
+            raise ValueError(
+                "the meta loader is empty (or can be iterated only once); give it at least one batch, "
+                "and a loader, not an iterator"
+            )

@@ -1,0 +1,104 @@
+"""Disjoint training, meta and validation sets as index tensors into the training images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metaweight.losses import check_labels
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Positions [n] int64, sorted, in the training images; the test set has images of its own.
+
+    Raises ValueError where two of them share a position.
+    """
+
+    train: Tensor
+    meta: Tensor
+    valid: Tensor
+
+    def __post_init__(self) -> None:
+        check_disjoint(self.train, self.meta)
+        check_disjoint(self.train, self.valid, names=("training", "validation"))
+        check_disjoint(self.meta, self.valid, names=("meta", "validation"))
+
+
+def make_splits(
+    labels: Tensor,
+    *,
+    meta_size: int,
+    valid_size: int,
+    train_size: int | None = None,
+    classes: int,
+    generator: torch.Generator,
+) -> Splits:
+    """Split samples with clean ``labels`` [N] int64 at random into disjoint sets.
+
+    The meta set is class-balanced: equal counts, or counts that differ by one, with the larger ones at
+    random classes.  Validation and training set are drawn from the rest; ``train_size`` None takes all
+    that is left.  Raises ValueError for a meta set of less than two classes, an empty training set, a
+    class with too few samples, or sizes beyond what there is.
+    """
+    check_labels(labels, classes)
+    if meta_size < 0 or valid_size < 0 or (train_size is not None and train_size < 0):
+        raise ValueError(f"sizes are >= 0, got meta {meta_size}, valid {valid_size}, train {train_size}")
+    left = len(labels) - meta_size - valid_size
+    size = left if train_size is None else train_size
+    if size < 1 or size > left:
+        raise ValueError(
+            f"{len(labels)} samples less {meta_size} for meta and {valid_size} for validation leave "
+            f"{max(left, 0)} to train, asked for {'all' if train_size is None else size}; "
+            "leave at least 1 and ask for no more"
+        )
+    device = generator.device
+    extra = torch.randperm(classes, generator=generator, device=device).cpu() < meta_size % classes
+    meta = draw_per_class(labels, meta_size // classes + extra.long(), generator=generator)
+    check_meta(labels, meta)
+    order = torch.randperm(len(labels), generator=generator, device=device).to(labels.device)
+    rest = order[~torch.isin(order, meta)]
+    valid, train = rest[:valid_size], rest[valid_size : valid_size + size]
+    return Splits(train=train.sort().values, meta=meta, valid=valid.sort().values)
+
+
+def draw_per_class(labels: Tensor, counts: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Positions of ``counts[k]`` random samples of each class k, sorted: [N], [C] -> [sum of counts] int64.
+
+    Raises ValueError for a class that has fewer samples.
+    """
+    counts = counts.to(labels.device)
+    available = torch.bincount(labels, minlength=len(counts))
+    short = (available < counts).nonzero().flatten()
+    if len(short):
+        k = int(short[0])
+        raise ValueError(
+            f"class {k} has {int(available[k])} samples, asked for {int(counts[k])} "
+            f"({len(short)} such classes); ask for fewer"
+        )
+    order = torch.randperm(len(labels), generator=generator, device=generator.device).to(labels.device)
+    # a stable sort by class keeps the random order within each class; rank: the place in that order
+    order = order[labels[order].argsort(stable=True)]
+    rank = torch.arange(len(labels), device=labels.device) - (available.cumsum(0) - available)[labels[order]]
+    return order[rank < counts[labels[order]]].sort().values
+
+
+def check_meta(labels: Tensor, meta: Tensor) -> None:
+    """Raise ValueError for a meta set (positions [m] in ``labels``) that is empty or has one class only."""
+    present = labels[meta].unique()
+    if len(present) < 2:
+        got = f"all {len(meta)} are of class {int(present)}" if len(present) else "it is empty"
+        raise ValueError(f"a meta set has samples of at least 2 classes, but {got}; draw some of each class")
+
+
+def check_disjoint(first: Tensor, second: Tensor, *, names: tuple[str, str] = ("training", "meta")) -> None:
+    """Raise ValueError where two index sets share a position, with how many and the first few."""
+    shared = first[torch.isin(first, second)].unique()
+    if len(shared):
+        shown = ", ".join(map(str, shared[:5].tolist())) + (", ..." if len(shared) > 5 else "")
+        raise ValueError(
+            f"{names[0]} and {names[1]} set share {len(shared)} samples (positions {shown}); "
+            "make them disjoint, as make_splits does"
+        )

@@ -1,0 +1,76 @@
+"""Image models by name, with the taps that a teacher looks into by default.
+
+A model is built from ``classes``, ``channels`` and ``size`` and options of its own.  Initial weights come
+from torch's global generator, as every torch module's do: ``torch.manual_seed`` before building.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from metaweight.models.convnet import ConvNet
+from metaweight.models.resnet import ResNet
+from metaweight.models.wide_resnet import WideResNet
+from metaweight.registry import Registry, did_you_mean
+
+models: Registry[Callable[..., nn.Module]] = Registry("model")
+models.add("convnet", ConvNet)
+_STAGES = ("layer1", "layer2", "layer3")
+_TAPS = {
+    "convnet": ("block2", "block3", "hidden"),
+    "resnet-20": _STAGES,
+    "resnet-32": _STAGES,
+    "wrn-28-10": ("layer1", "layer2", "pool"),  # its layer3 is not yet normalised and rectified
+}
+
+
+@models.register("resnet-20")
+def resnet_20(classes: int, channels: int, size: int) -> nn.Module:
+    """ResNet-20, 0.27 M parameters."""
+    return ResNet(classes, channels, size, depth=20)
+
+
+@models.register("resnet-32")
+def resnet_32(classes: int, channels: int, size: int) -> nn.Module:
+    """ResNet-32, 0.46 M parameters."""
+    return ResNet(classes, channels, size, depth=32)
+
+
+@models.register("wrn-28-10")
+def wrn_28_10(classes: int, channels: int, size: int, *, dropout: float = 0.0) -> nn.Module:
+    """WRN-28-10, 36.5 M parameters."""
+    return WideResNet(classes, channels, size, depth=28, widen=10, dropout=dropout)
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """Option -> default of the model ``name``, beside classes, channels and size."""
+    parameters = inspect.signature(models[name]).parameters
+    return {key: p.default for key, p in parameters.items() if key not in ("classes", "channels", "size")}
+
+
+def build_model(name: str, *, classes: int, channels: int, size: int, **options: Any) -> nn.Module:
+    """The model ``name`` for ``channels`` x ``size`` x ``size`` images of ``classes`` classes.
+
+    Raises KeyError for an unknown model, TypeError for an unknown option (with the nearest one),
+    ValueError for sizes that do not fit.
+    """
+    known = model_options(name)
+    for option in options:
+        if option not in known:
+            raise TypeError(f"model {name!r} has no option {option!r}.{did_you_mean(option, known)}")
+    return models[name](classes=classes, channels=channels, size=size, **options)
+
+
+def default_taps(name: str) -> tuple[str, ...]:
+    """Taps of a model from early to deep; the last, pooled over space, is the input of its ``head``.
+
+    Raises KeyError for an unknown model, ValueError for one that was registered from outside.
+    """
+    _ = models[name]
+    if name not in _TAPS:
+        raise ValueError(f"model {name!r} has no default taps: name some of its submodules")
+    return _TAPS[name]

@@ -1,0 +1,243 @@
+"""The run folder: a manifest, a row for each step and the weight of every sample; nothing is overwritten."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaweight.report.environment import environment, manifest
+
+__all__ = ["RunFolder", "SampleWeights", "environment", "manifest"]
+
+PENDING = 64
+"""Rows kept in memory before they are written."""
+
+
+@dataclass(frozen=True)
+class SampleWeights:
+    """Every training sample's weight and loss of every epoch; n samples."""
+
+    index: Tensor
+    """[n], int64, position in the data set."""
+    given: Tensor
+    """[n], the label that the student was trained on."""
+    weights: Tensor
+    """[epochs, n] float32, NaN where a sample was not seen."""
+    loss: Tensor
+    """[epochs, n] float32, NaN where a sample was not seen."""
+    clean: Tensor | None = None
+    """[n], the right label, where known."""
+    flipped: Tensor | None = None
+    """[n] bool, where known."""
+
+    def __post_init__(self) -> None:
+        if self.index.dim() != 1 or self.weights.dim() != 2:
+            got = f"{tuple(self.index.shape)} and {tuple(self.weights.shape)}"
+            raise ValueError(f"index is [n] and weights are [epochs, n], got {got}")
+        for field in fields(self):
+            value: Tensor | None = getattr(self, field.name)
+            wanted = self.weights.shape if field.name == "loss" else self.index.shape
+            last = value is not None and value.shape[-1:] == self.index.shape
+            if value is not None and not (last if field.name == "weights" else value.shape == wanted):
+                shape = tuple(value.shape)
+                raise ValueError(f"{field.name} does not fit {len(self.index)} samples: it has shape {shape}")
+
+    def mean_weight(self) -> Tensor:
+        """[n], the mean over the epochs that saw the sample; NaN where none did."""
+        return self.weights.nanmean(dim=0)
+
+
+class RunFolder:
+    """The folder of one run.  ``create`` makes a new one, ``open`` goes on with an old one.
+
+    Steps are written in groups: call ``flush`` where they must be on disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pending: list[str] = []
+        self._write_rest = weakref.finalize(self, _append, self._steps_path, self._pending)
+
+    @classmethod
+    def create(cls, path: Path | str, manifest: Mapping[str, Any]) -> RunFolder:
+        """Make the folder, with parents, and write ``manifest.json``.
+
+        Raises FileExistsError where anything lies at ``path``, TypeError for a manifest that JSON cannot hold.
+        """
+        path = Path(path)
+        text = json.dumps(_valid(manifest), indent=2) + "\n"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError as error:
+            raise FileExistsError(
+                f"{path} exists and a run overwrites nothing: choose another folder, or go on with that run "
+                "(--resume)"
+            ) from error
+        with _whole_file(path / "manifest.json") as file:
+            file.write(text.encode())
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunFolder:
+        """Take up an existing run folder.  Raises FileNotFoundError where ``path`` is none."""
+        path = Path(path)
+        if not (path / "manifest.json").is_file():
+            raise FileNotFoundError(
+                f"{path} is no run folder: it has no manifest.json; name one that a run made"
+            )
+        return cls(path)
+
+    @property
+    def _steps_path(self) -> Path:
+        return self.path / "steps.jsonl"
+
+    def manifest(self) -> dict[str, Any]:
+        """What ``create`` was given.  Raises ValueError for a damaged file."""
+        file = self.path / "manifest.json"
+        try:
+            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged: {error}; start the run anew in another folder") from error
+        return content
+
+    def append_step(self, row: Mapping[str, Any]) -> None:
+        """Add a row to ``steps.jsonl``: numbers and text by name, with the number ``step``.
+
+        NaN and infinity, which JSON lacks, become null.  Raises KeyError for a row without ``step``,
+        TypeError for a value that JSON cannot hold.
+        """
+        if "step" not in row:
+            raise KeyError(
+                f"a row of steps.jsonl has the number 'step', got only {', '.join(row) or 'nothing'}"
+            )
+        self._pending.append(json.dumps(_valid(row)) + "\n")
+        if len(self._pending) >= PENDING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that are still in memory."""
+        _append(self._steps_path, self._pending)
+
+    def read_steps(self) -> list[dict[str, Any]]:
+        """All rows, those in memory too; a last line that a crash has torn is left out.
+
+        Raises ValueError, with the line's number, for a damaged line.
+        """
+        self.flush()
+        rows = []
+        for number, line in enumerate(_whole_lines(self._steps_path), start=1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise ValueError(f"{self._steps_path}, line {number} is damaged: {error}") from error
+        return rows
+
+    def truncate_steps(self, after_step: int) -> None:
+        """Drop the rows past ``after_step`` (a checkpoint's), so that a resumed run writes none twice."""
+        kept = [row for row in self.read_steps() if row["step"] <= after_step]
+        with _whole_file(self._steps_path) as file:
+            file.writelines(f"{json.dumps(row)}\n".encode() for row in kept)
+
+    def save_weights(
+        self,
+        *,
+        index: Tensor,
+        given: Tensor,
+        weights: Tensor,
+        loss: Tensor,
+        clean: Tensor | None = None,
+        flipped: Tensor | None = None,
+    ) -> None:
+        """Write ``weights.npz`` (see SampleWeights) and ``weights.csv``, each whole or not at all.
+
+        Raises ValueError for shapes that do not fit together.
+        """
+        samples = SampleWeights(index, given, weights.float(), loss.float(), clean, flipped)
+        arrays = {field.name: getattr(samples, field.name) for field in fields(samples)}
+        with _whole_file(self.path / "weights.npz") as file:
+            known = {
+                name: value.detach().cpu().numpy() for name, value in arrays.items() if value is not None
+            }
+            np.savez_compressed(file, **known)
+        with _whole_file(self.path / "weights.csv") as file:
+            file.write(_weights_csv(samples).encode())
+
+    def read_weights(self) -> SampleWeights:
+        """What ``save_weights`` wrote.  Raises FileNotFoundError before the end of the run."""
+        file = self.path / "weights.npz"
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is not there: weights by sample are written when a run ends")
+        with np.load(file) as arrays:
+            return SampleWeights(**{name: torch.from_numpy(arrays[name]) for name in arrays.files})
+
+
+def _weights_csv(samples: SampleWeights) -> str:
+    """index, given_label, mean_weight, flipped; empty where a sample was never seen or it is not known."""
+    import io
+
+    flipped = [""] * len(samples.index) if samples.flipped is None else samples.flipped.int().tolist()
+    means = ["" if math.isnan(mean) else f"{mean:.6g}" for mean in samples.mean_weight().tolist()]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "given_label", "mean_weight", "flipped"])
+    writer.writerows(zip(samples.index.tolist(), samples.given.tolist(), means, flipped, strict=True))
+    return text.getvalue()
+
+
+def _append(path: Path, lines: list[str]) -> None:
+    """Write ``lines`` behind the file's whole ones and forget them; what a crash has torn goes."""
+    if not lines:
+        return
+    with path.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.truncate(sum(len(line) for line in _whole_lines(path)))
+        file.write("".join(lines).encode())
+    lines.clear()
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file that end in a line end; none where there is no file."""
+    if not path.is_file():
+        return []
+    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears at ``path`` only when all of it is written."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _valid(value: Any) -> Any:
+    """A value as JSON holds it: tuples as lists, paths as text, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _valid(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,163 @@
+"""The speed benchmark: its statistics by hand and by numpy, its rounds on a false clock, one tiny run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.speed import measure, run
+from benchmarks.speed.measure import Timing, extra_peak, interleaved
+from benchmarks.speed.table import Row, Spread, rows, to_csv, to_markdown
+from benchmarks.speed.variants import PLAIN, VARIANTS, Setting, Variant, fresh_module, prepare, random_pair
+
+TINY = ["--model", "convnet", "--batch", "4", "--meta-batch", "3", "--threads", "1"]
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured on Linux only")
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def timings_of(seconds: dict[str, list[float]]) -> list[Timing]:
+    return [Timing(r, name, 0, s) for name, values in seconds.items() for r, s in enumerate(values)]
+
+
+def test_rows_by_hand() -> None:
+    timings = timings_of({"slow": [0.4, 0.9, 0.8], "plain": [0.1, 0.3, 0.2]})
+    plain, slow = rows(timings, ["plain", "slow"], unit="plain", extra={"slow": 5})
+    assert plain == Row("plain", Spread(200, 150, 250), 1.0, Spread(1, 1, 1), None)
+    assert slow.milliseconds == Spread(800, pytest.approx(600), pytest.approx(850))
+    assert slow.ratio_of_medians == pytest.approx(4)  # 0.8 / 0.2
+    assert slow.ratio_in_round == Spread(4, pytest.approx(3.5), pytest.approx(4))  # of 4, 3, 4
+    assert slow.extra_bytes == 5
+
+
+def test_spread_is_that_of_numpy() -> None:
+    values = torch.rand(17, generator=generator(), dtype=torch.float64).numpy()
+    spread = Spread.of(values.tolist())
+    assert [spread.low, spread.median, spread.high] == pytest.approx(np.percentile(values, [25, 50, 75]))
+
+
+def test_tables_say_the_same() -> None:
+    timings = timings_of({"plain": [0.1, 0.3, 0.2], "slow": [0.4, 0.9, 0.8]})
+    table = rows(timings, ["plain", "slow"], unit="plain", extra={"plain": 3 * 2**20})
+    head, rule, plain, slow, _, caption = to_markdown(table, "three rounds").splitlines()
+    assert head.count("|") == rule.count("|") == plain.count("|")
+    assert plain == "| plain | 200 [150, 250] | 1.00 | 1.00 [1.00, 1.00] | 3 |"
+    assert slow == "| slow | 800 [600, 850] | 4.00 | 4.00 [3.50, 4.00] | - |"
+    assert caption == "three rounds"
+    first, second = csv.DictReader(to_csv(table).splitlines())
+    assert (float(first["ms_median"]), int(first["extra_bytes"])) == (200, 3 * 2**20)
+    assert (float(second["ratio_low"]), second["extra_bytes"]) == (pytest.approx(3.5), "")
+
+
+def test_rounds_are_interleaved_and_a_cycle_counts_as_its_mean() -> None:
+    now, calls = [0.0], []
+    plain, fifth = Variant("plain"), Variant("fifth", "forward", every=5)
+
+    def plain_step(train: object, meta: object) -> None:
+        calls.append(("plain", train, meta))
+        now[0] += 1.0
+
+    def fifth_step(train: object, meta: object) -> None:
+        due = sum(name == "fifth" for name, *_ in calls) % 5 == 0
+        calls.append(("fifth", train, meta))
+        now[0] += 4.0 if due else 1.5
+
+    pairs = [("a", "b"), ("c", "d"), ("e", "f"), ("g", "h")]
+    iterates = {plain: plain_step, fifth: fifth_step}
+    timings = interleaved(iterates, pairs, generator(1), clock=lambda: now[0])  # type: ignore[arg-type]
+    assert [(t.round, t.seconds) for t in timings if t.variant == "plain"] == [(r, 1.0) for r in range(4)]
+    assert [t.seconds for t in timings if t.variant == "fifth"] == [2.0] * 4  # (4 + 4 * 1.5) / 5
+    assert [call[1:] for call in calls] == [pair for pair in pairs for _ in range(6)]
+    orders = {tuple(t.variant for t in timings if t.round == r) for r in range(4)}
+    assert orders == {("plain", "fifth"), ("fifth", "plain")}
+    assert [t.position for t in timings] == [0, 1] * 4
+
+
+def after(variant: Variant, setting: Setting, steps: int = 1) -> torch.Tensor:
+    """The student's parameters, flat, after some iterations of a variant."""
+    module = fresh_module(setting)
+    iterate, random = prepare(variant, module), generator()
+    for _ in range(steps):
+        iterate(*random_pair(setting, random))
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
+def test_every_variant_trains_the_same_student(variant: Variant) -> None:
+    """Their rows are about one training: nearly the plain one as long as the teacher knows nothing."""
+    setting = Setting("convnet", batch=6, meta_batch=4, threads=1)
+    start, plain, taught = (after(v, setting, n) for v, n in [(PLAIN, 0), (PLAIN, 2), (variant, 2)])
+    assert (plain - start).norm() > 1e-3
+    assert (taught - plain).norm() < 0.05 * (plain - start).norm()
+
+
+def test_the_pair_shares_no_sample() -> None:
+    train, meta = random_pair(Setting(batch=6, meta_batch=4), generator())
+    assert train.index.tolist() + meta.index.tolist() == list(range(10))
+    assert not torch.equal(train.inputs[0][:4], meta.inputs[0])
+
+
+@linux
+def test_extra_peak_sees_memory_that_is_gone_again() -> None:
+    def work() -> None:
+        bytearray(64 * 2**20)
+
+    assert extra_peak(work) == pytest.approx(64 * 2**20, rel=0.05)
+    assert extra_peak(lambda: None) < 2**20
+
+
+@linux
+def test_memory_of_a_step_is_measured_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting("convnet", batch=200, meta_batch=2, threads=1)
+    images = 200 * 3 * 32 * 32 * 4
+    monkeypatch.setattr(measure, "prepare", None)  # this process cannot do the work
+    assert images < measure.memory_in_fresh_process(PLAIN, setting) < 2**30
+
+
+def test_tiny_run_writes_its_folder_and_never_overwrites(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "speed"
+    arguments = [*TINY, "--rounds", "2", "--warmup", "1", "--no-memory", "--out", str(out)]
+    assert run.main(arguments) == 0
+    assert str(out) in capsys.readouterr().out.replace("\n", "")
+    timings = list(csv.DictReader((out / "rounds.csv").read_text().splitlines()))
+    assert len(timings) == 2 * len(VARIANTS)
+    assert all(float(t["seconds"]) > 0 for t in timings)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (manifest["config"]["model"], manifest["config"]["meta_batch"]) == ("convnet", 3)
+    table = (out / "table.md").read_text()
+    assert table.count("\n| ") == 1 + len(VARIANTS)
+    assert "convnet, batch 4 + 3, float32, 1 CPU threads, 2 interleaved rounds" in table
+    kept = {path: path.read_bytes() for path in out.iterdir()}
+    assert run.main(arguments) == 2
+    assert "exists" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.iterdir()} == kept
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "complaint"),
+    [
+        ({"rounds": 1}, ValueError, "--rounds is at least 2, got 1"),
+        ({"meta_batch": 0}, ValueError, "--meta-batch is at least 2, got 0"),
+        ({"model": "conv-net"}, KeyError, "Did you mean 'convnet'?"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, object], error: type[Exception], complaint: str) -> None:
+    with pytest.raises(error) as told:
+        run.Options(**options)  # type: ignore[arg-type]
+    assert complaint in str(told.value)
+
+
+def test_a_bad_option_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--model", "conv-net", "--out", str(tmp_path / "out")]) == 2
+    assert "unknown model 'conv-net'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

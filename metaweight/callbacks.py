@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -66,3 +66,34 @@ class WeightHistory(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.weights.copy_(state["weights"])
         self.loss.copy_(state["loss"])
+
+
+@runtime_checkable
+class ReportsAttention(Protocol):
+    """A teacher that attends to the student's layers."""
+
+    def last_attention(self) -> dict[str, float]:
+        """Tap -> its share in the last batch."""
+        ...
+
+
+class AttentionHistory(Callback):
+    """Keeps the share of attention on each tapped layer, averaged over each epoch's last batch."""
+
+    def __init__(self) -> None:
+        self.layers: tuple[str, ...] = ()
+        self.shares: list[list[float]] = []
+
+    def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
+        teacher = run.reweighter.teacher
+        if isinstance(teacher, ReportsAttention):
+            share = teacher.last_attention()
+            self.layers = tuple(share)
+            self.shares.append(list(share.values()))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"layers": list(self.layers), "shares": self.shares}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.layers = tuple(state["layers"])
+        self.shares = [list(row) for row in state["shares"]]

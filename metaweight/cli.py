@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,8 +22,9 @@ from metaweight import __version__, engines, experiment, teachers
 from metaweight.compare import Grid
 from metaweight.config import ImageConfig, config_from
 from metaweight.contracts import CollapseWarning, MetaweightError
+from metaweight.preparation import prepare
 from metaweight.progress import EpochProgress
-from metaweight.report.record import RunFolder, environment
+from metaweight.report.record import RunFolder, manifest
 from metaweight.suite import compare
 from metaweight.trainer import Interrupted
 
@@ -61,10 +62,11 @@ class Train:
             config = config_from(folder.manifest()["config"])
         else:
             config = self.run
-            prepared = experiment.prepare(config)  # a bad option or data folder leaves no run folder behind
+            prepared = prepare(config)  # a bad option or data folder leaves no run folder behind
             experiment.build(config, prepared)
-            manifest = {"config": asdict(config), "command": sys.argv, **environment()}
-            folder = RunFolder.create(new_folder(self.out, config.teacher), manifest)
+            folder = RunFolder.create(
+                new_folder(self.out, config.teacher), manifest(asdict(config), sys.argv)
+            )
         console.print(f"run folder: {folder.path}", soft_wrap=True)
         try:
             with EpochProgress(console, config.epochs) as shown:
@@ -135,7 +137,7 @@ def _summary(part: object) -> str:
     return (inspect.getdoc(part) or "").split("\n\n")[0].replace("\n", " ")
 
 
-COMMANDS: Mapping[str, Any] = {"train": Train, "compare": Compare, "teachers": Teachers, "engines": Engines}
+COMMANDS: dict[str, Any] = {"train": Train, "compare": Compare, "teachers": Teachers, "engines": Engines}
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -19,8 +20,9 @@ import torch
 
 from metaweight.callbacks import Callback, Run
 from metaweight.config import ImageConfig, with_options
-from metaweight.experiment import Outcome, iteration_cost, prepare, run
-from metaweight.report.record import RunFolder, environment
+from metaweight.experiment import Outcome, iteration_cost, run
+from metaweight.preparation import prepare
+from metaweight.report.record import RunFolder, manifest
 from metaweight.report.tables import Result
 
 Progress = Callable[[str, int, int], None]
@@ -73,6 +75,7 @@ class CellResult:
     cell: Cell
     outcome: Outcome | None
     cost: float | None
+    folder: Path
     error: str | None = None
 
     def row(self) -> Result | None:
@@ -110,16 +113,19 @@ class _Tell(Callback):
 
 def run_cell(cell: Cell, folder: Path, tell: Callable[[int, int], None], *, cost: bool) -> CellResult:
     """One run in its own sub-folder; its error is part of the result, not the end of the grid."""
+    place = folder / "cells" / cell.name
     try:
-        own = RunFolder.create(folder / "cells" / cell.name, {"config": asdict(cell.config), **environment()})
+        own = RunFolder.create(place, manifest(asdict(cell.config), sys.argv))
         prepared = prepare(cell.config)
         outcome = run(cell.config, own, prepared=prepared, callbacks=(_Tell(tell),))
         spent = iteration_cost(cell.config, prepared) if cost else None
     except KeyboardInterrupt:
         raise
     except Exception as error:
-        return CellResult(cell, None, None, f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
-    result = CellResult(cell, outcome, spent)
+        return CellResult(
+            cell, None, None, place, f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        )
+    result = CellResult(cell, outcome, spent, place)
     row = result.row()
     assert row is not None
     (own.path / "result.json").write_text(

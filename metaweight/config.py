@@ -107,9 +107,8 @@ def with_options(config: ImageConfig, values: Mapping[str, Any]) -> ImageConfig:
     for name in values:
         if name not in known:
             raise TypeError(f"a run has no option {name!r}.{did_you_mean(name, known)}")
-    return dataclasses.replace(
-        config, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    )
+    changed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return dataclasses.replace(config, **changed)
 
 
 def parse_values(pairs: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -13,16 +13,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metaweight.callbacks import Callback, Run, WeightHistory
+from metaweight.callbacks import AttentionHistory, Callback, WeightHistory
 from metaweight.config import ImageConfig, parse_options
-from metaweight.contracts import Batch
-from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, derive, load_images, make_splits
-from metaweight.data.imbalance import long_tail, step_imbalance
+from metaweight.data import Noisy
 from metaweight.learning_rate import LearningRate
-from metaweight.losses import check_labels
 from metaweight.metrics.weights import auroc
 from metaweight.models import build_model, default_taps, model_options
-from metaweight.registry import Registry, did_you_mean
+from metaweight.preparation import EvaluationSet, Prepared, loader, prepare, seed_of
+from metaweight.registry import Registry
 from metaweight.report.record import RunFolder
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
@@ -33,18 +31,6 @@ optimizers: Registry[type[Optimizer]] = Registry("optimizer")
 optimizers.add("sgd", torch.optim.SGD)
 optimizers.add("adam", torch.optim.Adam)
 optimizers.add("adamw", torch.optim.AdamW)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The data of a run; indices are positions in the data set's training images."""
-
-    images: ImageSet
-    labels: Tensor
-    """[N] as given: wrong ones in the training split, right ones elsewhere."""
-    splits: Splits
-    noise: Noisy
-    """Of the training split, in its order."""
 
 
 @dataclass(frozen=True)
@@ -62,87 +48,15 @@ class Outcome:
     realised_noise: float
     seconds: float
     history: History
+    layers: tuple[str, ...] = ()
+    """Taps, for a teacher that attends to them."""
     attention: tuple[tuple[float, ...], ...] = ()
     """[epochs, L], share of attention on each tapped layer, for a teacher that has it."""
 
 
-def prepare(config: ImageConfig) -> Prepared:
-    """Load, split and corrupt: test, validation and meta set stay clean, the training set does not."""
-    images = load_images(config.data, config.data_dir)
-    clean, classes = images.train_labels, len(images.classes)
-    check_labels(clean, classes)
-    splits = make_splits(
-        clean,
-        meta_size=config.meta_size,
-        valid_size=config.valid_size,
-        train_size=config.train_size,
-        classes=classes,
-        generator=derive(config.seed, "split"),
-    )
-    splits = _imbalanced(config, clean, splits, classes)
-    kind, _, name = config.noise.partition(":")
-    train = splits.train
-    if kind == "human" and name not in images.human:
-        raise ValueError(
-            f"{config.data} has no human labels {name!r}.{did_you_mean(name, images.human)} Write human:NAME."
-        )
-    noise = corrupt(
-        kind,
-        clean[train],
-        rate=config.noise_rate,
-        classes=classes,
-        images=images.train_images[train],
-        human=images.human[name][train] if kind == "human" else None,
-        class_map=images.class_map or None,
-        generator=derive(config.seed, "noise"),
-    )
-    labels = clean.clone()
-    labels[train] = noise.labels
-    return Prepared(images, labels, splits, noise)
-
-
-def _imbalanced(config: ImageConfig, labels: Tensor, splits: Splits, classes: int) -> Splits:
-    cuts: dict[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": step_imbalance}
-    if config.imbalance == "none":
-        return splits
-    if config.imbalance not in cuts:
-        raise ValueError(
-            f"unknown imbalance {config.imbalance!r}.{did_you_mean(config.imbalance, ['none', *cuts])}"
-        )
-    kept = cuts[config.imbalance](
-        labels[splits.train], config.imbalance_ratio, classes, generator=derive(config.seed, "imbalance")
-    )
-    return dataclasses.replace(splits, train=splits.train[kept])
-
-
-def loader(
-    config: ImageConfig, prepared: Prepared, split: str, *, batch_size: int, training: bool
-) -> ImageLoader:
-    """Batches of one split; shuffled and augmented only where ``training``."""
-    images = prepared.images
-    test = split == "test"
-    return ImageLoader(
-        images.test_images if test else images.train_images,
-        images.test_labels if test else prepared.labels,
-        torch.arange(len(images.test_labels)) if test else getattr(prepared.splits, split),
-        batch_size=batch_size,
-        mean=images.mean,
-        std=images.std,
-        augment=training and config.augment,
-        shuffle=training,
-        drop_last=training and split == "train",
-        seed=_seed_of(config.seed, split),
-        device=torch.device(config.device),
-    )
-
-
-def _seed_of(seed: int, name: str) -> int:
-    return int(torch.randint(2**31, (1,), generator=derive(seed, name)))
-
-
 def build(config: ImageConfig, prepared: Prepared) -> Reweighter:
     """Student, teacher and their optimizers, initialised from the config's seed."""
-    torch.manual_seed(_seed_of(config.seed, "initial"))
+    torch.manual_seed(seed_of(config.seed, "initial"))
     images = prepared.images
     _, channels, size, _ = images.train_images.shape
     module = build_model(
@@ -185,24 +99,6 @@ def _optimizer(config: ImageConfig, parameters: Iterable[Tensor]) -> Optimizer:
             weight_decay=config.weight_decay,
         )
     return kind(parameters, lr=config.lr, weight_decay=config.weight_decay)  # type: ignore[call-arg]
-
-
-class AttentionHistory(Callback):
-    """Keeps the share of attention on each tapped layer, averaged over each epoch's last batch."""
-
-    def __init__(self) -> None:
-        self.shares: list[list[float]] = []
-
-    def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
-        share = getattr(run.reweighter.teacher, "layer_attention", None)
-        if share is not None:
-            self.shares.append([float(value) for value in share])
-
-    def state_dict(self) -> dict[str, list[list[float]]]:
-        return {"shares": self.shares}
-
-    def load_state_dict(self, state: Mapping[str, list[list[float]]]) -> None:
-        self.shares = [list(row) for row in state["shares"]]
 
 
 def run(
@@ -252,14 +148,12 @@ def run(
             weights=history.weights[:, train_index],
             loss=history.loss[:, train_index],
         )
-    return outcome(trainer.history, weights, prepared.noise, trainer.seconds, attention.shares)
+    return outcome(trainer, weights, prepared.noise, attention)
 
 
-def outcome(
-    history: History, weights: Tensor, noise: Noisy, seconds: float, attention: Sequence[Sequence[float]] = ()
-) -> Outcome:
+def outcome(trainer: Trainer, weights: Tensor, noise: Noisy, attention: AttentionHistory) -> Outcome:
     """The figures of a finished run; ``weights`` [n]: mean weight of each training sample."""
-    seen = weights.isfinite()
+    history, seen = trainer.history, weights.isfinite()
     best = next((row for row in history.epochs if row["epoch"] == history.best_epoch), history.epochs[-1])
     return Outcome(
         accuracy=history.epochs[-1]["test_accuracy"],
@@ -267,20 +161,11 @@ def outcome(
         auroc=auroc(weights[seen], noise.flipped[seen]),
         weight_mean=float(weights[seen].mean()),
         realised_noise=noise.realised,
-        seconds=seconds,
+        seconds=trainer.seconds,
         history=history,
-        attention=tuple(tuple(row) for row in attention),
+        layers=attention.layers,
+        attention=tuple(tuple(row) for row in attention.shares),
     )
-
-
-class EvaluationSet:
-    """One pass over a loader, each time it is iterated."""
-
-    def __init__(self, batches: ImageLoader) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self.batches.epoch(0)
 
 
 def iteration_cost(config: ImageConfig, prepared: Prepared, *, rounds: int = 8) -> float:

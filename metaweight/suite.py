@@ -12,9 +12,10 @@ from rich.console import Console
 
 from metaweight.compare import CellResult, Grid, run_grid
 from metaweight.contracts import MetaweightError
-from metaweight.experiment import prepare
+from metaweight.pictures import draw
+from metaweight.preparation import prepare
 from metaweight.progress import GridProgress
-from metaweight.report.record import RunFolder, environment
+from metaweight.report.record import RunFolder, manifest
 from metaweight.report.tables import Result, aggregate, print_table, to_csv, to_markdown
 from metaweight.teachers.base import registry as teachers
 
@@ -29,12 +30,10 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console) -> list[Cell
     cells = grid.cells()
     source = prepare(cells[0].config).images.source  # and so does a missing data folder
     config = {**asdict(grid), "overrides": {name: dict(values) for name, values in grid.overrides.items()}}
-    folder = RunFolder.create(
-        path, {"config": config, "data": source, "command": sys.argv, "jobs": jobs, **environment()}
-    )
+    folder = RunFolder.create(path, manifest(config, sys.argv) | {"data": source, "jobs": jobs})
     with GridProgress(console, [cell.name for cell in cells]) as shown:
         results = run_grid(grid, folder.path, jobs=jobs, progress=shown)
-    publish(grid, results, folder.path, console)
+    publish(results, folder.path, console)
     console.print(f"run folder: {folder.path}", soft_wrap=True, highlight=False)
     failed = [result for result in results if result.error is not None]
     if failed:
@@ -46,7 +45,7 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console) -> list[Cell
     return results
 
 
-def publish(grid: Grid, results: Sequence[CellResult], folder: Path, console: Console) -> None:
+def publish(results: Sequence[CellResult], folder: Path, console: Console) -> None:
     """Write table.md, table.csv, runs.csv, failures.txt and the plots; print the table."""
     rows = [row for result in results if (row := result.row()) is not None]
     failed = [result for result in results if result.error is not None]
@@ -59,7 +58,7 @@ def publish(grid: Grid, results: Sequence[CellResult], folder: Path, console: Co
     (folder / "table.csv").write_text(to_csv(table))
     write_runs(rows, folder / "runs.csv")
     print_table(table, console=console)
-    draw(grid, results, folder)
+    draw(results, folder)
 
 
 def write_runs(rows: Sequence[Result], path: Path) -> None:

@@ -69,8 +69,8 @@ class Trainer:
     epochs and at the last one.  ``warmup_epochs`` are plain training without the teacher.  ``patience``
     stops after so many evaluations without a better "valid" accuracy.  The teacher's learning rate
     takes the student's course unless it is given its own: hypergradients shrink with the student's rate,
-    and an Adam that does not follow would turn what noise is left in them into steps of full size.  With a ``folder`` each step is
-    logged and ``checkpoint.pt`` written at the end of each epoch and on Ctrl-C.
+    and an Adam that does not follow would turn what noise is left in them into steps of full size.  With a
+    ``folder`` each step is logged and ``checkpoint.pt`` written at the end of each epoch and on Ctrl-C.
     """
 
     def __init__(
@@ -158,7 +158,9 @@ class Trainer:
             # the meta set cycles: its own epoch and position at this step
             meta = self.meta.batch(*divmod(self.reweighter.steps, len(self.meta)))
         for rate in self._rates:
-            rate.set(self.reweighter.steps, steps=self.epochs * len(self.train), steps_per_epoch=len(self.train))
+            rate.set(
+                self.reweighter.steps, steps=self.epochs * len(self.train), steps_per_epoch=len(self.train)
+            )
         try:
             report = self.reweighter.step(batch, meta, teach=teach)
         except NonFiniteError as error:
@@ -173,7 +175,7 @@ class Trainer:
         if self.folder is None:
             return
         rate = self.reweighter.optimizer.param_groups[0]["lr"]
-        row = {"step": self.reweighter.steps, "epoch": self.epoch + 1, "lr": float(rate)}
+        row: dict[str, Any] = {"step": self.reweighter.steps, "epoch": self.epoch + 1, "lr": float(rate)}
         row |= {"train_loss": report.train_loss, "meta_loss": report.meta_loss, **report.stats}
         self.folder.append_step(row)
 

@@ -33,10 +33,12 @@ FLOORS = {
     "callbacks": 5,
     "trainer": 6,
     "progress": 6,
+    "preparation": 6,
     "experiment": 7,
     "compare": 8,
-    "suite": 9,
-    "cli": 10,
+    "pictures": 9,
+    "suite": 10,
+    "cli": 11,
 }
 LONGEST = 300
 NAMELESS = {"utils", "helpers", "common", "util", "helper", "misc"}

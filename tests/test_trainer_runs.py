@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from oracles import BatchNormResNet, batch
 from torch import Tensor, nn
 
 import metaweight as mw
@@ -21,6 +20,7 @@ from metaweight.evaluation import evaluate
 from metaweight.learning_rate import LearningRate
 from metaweight.report.record import RunFolder
 from metaweight.trainer import Interrupted, Trainer
+from oracles import BatchNormResNet, batch
 
 SHAPE = (1, 4, 4)
 
@@ -52,7 +52,12 @@ class Dropped(nn.Module):
 
 
 def trainer(
-    folder: RunFolder | None = None, *, epochs: int = 4, name: str = "mlp", train: Batches | None = None, **options: object
+    folder: RunFolder | None = None,
+    *,
+    epochs: int = 4,
+    name: str = "mlp",
+    train: Batches | None = None,
+    **options: object,
 ) -> Trainer:
     torch.manual_seed(0)
     module = Dropped().double()
@@ -71,7 +76,12 @@ def trainer(
         "learning_rate": LearningRate("cosine", warmup_steps=2),
     }
     return Trainer(
-        reweighter, train or Batches(3, 1), Batches(2, 2), epochs=epochs, folder=folder, **{**defaults, **options}
+        reweighter,
+        train or Batches(3, 1),
+        Batches(2, 2),
+        epochs=epochs,
+        folder=folder,
+        **{**defaults, **options},
     )
 
 
@@ -148,7 +158,9 @@ def test_a_killed_run_resumes_from_the_last_epoch_without_double_steps(tmp_path:
 def test_a_nan_names_samples_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", {})
     run = trainer(folder, train=Batches(3, 1, nan_at=(2, 1)))
-    with pytest.raises(mw.NonFiniteError, match=r"epoch 3, step 8.*index 6, 7.*last good checkpoint is") as caught:
+    with pytest.raises(
+        mw.NonFiniteError, match=r"epoch 3, step 8.*index 6, 7.*last good checkpoint is"
+    ) as caught:
         run.fit()
     assert caught.value.index is not None
     assert caught.value.index.tolist() == [6, 7, 8, 9, 10, 11]
@@ -174,14 +186,20 @@ def test_warm_up_epochs_are_plain_and_early_stop_follows_validation_only() -> No
         """Replays validation accuracies, and a test accuracy that must have no say."""
 
         def _evaluate(self) -> dict[str, float]:
-            row = {"epoch": float(self.epoch), "valid_accuracy": script[self.epoch - 1], "test_accuracy": 100.0 - self.epoch}
+            row = {
+                "epoch": float(self.epoch),
+                "valid_accuracy": script[self.epoch - 1],
+                "test_accuracy": 100.0 - self.epoch,
+            }
             self.history.epochs.append(row)
             self._watch_validation(row["valid_accuracy"])
             return row
 
     script = [50.0, 60.0, 60.0, 59.0, 58.0, 70.0]
     made = trainer(epochs=6)
-    early = Scripted(made.reweighter, Batches(3, 1), Batches(2, 2), epochs=6, evaluations={"valid": []}, patience=3)
+    early = Scripted(
+        made.reweighter, Batches(3, 1), Batches(2, 2), epochs=6, evaluations={"valid": []}, patience=3
+    )
     early.fit()
     assert (early.epoch, early.history.best_epoch, early.history.stopped_early) == (5, 2, True)
 
@@ -191,9 +209,15 @@ def test_learning_rates_have_their_closed_forms() -> None:
         return [rate.factor(t, steps=10, steps_per_epoch=2) for t in range(10)]
 
     assert course(LearningRate()) == [1.0] * 10
-    assert course(LearningRate("step", milestones=(2, 4), gamma=0.1)) == pytest.approx([1] * 4 + [0.1] * 4 + [0.01] * 2)
-    assert course(LearningRate("cosine")) == pytest.approx([(1 + math.cos(math.pi * t / 10)) / 2 for t in range(10)])
-    assert course(LearningRate("inverse-sqrt", warmup_steps=4))[:5] == pytest.approx([0.25, 0.5, 0.75, 1, (4 / 5) ** 0.5])
+    assert course(LearningRate("step", milestones=(2, 4), gamma=0.1)) == pytest.approx(
+        [1] * 4 + [0.1] * 4 + [0.01] * 2
+    )
+    assert course(LearningRate("cosine")) == pytest.approx(
+        [(1 + math.cos(math.pi * t / 10)) / 2 for t in range(10)]
+    )
+    assert course(LearningRate("inverse-sqrt", warmup_steps=4))[:5] == pytest.approx(
+        [0.25, 0.5, 0.75, 1, (4 / 5) ** 0.5]
+    )
     with pytest.raises(ValueError, match="Did you mean 'cosine'"):
         LearningRate("cosinus")
 
@@ -238,7 +262,9 @@ def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", {})
     trainer(folder, epochs=2).fit()
     path = folder.path / "checkpoint.pt"
-    with pytest.raises(CheckpointError, match=r"another architecture: teacher is DeepMLP there and SurfaceTeacher"):
+    with pytest.raises(
+        CheckpointError, match=r"another architecture: teacher is DeepMLP there and SurfaceTeacher"
+    ):
         trainer(name="surface", epochs=2).resume(path)
     with pytest.raises(CheckpointError, match="epochs is 2 there and 4"):
         trainer(epochs=4).resume(path)

@@ -51,6 +51,7 @@ def pad_crop_flip(
     Draws, in this order: B row and B column offsets in 0..2*padding, then B coins where ``flip``.
     Any dtype.  Raises ValueError unless 0 <= padding < min(H, W).
     """
+    check_padding(images, padding)
     count, device = len(images), generator.device
     offsets = torch.randint(2 * padding + 1, (2, count), generator=generator, device=device)
     coins = torch.rand(count, generator=generator, device=device) < 0.5 if flip else torch.zeros(count) > 0
@@ -58,22 +59,28 @@ def pad_crop_flip(
     return crop_flip(images, down, right, coins.to(images.device), padding=padding)
 
 
+def check_padding(images: Tensor, padding: int) -> None:
+    """Raise ValueError for a padding that images [B, C, H, W] cannot reflect."""
+    side = min(images.shape[2:])
+    if not 0 <= padding < side:
+        raise ValueError(f"padding by reflection lies in 0..{side - 1} for sides of {side}, got {padding}")
+
+
 def crop_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor, *, padding: int) -> Tensor:
     """Crop image b of the reflect-padded batch at (down[b], right[b]); mirror it where flipped[b].
 
-    One gather: rows and columns of the result are looked up in the image without padding.
+    One gather: each pixel of the result is looked up in the image without padding.
     """
-    rows = _reflected(down, images.shape[2], padding)
-    columns = _reflected(right, images.shape[3], padding)
+    height, width = images.shape[2:]
+    rows = _reflected(down, height, padding)
+    columns = _reflected(right, width, padding)
     columns = torch.where(flipped.unsqueeze(1), columns.flip(1), columns)
-    batch = torch.arange(len(images), device=images.device).view(-1, 1, 1, 1)
-    channel = torch.arange(images.shape[1], device=images.device).view(1, -1, 1, 1)
-    return images[batch, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    place = (rows.unsqueeze(2) * width + columns.unsqueeze(1)).flatten(1)
+    places = place.unsqueeze(1).expand(-1, images.shape[1], -1)
+    return images.flatten(2).gather(2, places).view_as(images)
 
 
 def _reflected(offset: Tensor, size: int, padding: int) -> Tensor:
     """Positions along one side that a crop at ``offset`` [B] shows: [B, size], each in 0..size-1."""
-    if not 0 <= padding < size:
-        raise ValueError(f"reflect-padding lies in 0..{size - 1} for a side of {size} pixels, got {padding}")
     place = (offset.unsqueeze(1) + torch.arange(size, device=offset.device) - padding).abs()
     return (size - 1) - ((size - 1) - place).abs()

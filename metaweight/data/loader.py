@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metaweight.contracts import Batch
-from metaweight.data.augment import pad_crop_flip, standardise
+from metaweight.data.augment import check_padding, pad_crop_flip, standardise
 from metaweight.data.seeding import derive
 
 
@@ -55,10 +55,8 @@ class ImageLoader:
                 f"batch_size {batch_size} gives no batch of {len(index)} samples"
                 f"{' with drop_last' if drop_last else ''}; use 1..{len(index)}"
             )
-        if augment and not 0 <= padding < min(images.shape[2:]):
-            raise ValueError(
-                f"padding lies in 0..{min(images.shape[2:]) - 1} for these images, got {padding}"
-            )
+        if augment:
+            check_padding(images, padding)
         if (mean is None) != (std is None):
             raise ValueError("mean and std go together: give both or none")
         channels, target = images.shape[1], torch.device(device) if device is not None else images.device

@@ -81,9 +81,9 @@ def read_labels(path: Path, sizes: dict[str, int]) -> dict[str, Tensor]:
     Raises ValueError for a broken file, and an array that is missing, no whole numbers or of another length.
     """
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:  # numpy leaves a broken file open
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no whole npz file ({error}); fetch it again") from error
     for name, size in sizes.items():
         if name not in arrays:

@@ -108,4 +108,4 @@ def lloyd(points: Tensor, centres: Tensor, *, steps: int = 300) -> Tensor:
 
 def _nearest(points: Tensor, centres: Tensor) -> Tensor:
     """Position of the nearest centre; |x|^2 is the same for all of them."""
-    return (centres.square().sum(dim=1) - 2 * points @ centres.T).argmin(dim=1)
+    return (centres.square().sum(dim=1) - points @ (2 * centres).T).argmin(dim=1)

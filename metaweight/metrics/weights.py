@@ -34,7 +34,7 @@ def auroc(weights: Tensor, flipped: Tensor) -> float:
 
 
 def effective_sample_size(weights: Tensor) -> float:
-    """(Σw)² / Σw² of non-negative weights [N]: N when all are equal, 1 when one has it all, 0 when all are 0."""
+    """(Σw)² / Σw² of weights [N] >= 0: N where all are equal, 1 where one has it all, 0 where all are 0."""
     weights = _on_cpu(weights)
     peak = float(weights.max())
     if peak == 0:

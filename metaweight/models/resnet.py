@@ -39,7 +39,10 @@ class ResNet(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut without parameters: [B, i, s, s] -> [B, o, s/stride, s/stride]."""
+    """Two 3x3 convolutions beside a shortcut without parameters.
+
+    [B, inputs, s, s] -> [B, outputs, s / stride, s / stride], rounded up.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

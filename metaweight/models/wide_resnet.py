@@ -53,10 +53,11 @@ class WideResNet(nn.Module):
 
 
 class WideBlock(nn.Module):
-    """BatchNorm, ReLU, convolution, twice, beside a shortcut: [B, i, s, s] -> [B, o, s/stride, s/stride].
+    """BatchNorm, ReLU, convolution, twice, beside a shortcut.
 
-    Where the shape changes, the shortcut is a 1x1 convolution of the activated input, as in the authors'
-    code; elsewhere it is the input itself.
+    [B, inputs, s, s] -> [B, outputs, s / stride, s / stride], rounded up.  Where the shape changes, the
+    shortcut is a 1x1 convolution of the activated input, as in the authors' code; elsewhere it is the
+    input itself.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, dropout: float) -> None:
@@ -74,7 +75,8 @@ class WideBlock(nn.Module):
         active = F.relu(self.norm1(x))
         residual = self.conv2(self.dropout(F.relu(self.norm2(self.conv1(active)))))
         shortcut: Tensor = x if self.shortcut is None else self.shortcut(active)
-        return shortcut + residual
+        output: Tensor = shortcut + residual
+        return output
 
 
 def _stage(inputs: int, outputs: int, stride: int, blocks: int, dropout: float) -> nn.Sequential:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -43,16 +44,13 @@ class SampleWeights:
     """[n] bool, where known."""
 
     def __post_init__(self) -> None:
-        if self.index.dim() != 1 or self.weights.dim() != 2:
-            got = f"{tuple(self.index.shape)} and {tuple(self.weights.shape)}"
-            raise ValueError(f"index is [n] and weights are [epochs, n], got {got}")
+        samples, epochs = self.index.numel(), self.weights.shape[0] if self.weights.dim() else 0
         for field in fields(self):
             value: Tensor | None = getattr(self, field.name)
-            wanted = self.weights.shape if field.name == "loss" else self.index.shape
-            last = value is not None and value.shape[-1:] == self.index.shape
-            if value is not None and not (last if field.name == "weights" else value.shape == wanted):
-                shape = tuple(value.shape)
-                raise ValueError(f"{field.name} does not fit {len(self.index)} samples: it has shape {shape}")
+            wanted = (epochs, samples) if field.name in ("weights", "loss") else (samples,)
+            if value is not None and value.shape != wanted:
+                got = tuple(value.shape)
+                raise ValueError(f"{field.name} of {samples} samples has shape {wanted}, got {got}")
 
     def mean_weight(self) -> Tensor:
         """[n], the mean over the epochs that saw the sample; NaN where none did."""
@@ -74,7 +72,7 @@ class RunFolder:
     def create(cls, path: Path | str, manifest: Mapping[str, Any]) -> RunFolder:
         """Make the folder, with parents, and write ``manifest.json``.
 
-        Raises FileExistsError where anything lies at ``path``, TypeError for a manifest that JSON cannot hold.
+        Raises FileExistsError where anything lies at ``path``, TypeError for what JSON cannot hold.
         """
         path = Path(path)
         text = json.dumps(_valid(manifest), indent=2) + "\n"
@@ -185,8 +183,6 @@ class RunFolder:
 
 def _weights_csv(samples: SampleWeights) -> str:
     """index, given_label, mean_weight, flipped; empty where a sample was never seen or it is not known."""
-    import io
-
     flipped = [""] * len(samples.index) if samples.flipped is None else samples.flipped.int().tolist()
     means = ["" if math.isnan(mean) else f"{mean:.6g}" for mean in samples.mean_weight().tolist()]
     text = io.StringIO()

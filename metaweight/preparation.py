@@ -1,0 +1,111 @@
+"""The data of an image run: loaded, split, spoilt, and served in batches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metaweight.config import ImageConfig
+from metaweight.contracts import Batch
+from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, derive, load_images, make_splits
+from metaweight.data.imbalance import long_tail, step_imbalance
+from metaweight.registry import did_you_mean
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data of a run; indices are positions in the data set's training images."""
+
+    images: ImageSet
+    labels: Tensor
+    """[N] as given: wrong ones in the training split, right ones elsewhere."""
+    splits: Splits
+    noise: Noisy
+    """Of the training split, in its order."""
+
+
+def prepare(config: ImageConfig) -> Prepared:
+    """Load, split and corrupt: test, validation and meta set stay clean, the training set does not."""
+    images = load_images(config.data, config.data_dir)
+    clean, classes = images.train_labels, len(images.classes)
+    splits = make_splits(
+        clean,
+        meta_size=config.meta_size,
+        valid_size=config.valid_size,
+        train_size=config.train_size,
+        classes=classes,
+        generator=derive(config.seed, "split"),
+    )
+    splits = _imbalanced(config, clean, splits, classes)
+    kind, _, name = config.noise.partition(":")
+    train = splits.train
+    if kind == "human" and name not in images.human:
+        raise ValueError(
+            f"{config.data} has no human labels {name!r}.{did_you_mean(name, images.human)} Write human:NAME."
+        )
+    noise = corrupt(
+        kind,
+        clean[train],
+        rate=config.noise_rate,
+        classes=classes,
+        images=images.train_images[train],
+        human=images.human[name][train] if kind == "human" else None,
+        class_map=images.class_map or None,
+        generator=derive(config.seed, "noise"),
+    )
+    labels = clean.clone()
+    labels[train] = noise.labels
+    return Prepared(images, labels, splits, noise)
+
+
+def _imbalanced(config: ImageConfig, labels: Tensor, splits: Splits, classes: int) -> Splits:
+    cuts: dict[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": step_imbalance}
+    if config.imbalance == "none":
+        return splits
+    if config.imbalance not in cuts:
+        raise ValueError(
+            f"unknown imbalance {config.imbalance!r}.{did_you_mean(config.imbalance, ['none', *cuts])}"
+        )
+    kept = cuts[config.imbalance](
+        labels[splits.train], config.imbalance_ratio, classes, generator=derive(config.seed, "imbalance")
+    )
+    return dataclasses.replace(splits, train=splits.train[kept])
+
+
+def loader(
+    config: ImageConfig, prepared: Prepared, split: str, *, batch_size: int, training: bool
+) -> ImageLoader:
+    """Batches of one split; shuffled and augmented only where ``training``."""
+    images = prepared.images
+    test = split == "test"
+    return ImageLoader(
+        images.test_images if test else images.train_images,
+        images.test_labels if test else prepared.labels,
+        torch.arange(len(images.test_labels)) if test else getattr(prepared.splits, split),
+        batch_size=batch_size,
+        mean=images.mean,
+        std=images.std,
+        augment=training and config.augment,
+        shuffle=training,
+        drop_last=training and split == "train",
+        seed=seed_of(config.seed, split),
+        device=torch.device(config.device),
+    )
+
+
+def seed_of(seed: int, name: str) -> int:
+    return int(torch.randint(2**31, (1,), generator=derive(seed, name)))
+
+
+class EvaluationSet:
+    """One pass over a loader, each time it is iterated."""
+
+    def __init__(self, batches: ImageLoader) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches.epoch(0)

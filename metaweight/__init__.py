@@ -1,6 +1,6 @@
 """metaweight: learn a weight for every training sample from a small trusted set."""
 
-from metaweight import engines, losses, teachers
+from metaweight import data, engines, losses, models, teachers
 from metaweight.contracts import (
     Batch,
     CollapseWarning,
@@ -31,9 +31,11 @@ __all__ = [
     "StudentState",
     "Teacher",
     "build_teacher",
+    "data",
     "engines",
     "hypergradient",
     "losses",
+    "models",
     "pairs",
     "register_teacher",
     "teachers",

@@ -55,6 +55,8 @@ class ImageConfig:
     """Update the teacher each N-th iteration."""
     center: bool | None = None
     """Centre the hypergradient within the batch; default: as the teacher says."""
+    anchor: float = 1.0
+    """Pull of the mean weight to 1 where the hypergradient is centred."""
     epochs: int = 30
     """Passes over the training set."""
     warmup_epochs: int = 0

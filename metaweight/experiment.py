@@ -84,6 +84,7 @@ def build(config: ImageConfig, prepared: Prepared) -> Reweighter:
         schedule=config.schedule,
         every=config.every,
         center=config.center,
+        anchor=config.anchor,
         max_norm=config.max_norm,
     )
 

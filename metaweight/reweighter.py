@@ -44,7 +44,8 @@ class Reweighter:
     ``engine``: how the meta-gradient is had.  ``schedule``: ``lookahead`` takes a virtual step, updates
     the teacher and then takes the real step with the new weights; ``online`` takes the real step itself
     as the inner step.  ``every=N`` updates the teacher each N-th iteration.  ``center`` subtracts the
-    batch's mean from the hypergradient of the weights (None: as the teacher says).  ``max_norm`` clips
+    batch's mean from the hypergradient of the weights (None: as the teacher says); ``anchor`` is the
+    strength of the pull of the mean weight to 1 that takes its place.  ``max_norm`` clips
     the student's gradient in the virtual and in the real step.  ``total_steps`` gives the teacher the
     share of training done.  Raises ValueError for options that do not go together.
     """
@@ -61,6 +62,7 @@ class Reweighter:
         unroll: int = 1,
         every: int = 1,
         center: bool | None = None,
+        anchor: float = 1.0,
         max_norm: float | None = None,
         total_steps: int | None = None,
     ) -> None:
@@ -86,6 +88,7 @@ class Reweighter:
         self.optimizer, self.teacher_optimizer = optimizer, teacher_optimizer
         self.engine, self.schedule, self.every = build_engine(engine), schedule, every
         self.center = teacher.centered if center is None else center
+        self.anchor = anchor
         self.max_norm, self.total_steps = max_norm, total_steps
         self.steps = 0
         self._collapse = CollapseWatch()
@@ -174,6 +177,7 @@ class Reweighter:
             wrt,
             self.engine,
             center=self.center,
+            anchor=self.anchor,
             max_norm=self.max_norm,
             progress=self.progress,
             recorded=recorded,

@@ -135,8 +135,7 @@ def _tapped(module: nn.Module, taps: Sequence[str], into: dict[str, Tensor]) -> 
 
         return hook
 
-    modules = dict(module.named_modules())
-    handles = [modules[name].register_forward_hook(keep(name)) for name in taps]
+    handles = [module.get_submodule(name).register_forward_hook(keep(name)) for name in taps]
     try:
         yield
     finally:

@@ -7,8 +7,8 @@ import multiprocessing
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ from benchmarks.speed.variants import (
     random_batch,
     random_pair,
 )
-from metaweight import Batch
+from metaweight import Batch, MetaweightError
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,34 @@ def memory_of(variant: Variant, setting: Setting) -> int:
 
 
 def memory_in_fresh_process(variant: Variant, setting: Setting) -> int:
-    """``memory_of`` in a new process: what another variant left behind cannot hide a peak."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(memory_of, variant, setting).result()
+    """``memory_of`` in a new process: what another variant left behind cannot hide a peak.
+
+    Raises what ``memory_of`` raised, MetaweightError where the process died (killed for its memory, say).
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(sender, variant, setting), daemon=True)
+    process.start()
+    sender.close()  # the child holds the only other end: its death ends our wait, and ours ends its work
+    try:
+        answer = receiver.recv()
+    except EOFError:
+        process.join()
+        raise MetaweightError(
+            f"the process that measures {variant.name!r} died (exit code {process.exitcode}); "
+            "if it ran out of memory, take smaller batches, or --no-memory"
+        ) from None
+    finally:
+        receiver.close()
+    process.join()
+    if isinstance(answer, Exception):
+        raise answer
+    return int(answer)
+
+
+def _answer(sender: Connection, variant: Variant, setting: Setting) -> None:
+    try:
+        answer: int | Exception = memory_of(variant, setting)
+    except Exception as error:
+        answer = error
+    sender.send(answer)

@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.speed.measure import Timing, interleaved, memory_in_fresh_process
 from benchmarks.speed.table import HEADINGS, Row, cells, rows, to_csv, to_markdown
 from benchmarks.speed.variants import PLAIN, VARIANTS, Setting, fresh_module, prepare, random_pair
+from metaweight import MetaweightError
 from metaweight.models import models
 from metaweight.report.record import RunFolder, manifest
 
@@ -133,10 +134,10 @@ def run(options: Options) -> Path:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 0 when it did its work, 2 for a user's mistake."""
+    """Run the benchmark; 0 when it did its work, 2 for a mistake that the message tells how to mend."""
     try:
         run(tyro.cli(Options, args=args, prog="python -m benchmarks.speed.run"))
-    except (ValueError, KeyError, FileExistsError) as error:
+    except (ValueError, KeyError, FileExistsError, MetaweightError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         Console(stderr=True).print(str(message), style="red", markup=False, soft_wrap=True)
         return 2

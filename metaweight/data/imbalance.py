@@ -54,4 +54,4 @@ def _keep(labels: Tensor, shares: list[float], generator: torch.Generator) -> Te
 
 
 def _floor(value: float) -> int:
-    return math.floor(value + 1e-9)  # 5000 * 100^-1 is a hair below 50
+    return math.floor(value + 1e-9)  # 1000 * 32^-0.4 comes out a hair below 250

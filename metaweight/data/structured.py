@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from metaweight.data.noise import Clean, noises, uniform_draws
@@ -65,47 +64,13 @@ def _points(images: Tensor) -> Tensor:
     return points if points.is_floating_point() else points.to(torch.get_default_dtype())
 
 
-def kmeans(points: Tensor, clusters: int, *, generator: torch.Generator, steps: int = 300) -> Tensor:
+def kmeans(points: Tensor, clusters: int, *, generator: torch.Generator) -> Tensor:
     """The cluster of each point: [n, d] -> [n] int64 in 0..clusters-1; n >= clusters.
 
-    One k-means++ start (Arthur and Vassilvitskii, 2007), then Lloyd's steps until none moves.
+    scikit-learn's k-means from one k-means++ start.
     """
-    points = points - points.mean(dim=0)  # near the origin the expanded square loses fewer digits
-    return lloyd(points, spread_centres(points, clusters, generator=generator), steps=steps)
+    from sklearn.cluster import KMeans
 
-
-def spread_centres(points: Tensor, clusters: int, *, generator: torch.Generator) -> Tensor:
-    """k-means++: points [clusters, d], each drawn in proportion to its squared distance to those before."""
-    distance = points.new_ones(len(points))
-    centres: list[Tensor] = []
-    for _ in range(clusters):
-        # where all points coincide with a centre, any of them will do
-        share = (distance if bool(distance.any()) else torch.ones_like(distance)).double().cumsum(0)
-        drawn = uniform_draws(1, generator).to(share) * share[-1]
-        centre = points[torch.searchsorted(share, drawn, right=True).clamp(max=len(points) - 1)]
-        away = (points - centre).square().sum(dim=1)
-        distance = torch.minimum(distance, away) if centres else away
-        centres.append(centre)
-    return torch.cat(centres)
-
-
-def lloyd(points: Tensor, centres: Tensor, *, steps: int = 300) -> Tensor:
-    """Lloyd's steps from ``centres`` [k, d] until no point changes its cluster: [n, d] -> [n] int64.
-
-    A cluster that loses all its points keeps its centre.
-    """
-    cluster = _nearest(points, centres)
-    for _ in range(steps):
-        member = F.one_hot(cluster, len(centres)).to(points)
-        size = member.sum(dim=0).unsqueeze(1)
-        centres = torch.where(size > 0, member.T @ points / size.clamp(min=1), centres)
-        moved = _nearest(points, centres)
-        if torch.equal(moved, cluster):
-            break
-        cluster = moved
-    return cluster
-
-
-def _nearest(points: Tensor, centres: Tensor) -> Tensor:
-    """Position of the nearest centre; |x|^2 is the same for all of them."""
-    return (centres.square().sum(dim=1) - points @ (2 * centres).T).argmin(dim=1)
+    seed = int(uniform_draws(1, generator) * 2**31)
+    model = KMeans(clusters, n_init=1, random_state=seed).fit(points.double().cpu().numpy())
+    return torch.from_numpy(model.labels_.astype("int64"))

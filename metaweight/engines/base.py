@@ -109,6 +109,7 @@ def hypergradient(
     engine: str | Engine = "higher",
     *,
     center: bool = False,
+    anchor: float = 0.0,
     max_norm: float | None = None,
     progress: float = 0.0,
     recorded: Recorded | None = None,
@@ -116,8 +117,9 @@ def hypergradient(
     """Gradient of the meta loss after K weighted inner steps, with respect to what the weights depend on.
 
     ``train``: one batch, or K of them.  ``weigh``: StudentState -> weights [U] >= 0.  ``wrt``: tensors
-    with requires_grad.  ``center`` subtracts from dL/dw its mean over each batch's units.  ``max_norm``:
-    gradient clipping inside the step.  Module, buffers, optimizer and random state are left bit for bit.
+    with requires_grad.  ``center`` subtracts from dL/dw its mean over each batch's units;
+    ``anchor`` then adds anchor * std(dL/dw) * (mean(w) - 1), a pull of the mean weight to 1.
+    ``max_norm``: gradient clipping inside the step.  Module, buffers, optimizer and random state are left bit for bit.
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student.
     """
     chosen = build_engine(engine)
@@ -134,7 +136,10 @@ def hypergradient(
         solution = chosen.solve(problem)
     for batch, slope in zip(batches, solution.slopes, strict=True):
         require_finite("hypergradient", slope, batch)
-    slopes = tuple(s - s.mean() if center else s for s in solution.slopes)
+    slopes = tuple(
+        _steered(s, w.detach(), center, anchor)
+        for s, w in zip(solution.slopes, solution.weights, strict=True)
+    )
     grads = _pull_back(solution.weights, slopes, wrt)
     if not all(bool(g.isfinite().all()) for g in grads):
         raise NonFiniteError(
@@ -151,6 +156,15 @@ def hypergradient(
         meta_state=solution.meta.state(progress),
         gradient=solution.gradient,
     )
+
+
+def _steered(slopes: Tensor, weights: Tensor, center: bool, anchor: float) -> Tensor:
+    """dL/dw [U] as the teacher gets it: centred, with a pull of the mean weight to 1."""
+    if not center:
+        return slopes
+    centred = slopes - slopes.mean()
+    # centring leaves the mean weight free to drift; at 0 nothing is learned any more, at 2 nothing selected
+    return centred + anchor * centred.square().mean().sqrt() * (weights.mean() - 1)
 
 
 def _pull_back(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from benchmarks.speed import measure, run
 from benchmarks.speed.measure import Timing, extra_peak, interleaved
 from benchmarks.speed.table import Row, Spread, rows, to_csv, to_markdown
 from benchmarks.speed.variants import PLAIN, VARIANTS, Setting, Variant, fresh_module, prepare, random_pair
+from metaweight import MetaweightError
 
 TINY = ["--model", "convnet", "--batch", "4", "--meta-batch", "3", "--threads", "1"]
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured on Linux only")
@@ -120,6 +122,23 @@ def test_memory_of_a_step_is_measured_in_another_process(monkeypatch: pytest.Mon
     images = 200 * 3 * 32 * 32 * 4
     monkeypatch.setattr(measure, "prepare", None)  # this process cannot do the work
     assert images < measure.memory_in_fresh_process(PLAIN, setting) < 2**30
+
+
+@linux
+def test_errors_of_the_other_process_are_told() -> None:
+    with pytest.raises(KeyError, match="unknown model 'none'"):
+        measure.memory_in_fresh_process(PLAIN, Setting("none"))
+
+
+@linux
+def test_death_of_the_other_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "_answer", die)
+    with pytest.raises(MetaweightError, match=r"'plain step' died \(exit code 7\)"):
+        measure.memory_in_fresh_process(PLAIN, Setting())
+
+
+def die(*_: object) -> None:
+    os._exit(7)
 
 
 def test_tiny_run_writes_its_folder_and_never_overwrites(

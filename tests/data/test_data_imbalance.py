@@ -30,6 +30,11 @@ def test_long_tail_has_the_published_counts(factor, expected):
     assert counts(long_tail, LABELS, factor, 10) == expected
 
 
+def test_a_whole_number_is_not_rounded_down_by_its_last_bit():
+    """32^(-k/10) is 1/4 at k = 4, which floating point misses from below."""
+    assert counts(long_tail, torch.arange(11_000) % 11, 32, 11)[4] == 250
+
+
 def test_step_keeps_the_first_half_and_cuts_the_last():
     assert counts(step_imbalance, LABELS, 20, 10) == [5000] * 5 + [250] * 5
     assert counts(step_imbalance, torch.arange(300) % 3, 10, 3) == [100, 100, 10]

@@ -76,7 +76,11 @@ def test_the_overlap_is_found_through_a_copy_of_the_images():
         pairs(loader(0, 23), loader(20, 30, images=IMAGES.clone()))
 
 
-@pytest.mark.parametrize("other", [255 - IMAGES, IMAGES[:, :, :4]], ids=["other images", "another size"])
+ONE_PIXEL = IMAGES.clone()
+ONE_PIXEL[:, 0, 3, 3] ^= 1
+
+
+@pytest.mark.parametrize("other", [ONE_PIXEL, IMAGES[:, :, :4]], ids=["other images", "another size"])
 def test_one_position_in_two_data_sets_is_two_samples(other):
     assert len(list(pairs(loader(0, 20), loader(0, 20, images=other)))) == 5
 

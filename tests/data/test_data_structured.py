@@ -5,7 +5,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from metaweight.data import corrupt, load_images
-from metaweight.data.structured import kmeans, lloyd, spread_centres
+from metaweight.data.structured import kmeans
 
 
 def g(seed: int = 0) -> torch.Generator:
@@ -17,17 +17,6 @@ def digits():
     return load_images("digits")
 
 
-@pytest.mark.parametrize("label", [0, 3, 8])
-def test_clusters_are_those_of_sklearn_from_the_same_start(digits, label):
-    points = digits.train_images[digits.train_labels == label].flatten(1).double()
-    centres = spread_centres(points, 3, generator=g(label))
-    model = KMeans(3, init=centres.numpy(), n_init=1, tol=0, max_iter=300, algorithm="lloyd").fit(
-        points.numpy()
-    )
-    assert lloyd(points, centres).tolist() == model.labels_.tolist()
-    assert model.n_iter_ > 2  # the start was not the end already
-
-
 def test_kmeans_ends_in_a_fixed_point(digits):
     points = digits.train_images[:300].flatten(1).double()
     cluster = kmeans(points, 4, generator=g())
@@ -35,23 +24,12 @@ def test_kmeans_ends_in_a_fixed_point(digits):
     assert torch.equal(torch.cdist(points, means).argmin(1), cluster)
 
 
-def test_kmeans_finds_blobs_that_lie_apart_and_takes_equal_points():
+def test_kmeans_finds_blobs_that_lie_apart():
     blobs = torch.arange(30) % 3
     points = 100 * torch.eye(3)[blobs] + torch.randn(30, 3, generator=g())
     cluster = kmeans(points, 3, generator=g(1))
     assert len({*zip(blobs.tolist(), cluster.tolist(), strict=True)}) == 3
     assert set(cluster.tolist()) == {0, 1, 2}
-    assert kmeans(torch.ones(5, 2), 3, generator=g()).unique().numel() == 1
-
-
-def test_a_start_spreads_in_proportion_to_the_squared_distance():
-    points = torch.tensor([[0.0], [1.0], [3.0]]).double()
-    second = [spread_centres(points, 2, generator=g(s))[:, 0].tolist() for s in range(900)]
-    from_zero = [b for a, b in second if a == 0]
-    assert 240 < len(from_zero) < 360  # the first is any of the three
-    share = sum(b == 3 for b in from_zero) / len(from_zero)
-    assert abs(share - 0.9) < 0.09  # 9 / (9 + 1), within 5 standard errors
-    assert 0 not in from_zero
 
 
 def test_cluster_noise_turns_one_cluster_of_each_class_to_the_next_class(digits):
@@ -63,10 +41,9 @@ def test_cluster_noise_turns_one_cluster_of_each_class_to_the_next_class(digits)
     expected = labels.tolist()
     for label in range(10):
         members = [i for i, given in enumerate(labels.tolist()) if given == label]
-        points = images[members].flatten(1).float()
-        points = points - points.mean(0)
-        start = spread_centres(points, 3, generator=draws).numpy()
-        cluster = KMeans(3, init=start, n_init=1, tol=0, algorithm="lloyd").fit(points.numpy()).labels_
+        seed = int(torch.rand(1, generator=draws, dtype=torch.float64) * 2**31)
+        points = images[members].flatten(1).double().numpy()
+        cluster = KMeans(3, n_init=1, random_state=seed).fit(points).labels_
         chosen = int(3 * torch.rand(1, generator=draws, dtype=torch.float64))
         for i, cell in zip(members, cluster, strict=True):
             if cell == chosen and coins[i] < 0.8:

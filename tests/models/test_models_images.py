@@ -47,13 +47,13 @@ def test_parameter_counts_are_those_of_the_papers(name: str, parameters: int) ->
         assert count(build_model(name, classes=10, channels=3, size=32)) == parameters
 
 
-@pytest.mark.parametrize(("size", "positions"), [(8, 4), (28, 16), (32, 16)])
+@pytest.mark.parametrize("size", [8, 28, 32])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_parameter_count_of_the_convnet_by_hand(size: int, positions: int, channels: int) -> None:
+def test_parameter_count_of_the_convnet_by_hand(size: int, channels: int) -> None:
     w, classes = 8, 10
     convolutions = 9 * (channels * w + w * 2 * w + 2 * w * 2 * w)
     norms = 2 * (w + 2 * w + 2 * w)
-    linear = (2 * w * positions + 1) * 4 * w + (4 * w + 1) * classes
+    linear = (2 * w + 1) * 4 * w + (4 * w + 1) * classes
     assert count(ConvNet(classes, channels, size, width=w)) == convolutions + norms + linear
 
 
@@ -150,11 +150,21 @@ def test_blocks_without_residual_are_their_shortcut() -> None:
     assert torch.equal(wide(x), x)  # pre-activation: nothing after the sum
 
 
+def test_wide_shortcut_is_a_convolution_of_the_activated_input() -> None:
+    x = images(channels=4)
+    block = WideBlock(4, 6, 2, 0.0)
+    nn.init.zeros_(block.conv2.weight)
+    active = F.relu(F.batch_norm(x, None, None, training=True))
+    expected = torch.einsum("bchw,oc->bohw", active[:, :, ::2, ::2], block.shortcut.weight[:, :, 0, 0])
+    torch.testing.assert_close(block(x), expected)
+
+
 def test_convolutions_start_with_the_variance_of_fan_out() -> None:
     torch.manual_seed(0)
-    weight = ResNet(10, 3, 32, depth=8).layer3[0].conv2.weight
-    assert weight.var().item() == pytest.approx(2 / (9 * 64), rel=0.03)  # 36,864 draws: 4 standard errors
-    assert weight.mean().item() == pytest.approx(0, abs=4 * (2 / (9 * 64) / weight.numel()) ** 0.5)
+    weight = ResNet(10, 3, 32, depth=8).layer3[0].conv1.weight  # 32 -> 64 channels
+    variance = 2 / (9 * 64)
+    assert weight.var().item() == pytest.approx(variance, rel=0.042)  # 18,432 draws: 4 standard errors
+    assert weight.mean().item() == pytest.approx(0, abs=4 * (variance / weight.numel()) ** 0.5)
 
 
 def test_dropout_is_on_in_training_only() -> None:
@@ -163,6 +173,20 @@ def test_dropout_is_on_in_training_only() -> None:
     assert not torch.equal(model(x), model(x))
     model.eval()
     assert torch.equal(model(x), model(x))
+
+
+@pytest.mark.parametrize(("size", "sides"), [(8, [8, 4, 2]), (28, [14, 7, 4]), (32, [16, 8, 4])])
+def test_the_convnet_halves_by_strides_and_rectifies_its_hidden_state(size: int, sides: list[int]) -> None:
+    model = built("convnet", size=size)
+    x = images(size)
+    for block, side in zip((model.block1, model.block2, model.block3), sides, strict=True):
+        x = block(x)
+        assert x.shape[2:] == (side, side)
+    hidden = model.hidden(x)
+    linear = model.hidden[2]
+    expected = x.mean(dim=(2, 3)) @ linear.weight.T + linear.bias
+    torch.testing.assert_close(hidden, expected.clamp(min=0))
+    assert bool((expected < 0).any())
 
 
 def test_group_norm_couples_no_samples_and_batch_norm_does() -> None:

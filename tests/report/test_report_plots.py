@@ -161,12 +161,19 @@ def test_dots_are_the_samples_that_were_seen() -> None:
     assert axes.get_xlim()[1] > float(loss[1:].max())
 
 
+def surface(vertices: np.ndarray) -> float:
+    """Of a polygon, by the shoelace formula."""
+    x, y = vertices.T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
 def test_attention_areas_are_stacked_shares_and_an_unasked_teacher_is_blank() -> None:
     data = shares(4)
     data[0] = 0
     (axes,) = plots.attention_over_layers(data, LAYERS).axes
     for number, area in enumerate(axes.collections):
         vertices = area.get_paths()[0].vertices
+        assert surface(vertices) == pytest.approx(float(data[:, number].sum()), rel=1e-6)
         for epoch in range(4):
             inside = np.isclose(vertices[:, 0], epoch + 0.5)
             expected = float(data[epoch, : number + 1].sum())

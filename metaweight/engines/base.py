@@ -119,7 +119,8 @@ def hypergradient(
     ``train``: one batch, or K of them.  ``weigh``: StudentState -> weights [U] >= 0.  ``wrt``: tensors
     with requires_grad.  ``center`` subtracts from dL/dw its mean over each batch's units;
     ``anchor`` then adds anchor * std(dL/dw) * (mean(w) - 1), a pull of the mean weight to 1.
-    ``max_norm``: gradient clipping inside the step.  Module, buffers, optimizer and random state are left bit for bit.
+    ``max_norm``: gradient clipping inside the step.  Module, buffers, optimizer and random state are left
+    bit for bit.
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student.
     """
     chosen = build_engine(engine)

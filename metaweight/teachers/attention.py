@@ -59,7 +59,9 @@ class LayerAttention(Teacher):
         shares = self._shares(query, own, products)
         context, agreement = self._attend(shares, own), self._attend(shares, products)
         bilinear = agreement.sum(dim=1, keepdim=True) / math.sqrt(agreement.shape[1])
-        weights: Tensor = self.head(torch.cat([query, context, agreement, bilinear], dim=1))
+        # one scale for each part, or the many noisy columns would drown the few that tell
+        scale = context.shape[1] ** -0.5
+        weights: Tensor = self.head(torch.cat([query, context * scale, agreement * scale, bilinear], dim=1))
         return weights.to(state.loss.dtype)
 
     def attention_map(self, state: StudentState) -> Tensor:

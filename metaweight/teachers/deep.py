@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -44,8 +42,10 @@ class DeepMLP(Teacher):
         """Weights [U]."""
         own = self.project(hidden(state, self.tap))
         products = own * self.label(class_labels(state))
-        bilinear = products.sum(dim=1, keepdim=True) / math.sqrt(products.shape[1])
-        weights: Tensor = self.head(torch.cat([self.surface(state), own, products, bilinear], dim=1))
+        bilinear = products.sum(dim=1, keepdim=True) * own.shape[1] ** -0.5
+        # one scale for each part, or the many noisy columns would drown the few that tell
+        parts = [self.surface(state), own * own.shape[1] ** -0.5, products * own.shape[1] ** -0.5, bilinear]
+        weights: Tensor = self.head(torch.cat(parts, dim=1))
         return weights.to(state.loss.dtype)
 
     def track(self, state: StudentState) -> None:

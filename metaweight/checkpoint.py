@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaweight.atomic import whole_file
 from metaweight.contracts import MetaweightError
 from metaweight.student import RandomState
 
@@ -28,17 +27,8 @@ def save(path: Path | str, state: Mapping[str, Any], shapes: Mapping[str, Any]) 
 
     ``shapes``: what ``state`` fits, name -> shape or text; checked when it is loaded.
     """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save({"format": FORMAT, "shapes": dict(shapes), "state": dict(state)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(Path(path)) as file:
+        torch.save({"format": FORMAT, "shapes": dict(shapes), "state": dict(state)}, file)
 
 
 def load(path: Path | str, shapes: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,10 @@ import queue
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import torch
 
 from metaweight.callbacks import Callback, Run
 from metaweight.config import ImageConfig, with_options
+from metaweight.contracts import CollapseWarning
 from metaweight.experiment import Outcome, iteration_cost, run
 from metaweight.preparation import prepare
 from metaweight.report.record import RunFolder, manifest
@@ -50,6 +53,8 @@ class Grid:
     seeds: tuple[int, ...] = (0, 1, 2)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Teacher -> options of its runs that differ from ``base``."""
+    noise_overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Kind of noise -> options of its runs; with ``noise`` among them the kind may have any name."""
 
     def cells(self) -> list[Cell]:
         """All runs, the slow arms spread out; raises ValueError for a kind named twice."""
@@ -64,6 +69,7 @@ class Grid:
         except ValueError:
             raise ValueError(f"a kind of noise is KIND or KIND@RATE, got {noise!r}") from None
         config = with_options(self.base, {"teacher": teacher, "noise": kind, "seed": seed} | options)
+        config = with_options(config, self.noise_overrides.get(noise, {}))
         config = with_options(config, self.overrides.get(teacher, {}))
         return Cell(f"{noise.replace(':', '-').replace('@', '-')}.{teacher}.{seed}", config, noise)
 
@@ -77,6 +83,7 @@ class CellResult:
     cost: float | None
     folder: Path
     error: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def row(self) -> Result | None:
         """For the table; None for a failed cell."""
@@ -117,21 +124,28 @@ def run_cell(cell: Cell, folder: Path, tell: Callable[[int, int], None], *, cost
     try:
         own = RunFolder.create(place, manifest(asdict(cell.config), sys.argv))
         prepared = prepare(cell.config)
-        outcome = run(cell.config, own, prepared=prepared, callbacks=(_Tell(tell),))
+        # shown after the table: a line in the middle of the live display would tear it
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", CollapseWarning)
+            outcome = run(cell.config, own, prepared=prepared, callbacks=(_Tell(tell),))
         spent = iteration_cost(cell.config, prepared) if cost else None
     except KeyboardInterrupt:
         raise
     except Exception as error:
-        return CellResult(
-            cell, None, None, place, f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-        )
-    result = CellResult(cell, outcome, spent, place)
+        return failure(cell, folder, error)
+    messages = tuple(dict.fromkeys(str(warning.message) for warning in said))
+    result = CellResult(cell, outcome, spent, place, warnings=messages)
     row = result.row()
     assert row is not None
-    (own.path / "result.json").write_text(
-        json.dumps({**asdict(row), "history": outcome.history.epochs}, indent=1)
-    )
+    more = {"history": outcome.history.epochs, "warnings": messages}
+    (place / "result.json").write_text(json.dumps({**asdict(row), **more}, indent=1))
     return result
+
+
+def failure(cell: Cell, folder: Path, error: BaseException) -> CellResult:
+    """The result of a cell that ended in ``error``; its first line is type and message."""
+    text = f"{type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}"
+    return CellResult(cell, None, None, folder / "cells" / cell.name, text)
 
 
 _messages: Any = None
@@ -181,7 +195,14 @@ def run_grid(
                 for process in multiprocessing.active_children():
                     process.terminate()
                 raise
-            return [future.result() for future in futures]
+            return [_result(future, cell, folder) for future, cell in zip(futures, cells, strict=True)]
+
+
+def _result(future: Future[CellResult], cell: Cell, folder: Path) -> CellResult:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:  # a worker was killed, by want of memory for instance
+        return failure(cell, folder, error)
 
 
 def _listen(futures: Sequence[Future[CellResult]], messages: Any, tell: Progress) -> None:

@@ -29,12 +29,15 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console) -> list[Cell
         _ = teachers[teacher]  # an unknown name stops here, not in the first cell
     cells = grid.cells()
     source = prepare(cells[0].config).images.source  # and so does a missing data folder
-    config = {**asdict(grid), "overrides": {name: dict(values) for name, values in grid.overrides.items()}}
+    config = asdict(grid)
     folder = RunFolder.create(path, manifest(config, sys.argv) | {"data": source, "jobs": jobs})
     with GridProgress(console, [cell.name for cell in cells]) as shown:
         results = run_grid(grid, folder.path, jobs=jobs, progress=shown)
     publish(results, folder.path, console)
     console.print(f"run folder: {folder.path}", soft_wrap=True, highlight=False)
+    for message in dict.fromkeys(text for result in results for text in result.warnings):
+        cells_of = [result.cell.name for result in results if message in result.warnings]
+        console.print(f"warning in {', '.join(cells_of)}: {message}", soft_wrap=True, highlight=False)
     failed = [result for result in results if result.error is not None]
     if failed:
         first = (failed[0].error or "").splitlines()[0]

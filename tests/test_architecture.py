@@ -13,6 +13,7 @@ PACKAGE = "metaweight"
 # A room is a file or a folder right below metaweight/. Give a new one its floor here: the lowest that is
 # above everything it imports.
 FLOORS = {
+    "atomic": 0,
     "contracts": 0,
     "registry": 0,
     "losses": 1,

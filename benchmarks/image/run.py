@@ -73,6 +73,7 @@ def build_grid(arguments: Arguments) -> tuple[Grid, int]:
         arguments.noises or tuple(profile["noises"]),
         arguments.seeds or tuple(profile["seeds"]),
         profile.get("teacher", {}),
+        profile.get("noise", {}),
     )
     return grid, arguments.jobs or profile.get("jobs", 1)
 

@@ -8,16 +8,16 @@ import json
 import math
 import os
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metaweight.atomic import whole_file
 from metaweight.report.environment import environment, manifest
 
 __all__ = ["RunFolder", "SampleWeights", "environment", "manifest"]
@@ -83,7 +83,7 @@ class RunFolder:
                 f"{path} exists and a run overwrites nothing: choose another folder, or go on with that run "
                 "(--resume)"
             ) from error
-        with _whole_file(path / "manifest.json") as file:
+        with whole_file(path / "manifest.json") as file:
             file.write(text.encode())
         return cls(path)
 
@@ -145,7 +145,7 @@ class RunFolder:
     def truncate_steps(self, after_step: int) -> None:
         """Drop the rows past ``after_step`` (a checkpoint's), so that a resumed run writes none twice."""
         kept = [row for row in self.read_steps() if row["step"] <= after_step]
-        with _whole_file(self._steps_path) as file:
+        with whole_file(self._steps_path) as file:
             file.writelines(f"{json.dumps(row)}\n".encode() for row in kept)
 
     def save_weights(
@@ -164,12 +164,12 @@ class RunFolder:
         """
         samples = SampleWeights(index, given, weights.float(), loss.float(), clean, flipped)
         arrays = {field.name: getattr(samples, field.name) for field in fields(samples)}
-        with _whole_file(self.path / "weights.npz") as file:
+        with whole_file(self.path / "weights.npz") as file:
             known = {
                 name: value.detach().cpu().numpy() for name, value in arrays.items() if value is not None
             }
             np.savez_compressed(file, **known)
-        with _whole_file(self.path / "weights.csv") as file:
+        with whole_file(self.path / "weights.csv") as file:
             file.write(_weights_csv(samples).encode())
 
     def read_weights(self) -> SampleWeights:
@@ -211,21 +211,6 @@ def _whole_lines(path: Path) -> list[bytes]:
     if not path.is_file():
         return []
     return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at ``path`` only when all of it is written."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def _valid(value: Any) -> Any:

@@ -121,6 +121,18 @@ def test_centring_leaves_the_differences(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_the_anchor_pulls_the_mean_weight_to_one(engine: str) -> None:
+    built, own, train, meta = make("batchnorm-resnet", "momentum")
+    plain = slopes(engine, built, own, train, meta)[0]
+    pulled = slopes(engine, built, own, train, meta, center=True, anchor=0.7)[0]
+    centred = plain - plain.mean()
+    pull = 0.7 * centred.std(correction=0) * (weights_of(0).mean() - 1)
+    torch.testing.assert_close(pulled, centred + pull, rtol=1e-12, atol=1e-15)
+    # a gradient that is positive lowers the weights: the pull has the sign of what is to be lowered
+    assert bool(pull > 0) == bool(weights_of(0).mean() > 1)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("student", STUDENTS)
 def test_nothing_live_is_touched(engine: str, student: str) -> None:
     built, own, train, meta = make(student, "adamw")

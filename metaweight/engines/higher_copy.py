@@ -79,6 +79,14 @@ class HigherCopy:
             meta = _run(student, problem.meta, copy)
             require_finite("meta loss", meta.loss, problem.meta)
             slopes = torch.autograd.grad(meta.loss.mean(), leaves, allow_unused=True)
+        except RuntimeError as error:
+            # torch words it "derivative for X is not implemented", of the second derivative
+            if "not implemented" not in str(error):
+                raise
+            raise EngineError(
+                f"the student has an operator without double backward ({str(error).splitlines()[0][:120]}); "
+                "try engine='forward', or replace it"
+            ) from error
         finally:
             _release(copy)
         if any(slope is None for slope in slopes):

@@ -18,7 +18,9 @@ import torch
 def manifest(config: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any]:
     """What decides a run (``config``, its ``seed`` if it has one, the command line) and its environment."""
     seed = {"seed": config["seed"]} if "seed" in config else {}
-    return {"config": dict(config), **seed, "command": list(command), **environment()}
+    # where the project lies on a machine is nobody's business, and the name is enough to run it again
+    named = [Path(command[0]).name, *command[1:]] if command else []
+    return {"config": dict(config), **seed, "command": named, **environment()}
 
 
 def environment() -> dict[str, Any]:

@@ -162,6 +162,36 @@ def test_a_module_without_forward_rule_is_named_with_an_engine_that_works() -> N
     assert run(module, "higher", dtype=torch.float32).isfinite().all()
 
 
+class Bag(nn.Module):
+    """EmbeddingBag has neither a forward-mode rule nor a double backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bag = nn.EmbeddingBag(10, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.bag((x[..., 0].abs() * 3).long().clamp(max=9)))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_operator_without_the_derivative_is_an_error_that_says_so(engine: str) -> None:
+    torch.manual_seed(0)
+    message = {"forward": r"'bag' \(EmbeddingBag\) has no forward-mode", "higher": "without double backward"}
+    with pytest.raises(EngineError, match=message[engine]):
+        run(Bag(), engine, dtype=torch.float32)
+
+
+def test_weight_norm_is_right_with_higher_and_refused_by_forward() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Flatten(), torch.nn.utils.parametrizations.weight_norm(nn.Linear(24, 3))
+    ).double()
+    assert relative(run(module, "higher"), truth(module)) <= 1e-6
+    with pytest.raises(EngineError, match=r"\(_WeightNorm\) has no forward-mode.*engine='higher'"):
+        run(module, "forward")
+
+
 class Doubling(torch.autograd.Function):
     """A custom function without a forward-mode rule."""
 

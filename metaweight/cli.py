@@ -63,7 +63,7 @@ class Train:
         else:
             config = self.run
             prepared = prepare(config)  # a bad option or data folder leaves no run folder behind
-            experiment.build(config, prepared)
+            experiment.assemble(config, prepared)
             folder = RunFolder.create(
                 new_folder(self.out, config.teacher), manifest(asdict(config), sys.argv)
             )

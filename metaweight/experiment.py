@@ -102,6 +102,48 @@ def _optimizer(config: ImageConfig, parameters: Iterable[Tensor]) -> Optimizer:
     return kind(parameters, lr=config.lr, weight_decay=config.weight_decay)  # type: ignore[call-arg]
 
 
+@dataclass(frozen=True)
+class Assembled:
+    """A run that is ready to start, and what watches it."""
+
+    trainer: Trainer
+    weights: WeightHistory
+    attention: AttentionHistory
+
+
+def assemble(
+    config: ImageConfig,
+    prepared: Prepared,
+    folder: RunFolder | None = None,
+    *,
+    callbacks: Sequence[Callback] = (),
+) -> Assembled:
+    """Everything that ``run`` needs; a mistake in the config shows here, before anything is written."""
+    splits = prepared.splits
+    weights = WeightHistory(len(prepared.labels), config.epochs)
+    attention = AttentionHistory()
+    evaluated = ("valid", "test") if len(splits.valid) else ("test",)
+    trainer = Trainer(
+        build(config, prepared),
+        loader(config, prepared, "train", batch_size=config.batch_size, training=True),
+        loader(config, prepared, "meta", batch_size=config.meta_batch_size, training=True),
+        epochs=config.epochs,
+        evaluations={
+            split: EvaluationSet(loader(config, prepared, split, batch_size=1000, training=False))
+            for split in evaluated
+        },
+        evaluate_every=config.evaluate_every,
+        warmup_epochs=config.warmup_epochs,
+        learning_rate=LearningRate(
+            config.lr_schedule, config.lr_warmup_steps, config.lr_milestones, config.lr_gamma
+        ),
+        patience=config.patience,
+        folder=folder,
+        callbacks=(weights, attention, *callbacks),
+    )
+    return Assembled(trainer, weights, attention)
+
+
 def run(
     config: ImageConfig,
     folder: RunFolder | None = None,
@@ -112,49 +154,26 @@ def run(
 ) -> Outcome:
     """Train as ``config`` says; with a ``folder``, log there, keep weights by sample and a checkpoint."""
     prepared = prepare(config) if prepared is None else prepared
-    reweighter = build(config, prepared)
-    train = loader(config, prepared, "train", batch_size=config.batch_size, training=True)
-    meta = loader(config, prepared, "meta", batch_size=config.meta_batch_size, training=True)
-    history = WeightHistory(len(prepared.labels), config.epochs)
-    attention = AttentionHistory()
-    trainer = Trainer(
-        reweighter,
-        train,
-        meta,
-        epochs=config.epochs,
-        evaluations={
-            split: EvaluationSet(loader(config, prepared, split, batch_size=1000, training=False))
-            for split in ("valid", "test")
-        },
-        evaluate_every=config.evaluate_every,
-        warmup_epochs=config.warmup_epochs,
-        learning_rate=LearningRate(
-            config.lr_schedule, config.lr_warmup_steps, config.lr_milestones, config.lr_gamma
-        ),
-        patience=config.patience,
-        folder=folder,
-        callbacks=(history, attention, *callbacks),
-    )
+    assembled = assemble(config, prepared, folder, callbacks=callbacks)
     if resume:
-        trainer.resume()
-    trainer.fit()
-    train_index, flipped = prepared.splits.train, prepared.noise.flipped
-    weights = history.mean_weight()[train_index]
+        assembled.trainer.resume()
+    assembled.trainer.fit()
+    index, history = prepared.splits.train, assembled.weights
     if folder is not None:
         folder.save_weights(
-            index=train_index,
+            index=index,
             given=prepared.noise.labels,
-            clean=prepared.images.train_labels[train_index],
-            flipped=flipped,
-            weights=history.weights[:, train_index],
-            loss=history.loss[:, train_index],
+            clean=prepared.images.train_labels[index],
+            flipped=prepared.noise.flipped,
+            weights=history.weights[:, index],
+            loss=history.loss[:, index],
         )
-    return outcome(trainer, weights, prepared.noise, attention)
+    return outcome(assembled, history.mean_weight()[index], prepared.noise)
 
 
-def outcome(trainer: Trainer, weights: Tensor, noise: Noisy, attention: AttentionHistory) -> Outcome:
+def outcome(assembled: Assembled, weights: Tensor, noise: Noisy) -> Outcome:
     """The figures of a finished run; ``weights`` [n]: mean weight of each training sample."""
-    history, seen = trainer.history, weights.isfinite()
+    history, seen = assembled.trainer.history, weights.isfinite()
     best = next((row for row in history.epochs if row["epoch"] == history.best_epoch), history.epochs[-1])
     return Outcome(
         accuracy=history.epochs[-1]["test_accuracy"],
@@ -162,10 +181,10 @@ def outcome(trainer: Trainer, weights: Tensor, noise: Noisy, attention: Attentio
         auroc=auroc(weights[seen], noise.flipped[seen]),
         weight_mean=float(weights[seen].mean()),
         realised_noise=noise.realised,
-        seconds=trainer.seconds,
+        seconds=assembled.trainer.seconds,
         history=history,
-        layers=attention.layers,
-        attention=tuple(tuple(row) for row in attention.shares),
+        layers=assembled.attention.layers,
+        attention=tuple(tuple(row) for row in assembled.attention.shares),
     )
 
 

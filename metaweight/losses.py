@@ -48,4 +48,5 @@ def token_cross_entropy(outputs: Tensor, targets: Tensor, *, padding: int = 0) -
         raise ValueError(f"a batch holds at least one real token, got padding ({padding}) only")
     flat = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
     summed = (flat.view_as(targets) * real).sum(dim=1)
-    return summed * (len(targets) / tokens), size.to(torch.result_type(summed, 1.0))
+    # in this order: the quotient of two integer tensors would be a float32
+    return summed * len(targets) / tokens, size.to(torch.result_type(summed, 1.0))

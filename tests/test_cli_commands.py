@@ -126,7 +126,7 @@ def test_ctrl_c_says_how_to_resume_and_the_resumed_run_ends(tmp_path: Path) -> N
         (["--teacher-options", "wdth=4"], "no option 'wdth'. Did you mean 'width'"),
         (["--teacher-options", "width"], "key=value"),
         (["--meta-size", "0"], "meta"),
-        (["--meta-size", "1"], "one class"),
+        (["--meta-size", "1"], "at least 2 classes"),
         (["--train-size", "5000"], "5000"),
         (["--batch-size", "2000"], "2000"),
         (["--schedule", "on-line"], "Did you mean 'online'"),

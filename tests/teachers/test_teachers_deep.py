@@ -65,7 +65,8 @@ def test_mlp_reads_surface_state_products_and_their_sum(make_spec, make_state):
     weights = teacher(state)
     for i, y in enumerate(state.targets.tolist()):
         products = [own[i, j] * teacher.label.weight[y, j] for j in range(3)]
-        seen = torch.stack([*surface[i], *own[i], *products, sum(products) / 3**0.5])
+        parts = [*own[i], *products, sum(products)]
+        seen = torch.stack([*surface[i], *(part / 3**0.5 for part in parts)])
         torch.testing.assert_close(weights[i], teacher.head(seen[None])[0], rtol=1e-12, atol=0)
 
 
@@ -97,7 +98,8 @@ def test_attention_is_torchs_scaled_dot_product_attention(heads, make_spec, make
         for v in (own, products)
     )
     bilinear = agreement.sum(1, keepdim=True) / 8**0.5
-    expected = teacher.head(torch.cat([query, context, agreement, bilinear], dim=1))
+    seen = torch.cat([query, context / 8**0.5, agreement / 8**0.5, bilinear], dim=1)
+    expected = teacher.head(seen)
     torch.testing.assert_close(teacher(state), expected, rtol=1e-12, atol=1e-14)
 
 

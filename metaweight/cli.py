@@ -149,7 +149,10 @@ def main(args: Sequence[str] | None = None) -> int:
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS,
         prog="metaweight",
-        description="Learn a weight for every training sample from a small trusted set.",
+        description=(
+            "Learn a weight for every training sample from a small trusted set. "
+            "METAWEIGHT_TRACEBACK=1 shows where an error came from."
+        ),
         args=arguments or ["--help"],
     )
     with warnings.catch_warnings():

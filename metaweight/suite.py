@@ -28,12 +28,14 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console) -> list[Cell
     for teacher in grid.teachers:
         _ = teachers[teacher]  # an unknown name stops here, not in the first cell
     cells = grid.cells()
-    source = prepare(cells[0].config).images.source  # and so does a missing data folder
+    images = prepare(cells[0].config).images  # and so does a missing data folder
     config = asdict(grid)
-    folder = RunFolder.create(path, manifest(config, sys.argv) | {"data": source, "jobs": jobs})
+    folder = RunFolder.create(
+        path, manifest(config, sys.argv) | {"data": f"{images.name}: {images.source}", "jobs": jobs}
+    )
     with GridProgress(console, [cell.name for cell in cells]) as shown:
         results = run_grid(grid, folder.path, jobs=jobs, progress=shown)
-    publish(results, folder.path, console)
+    publish(results, folder.path, console, title=images.name)
     console.print(f"run folder: {folder.path}", soft_wrap=True, highlight=False)
     for message in dict.fromkeys(text for result in results for text in result.warnings):
         cells_of = [result.cell.name for result in results if message in result.warnings]
@@ -48,7 +50,7 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console) -> list[Cell
     return results
 
 
-def publish(results: Sequence[CellResult], folder: Path, console: Console) -> None:
+def publish(results: Sequence[CellResult], folder: Path, console: Console, *, title: str) -> None:
     """Write table.md, table.csv, runs.csv, failures.txt and the plots; print the table."""
     rows = [row for result in results if (row := result.row()) is not None]
     failed = [result for result in results if result.error is not None]
@@ -57,9 +59,10 @@ def publish(results: Sequence[CellResult], folder: Path, console: Console) -> No
     if not rows:
         return
     table = aggregate(rows)
-    (folder / "table.md").write_text(to_markdown(table))
+    (folder / "table.md").write_text(f"# {title}\n\n{to_markdown(table)}", encoding="utf-8")
     (folder / "table.csv").write_text(to_csv(table))
     write_runs(rows, folder / "runs.csv")
+    console.print(title, style="bold", highlight=False)
     print_table(table, console=console)
     draw(results, folder)
 

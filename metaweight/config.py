@@ -45,7 +45,7 @@ class ImageConfig:
     """See `metaweight teachers`."""
     teacher_options: tuple[str, ...] = ()
     """Options of the teacher as key=value."""
-    teacher_lr: float = 1e-3
+    teacher_lr: float = 3e-3
     """Learning rate of the teacher's Adam."""
     engine: str = "forward"
     """See `metaweight engines`."""
@@ -59,7 +59,7 @@ class ImageConfig:
     """Pull of the mean weight to 1 where the hypergradient is centred."""
     epochs: int = 30
     """Passes over the training set."""
-    warmup_epochs: int = 0
+    warmup_epochs: int = 3
     """First epochs, plain, without the teacher."""
     batch_size: int = 100
     """Training images a step."""
@@ -67,7 +67,7 @@ class ImageConfig:
     """Trusted images a step."""
     optimizer: str = "sgd"
     """sgd, adam or adamw."""
-    lr: float = 0.1
+    lr: float = 0.02
     """Learning rate of the student."""
     momentum: float = 0.9
     """Momentum of sgd."""

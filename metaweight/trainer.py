@@ -91,6 +91,10 @@ class Trainer:
     ) -> None:
         if epochs < 1 or warmup_epochs < 0 or evaluate_every < 1:
             raise ValueError(f"epochs and evaluate_every are >= 1, got {epochs} and {evaluate_every}")
+        if warmup_epochs >= epochs:
+            raise ValueError(
+                f"warmup_epochs={warmup_epochs} of {epochs} epochs leave none for the teacher: give fewer"
+            )
         if meta is None and reweighter.needs_meta:
             raise ValueError("this teacher needs a meta set: Trainer(reweighter, train, meta, ...)")
         if patience is not None and "valid" not in (evaluations or {}):

@@ -16,7 +16,18 @@ import metaweight as mw
 from metaweight.cli import main
 from metaweight.report.record import RunFolder
 
-QUICK = ["--epochs", "2", "--train-size", "300", "--noise", "uniform", "--batch-size", "50"]
+QUICK = [
+    "--epochs",
+    "2",
+    "--warmup-epochs",
+    "0",
+    "--train-size",
+    "300",
+    "--noise",
+    "uniform",
+    "--batch-size",
+    "50",
+]
 
 
 def words(capsys: pytest.CaptureFixture[str]) -> str:
@@ -125,6 +136,7 @@ def test_ctrl_c_says_how_to_resume_and_the_resumed_run_ends(tmp_path: Path) -> N
         (["--model-options", "widht=4"], "no option 'widht'. Did you mean 'width'"),
         (["--teacher-options", "wdth=4"], "no option 'wdth'. Did you mean 'width'"),
         (["--teacher-options", "width"], "key=value"),
+        (["--epochs", "3"], "leave none for the teacher"),
         (["--meta-size", "0"], "meta"),
         (["--meta-size", "1"], "at least 2 classes"),
         (["--train-size", "5000"], "5000"),

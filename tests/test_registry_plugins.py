@@ -76,8 +76,8 @@ def test_the_command_line_lists_and_trains_with_the_plugin(site: Path, tmp_path:
     run = tmp_path / "run"
     code = (
         "import sys; from metaweight.cli import main; assert main(['teachers']) == 0; "
-        "sys.exit(main(['train', '--teacher', 'margin', '--epochs', '1', '--train-size', '200', "
-        f"'--out', {str(run)!r}]))"
+        "sys.exit(main(['train', '--teacher', 'margin', '--epochs', '1', '--warmup-epochs', '0', "
+        f"'--train-size', '200', '--out', {str(run)!r}]))"
     )
     done = python(site, code)
     assert done.returncode == 0, done.stderr

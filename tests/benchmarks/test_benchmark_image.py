@@ -61,7 +61,7 @@ def test_a_small_run_leaves_its_folder(tmp_path: Path, capsys: pytest.CaptureFix
         "--jobs",
         "2",
     ]
-    assert main([*arguments, "--options", "epochs=1", "--out", str(out)]) == 0
+    assert main([*arguments, "--options", "epochs=1", "warmup_epochs=0", "--out", str(out)]) == 0
     assert str(out) in "".join(capsys.readouterr().out.split())
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["config"]["base"]["epochs"] == 1

@@ -56,9 +56,9 @@ class WeightHistory(Callback):
         self.weights[run.epoch, index] = report.weights.to("cpu", torch.float32)
         self.loss[run.epoch, index] = report.losses.to("cpu", torch.float32)
 
-    def mean_weight(self, last: int | None = None) -> Tensor:
-        """Mean weight of each sample [N] over the last epochs (None: all); NaN where never seen."""
-        return self.weights[-last if last else None :].nanmean(dim=0)
+    def mean_weight(self) -> Tensor:
+        """Mean weight of each sample [N] over the epochs; NaN where never seen."""
+        return self.weights.nanmean(dim=0)
 
     def state_dict(self) -> dict[str, Any]:
         return {"weights": self.weights, "loss": self.loss}

@@ -60,6 +60,7 @@ class Train:
                 raise ValueError("--resume takes the run's own options: give no others")
             folder = RunFolder.open(self.resume)
             config = config_from(folder.manifest()["config"])
+            prepared = prepare(config)
         else:
             config = self.run
             prepared = prepare(config)  # a bad option or data folder leaves no run folder behind
@@ -70,7 +71,9 @@ class Train:
         console.print(f"run folder: {folder.path}", soft_wrap=True)
         try:
             with EpochProgress(console, config.epochs) as shown:
-                result = experiment.run(config, folder, callbacks=(shown,), resume=self.resume is not None)
+                result = experiment.run(
+                    config, folder, prepared=prepared, callbacks=(shown,), resume=self.resume is not None
+                )
         except Interrupted as error:
             raise Interrupted(f"{error}\nresume with: metaweight train --resume {folder.path}") from None
         table = Table("", "", show_header=False)

@@ -57,7 +57,7 @@ class Grid:
     """Kind of noise -> options of its runs; with ``noise`` among them the kind may have any name."""
 
     def cells(self) -> list[Cell]:
-        """All runs, the slow arms spread out; raises ValueError for a kind named twice."""
+        """All runs, seed by seed; raises ValueError for a kind named twice."""
         if len(set(self.noises)) < len(self.noises) or len(set(self.teachers)) < len(self.teachers):
             raise ValueError("a grid names each teacher and each kind of noise once")
         return [self._cell(t, n, s) for s in self.seeds for n in self.noises for t in self.teachers]
@@ -129,8 +129,6 @@ def run_cell(cell: Cell, folder: Path, tell: Callable[[int, int], None], *, cost
             warnings.simplefilter("always", CollapseWarning)
             outcome = run(cell.config, own, prepared=prepared, callbacks=(_Tell(tell),))
         spent = iteration_cost(cell.config, prepared) if cost else None
-    except KeyboardInterrupt:
-        raise
     except Exception as error:
         return failure(cell, folder, error)
     messages = tuple(dict.fromkeys(str(warning.message) for warning in said))
@@ -168,14 +166,13 @@ def run_grid(
     *,
     jobs: int = 1,
     progress: Progress | None = None,
-    cost_of_seed: int | None = None,
 ) -> list[CellResult]:
     """Run every cell, ``jobs`` at a time with the CPU's threads shared out; results in the cells' order.
 
-    ``cost_of_seed``: measure the cost of an iteration in the cells of that seed (None: of the first).
+    The cost of an iteration is measured in the cells of the first seed.
     """
     cells = grid.cells()
-    timed = grid.seeds[0] if cost_of_seed is None else cost_of_seed
+    timed = grid.seeds[0]
     tell = progress or (lambda _name, _done, _of: None)
     if jobs == 1:
         return [

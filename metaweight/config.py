@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,13 +127,4 @@ def parse_values(pairs: Sequence[str]) -> dict[str, Any]:
             values[key] = json.loads(text)
         except json.JSONDecodeError:
             values[key] = text
-    return values
-
-
-def parse_options(pairs: Sequence[str], known: Collection[str], owner: str) -> dict[str, Any]:
-    """``parse_values`` for options of ``owner``.  Raises TypeError for one that it does not have."""
-    values = parse_values(pairs)
-    for key in values:
-        if key not in known:
-            raise TypeError(f"{owner} has no option {key!r}.{did_you_mean(key, known)}")
     return values

@@ -14,17 +14,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.callbacks import AttentionHistory, Callback, WeightHistory
-from metaweight.config import ImageConfig, parse_options
+from metaweight.config import ImageConfig, parse_values
 from metaweight.data import Noisy
 from metaweight.learning_rate import LearningRate
 from metaweight.metrics.weights import auroc
-from metaweight.models import build_model, default_taps, model_options
-from metaweight.preparation import EvaluationSet, Prepared, loader, prepare, seed_of
+from metaweight.models import build_model, default_taps
+from metaweight.preparation import Prepared, loader, prepare, seed_of
 from metaweight.registry import Registry
 from metaweight.report.record import RunFolder
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
-from metaweight.teachers.base import build_teacher, options
+from metaweight.teachers.base import build_teacher
 from metaweight.trainer import History, Trainer
 
 optimizers: Registry[type[Optimizer]] = Registry("optimizer")
@@ -64,7 +64,7 @@ def build(config: ImageConfig, prepared: Prepared) -> Reweighter:
         classes=len(images.classes),
         channels=channels,
         size=size,
-        **parse_options(config.model_options, model_options(config.model), f"model {config.model!r}"),
+        **parse_values(config.model_options),
     ).to(config.device)
     student = Student(module, taps=config.taps or default_taps(config.model))
     counts = torch.bincount(prepared.labels[prepared.splits.train], minlength=len(images.classes))
@@ -72,7 +72,7 @@ def build(config: ImageConfig, prepared: Prepared) -> Reweighter:
     teacher = build_teacher(
         config.teacher,
         student.spec(probe, class_counts=counts.tolist()),
-        **parse_options(config.teacher_options, options(config.teacher), f"teacher {config.teacher!r}"),
+        **parse_values(config.teacher_options),
     )
     learned = [p for p in teacher.parameters() if p.requires_grad]
     return Reweighter(
@@ -129,8 +129,7 @@ def assemble(
         loader(config, prepared, "meta", batch_size=config.meta_batch_size, training=True),
         epochs=config.epochs,
         evaluations={
-            split: EvaluationSet(loader(config, prepared, split, batch_size=1000, training=False))
-            for split in evaluated
+            split: loader(config, prepared, split, batch_size=1000, training=False) for split in evaluated
         },
         evaluate_every=config.evaluate_every,
         warmup_epochs=config.warmup_epochs,

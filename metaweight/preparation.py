@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from metaweight.config import ImageConfig
-from metaweight.contracts import Batch
 from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, derive, load_images, make_splits
+from metaweight.data.files import VARIABLE
 from metaweight.data.imbalance import long_tail, step_imbalance
 from metaweight.registry import did_you_mean
 
@@ -28,9 +30,13 @@ class Prepared:
     """Of the training split, in its order."""
 
 
+# the runs of a grid share their data set, and large ones take seconds to decode
+_images = functools.lru_cache(maxsize=1)(load_images)
+
+
 def prepare(config: ImageConfig) -> Prepared:
     """Load, split and corrupt: test, validation and meta set stay clean, the training set does not."""
-    images = load_images(config.data, config.data_dir)
+    images = _images(config.data, config.data_dir or os.environ.get(VARIABLE))
     clean, classes = images.train_labels, len(images.classes)
     splits = make_splits(
         clean,
@@ -98,14 +104,5 @@ def loader(
 
 
 def seed_of(seed: int, name: str) -> int:
+    """A seed of its own for one purpose of a run."""
     return int(torch.randint(2**31, (1,), generator=derive(seed, name)))
-
-
-class EvaluationSet:
-    """One pass over a loader, each time it is iterated."""
-
-    def __init__(self, batches: ImageLoader) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self.batches.epoch(0)

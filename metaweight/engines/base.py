@@ -219,3 +219,8 @@ def refuse_reentrant(loss: Tensor) -> None:
                 "call torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
             )
         queue.extend(parent for parent, _ in node.next_functions)
+
+
+def first_line(error: Exception) -> str:
+    """What torch says, short enough to quote in a message of ours."""
+    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__

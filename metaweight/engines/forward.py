@@ -17,6 +17,7 @@ from metaweight.engines.base import (
     Recorded,
     Solution,
     checked_weights,
+    first_line,
     refuse_reentrant,
     registry,
     require_finite,
@@ -144,7 +145,7 @@ def _directional(
     except (NotImplementedError, RuntimeError) as error:
         raise EngineError(
             f"{_failing_part(student.module, dual_pass)} has no forward-mode derivative "
-            f"({_first_line(error)}); use engine='higher'"
+            f"({first_line(error)}); use engine='higher'"
         ) from error
     if tangent is None:
         raise EngineError(
@@ -152,10 +153,6 @@ def _directional(
             ".detach() or .data on its way); use engine='higher'"
         )
     return tangent
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
 
 
 def _failing_part(root: nn.Module, dual_pass: object) -> str:

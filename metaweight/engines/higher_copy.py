@@ -17,6 +17,7 @@ from metaweight.engines.base import (
     Problem,
     Solution,
     checked_weights,
+    first_line,
     refuse_reentrant,
     registry,
     require_finite,
@@ -84,7 +85,7 @@ class HigherCopy:
             if "not implemented" not in str(error):
                 raise
             raise EngineError(
-                f"the student has an operator without double backward ({str(error).splitlines()[0][:120]}); "
+                f"the student has an operator without double backward ({first_line(error)}); "
                 "try engine='forward', or replace it"
             ) from error
         finally:

@@ -73,10 +73,16 @@ def build_teacher(name: str, spec: StateSpec, **chosen: Any) -> Teacher:
 
 def weights_from(score: Tensor, normalize: Normalize = "none") -> Tensor:
     """``2 * sigmoid(score)``: [U] -> [U] in [0, 2], 1 at score 0; "batch" rescales to mean 1."""
-    if normalize not in get_args(Normalize):
-        raise ValueError(f"normalize is {' or '.join(map(repr, get_args(Normalize)))}, got {normalize!r}")
     weights = 2 * score.sigmoid()
-    return mean_one(weights) if normalize == "batch" else weights
+    return mean_one(weights) if checked_normalize(normalize) == "batch" else weights
+
+
+def checked_normalize(normalize: Normalize) -> Normalize:
+    """``normalize`` if it is one of the known ways.  Raises ValueError otherwise."""
+    if normalize not in get_args(Normalize):
+        known = " or ".join(map(repr, get_args(Normalize)))
+        raise ValueError(f"normalize is {known}, got {normalize!r}")
+    return normalize
 
 
 def mean_one(weights: Tensor) -> Tensor:

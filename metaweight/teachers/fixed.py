@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from metaweight.contracts import StateSpec, StudentState
-from metaweight.teachers.base import Normalize, Teacher, mean_one, register_teacher
-from metaweight.teachers.head import checked_normalize
+from metaweight.teachers.base import Normalize, Teacher, checked_normalize, mean_one, register_teacher
 from metaweight.teachers.inputs import class_labels
 
 

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from torch import Tensor, nn
 
-from metaweight.teachers.base import Normalize, weights_from
-
-
-def checked_normalize(normalize: Normalize) -> Normalize:
-    """``normalize`` if it is one of the known ways.  Raises ValueError otherwise."""
-    if normalize not in get_args(Normalize):
-        known = " or ".join(map(repr, get_args(Normalize)))
-        raise ValueError(f"normalize is {known}, got {normalize!r}")
-    return normalize
+from metaweight.teachers.base import Normalize, checked_normalize, weights_from
 
 
 class WeightHead(nn.Module):

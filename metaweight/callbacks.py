@@ -52,9 +52,13 @@ class WeightHistory(Callback):
         self.loss = torch.full((epochs, samples), float("nan"))
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
-        index = batch.index.cpu()
-        self.weights[run.epoch, index] = report.weights.to("cpu", torch.float32)
-        self.loss[run.epoch, index] = report.losses.to("cpu", torch.float32)
+        index = report.index.cpu()
+        seen, place = index.unique(return_inverse=True)
+        units = torch.bincount(place)
+        for rows, values in ((self.weights, report.weights), (self.loss, report.losses)):
+            # the tokens of a sentence share its row: their mean is kept
+            sums = torch.zeros(len(seen)).index_add_(0, place, values.to("cpu", torch.float32))
+            rows[run.epoch, seen] = sums / units
 
     def mean_weight(self) -> Tensor:
         """Mean weight of each sample [N] over the epochs; NaN where never seen."""

@@ -31,8 +31,8 @@ def save(path: Path | str, state: Mapping[str, Any], shapes: Mapping[str, Any]) 
         torch.save({"format": FORMAT, "shapes": dict(shapes), "state": dict(state)}, file)
 
 
-def load(path: Path | str, shapes: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a checkpoint that fits ``shapes``.  Loads data only, no code.
+def load(path: Path | str, shapes: Mapping[str, Any], *, part: str | None = None) -> dict[str, Any]:
+    """Read a checkpoint that fits ``shapes``; with ``part``, those of this prefix only.  Loads no code.
 
     Raises CheckpointError where the file is absent, truncated, of a newer format or of another
     architecture.
@@ -50,7 +50,10 @@ def load(path: Path | str, shapes: Mapping[str, Any]) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} has format {content['format']}, this version reads up to {FORMAT}: upgrade metaweight"
         )
-    _require_same(path, content["shapes"], dict(shapes))
+    stored = content["shapes"]
+    if part is not None:
+        stored = {name: shape for name, shape in stored.items() if name.startswith(f"{part}.")}
+    _require_same(path, stored, dict(shapes))
     state: dict[str, Any] = content["state"]
     return state
 

@@ -1,4 +1,4 @@
-"""A grid of image runs: teachers x kinds of noise x seeds, in processes side by side."""
+"""A grid of runs of one task: teachers x kinds of noise x seeds, in processes side by side."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ from typing import Any
 import torch
 
 from metaweight.callbacks import Callback, Run
-from metaweight.config import ImageConfig, with_options
+from metaweight.config import RunConfig, with_options
 from metaweight.contracts import CollapseWarning
-from metaweight.experiment import Outcome, iteration_cost, run
-from metaweight.preparation import prepare
 from metaweight.report.record import RunFolder, manifest
 from metaweight.report.tables import Result
+from metaweight.tasks import Finished, Outcome, iteration_cost, run, tasks
 
 Progress = Callable[[str, int, int], None]
 """(cell name, epochs done, epochs) -> None."""
@@ -37,7 +36,7 @@ class Cell:
     """One run of a grid."""
 
     name: str
-    config: ImageConfig
+    config: RunConfig
     noise: str
     """The kind of noise as the table prints it."""
 
@@ -46,7 +45,7 @@ class Cell:
 class Grid:
     """What is compared: every teacher under every kind of noise with every seed."""
 
-    base: ImageConfig
+    base: RunConfig
     teachers: tuple[str, ...]
     noises: tuple[str, ...]
     """``KIND`` or ``KIND@RATE``: ``uniform@0.4``, ``cluster@0.8``, ``human:worse``."""
@@ -89,23 +88,17 @@ class CellResult:
         """For the table; None for a failed cell."""
         if self.outcome is None:
             return None
-        o = self.outcome
-        extra = {
-            "accuracy_at_best": o.accuracy_at_best,
-            "realised_noise": o.realised_noise,
-            "seconds": o.seconds,
-            "weight_mean": o.weight_mean,
+        figures: dict[str, float | None] = {
+            name: None if math.isnan(value) else value for name, value in self.outcome.figures.items()
         }
-        found = None if math.isnan(o.auroc) else o.auroc
-        return Result(
-            self.cell.config.teacher,
-            self.cell.noise,
-            self.cell.config.seed,
-            o.accuracy,
-            found,
-            self.cost,
-            extra,
-        )
+        config = self.cell.config
+        return Result(config.teacher, self.cell.noise, config.seed, figures | {"cost": self.cost})
+
+    def finished(self) -> Finished | None:
+        """For pictures and notes; None for a failed cell."""
+        if self.outcome is None:
+            return None
+        return Finished(self.cell.config, self.cell.noise, self.outcome, self.folder)
 
 
 class _Tell(Callback):
@@ -122,22 +115,35 @@ def run_cell(cell: Cell, folder: Path, tell: Callable[[int, int], None], *, cost
     """One run in its own sub-folder; its error is part of the result, not the end of the grid."""
     place = folder / "cells" / cell.name
     try:
-        own = RunFolder.create(place, manifest(asdict(cell.config), sys.argv))
-        prepared = prepare(cell.config)
+        task = cell.config.task
+        own = RunFolder.create(place, {"task": task} | manifest(asdict(cell.config), sys.argv))
+        prepared = tasks[task].prepare(cell.config)
         # shown after the table: a line in the middle of the live display would tear it
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", CollapseWarning)
             outcome = run(cell.config, own, prepared=prepared, callbacks=(_Tell(tell),))
         spent = iteration_cost(cell.config, prepared) if cost else None
+        messages = tuple(dict.fromkeys(str(warning.message) for warning in said))
+        result = CellResult(cell, outcome, spent, place, warnings=messages)
+        (place / "result.json").write_text(json.dumps(_content(result, outcome), indent=1))
     except Exception as error:
         return failure(cell, folder, error)
-    messages = tuple(dict.fromkeys(str(warning.message) for warning in said))
-    result = CellResult(cell, outcome, spent, place, warnings=messages)
+    return result
+
+
+def _content(result: CellResult, outcome: Outcome) -> dict[str, Any]:
+    """Of result.json: the columns' figures, the others under "extra", the epochs, what the task adds."""
     row = result.row()
     assert row is not None
-    more = {"history": outcome.history.epochs, "warnings": messages}
-    (place / "result.json").write_text(json.dumps({**asdict(row), **more}, indent=1))
-    return result
+    shown = [column.figure for column in tasks[result.cell.config.task].columns]
+    return {
+        **{"teacher": row.teacher, "noise": row.noise, "seed": row.seed},
+        **{name: row.figures.get(name) for name in shown},
+        "extra": {name: value for name, value in row.figures.items() if name not in shown},
+        "history": outcome.history.epochs,
+        "warnings": result.warnings,
+        **outcome.details,
+    }
 
 
 def failure(cell: Cell, folder: Path, error: BaseException) -> CellResult:

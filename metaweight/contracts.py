@@ -68,10 +68,25 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Units:
+    """The units of a batch of B rows: U = B where each row is one, or U real tokens in the rows' order."""
+
+    loss: Tensor
+    """[U]; its mean is the ordinary loss."""
+    size: Tensor
+    """[U], real target tokens of the unit; 1 where a row has one target."""
+    real: Tensor | None = None
+    """[B, T] bool, the target tokens that are not padding; None where a row has one target."""
+    each_token: bool = False
+    """Whether every real token is a unit of its own."""
+
+
+@dataclass(frozen=True)
 class StudentState:
     """What the student tells the teacher about a batch, detached from the student's graph.
 
-    U units, C classes, D_k the width of tap k after pooling over space or time.
+    U units, C classes, D_k the width of tap k after pooling over space or time.  Where a sentence is a
+    unit, T target tokens are padded to the longest of the batch, ``real`` says which count, and C is V.
     """
 
     loss: Tensor
@@ -79,15 +94,19 @@ class StudentState:
     size: Tensor
     """[U], 1 for an image, target tokens for a sentence."""
     outputs: Tensor
-    """[U, C] logits."""
+    """[U, C] logits; of sentences [U, T, V]."""
     features: Mapping[str, Tensor]
     """Tap name -> [U, D_k]."""
     targets: Tensor
-    """[U] for classes."""
+    """[U] for classes; of sentences [U, T]."""
     index: Tensor
-    """[U], position in the data set."""
+    """[U], position in the data set; a token has its sentence's."""
     progress: float = 0.0
     """Share of training done, 0 to 1."""
+    real: Tensor | None = None
+    """[U, T] bool, the real target tokens of sentences; None where a unit has one target."""
+    lengths: Mapping[str, Tensor] = field(default_factory=dict)
+    """Tap over the source -> [U], its real positions: the source's length."""
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -105,6 +124,10 @@ class StateSpec:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     class_counts: tuple[int, ...] | None = None
     """Samples of each (given) class in the training set, where known; length C."""
+    sentences: bool = False
+    """Whether a unit is a sentence: outputs [U, T, V] and targets [U, T]."""
+    source_taps: tuple[str, ...] = ()
+    """Taps over the source of a sentence pair, from early to deep."""
 
 
 @dataclass(frozen=True)
@@ -121,3 +144,5 @@ class StepReport:
     """Mean loss on the meta batch after the virtual step; None where no meta pass ran."""
     stats: Mapping[str, float]
     """Scalars: weight_mean, weight_spread (std / mean), ess (share), and the engine's own."""
+    index: Tensor
+    """[U], position of each unit in the data set; tokens of one sentence share theirs."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
 from metaweight.contracts import Batch
 from metaweight.metrics.classification import accuracy
 from metaweight.student import Student
+
+Evaluate = Callable[[Student, Iterable[Batch]], Mapping[str, float]]
+"""(student, batches) -> figures by name; leaves the student as it was."""
 
 
 def evaluate(student: Student, batches: Iterable[Batch]) -> dict[str, float]:

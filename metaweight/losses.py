@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-UnitLoss = Callable[[Any, Tensor], "Tensor | tuple[Tensor, Tensor]"]
-"""(outputs, targets) -> loss [U], or (loss [U], size [U]); the mean of loss is the ordinary loss."""
+from metaweight.contracts import Units
+
+UnitLoss = Callable[[Any, Tensor], "Tensor | tuple[Tensor, Tensor] | Units"]
+"""(outputs, targets) -> loss [U], (loss [U], size [U]) or Units; the mean of loss is the ordinary loss."""
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -35,18 +38,64 @@ def check_labels(labels: Tensor, classes: int) -> None:
         )
 
 
-def token_cross_entropy(outputs: Tensor, targets: Tensor, *, padding: int = 0) -> tuple[Tensor, Tensor]:
+def token_cross_entropy(
+    outputs: Tensor, targets: Tensor, *, padding: int = 0, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy summed over each sentence's real tokens: logits [U, T, V], targets [U, T] int64.
 
     Returns loss [U] and size [U] (real tokens).  Sums are scaled by U / (all real tokens), so that the
-    mean of loss is the token-mean cross-entropy of the batch.  Raises ValueError if all is padding.
+    mean of loss is the token-mean cross-entropy of the batch.  ``smoothing``: as torch's label_smoothing.
+    Raises ValueError if all is padding.
+    """
+    real, size = real_tokens(targets, padding)
+    flat = F.cross_entropy(
+        outputs.flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=smoothing
+    )
+    summed = (flat.view_as(targets) * real).sum(dim=1)
+    # in this order: the quotient of two integer tensors would be a float32
+    return summed * len(targets) / size.sum(), size.to(torch.result_type(summed, 1.0))
+
+
+def real_tokens(targets: Tensor, padding: int) -> tuple[Tensor, Tensor]:
+    """Which targets [B, T] are real, [B, T] bool, and how many in each row, [B] int64.
+
+    Raises ValueError if all is padding.
     """
     real = targets != padding
     size = real.sum(dim=1)
-    tokens = size.sum()
-    if not bool(tokens):
+    if not bool(size.any()):
         raise ValueError(f"a batch holds at least one real token, got padding ({padding}) only")
-    flat = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
-    summed = (flat.view_as(targets) * real).sum(dim=1)
-    # in this order: the quotient of two integer tensors would be a float32
-    return summed * len(targets) / tokens, size.to(torch.result_type(summed, 1.0))
+    return real, size
+
+
+TextUnit = Literal["sentence", "token"]
+
+
+@dataclass(frozen=True)
+class TokenCrossEntropy:
+    """Cross-entropy of sequences, where a unit is a sentence or a token; the mean is per real token.
+
+    Logits [B, T, V], targets [B, T] int64 -> Units with U = B (``token_cross_entropy``), or U = real
+    tokens, each with its own cross-entropy and size 1.  ``smoothing``: share of the target's probability
+    spread over all V, as torch's label_smoothing.  Raises ValueError for an unknown unit, a smoothing
+    outside [0, 1), or a batch of padding only.
+    """
+
+    padding: int = 0
+    smoothing: float = 0.0
+    unit: TextUnit = "sentence"
+
+    def __post_init__(self) -> None:
+        if self.unit not in get_args(TextUnit):
+            raise ValueError(f"a unit of text is {' or '.join(get_args(TextUnit))}, got {self.unit!r}")
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"smoothing lies in [0, 1), got {self.smoothing}")
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Units:
+        """Units of a batch."""
+        if self.unit == "sentence":
+            loss, size = token_cross_entropy(outputs, targets, padding=self.padding, smoothing=self.smoothing)
+            return Units(loss, size, targets != self.padding)
+        real, _ = real_tokens(targets, self.padding)
+        loss = F.cross_entropy(outputs[real], targets[real], reduction="none", label_smoothing=self.smoothing)
+        return Units(loss, torch.ones_like(loss.detach()), real, each_token=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -34,10 +34,12 @@ def _bar(console: Console) -> Progress:
 
 
 class EpochProgress(Callback):
-    """One line for the epoch at hand, with losses and the weights' mean and spread."""
+    """One line for the epoch at hand: train loss, the weights' mean and spread, what ``describe`` adds."""
 
-    def __init__(self, console: Console, epochs: int) -> None:
-        self.console = console
+    def __init__(
+        self, console: Console, epochs: int, *, describe: Callable[[Mapping[str, float]], str]
+    ) -> None:
+        self.console, self.describe = console, describe
         self.bar = _bar(console)
         self.task = self.bar.add_task("starting", total=epochs)
         self._last: StepReport | None = None
@@ -62,8 +64,8 @@ class EpochProgress(Callback):
             text += (
                 f"  weights {stats['weight_mean']:.2f} ± {stats['weight_mean'] * stats['weight_spread']:.2f}"
             )
-        if "valid_accuracy" in row:
-            text += f"  valid {row['valid_accuracy']:.1f} %"
+        more = self.describe(row)
+        text += f"  {more}" if more else ""
         self.bar.update(self.task, completed=run.epoch, description=text)
         if not self.console.is_terminal:
             self.console.print(text, highlight=False, soft_wrap=True)

@@ -130,7 +130,7 @@ class Reweighter:
                 forward = self.student(train)
         else:
             forward = self.student(train)
-        require_finite("train loss", forward.loss, train)
+        require_finite("train loss", forward.loss, forward.index)
         state = forward.state(self.progress)
         gradient = None
         result: HyperGradient | None = None
@@ -148,9 +148,9 @@ class Reweighter:
                 gradient = result.gradient
             elif not self._probes:
                 self._update_teacher(result)
-                weights = self._weigh(state, train)
+                weights = self._weigh(state)
         else:
-            weights = self._weigh(state, train) if teach else torch.ones_like(state.loss)
+            weights = self._weigh(state) if teach else torch.ones_like(state.loss)
             if meta is not None:
                 result_state = self._meta_state(meta)
                 self.teacher.observe(result_state)
@@ -160,10 +160,10 @@ class Reweighter:
             self._update_teacher(result)
         self.teacher.track(state)
         stats.update(weight_summary(weights))
-        if self._learned and teach and len(train) > 1:
+        if self._learned and teach and len(weights) > 1:
             self._collapse.see(stats["weight_mean"], stats["weight_spread"])
         meta_loss = float(result.meta_loss) if result is not None else stats.pop("meta_loss", None)
-        return StepReport(weights, state.loss, float(state.loss.mean()), meta_loss, stats)
+        return StepReport(weights, state.loss, float(state.loss.mean()), meta_loss, stats, state.index)
 
     def _solve(
         self, train: Batch, meta: Batch, recorded: Recorded, weigh: Any, wrt: Sequence[Tensor]
@@ -188,20 +188,22 @@ class Reweighter:
         zero = torch.zeros_like(recorded.forward.loss.detach()).requires_grad_()
         result = self._solve(train, meta, recorded, lambda _state: zero, [zero])
         assert isinstance(self.teacher, ReadsHypergradient)
-        weights = checked_weights(self.teacher.from_hypergradient(result.grads[0]).detach(), train)
+        weights = checked_weights(
+            self.teacher.from_hypergradient(result.grads[0]).detach(), recorded.forward.index
+        )
         assert result.meta_state is not None
         self.teacher.observe(result.meta_state)
         return result, weights
 
-    def _weigh(self, state: StudentState, train: Batch) -> Tensor:
+    def _weigh(self, state: StudentState) -> Tensor:
         with torch.no_grad():
-            return checked_weights(self.teacher(state), train)
+            return checked_weights(self.teacher(state), state.index)
 
     def _meta_state(self, meta: Batch) -> StudentState:
         """The meta batch's state at the present parameters, without a trace in module or generators."""
         with torch.no_grad(), forked_rng(self.student.device):
             forward = self.student.functional(meta, {}, self.student.buffers())
-        require_finite("meta loss", forward.loss, meta)
+        require_finite("meta loss", forward.loss, forward.index)
         return forward.state(self.progress)
 
     def _update_teacher(self, result: HyperGradient) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from metaweight.contracts import Batch, StateSpec, StudentState
+from metaweight.contracts import Batch, StateSpec, StudentState, Units
 from metaweight.losses import UnitLoss, cross_entropy
+from metaweight.pooling import TimeAxes, source_lengths, unit_features
 from metaweight.registry import did_you_mean
 
 
@@ -21,29 +22,63 @@ from metaweight.registry import did_you_mean
 class Forward:
     """One pass of a student over a batch, with its graph."""
 
-    loss: Tensor
-    size: Tensor
+    units: Units
     outputs: Tensor
     features: Mapping[str, Tensor]
+    """Tap -> [U, D]."""
+    lengths: Mapping[str, Tensor]
+    """Tap over the source -> [U], its real positions."""
     batch: Batch
+
+    @property
+    def loss(self) -> Tensor:
+        """[U]; its mean is the ordinary loss."""
+        return self.units.loss
+
+    @property
+    def index(self) -> Tensor:
+        """[U], position of each unit in the data set."""
+        index, real = self.batch.index, self.units.real
+        if not self.units.each_token:
+            return index
+        assert real is not None
+        return index.to(real.device).repeat_interleave(real.sum(dim=1))
 
     def state(self, progress: float = 0.0) -> StudentState:
         """What the teacher may see of it, detached."""
-        features = {name: value.detach() for name, value in self.features.items()}
-        seen = (self.loss.detach(), self.size.detach(), self.outputs.detach())
-        return StudentState(*seen, features, self.batch.targets, self.batch.index, progress)
+        units, outputs, targets = self.units, self.outputs.detach(), self.batch.targets
+        real = units.real
+        if units.each_token:
+            outputs, targets, real = outputs[real], targets[real], None
+        return StudentState(
+            loss=units.loss.detach(),
+            size=units.size.detach(),
+            outputs=outputs,
+            features={name: value.detach() for name, value in self.features.items()},
+            targets=targets,
+            index=self.index,
+            progress=progress,
+            real=real,
+            lengths=self.lengths,
+        )
 
 
 class Student:
     """A torch module with its loss per unit and the submodules that the teacher may look into.
 
-    ``loss``: (outputs, targets) -> [U] or ([U], sizes [U]).  ``taps``: names of submodules, as
-    ``named_modules()`` prints them; the last one is the deepest.  Raises KeyError for an unknown tap,
-    ValueError where no parameter is trainable or the module is compiled or wrapped.
+    ``loss``: (outputs, targets) -> [U], ([U], sizes [U]) or Units.  ``taps``: names of submodules, as
+    ``named_modules()`` prints them; the last one is the deepest.  ``time_axes``: the real positions of a
+    tap over time, for padded batches.  Raises KeyError for an unknown tap, ValueError where no parameter
+    is trainable or the module is compiled or wrapped.
     """
 
     def __init__(
-        self, module: nn.Module, loss: UnitLoss = cross_entropy, *, taps: Sequence[str] = ()
+        self,
+        module: nn.Module,
+        loss: UnitLoss = cross_entropy,
+        *,
+        taps: Sequence[str] = (),
+        time_axes: TimeAxes | None = None,
     ) -> None:
         _refuse_wrapped(module)
         if not any(p.requires_grad for p in module.parameters()):
@@ -57,6 +92,7 @@ class Student:
         self.module = module
         self.loss = loss
         self.taps = tuple(taps)
+        self.time_axes = time_axes
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Trainable parameters by name; a shared one appears once."""
@@ -86,21 +122,33 @@ class Student:
         )
 
     def _forward(self, batch: Batch, module: nn.Module, call: Callable[[], Any], taps: bool) -> Forward:
-        features: dict[str, Tensor] = {}
-        with _tapped(module, self.taps if taps else (), features):
+        seen: dict[str, Any] = {}
+        with _tapped(module, self.taps if taps else (), seen):
             outputs = call()
-        loss, size = self._unit_loss(outputs, batch)
-        return Forward(loss, size, outputs, features, batch)
+        units = self._units(outputs, batch)
+        features, lengths = {}, {}
+        for tap, value in seen.items():
+            features[tap] = unit_features(tap, value, batch, units, self.time_axes)
+            length = source_lengths(tap, value, batch, units, self.time_axes)
+            if length is not None:
+                lengths[tap] = length
+        return Forward(units, outputs, features, lengths, batch)
 
-    def _unit_loss(self, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _units(self, outputs: Any, batch: Batch) -> Units:
         result = self.loss(outputs, batch.targets)
-        loss, size = result if isinstance(result, tuple) else (result, torch.ones_like(result.detach()))
-        if loss.shape != (len(batch),):
+        if isinstance(result, Units):
+            units = result
+        elif isinstance(result, tuple):
+            units = Units(*result)
+        else:
+            units = Units(result, torch.ones_like(result.detach()))
+        count = int(units.real.sum()) if units.each_token and units.real is not None else len(batch)
+        if units.loss.shape != (count,):
+            got = tuple(units.loss.shape)
             raise ValueError(
-                f"the student's loss gives one value a unit, shape [{len(batch)}], got {tuple(loss.shape)}; "
-                "use reduction='none'"
+                f"the student's loss gives one value a unit, shape [{count}], got {got}; use reduction='none'"
             )
-        return loss, size
+        return units
 
     def spec(self, batch: Batch, *, class_counts: Sequence[int] | None = None) -> StateSpec:
         """Sizes of this student's states, measured on one batch; changes nothing."""
@@ -111,27 +159,17 @@ class Student:
             classes=forward.outputs.shape[-1],
             dtype=forward.loss.dtype,
             device=forward.loss.device,
+            sentences=forward.units.real is not None and not forward.units.each_token,
+            source_taps=tuple(forward.lengths),
             class_counts=None if class_counts is None else tuple(int(n) for n in class_counts),
         )
 
 
-def pool(value: Any) -> Tensor:
-    """A tap's output as [U, D]: the mean over space [U, D, H, W] or time [U, T, D]; a tuple's first item."""
-    if isinstance(value, tuple):
-        value = value[0]
-    if not isinstance(value, Tensor) or value.dim() < 2:
-        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"a tap's output is a tensor [U, ...] with two dimensions or more, got {shape}")
-    if value.dim() == 2:
-        return value
-    return value.mean(dim=1) if value.dim() == 3 else value.flatten(2).mean(dim=2)
-
-
 @contextmanager
-def _tapped(module: nn.Module, taps: Sequence[str], into: dict[str, Tensor]) -> Iterator[None]:
+def _tapped(module: nn.Module, taps: Sequence[str], into: dict[str, Any]) -> Iterator[None]:
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            into[name] = pool(output)
+            into[name] = output
 
         return hook
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,11 +11,10 @@ from rich.console import Console
 
 from metaweight.compare import CellResult, Grid, run_grid
 from metaweight.contracts import MetaweightError
-from metaweight.pictures import draw
-from metaweight.preparation import prepare
 from metaweight.progress import GridProgress
 from metaweight.report.record import RunFolder, manifest
-from metaweight.report.tables import Result, aggregate, print_table, to_csv, to_markdown
+from metaweight.report.tables import aggregate, print_table, runs_to_csv, to_csv, to_markdown
+from metaweight.tasks import tasks
 from metaweight.teachers.base import registry as teachers
 
 
@@ -28,14 +26,13 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console) -> list[Cell
     for teacher in grid.teachers:
         _ = teachers[teacher]  # an unknown name stops here, not in the first cell
     cells = grid.cells()
-    images = prepare(cells[0].config).images  # and so does a missing data folder
-    config = asdict(grid)
-    folder = RunFolder.create(
-        path, manifest(config, sys.argv) | {"data": f"{images.name}: {images.source}", "jobs": jobs}
-    )
+    task = grid.base.task
+    prepared = tasks[task].prepare(cells[0].config)  # and so does a missing data folder
+    about = {"data": f"{prepared.title}: {prepared.source}", "jobs": jobs}
+    folder = RunFolder.create(path, {"task": task} | manifest(asdict(grid), sys.argv) | about)
     with GridProgress(console, [cell.name for cell in cells]) as shown:
         results = run_grid(grid, folder.path, jobs=jobs, progress=shown)
-    publish(results, folder.path, console, title=images.name)
+    publish(results, folder.path, console, title=prepared.title)
     console.print(f"run folder: {folder.path}", soft_wrap=True, highlight=False)
     for message in dict.fromkeys(text for result in results for text in result.warnings):
         cells_of = [result.cell.name for result in results if message in result.warnings]
@@ -51,28 +48,24 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console) -> list[Cell
 
 
 def publish(results: Sequence[CellResult], folder: Path, console: Console, *, title: str) -> None:
-    """Write table.md, table.csv, runs.csv, failures.txt and the plots; print the table."""
-    rows = [row for result in results if (row := result.row()) is not None]
+    """Write table.md, table.csv, runs.csv, failures.txt and the plots; print the table and its notes."""
     failed = [result for result in results if result.error is not None]
     if failed:
         (folder / "failures.txt").write_text("\n\n".join(f"{r.cell.name}\n{r.error}" for r in failed))
+    rows = [row for result in results if (row := result.row()) is not None]
     if not rows:
         return
-    table = aggregate(rows)
-    (folder / "table.md").write_text(f"# {title}\n\n{to_markdown(table)}", encoding="utf-8")
+    task = tasks[results[0].cell.config.task]
+    runs = [run for result in results if (run := result.finished()) is not None]
+    table, notes = aggregate(rows, task.columns), task.notes(runs)
+    text = "\n".join([f"# {title}\n", to_markdown(table), *(f"{note}\n" for note in notes)])
+    (folder / "table.md").write_text(text, encoding="utf-8")
     (folder / "table.csv").write_text(to_csv(table))
-    write_runs(rows, folder / "runs.csv")
+    (folder / "runs.csv").write_text(runs_to_csv(rows, task.columns), encoding="utf-8", newline="")
     console.print(title, style="bold", highlight=False)
     print_table(table, console=console)
-    draw(results, folder)
-
-
-def write_runs(rows: Sequence[Result], path: Path) -> None:
-    """Every single run's figures as CSV."""
-    extra = sorted({name for row in rows for name in row.extra})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["noise", "teacher", "seed", "accuracy", "auroc", "cost", *extra])
-        for row in rows:
-            figures = [row.accuracy, row.auroc, row.cost, *(row.extra.get(name) for name in extra)]
-            writer.writerow([row.noise, row.teacher, row.seed, *figures])
+    for note in notes:
+        console.print(note, highlight=False, markup=False)
+    plots = folder / "plots"
+    plots.mkdir(exist_ok=True)
+    task.draw(runs, plots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -16,8 +17,9 @@ from torch.optim import Optimizer
 from metaweight import checkpoint
 from metaweight.callbacks import Callback
 from metaweight.contracts import Batch, MetaweightError, NonFiniteError, StepReport
-from metaweight.evaluation import evaluate
+from metaweight.evaluation import Evaluate, evaluate
 from metaweight.learning_rate import LearningRate
+from metaweight.registry import did_you_mean
 from metaweight.report.record import RunFolder
 from metaweight.reweighter import Reweighter
 
@@ -56,9 +58,9 @@ class History:
     """What a run has shown so far."""
 
     epochs: list[dict[str, float]] = field(default_factory=list)
-    """One row an epoch: epoch, step, seconds, train_loss, and valid/test accuracy where evaluated."""
+    """One row an epoch: epoch, step, seconds, train_loss, and SPLIT_FIGURE where evaluated."""
     best_epoch: int | None = None
-    """By validation accuracy; never by the test set."""
+    """By the figure that the Trainer monitors; its first epoch where several are equal."""
     stopped_early: bool = False
 
 
@@ -66,11 +68,13 @@ class Trainer:
     """Runs a Reweighter over epochs.
 
     ``train`` and ``meta`` are Sources; ``evaluations``: name -> batches, evaluated each ``evaluate_every``
-    epochs and at the last one.  ``warmup_epochs`` are plain training without the teacher.  ``patience``
-    stops after so many evaluations without a better "valid" accuracy.  The teacher's learning rate
-    takes the student's course unless it is given its own: hypergradients shrink with the student's rate,
-    and an Adam that does not follow would turn what noise is left in them into steps of full size.  With a
-    ``folder`` each step is logged and ``checkpoint.pt`` written at the end of each epoch and on Ctrl-C.
+    epochs and at the last one by ``evaluate``; its figures are called ``NAME_FIGURE`` in an epoch's row.
+    ``monitor``, one of these, decides the best epoch, and ``patience`` stops after so many evaluations in
+    which it was not better; with ``higher_is_better=False`` it is a loss.  ``warmup_epochs`` are plain
+    training without the teacher.  The teacher's learning rate takes the student's course unless it is given
+    its own: hypergradients shrink with the student's rate, and an Adam that does not follow would turn what
+    noise is left in them into steps of full size.  With a ``folder`` each step is logged and
+    ``checkpoint.pt`` written at the end of each epoch and on Ctrl-C.
     """
 
     def __init__(
@@ -81,6 +85,9 @@ class Trainer:
         *,
         epochs: int,
         evaluations: Mapping[str, Iterable[Batch]] | None = None,
+        evaluate: Evaluate = evaluate,
+        monitor: str = "valid_accuracy",
+        higher_is_better: bool = True,
         evaluate_every: int = 1,
         warmup_epochs: int = 0,
         learning_rate: LearningRate | None = None,
@@ -97,11 +104,13 @@ class Trainer:
             )
         if meta is None and reweighter.needs_meta:
             raise ValueError("this teacher needs a meta set: Trainer(reweighter, train, meta, ...)")
-        if patience is not None and "valid" not in (evaluations or {}):
-            raise ValueError("early stopping (patience) needs an evaluation named 'valid'")
+        split = monitor.partition("_")[0]
+        if patience is not None and split not in (evaluations or {}):
+            raise ValueError(f"early stopping (patience) needs an evaluation named {split!r}")
         self.reweighter, self.train, self.meta = reweighter, train, meta
         self.epochs, self.warmup_epochs, self.patience = epochs, warmup_epochs, patience
         self.evaluations, self.evaluate_every = dict(evaluations or {}), evaluate_every
+        self.evaluate, self.monitor, self.higher_is_better = evaluate, monitor, higher_is_better
         self.folder, self.callbacks = folder, tuple(callbacks)
         self.history = History()
         self.epoch = self.position = 0
@@ -193,19 +202,23 @@ class Trainer:
         self._loss_sum = 0.0
         if self.epoch % self.evaluate_every == 0 or self.epoch == self.epochs:
             for name, batches in self.evaluations.items():
-                for key, value in evaluate(self.reweighter.student, batches).items():
+                for key, value in self.evaluate(self.reweighter.student, batches).items():
                     row[f"{name}_{key}"] = value
+            if self.monitor.partition("_")[0] in self.evaluations and self.monitor not in row:
+                raise KeyError(f"no evaluation gives {self.monitor!r}.{did_you_mean(self.monitor, row)}")
         self.history.epochs.append(row)
-        if "valid_accuracy" in row:
-            self._watch_validation(row["valid_accuracy"])
+        if self.monitor in row:
+            self._watch()
         return row
 
-    def _watch_validation(self, value: float) -> None:
-        seen = [(r["valid_accuracy"], int(r["epoch"])) for r in self.history.epochs if "valid_accuracy" in r]
-        best = max(score for score, _ in seen)
-        if value == best and sum(score == best for score, _ in seen) == 1:
-            self.history.best_epoch = self.epoch
-        since = sum(epoch > (self.history.best_epoch or 0) for _, epoch in seen)
+    def _watch(self) -> None:
+        """Best epoch and early stopping, from all rows; NaN is worse than every number."""
+        seen = {int(row["epoch"]): row[self.monitor] for row in self.history.epochs if self.monitor in row}
+        sign = 1 if self.higher_is_better else -1
+        scores = {epoch: -math.inf if math.isnan(v) else sign * v for epoch, v in seen.items()}
+        best = max(scores, key=lambda epoch: scores[epoch])  # the first one where several are equal
+        self.history.best_epoch = best
+        since = sum(epoch > best for epoch in scores)
         self.history.stopped_early = self.patience is not None and since >= self.patience
 
     def _leave(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -69,6 +70,7 @@ def test_train_leaves_a_run_folder_with_the_weight_of_every_sample(
     folder = RunFolder.open(out)
     assert [row["step"] for row in folder.read_steps()] == list(range(1, 13))
     assert folder.manifest()["config"]["teacher"] == "memory"
+    assert folder.manifest()["task"] == "image"
     samples = folder.read_weights()
     assert samples.weights.shape == (2, 300)
     with (out / "weights.csv").open() as file:
@@ -162,6 +164,38 @@ def test_resume_takes_no_other_options(tmp_path: Path, capsys: pytest.CaptureFix
     assert "takes the run's own options" in words(capsys)
     assert main(["train", "--resume", str(tmp_path)]) == 2
     assert "no run folder" in words(capsys)
+
+
+def test_a_run_of_before_tasks_had_names_is_one_of_images(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert main(["train", *QUICK, "--out", str(out)]) == 0
+    table = (out / "weights.csv").read_bytes()
+    manifest = RunFolder.open(out).manifest()
+    del manifest["task"]
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["train", "--resume", str(out)]) == 0
+    assert (out / "weights.csv").read_bytes() == table
+
+
+@pytest.mark.parametrize(
+    "spelled", [["--task", "image"], ["--task=image"], ["--seed", "1", "--task", "image"]]
+)
+def test_the_task_decides_which_options_there_are(
+    spelled: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *spelled, "--help"])
+    assert stop.value.code == 0
+    assert "Everything that decides an image run." in words(capsys)
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_an_unknown_task_is_said_in_words(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--task", "imge", "--epochs", "3"]) == 2
+    assert "unknown task 'imge'. Did you mean 'image'" in words(capsys)
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--task"])
+    assert stop.value.code == 2
 
 
 def test_compare_prints_and_keeps_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.losses import cross_entropy, token_cross_entropy
-from metaweight.student import pool
+from metaweight.pooling import pool
 from oracles import BatchNormResNet, Recurrent, batch
 
 

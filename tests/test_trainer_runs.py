@@ -192,7 +192,7 @@ def test_warm_up_epochs_are_plain_and_early_stop_follows_validation_only() -> No
                 "test_accuracy": 100.0 - self.epoch,
             }
             self.history.epochs.append(row)
-            self._watch_validation(row["valid_accuracy"])
+            self._watch()
             return row
 
     script = [50.0, 60.0, 60.0, 59.0, 58.0, 70.0]
@@ -202,6 +202,47 @@ def test_warm_up_epochs_are_plain_and_early_stop_follows_validation_only() -> No
     )
     early.fit()
     assert (early.epoch, early.history.best_epoch, early.history.stopped_early) == (5, 2, True)
+
+
+@pytest.mark.parametrize(
+    ("script", "higher", "best", "stopped_at"),
+    [
+        ([3.0, 2.0, 2.0, 2.5, 1.0], False, 2, 4),
+        ([3.0, 2.0, 2.0, 2.5, 4.0], True, 1, 3),
+        ([math.nan, 2.0, math.nan, 1.0, 1.5], False, 4, 5),
+        ([math.nan, math.nan, math.nan], True, 1, 3),
+    ],
+)
+def test_a_task_chooses_what_is_measured_and_what_is_better(
+    script: list[float], higher: bool, best: int, stopped_at: int
+) -> None:
+    scores = iter(script)
+
+    def measure(student: mw.Student, batches: object) -> dict[str, float]:
+        return {"score": next(scores), "batches": float(batches == "sentences")}
+
+    run = trainer(
+        epochs=len(script),
+        evaluations={"valid": "sentences"},
+        evaluate=measure,
+        monitor="valid_score",
+        higher_is_better=higher,
+        patience=2,
+    )
+    run.fit()
+    assert (run.history.best_epoch, run.epoch) == (best, stopped_at)
+    assert run.history.epochs[0]["valid_batches"] == 1
+    assert run.history.stopped_early == (best + 2 <= stopped_at)
+
+
+def test_a_monitor_that_no_evaluation_gives_is_refused() -> None:
+    run = trainer(monitor="valid_acuracy")
+    with pytest.raises(
+        KeyError, match=r"no evaluation gives 'valid_acuracy'\. Did you mean 'valid_accuracy'"
+    ):
+        run.fit()
+    with pytest.raises(ValueError, match="evaluation named 'dev'"):
+        trainer(monitor="dev_loss", patience=1)
 
 
 def test_learning_rates_have_their_closed_forms() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,20 +38,40 @@ class HubName:
     @classmethod
     def parse(cls, text: str) -> HubName:
         """Raises ValueError for a missing name, TypeError for an unknown option (with the nearest)."""
-        location, _, query = text.removeprefix("hf:").partition("?")
-        name, _, config = location.partition("@")
-        if not name:
-            raise ValueError(f"{text!r} names no data set; {EXAMPLE}")
         known = [field.name for field in dataclasses.fields(cls)][2:]
-        options: dict[str, Any] = {}
-        for pair in filter(None, query.split("&")):
-            key, _, value = pair.partition("=")
-            if key not in known:
-                raise TypeError(f"{text!r} has an unknown option {key!r}.{did_you_mean(key, known)}")
-            if not value or (key == "size" and not (value.isdecimal() and int(value))):
-                raise ValueError(f"{text!r}: option {key!r} has the value {value!r}; {EXAMPLE}")
-            options[key] = int(value) if key == "size" else value
-        return cls(name, config or None, **options)
+        name, config, given = parse_hub(text, known, example=EXAMPLE)
+        options: dict[str, Any] = dict(given)
+        if "size" in given:
+            if not (given["size"].isdecimal() and int(given["size"])):
+                raise ValueError(f"{text!r}: option 'size' has the value {given['size']!r}; {EXAMPLE}")
+            options["size"] = int(given["size"])
+        return cls(name, config, **options)
+
+
+def parse_hub(text: str, known: Sequence[str], *, example: str) -> tuple[str, str | None, dict[str, str]]:
+    """Take ``hf:NAME[@CONFIG][?OPTION=VALUE&...]`` apart: name, config or None, the options given.
+
+    Raises ValueError (with ``example``) for a missing name or value, TypeError for an option that is not in
+    ``known`` (with the nearest).
+    """
+    location, _, query = text.removeprefix("hf:").partition("?")
+    name, _, config = location.partition("@")
+    if not name:
+        raise ValueError(f"{text!r} names no data set; {example}")
+    return name, config or None, parse_options(text, query, known, example=example)
+
+
+def parse_options(text: str, query: str, known: Sequence[str], *, example: str) -> dict[str, str]:
+    """The options of ``OPTION=VALUE&...``, the ``query`` of ``text``; errors as ``parse_hub`` has them."""
+    options = {}
+    for pair in filter(None, query.split("&")):
+        key, _, value = pair.partition("=")
+        if key not in known:
+            raise TypeError(f"{text!r} has an unknown option {key!r}.{did_you_mean(key, known)}")
+        if not value:
+            raise ValueError(f"{text!r}: option {key!r} has the value {value!r}; {example}")
+        options[key] = value
+    return options
 
 
 def load_hub(text: str) -> ImageSet:
@@ -63,7 +83,10 @@ def load_hub(text: str) -> ImageSet:
     from datasets import ClassLabel, Image
 
     chosen = HubName.parse(text)
-    splits = {name: _split(chosen, getattr(chosen, name)) for name in ("train", "test")}
+    splits = {
+        name: load_split(chosen.name, chosen.config, getattr(chosen, name), splits=("train", "test"))
+        for name in ("train", "test")
+    }
     features = splits["train"].features
     image = chosen.image or _column(features, Image, "image", text)
     label = chosen.label or _column(features, ClassLabel, "label", text)
@@ -91,13 +114,16 @@ def load_hub(text: str) -> ImageSet:
     )
 
 
-def _split(chosen: HubName, split: str) -> Any:
-    """One split, as a ``datasets.Dataset``."""
+def load_split(name: str, config: str | None, split: str, *, splits: Sequence[str]) -> Any:
+    """One split of ``name`` on the hub, or on disk where it is a path, as a ``datasets.Dataset``.
+
+    ``splits``: the options that name splits, for the message of the ValueError where it cannot be loaded.
+    """
     import datasets
 
-    path = Path(chosen.name).expanduser()
-    if chosen.name.startswith((".", "/", "~")) and not path.exists():
-        raise ValueError(f"hf:{chosen.name}: there is no such file or folder")
+    path = Path(name).expanduser()
+    if name.startswith((".", "/", "~")) and not path.exists():
+        raise ValueError(f"hf:{name}: there is no such file or folder")
     try:
         if (path / "dataset_dict.json").is_file():
             saved = datasets.load_from_disk(str(path))
@@ -105,15 +131,16 @@ def _split(chosen: HubName, split: str) -> Any:
                 raise ValueError(f"no split {split!r}.{did_you_mean(split, saved)}")
             return saved[split]
         if (path / "state.json").is_file():
-            raise ValueError("one split alone is saved there; save a DatasetDict with train and test")
+            wanted = " and ".join(splits)
+            raise ValueError(f"one split alone is saved there; save a DatasetDict with {wanted}")
         if path.is_file():
             return datasets.load_dataset("parquet", data_files={"train": str(path)}, split=split)
-        name = str(path) if path.exists() else chosen.name
-        return datasets.load_dataset(name, chosen.config, split=split)
+        return datasets.load_dataset(str(path) if path.exists() else name, config, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        query = "&".join(f"{option}=NAME" for option in splits)
         raise ValueError(
-            f"hf:{chosen.name}, split {split!r}, cannot be loaded: {error} Check name and splits "
-            "(?train=NAME&test=NAME), or without a network name a folder: hf:PATH"
+            f"hf:{name}, split {split!r}, cannot be loaded: {error} Check name and splits (?{query}), "
+            "or without a network name a folder: hf:PATH"
         ) from error
 
 

@@ -58,6 +58,8 @@ class Solution:
     """K times [U]: dL_meta / dw, detached."""
     meta: Forward
     """The meta pass at theta_K."""
+    index: tuple[Tensor, ...]
+    """K times [U], position of each unit in the data set."""
     gradient: Mapping[str, Tensor]
     """Parameter name -> gradient of the last inner step's weighted loss, detached, before clipping."""
 
@@ -135,8 +137,8 @@ def hypergradient(
     problem = Problem(student, optimizer, batches, meta, weigh, max_norm, progress, recorded)
     with forked_rng(student.device), differentiable(), torch.enable_grad():
         solution = chosen.solve(problem)
-    for batch, slope in zip(batches, solution.slopes, strict=True):
-        require_finite("hypergradient", slope, batch)
+    for index, slope in zip(solution.index, solution.slopes, strict=True):
+        require_finite("hypergradient", slope, index)
     slopes = tuple(
         _steered(s, w.detach(), center, anchor)
         for s, w in zip(solution.slopes, solution.weights, strict=True)
@@ -181,26 +183,26 @@ def _pull_back(
     return tuple(torch.zeros_like(t) if g is None else g for g, t in zip(grads, wrt, strict=True))
 
 
-def checked_weights(weights: Tensor, batch: Batch) -> Tensor:
-    """``weights`` [U] if they can be weights of ``batch``: shape, finite, non-negative."""
-    if weights.shape != (len(batch),):
-        raise ValueError(f"a teacher gives weights of shape [{len(batch)}], got {tuple(weights.shape)}")
-    require_finite("weight", weights, batch)
+def checked_weights(weights: Tensor, index: Tensor) -> Tensor:
+    """``weights`` [U] if they can be those of the units ``index`` [U]: shape, finite, non-negative."""
+    if weights.shape != index.shape:
+        raise ValueError(f"a teacher gives weights of shape [{len(index)}], got {tuple(weights.shape)}")
+    require_finite("weight", weights, index)
     if bool((weights.detach() < 0).any()):
         raise ValueError(f"weights are non-negative, got a minimum of {float(weights.detach().min()):.3g}")
     return weights
 
 
-def require_finite(what: str, values: Tensor, batch: Batch) -> None:
+def require_finite(what: str, values: Tensor, index: Tensor) -> None:
     """Raise NonFiniteError, with the samples' indices, where one of ``values`` [U] is NaN or infinite."""
     bad = ~values.detach().isfinite()
     if bool(bad.any()):
-        index = batch.index[bad.to(batch.index.device)]
-        shown = ", ".join(str(int(i)) for i in index[:10]) + (", ..." if len(index) > 10 else "")
+        found = index[bad.to(index.device)]
+        shown = ", ".join(str(int(i)) for i in found[:10]) + (", ..." if len(found) > 10 else "")
         raise NonFiniteError(
-            f"the {what} of {len(index)} of {len(batch)} samples is NaN or infinite (index {shown}); "
+            f"the {what} of {len(found)} of {len(index)} samples is NaN or infinite (index {shown}); "
             "look at these samples, or lower the learning rate",
-            index.cpu(),
+            found.cpu(),
         )
 
 

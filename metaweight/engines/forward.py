@@ -46,8 +46,9 @@ class ForwardMode:
         inner = InnerStep.of(optimizer, parameters, problem.max_norm)
         recorded = problem.recorded or _record(student, batch)
         loss = recorded.forward.loss
-        require_finite("train loss", loss, batch)
-        weights = checked_weights(problem.weigh(recorded.forward.state(problem.progress)), batch)
+        index = recorded.forward.index
+        require_finite("train loss", loss, index)
+        weights = checked_weights(problem.weigh(recorded.forward.state(problem.progress)), index)
         fixed = weights.detach()
         first_time = student.module not in self._checked
         if first_time:
@@ -62,7 +63,7 @@ class ForwardMode:
         virtual = {name: p.detach().requires_grad_() for name, p in moved.items()}
 
         meta = student.functional(problem.meta, virtual, _clones(recorded.buffers))
-        require_finite("meta loss", meta.loss, problem.meta)
+        require_finite("meta loss", meta.loss, meta.index)
         pull = _gradients(meta.loss.mean(), virtual, inner)
         names = [name for name in leaves if name in pull]
         if not names:
@@ -81,7 +82,7 @@ class ForwardMode:
             plain = _gradients(loss.mean(), parameters, inner, keep_graph=recorded.keep_graph)
             _compare(slopes.mean(), _inner_product(plain, direction), slopes.abs().mean())
             self._checked.add(student.module)
-        return Solution((weights,), (slopes / len(batch),), meta, gradient)
+        return Solution((weights,), (slopes / len(index),), meta, (index,), gradient)
 
 
 def _record(student: Student, batch: Batch) -> Recorded:

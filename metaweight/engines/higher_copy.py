@@ -52,6 +52,7 @@ class HigherCopy:
         held = {id(p) for group in problem.optimizer.param_groups for p in group["params"]}
         inside = [id(p) in held and p.requires_grad for p in module.parameters()]
         weights: list[Tensor] = []
+        index: list[Tensor] = []
         leaves: list[Tensor] = []
         gradient: dict[str, Tensor] = {}
 
@@ -73,12 +74,13 @@ class HigherCopy:
             for step, batch in enumerate(problem.train):
                 forward = _run(student, batch, copy)
                 seen = problem.recorded.forward if problem.recorded is not None and step == 0 else forward
-                require_finite("train loss", forward.loss, batch)
-                weights.append(checked_weights(problem.weigh(seen.state(problem.progress)), batch))
+                require_finite("train loss", forward.loss, forward.index)
+                weights.append(checked_weights(problem.weigh(seen.state(problem.progress)), seen.index))
+                index.append(seen.index)
                 leaves.append(weights[-1].detach().requires_grad_())
                 optimizer.step((leaves[-1] * forward.loss).mean(), grad_callback=keep_and_clip)
             meta = _run(student, problem.meta, copy)
-            require_finite("meta loss", meta.loss, problem.meta)
+            require_finite("meta loss", meta.loss, meta.index)
             slopes = torch.autograd.grad(meta.loss.mean(), leaves, allow_unused=True)
         except RuntimeError as error:
             # torch words it "derivative for X is not implemented", of the second derivative
@@ -95,7 +97,7 @@ class HigherCopy:
                 "the meta loss does not depend on the weights: no parameter that the optimizer moves has an "
                 "influence on the meta batch; check the optimizer's parameters"
             )
-        return Solution(tuple(weights), slopes, meta, gradient)
+        return Solution(tuple(weights), slopes, meta, tuple(index), gradient)
 
 
 def _patched(module: nn.Module) -> Any:
@@ -129,8 +131,9 @@ def _check_copy(student: Student, batch: Batch) -> None:
     finally:
         _release(copy)
     random.restore(student.device)
-    here = student.functional(batch, parameters, student.buffers()).loss
-    require_finite("train loss", here, batch)
+    forward = student.functional(batch, parameters, student.buffers())
+    here = forward.loss
+    require_finite("train loss", here, forward.index)
     refuse_reentrant(here)
     expected = torch.autograd.grad(here.sum(), [parameters[n] for n in names], allow_unused=True)
     random.restore(student.device)

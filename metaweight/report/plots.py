@@ -49,7 +49,11 @@ def accuracy_over_time(curves: Curves, title: str = "Test accuracy") -> Figure:
 
 
 def accuracy_by_noise(
-    panels: Mapping[str, Curves], title: str = "Test accuracy", *, height: float = 3.0
+    panels: Mapping[str, Curves],
+    title: str = "Test accuracy",
+    *,
+    y: str = "test accuracy, %",
+    height: float = 3.0,
 ) -> Figure:
     """``accuracy_over_time`` for several kinds of noise side by side, on one scale."""
     styles = line_styles(teacher for curves in panels.values() for teacher in curves)
@@ -70,7 +74,7 @@ def accuracy_by_noise(
         return draw
 
     rows = [{noise: panel(curves) for noise, curves in panels.items()}]
-    return grid(rows, title=title, x="epoch", y="test accuracy, %", height=height)
+    return grid(rows, title=title, x="epoch", y=y, height=height)
 
 
 def _mean_curve(teacher: str, seeds: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -32,12 +32,12 @@ class SampleWeights:
 
     index: Tensor
     """[n], int64, position in the data set."""
-    given: Tensor
-    """[n], the label that the student was trained on."""
     weights: Tensor
     """[epochs, n] float32, NaN where a sample was not seen."""
     loss: Tensor
     """[epochs, n] float32, NaN where a sample was not seen."""
+    given: Tensor | None = None
+    """[n], the label that the student was trained on, where a sample has one."""
     clean: Tensor | None = None
     """[n], the right label, where known."""
     flipped: Tensor | None = None
@@ -152,9 +152,9 @@ class RunFolder:
         self,
         *,
         index: Tensor,
-        given: Tensor,
         weights: Tensor,
         loss: Tensor,
+        given: Tensor | None = None,
         clean: Tensor | None = None,
         flipped: Tensor | None = None,
     ) -> None:
@@ -162,7 +162,7 @@ class RunFolder:
 
         Raises ValueError for shapes that do not fit together.
         """
-        samples = SampleWeights(index, given, weights.float(), loss.float(), clean, flipped)
+        samples = SampleWeights(index, weights.float(), loss.float(), given, clean, flipped)
         arrays = {field.name: getattr(samples, field.name) for field in fields(samples)}
         with whole_file(self.path / "weights.npz") as file:
             known = {
@@ -183,12 +183,15 @@ class RunFolder:
 
 def _weights_csv(samples: SampleWeights) -> str:
     """index, given_label, mean_weight, flipped; empty where a sample was never seen or it is not known."""
-    flipped = [""] * len(samples.index) if samples.flipped is None else samples.flipped.int().tolist()
+    unknown = [""] * len(samples.index)
+    given, flipped = (
+        unknown if value is None else value.int().tolist() for value in (samples.given, samples.flipped)
+    )
     means = ["" if math.isnan(mean) else f"{mean:.6g}" for mean in samples.mean_weight().tolist()]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", "given_label", "mean_weight", "flipped"])
-    writer.writerows(zip(samples.index.tolist(), samples.given.tolist(), means, flipped, strict=True))
+    writer.writerows(zip(samples.index.tolist(), given, means, flipped, strict=True))
     return text.getvalue()
 
 

@@ -6,12 +6,28 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 
 from metaweight.metrics.weights import mean_and_spread
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of the table for people."""
+
+    heading: str
+    figure: str
+    """Its name among a result's figures."""
+    digits: int
+    """Behind the point."""
+    spread: bool = True
+    """Mean and spread over all seeds, undefined where one seed has none; else the mean of those that have."""
+    best: Literal["highest", "lowest"] | None = None
+    """What is printed in bold."""
 
 
 @dataclass(frozen=True)
@@ -21,18 +37,10 @@ class Result:
     teacher: str
     noise: str
     seed: int
-    accuracy: float
-    """Percent, at the last epoch."""
-    auroc: float | None = None
-    """Of the weights for finding the flipped samples; None where there are none."""
-    cost: float | None = None
-    """Of an iteration, in plain steps; None where it was not measured."""
-    extra: Mapping[str, float] = field(default_factory=dict)
-    """More figures by name."""
+    figures: Mapping[str, float | None]
 
     def __post_init__(self) -> None:
-        for name in ("accuracy", "auroc", "cost"):
-            value = getattr(self, name)
+        for name, value in self.figures.items():
             if value is not None and not math.isfinite(value):
                 raise ValueError(
                     f"{name} of {self.teacher} under {self.noise} is {value}: give None if undefined"
@@ -41,13 +49,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and sample standard deviation over seeds; NaN spread for one seed."""
+    """Mean and sample standard deviation over seeds; NaN spread for one seed or where none is wanted."""
 
     mean: float
     spread: float
 
     def text(self, digits: int) -> str:
-        """``95.8 ± 1.2``; the mean alone for one seed."""
+        """``95.8 ± 1.2``; the mean alone without a spread."""
         around = "" if math.isnan(self.spread) else f" ± {self.spread:.{digits}f}"
         return f"{self.mean:.{digits}f}{around}"
 
@@ -60,16 +68,24 @@ class Row:
     teacher: str
     seeds: int
     """How many."""
-    accuracy: Spread
-    auroc: Spread | None
-    """None where it is undefined for any seed."""
-    cost: float | None
-    """Mean over the seeds that it was measured for."""
-    extra: Mapping[str, Spread]
-    """Figures that every seed has and that are finite for all."""
+    figures: Mapping[str, Spread]
+    """Those that are defined for every seed; of a column without spread, for any."""
 
 
-def aggregate(results: Sequence[Result]) -> list[Row]:
+@dataclass(frozen=True)
+class Comparison:
+    """Rows and the columns that show them."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Of the table for people, the kind of noise left out."""
+        return ("teacher", *(column.heading for column in self.columns), "seeds")
+
+
+def aggregate(results: Sequence[Result], columns: Sequence[Column]) -> Comparison:
     """One row for each (noise, teacher), both in the order in which they first appear.
 
     Raises ValueError where one run is given twice.
@@ -82,52 +98,42 @@ def aggregate(results: Sequence[Result]) -> list[Row]:
         group.append(result)
     noises = list(dict.fromkeys(result.noise for result in results))
     teachers = list(dict.fromkeys(result.teacher for result in results))
-    return [_row(groups[n, t]) for n in noises for t in teachers if (n, t) in groups]
+    single = {column.figure for column in columns if not column.spread}
+    rows = [_row(groups[n, t], single) for n in noises for t in teachers if (n, t) in groups]
+    return Comparison(tuple(columns), tuple(rows))
 
 
-def _row(group: Sequence[Result]) -> Row:
-    costs = [r.cost for r in group if r.cost is not None]
-    extra = {name: _spread([r.extra.get(name) for r in group]) for name in group[0].extra}
-    return Row(
-        noise=group[0].noise,
-        teacher=group[0].teacher,
-        seeds=len(group),
-        accuracy=Spread(*mean_and_spread([r.accuracy for r in group])),
-        auroc=_spread([r.auroc for r in group]),
-        cost=mean_and_spread(costs)[0] if costs else None,
-        extra={name: value for name, value in extra.items() if value is not None},
-    )
+def _row(group: Sequence[Result], single: set[str]) -> Row:
+    figures = {}
+    for name in dict.fromkeys(name for result in group for name in result.figures):
+        values = [result.figures.get(name) for result in group]
+        known = [value for value in values if value is not None]
+        if name in single and known:
+            figures[name] = Spread(mean_and_spread(known)[0], math.nan)
+        elif len(known) == len(values):
+            figures[name] = Spread(*mean_and_spread(known))
+    return Row(group[0].noise, group[0].teacher, len(group), figures)
 
 
-def _spread(values: Sequence[float | None]) -> Spread | None:
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return Spread(*mean_and_spread(known)) if len(known) == len(values) else None
+def _cells(row: Row, columns: Sequence[Column]) -> tuple[str, ...]:
+    """A row as it is printed, under the table's headings."""
+    figures = [
+        row.figures[column.figure].text(column.digits) if column.figure in row.figures else "-"
+        for column in columns
+    ]
+    return (row.teacher, *figures, str(row.seeds))
 
 
-HEADINGS = ("teacher", "accuracy, %", "AUROC of the weights", "cost, plain steps", "seeds")
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    """A row as it is printed, under ``HEADINGS``."""
-    return (
-        row.teacher,
-        row.accuracy.text(1),
-        "-" if row.auroc is None else row.auroc.text(2),
-        "-" if row.cost is None else f"{row.cost:.1f}",
-        str(row.seeds),
-    )
-
-
-def _blocks(rows: Sequence[Row]) -> dict[str, list[tuple[tuple[str, ...], set[int]]]]:
+def _blocks(table: Comparison) -> dict[str, list[tuple[tuple[str, ...], set[int]]]]:
     """Noise -> its rows' cells, each with the columns in which it is the best or, as printed, equal to it."""
     blocks: dict[str, list[Row]] = {}
-    for row in rows:
+    for row in table.rows:
         blocks.setdefault(row.noise, []).append(row)
-    return {noise: list(_with_best(block)) for noise, block in blocks.items()}
+    return {noise: list(_with_best(block, table.columns)) for noise, block in blocks.items()}
 
 
-def _with_best(block: Sequence[Row]) -> list[tuple[tuple[str, ...], set[int]]]:
-    printed = [(_cells(row), _scores(row)) for row in block]
+def _with_best(block: Sequence[Row], columns: Sequence[Column]) -> list[tuple[tuple[str, ...], set[int]]]:
+    printed = [(_cells(row, columns), _scores(row, columns)) for row in block]
     best = {
         column: max(scores[column] for _, scores in printed if column in scores)
         for column in {column for _, scores in printed for column in scores}
@@ -139,45 +145,68 @@ def _with_best(block: Sequence[Row]) -> list[tuple[tuple[str, ...], set[int]]]:
     ]
 
 
-def _scores(row: Row) -> dict[int, float]:
-    """Column -> its figure, higher is better, rounded as printed: what looks equal is equally good."""
-    scores = {1: round(row.accuracy.mean, 1)}
-    return scores if row.auroc is None else scores | {2: round(row.auroc.mean, 2)}
+def _scores(row: Row, columns: Sequence[Column]) -> dict[int, float]:
+    """Cell -> its figure, higher is better, rounded as printed: what looks equal is equally good."""
+    return {
+        cell: round(row.figures[column.figure].mean, column.digits) * (1 if column.best == "highest" else -1)
+        for cell, column in enumerate(columns, start=1)
+        if column.best is not None and column.figure in row.figures
+    }
 
 
-def to_markdown(rows: Sequence[Row]) -> str:
+def to_markdown(table: Comparison) -> str:
     """The table for people: mean ± sample standard deviation over seeds, the best of a block in bold."""
     parts = []
-    for noise, block in _blocks(rows).items():
-        lines = [HEADINGS, ("---", *["---:"] * (len(HEADINGS) - 1))]
+    for noise, block in _blocks(table).items():
+        lines = [table.headings, ("---", *["---:"] * (len(table.headings) - 1))]
         lines += [tuple(f"**{c}**" if i in best else c for i, c in enumerate(cells)) for cells, best in block]
         parts.append(f"**Noise: {noise}**\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines))
     return "\n".join(parts)
 
 
-def to_csv(rows: Sequence[Row]) -> str:
-    """The table for programs, in full precision; empty where a figure is undefined."""
-    names = list(dict.fromkeys(name for row in rows for name in row.extra))
+def to_csv(table: Comparison) -> str:
+    """The table for programs, in full precision; empty where a figure is undefined.
+
+    Columns with a spread come first, then the figures that are in no column, then columns without one.
+    """
+    shown = {column.figure for column in table.columns}
+    spread = [column.figure for column in table.columns if column.spread]
+    spread += dict.fromkeys(name for row in table.rows for name in row.figures if name not in shown)
+    single = [column.figure for column in table.columns if not column.spread]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    spreads = [f"{name}_{part}" for name in ("accuracy", "auroc", *names) for part in ("mean", "spread")]
-    writer.writerow(["noise", "teacher", "seeds", *spreads, "cost"])
-    for row in rows:
-        figures = [row.accuracy, row.auroc, *(row.extra.get(name) for name in names)]
-        numbers = [n for s in figures for n in ((None, None) if s is None else (s.mean, s.spread))]
-        shown = ["" if n is None or math.isnan(n) else n for n in [*numbers, row.cost]]
-        writer.writerow([row.noise, row.teacher, row.seeds, *shown])
+    parts = [f"{name}_{part}" for name in spread for part in ("mean", "spread")]
+    writer.writerow(["noise", "teacher", "seeds", *parts, *single])
+    gap = Spread(math.nan, math.nan)
+    for row in table.rows:
+        pairs = [row.figures.get(name, gap) for name in spread]
+        numbers = [n for pair in pairs for n in (pair.mean, pair.spread)]
+        numbers += [row.figures.get(name, gap).mean for name in single]
+        writer.writerow([row.noise, row.teacher, row.seeds, *("" if math.isnan(n) else n for n in numbers)])
     return text.getvalue()
 
 
-def print_table(rows: Sequence[Row], *, console: Console | None = None) -> None:
+def runs_to_csv(results: Sequence[Result], columns: Sequence[Column]) -> str:
+    """Every single run's figures: the table's columns, then the others by name."""
+    shown = [column.figure for column in columns]
+    others = sorted({name for result in results for name in result.figures if name not in shown})
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["noise", "teacher", "seed", *shown, *others])
+    for result in results:
+        figures = [result.figures.get(name) for name in (*shown, *others)]
+        writer.writerow([result.noise, result.teacher, result.seed, *figures])
+    return text.getvalue()
+
+
+def print_table(table: Comparison, *, console: Console | None = None) -> None:
     """The table in the terminal, one section for each kind of noise."""
-    table = Table()
-    for number, heading in enumerate(("noise", *HEADINGS)):
-        table.add_column(heading, justify="right" if number > 1 else "left", no_wrap=number < 2)
-    for noise, block in _blocks(rows).items():
+    printed = Table()
+    for number, heading in enumerate(("noise", *table.headings)):
+        printed.add_column(heading, justify="right" if number > 1 else "left", no_wrap=number < 2)
+    for noise, block in _blocks(table).items():
         for number, (cells, best) in enumerate(block):
             shown = [f"[bold]{cell}[/bold]" if i in best else cell for i, cell in enumerate(cells)]
-            table.add_row("" if number else noise, *shown)
-        table.add_section()
-    (console or Console()).print(table)
+            printed.add_row("" if number else noise, *shown)
+        printed.add_section()
+    (console or Console()).print(printed)

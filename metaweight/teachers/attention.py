@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from metaweight.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, register_teacher
 from metaweight.teachers.head import WeightHead
-from metaweight.teachers.inputs import HiddenProjection, class_labels, hidden, required_taps
+from metaweight.teachers.inputs import HiddenProjection, hidden, required_taps
+from metaweight.teachers.sentences import LabelEmbedding
 from metaweight.teachers.surface import Surface
 
 
@@ -46,7 +47,7 @@ class LayerAttention(Teacher):
         self.surface = Surface(spec, label_width=label_width)
         self.project = nn.ModuleList(HiddenProjection(features, projection) for features in taps.values())
         self.layer = nn.Embedding(len(taps), projection)
-        self.label = nn.Embedding(spec.classes, projection)
+        self.label = LabelEmbedding(spec, projection)
         self.query = nn.Linear(self.surface.width, projection)
         self.key = nn.Linear(2 * projection, projection, bias=False)  # a bias cancels in the softmax
         self.head = WeightHead(3 * projection + 1, width, normalize=normalize)
@@ -87,7 +88,7 @@ class LayerAttention(Teacher):
         """Projections with layer embedding, and products with the label's embedding: both [U, L, d]."""
         projected = [p(hidden(state, tap)) for p, tap in zip(self.project, self.taps, strict=True)]
         plain = torch.stack(projected, dim=1)
-        return plain + self.layer.weight, plain * self.label(class_labels(state))[:, None]
+        return plain + self.layer.weight, plain * self.label.of(state)[:, None]
 
     def _shares(self, query: Tensor, own: Tensor, products: Tensor) -> Tensor:
         """Softmax over layers of query x key: [U, d], two of [U, L, d] -> [U, heads, L]."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from metaweight.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, register_teacher
 from metaweight.teachers.head import WeightHead
-from metaweight.teachers.inputs import HiddenProjection, class_labels, hidden, last_tap
+from metaweight.teachers.inputs import HiddenProjection, hidden, last_tap
+from metaweight.teachers.sentences import LabelEmbedding
 from metaweight.teachers.surface import Surface
 
 
@@ -35,13 +36,13 @@ class DeepMLP(Teacher):
         self.tap, features = last_tap(spec, "mlp")
         self.surface = Surface(spec, label_width=label_width)
         self.project = HiddenProjection(features, projection)
-        self.label = nn.Embedding(spec.classes, projection)
+        self.label = LabelEmbedding(spec, projection)
         self.head = WeightHead(self.surface.width + 2 * projection + 1, width, normalize=normalize)
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U]."""
         own = self.project(hidden(state, self.tap))
-        products = own * self.label(class_labels(state))
+        products = own * self.label.of(state)
         bilinear = products.sum(dim=1, keepdim=True) * own.shape[1] ** -0.5
         # one scale for each part, or the many noisy columns would drown the few that tell
         parts = [self.surface(state), own * own.shape[1] ** -0.5, products * own.shape[1] ** -0.5, bilinear]

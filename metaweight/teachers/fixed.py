@@ -9,7 +9,8 @@ from torch import Tensor
 
 from metaweight.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, checked_normalize, mean_one, register_teacher
-from metaweight.teachers.inputs import class_labels
+from metaweight.teachers.inputs import class_labels, unit_loss
+from metaweight.teachers.sentences import sentence_probability
 
 
 @register_teacher("uniform")
@@ -114,7 +115,8 @@ class Focal(Teacher):
 
     Differences to the paper: (1) the factor is a weight, no gradient flows through it, as all weights
     here; (2) ``normalize="batch"`` rescales to mean 1: without it the factor falls towards 0 while the
-    student learns, which lowers the learning rate as much as it selects.  "none" is the paper's scale.
+    student learns, which lowers the learning rate as much as it selects.  "none" is the paper's scale;
+    (3) p_y of a sentence is the geometric mean over its tokens.
     """
 
     def __init__(self, spec: StateSpec, *, gamma: float = 2.0, normalize: Normalize = "batch") -> None:
@@ -126,9 +128,12 @@ class Focal(Teacher):
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U]; all zero where the student is certain of every given label."""
-        p = state.outputs.detach().softmax(dim=1)
-        # as the sum of the others, 1 - p_y keeps its digits where p_y rounds to 1
-        rest = p.scatter(1, class_labels(state)[:, None], 0).sum(dim=1)
+        if state.real is not None:
+            rest = 1 - sentence_probability(state)
+        else:
+            p = state.outputs.detach().softmax(dim=1)
+            # as the sum of the others, 1 - p_y keeps its digits where p_y rounds to 1
+            rest = p.scatter(1, class_labels(state)[:, None], 0).sum(dim=1)
         weights = (rest**self.gamma).to(state.loss.dtype)
         return mean_one(weights) if self.normalize == "batch" else weights
 
@@ -164,11 +169,11 @@ class SelfPaced(Teacher):
         seen = self.losses[: int(self.count)]
         if share >= 1 or len(seen) == 0:
             return torch.ones_like(state.loss)
-        weights = (state.loss <= torch.quantile(seen, share)).to(state.loss.dtype)
+        weights = (unit_loss(state) <= torch.quantile(seen, share)).to(state.loss.dtype)
         return mean_one(weights) if self.normalize == "batch" else weights
 
     def track(self, state: StudentState) -> None:
         """Remember the batch's losses, newest first."""
         room = len(self.losses)
-        self.losses = torch.cat([state.loss.detach().to(self.losses), self.losses])[:room]
+        self.losses = torch.cat([unit_loss(state).detach().to(self.losses), self.losses])[:room]
         self.count = (self.count + len(state)).clamp_max(room)

@@ -25,15 +25,23 @@ def class_labels(state: StudentState) -> Tensor:
     return state.targets
 
 
+def unit_loss(state: StudentState) -> Tensor:
+    """The loss [U] per target token, on the batch's scale: a long sentence is not a hard one.
+
+    The loss itself where every unit has one target.
+    """
+    return state.loss * (state.size.mean() / state.size)
+
+
 def label_log_probability(log_p: Tensor, labels: Tensor) -> Tensor:
-    """Log-probability of the given label: [U, C], [U] -> [U]."""
-    return log_p.gather(1, labels[:, None]).squeeze(1)
+    """Log-probability of the given label: [..., C], [...] -> [...]."""
+    return log_p.gather(-1, labels[..., None]).squeeze(-1)
 
 
 def margin_to_best_other(p: Tensor, labels: Tensor) -> Tensor:
-    """p_y - max_{k != y} p_k in [-1, 1]: [U, C], [U] -> [U]."""
-    given = labels[:, None]
-    return (p.gather(1, given) - p.scatter(1, given, -1).amax(dim=1, keepdim=True)).squeeze(1)
+    """p_y - max_{k != y} p_k in [-1, 1]: [..., C], [...] -> [...]."""
+    given = labels[..., None]
+    return (p.gather(-1, given) - p.scatter(-1, given, -1).amax(dim=-1, keepdim=True)).squeeze(-1)
 
 
 def scaled_loss(loss: Tensor, classes: int) -> Tensor:

@@ -12,7 +12,7 @@ from metaweight.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, register_teacher
 from metaweight.teachers.fixed import checked_counts
 from metaweight.teachers.head import WeightHead
-from metaweight.teachers.inputs import class_labels, scaled_loss
+from metaweight.teachers.inputs import class_labels, scaled_loss, unit_loss
 
 
 @register_teacher("mw-net")
@@ -65,7 +65,7 @@ class ClassAwareMWNet(Teacher):
 
 
 def _loss_column(head: WeightHead, state: StudentState, classes: int) -> Tensor:
-    return scaled_loss(state.loss.to(head.output.weight.dtype), classes)[:, None]
+    return scaled_loss(unit_loss(state).to(head.output.weight.dtype), classes)[:, None]
 
 
 def class_groups(counts: Sequence[int], groups: int) -> Tensor:

@@ -20,6 +20,13 @@ from metaweight.teachers.inputs import (
     scaled_log,
 )
 from metaweight.teachers.neighbours import TrustedStates
+from metaweight.teachers.pair_states import (
+    PAIR_AGREEMENT,
+    centred_unit,
+    pair_agreement,
+    pair_states,
+    pair_taps,
+)
 from metaweight.teachers.surface import Surface
 
 
@@ -31,12 +38,14 @@ class Memory(Teacher):
     states of the trusted samples that the meta passes left behind, so it costs no pass of its own.  That
     gives a label distribution q; the MLP reads q_y, its margin to the best other label, log q_y and the
     entropy of q: four zeros before anything was observed.  Ours; ``knn`` is its control.
+    Of sentences, sources attend over trusted sources, and the MLP reads how near the translation is to
+    theirs (``pair_agreement``).
     ``projection``: greatest width of the projection, which starts as the identity, or as a random
     orthogonal map where the state is wider.  ``temperature``: first factor on the cosine, learnt.
     Raises ValueError for a student without taps, or options that are not positive.
     """
 
-    AGREEMENT = 4
+    AGREEMENT = PAIR_AGREEMENT
 
     def __init__(
         self,
@@ -54,8 +63,11 @@ class Memory(Teacher):
             raise ValueError(f"projection and temperature are positive, got {projection} and {temperature}")
         self.classes = spec.classes
         self.tap, features = last_tap(spec, "memory")
+        self.pair = pair_taps(spec, "memory") if spec.sentences else None
         self.surface = Surface(spec, label_width=label_width)
-        self.trusted = TrustedStates(features, capacity=capacity)
+        held = features if self.pair is None else sum(spec.features[tap] for tap in self.pair)
+        self.trusted = TrustedStates(held, capacity=capacity)
+        features = features if self.pair is None else spec.features[self.pair[0]]
         self.project = nn.Linear(features, min(features, projection), bias=False)
         if features <= projection:
             nn.init.eye_(self.project.weight)
@@ -67,10 +79,12 @@ class Memory(Teacher):
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U]."""
         surface = self.surface(state)
-        if len(self.trusted):
+        if not len(self.trusted):
+            agreement = surface.new_zeros(len(state), self.AGREEMENT)
+        elif self.pair is None:
             agreement = label_agreement(self.label_distribution(state), class_labels(state))
         else:
-            agreement = surface.new_zeros(len(state), self.AGREEMENT)
+            agreement = self._pair_agreement(state, self.pair)
         weights: Tensor = self.head(torch.cat([surface, agreement], dim=1))
         return weights.to(state.loss.dtype)
 
@@ -89,6 +103,20 @@ class Memory(Teacher):
         attention = (self.log_temperature.exp() * queries @ keys.T).softmax(dim=1)
         return attention @ F.one_hot(targets, self.classes).to(attention.dtype)
 
+    def _pair_agreement(self, state: StudentState, taps: tuple[str, str]) -> Tensor:
+        states, _ = self.trusted.held()
+        width = self.project.in_features
+        centre = states.mean(dim=0)
+        own = pair_states(state, taps).to(states)
+        keys, queries = (
+            F.normalize(self.project(centred_unit(part[:, :width], centre[:width])), dim=1)
+            for part in (states, own)
+        )
+        trusted, target = (centred_unit(part[:, width:], centre[width:]) for part in (states, own))
+        nearness = queries @ keys.T
+        attention = (self.log_temperature.exp() * nearness).softmax(dim=1)
+        return pair_agreement(attention, nearness, target, trusted)
+
     def track(self, state: StudentState) -> None:
         """See ``Surface.track``."""
         self.surface.track(state)
@@ -96,7 +124,10 @@ class Memory(Teacher):
     def observe(self, meta_state: StudentState) -> None:
         """See ``Surface.observe``; also remembers the trusted samples' hidden states."""
         self.surface.observe(meta_state)
-        self.trusted.put(hidden(meta_state, self.tap), class_labels(meta_state), meta_state.index)
+        if self.pair is None:
+            self.trusted.put(hidden(meta_state, self.tap), class_labels(meta_state), meta_state.index)
+        else:
+            self.trusted.put(pair_states(meta_state, self.pair), meta_state.index, meta_state.index)
 
 
 def label_agreement(q: Tensor, labels: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from metaweight.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Teacher, register_teacher
 from metaweight.teachers.inputs import class_labels, hidden, last_tap
+from metaweight.teachers.pair_states import centred_unit, pair_agreement, pair_states, pair_taps
 
 
 class TrustedStates(nn.Module):
@@ -60,7 +61,9 @@ class Neighbours(Teacher):
     """2 where most of the ``k`` nearest trusted samples carry the given label, else 0; no meta-gradient.
 
     Nearness is the cosine of the deepest tap's states after the trusted mean is taken off.  Labels with
-    as many votes as the winner agree too.  Weights are 1 before any trusted state was observed.
+    as many votes as the winner agree too.  A sentence agrees where its target state is nearer to those of
+    the trusted pairs with the nearest sources than to trusted target states at large.  Weights are 1
+    before any trusted state was observed.
     Raises ValueError for a student without taps, or k or capacity below 1.
     """
 
@@ -71,14 +74,20 @@ class Neighbours(Teacher):
         self.k = k
         self.classes = spec.classes
         self.tap, width = last_tap(spec, "knn")
+        self.pair = pair_taps(spec, "knn") if spec.sentences else None
+        if self.pair is not None:
+            self.source_width = spec.features[self.pair[0]]
+            width += self.source_width
         self.trusted = TrustedStates(width, capacity=capacity)
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U], 0 or 2."""
-        labels = class_labels(state)[:, None]
         states, targets = self.trusted.held()
         if len(states) == 0:
             return torch.ones_like(state.loss)
+        if self.pair is not None:
+            return 2 * self._pair_agrees(state, self.pair, states).to(state.loss.dtype)
+        labels = class_labels(state)[:, None]
         mean = states.mean(dim=0)
         own = F.normalize(hidden(state, self.tap).to(states) - mean, dim=1)
         similarity = own @ F.normalize(states - mean, dim=1).T
@@ -87,6 +96,18 @@ class Neighbours(Teacher):
         agrees = votes.gather(1, labels) == votes.amax(dim=1, keepdim=True)
         return 2 * agrees.squeeze(1).to(state.loss.dtype)
 
+    def _pair_agrees(self, state: StudentState, taps: tuple[str, str], states: Tensor) -> Tensor:
+        own, centre, width = pair_states(state, taps).to(states), states.mean(dim=0), self.source_width
+        sources, source = (centred_unit(part[:, :width], centre[:width]) for part in (states, own))
+        trusted, target = (centred_unit(part[:, width:], centre[width:]) for part in (states, own))
+        nearness = source @ sources.T
+        nearest = nearness.topk(min(self.k, len(states)), dim=1)
+        votes = torch.zeros_like(nearness).scatter(1, nearest.indices, 1 / nearest.indices.shape[1])
+        return pair_agreement(votes, nearness, target, trusted)[:, 2] > 0
+
     def observe(self, meta_state: StudentState) -> None:
         """Remember the trusted samples' hidden states."""
-        self.trusted.put(hidden(meta_state, self.tap), class_labels(meta_state), meta_state.index)
+        if self.pair is None:
+            self.trusted.put(hidden(meta_state, self.tap), class_labels(meta_state), meta_state.index)
+        else:
+            self.trusted.put(pair_states(meta_state, self.pair), meta_state.index, meta_state.index)

@@ -5,32 +5,30 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaweight.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, register_teacher, registry
 from metaweight.teachers.head import WeightHead
-from metaweight.teachers.inputs import (
-    average_rank,
-    class_labels,
-    label_log_probability,
-    margin_to_best_other,
-    scaled_log,
-    scaled_loss,
+from metaweight.teachers.inputs import scaled_loss
+from metaweight.teachers.sentences import (
+    CLASS_SCALARS,
+    SENTENCE_SCALARS,
+    LabelEmbedding,
+    class_scalars,
+    output_log_probabilities,
+    sentence_scalars,
 )
 
 
 class Surface(nn.Module):
     """Surface features [U, width] of a batch, all about in [-1, 1]; no side effect in ``forward``.
 
-    The loss, log p_y, the margin p_y - max_{k != y} p_k, the entropy of p / log C, the rank of the loss
-    within the batch, training progress, the running mean of the train loss, the best meta loss so far,
-    and an embedding of the given label.  What is not known yet is 0.
-    Raises ValueError for less than two classes or an empty embedding.
+    What the outputs say of the given label (``class_scalars``, ``sentence_scalars``), training progress,
+    the running mean of the train loss, the best meta loss so far, and an embedding of the given label.
+    What is not known yet is 0.  Raises ValueError for less than two classes or an empty embedding.
     """
 
-    SCALARS = 8
     train_loss: Tensor
     tracked: Tensor
     best_meta_loss: Tensor
@@ -43,28 +41,23 @@ class Surface(nn.Module):
             raise ValueError(f"label_width is 1 or more, decay in [0, 1), got {label_width} and {decay}")
         self.classes = spec.classes
         self.decay = decay
-        self.width = self.SCALARS + label_width
-        self.label = nn.Embedding(spec.classes, label_width)
+        self.scalars = sentence_scalars if spec.sentences else class_scalars
+        self.width = surface_width(spec, label_width)
+        self.label = LabelEmbedding(spec, label_width)
         self.register_buffer("train_loss", torch.zeros(()))
         self.register_buffer("tracked", torch.zeros((), dtype=torch.int64))
         self.register_buffer("best_meta_loss", torch.full((), math.inf))
 
     def forward(self, state: StudentState) -> Tensor:
         """Features [U, width] in the dtype of the parameters."""
-        labels = class_labels(state)
-        log_p = F.log_softmax(state.outputs.to(self.label.weight.dtype), dim=1)
-        loss, p = state.loss.to(log_p.dtype), log_p.exp()
-        scalars = [
-            scaled_loss(loss, self.classes),
-            scaled_log(label_log_probability(log_p, labels), self.classes),
-            margin_to_best_other(p, labels),
-            -(p * log_p).sum(dim=1) / math.log(self.classes),
-            average_rank(loss),
-            torch.full_like(loss, 2 * state.progress - 1),
-            self._known(self.train_loss, self.tracked > 0).expand_as(loss),
-            self._known(self.best_meta_loss, self.best_meta_loss.isfinite()).expand_as(loss),
+        scalars = self.scalars(state, output_log_probabilities(state, self.label.weight.dtype))
+        same = [
+            scalars.new_tensor(2 * state.progress - 1),
+            self._known(self.train_loss, self.tracked > 0),
+            self._known(self.best_meta_loss, self.best_meta_loss.isfinite()),
         ]
-        return torch.cat([torch.stack(scalars, dim=1), self.label(labels)], dim=1)
+        common = torch.stack(same).expand(len(state), -1)
+        return torch.cat([scalars, common, self.label.of(state)], dim=1)
 
     def _known(self, loss: Tensor, known: Tensor) -> Tensor:
         return scaled_loss(loss, self.classes).where(known, torch.zeros_like(loss))
@@ -116,14 +109,24 @@ class SurfaceTeacher(Teacher):
         self.surface.observe(meta_state)
 
 
+def surface_width(spec: StateSpec, label_width: int) -> int:
+    """Columns of ``Surface``."""
+    return (SENTENCE_SCALARS if spec.sentences else CLASS_SCALARS) + 3 + label_width
+
+
 def matched_width(spec: StateSpec, *, to: str = "mlp", label_width: int = 8, default: int = 64) -> int:
     """Hidden units that give ``surface`` as many parameters as the teacher ``to`` has for ``spec``.
 
-    ``default`` where the student has no taps: then there is nothing to match.
+    Of sentences the label's embeddings are left out of the count: how many words a language has says
+    nothing of a network's size.  ``default`` where the student has no taps: then nothing is to match.
     """
     if not spec.features:
         return default
     with torch.device("meta"):  # shapes only: draws no random number, allocates nothing
-        target = sum(p.numel() for p in registry[to](spec).parameters())
-    a_unit = Surface.SCALARS + label_width + 2
-    return max(1, round((target - spec.classes * label_width - 1) / a_unit))
+        teacher = registry[to](spec)
+    target = sum(p.numel() for p in teacher.parameters())
+    if spec.sentences:
+        target -= sum(m.weight.numel() for m in teacher.modules() if isinstance(m, LabelEmbedding))
+    else:
+        target -= spec.classes * label_width
+    return max(1, round((target - 1) / (surface_width(spec, label_width) + 2)))

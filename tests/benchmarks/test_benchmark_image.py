@@ -8,18 +8,20 @@ from pathlib import Path
 import pytest
 
 import metaweight as mw
-from benchmarks.image.run import PROFILES, Arguments, build_grid, main
+from benchmarks.image.run import Arguments, suite
 from metaweight.data import noises
 from metaweight.models import models
 
 NAMES = [
-    (path.stem, name) for path in sorted(PROFILES.glob("*.toml")) for name in ("quick", "standard", "full")
+    (path.stem, name)
+    for path in sorted(suite.profiles.glob("*.toml"))
+    for name in ("quick", "standard", "full")
 ]
 
 
 @pytest.mark.parametrize(("data", "profile"), NAMES)
 def test_every_profile_names_what_exists(data: str, profile: str) -> None:
-    grid, jobs = build_grid(Arguments(data=data, profile=profile))
+    grid, jobs = suite.grid(Arguments(data=data, profile=profile))
     assert jobs >= 1
     assert "uniform" in grid.teachers  # a plain row stands in every table
     assert profile == "quick" or len(grid.seeds) >= 3
@@ -32,7 +34,7 @@ def test_every_profile_names_what_exists(data: str, profile: str) -> None:
 
 
 def test_the_full_cifar_profile_is_the_protocol_of_mw_net() -> None:
-    grid, _ = build_grid(Arguments(data="cifar10", profile="full"))
+    grid, _ = suite.grid(Arguments(data="cifar10", profile="full"))
     cells = {cell.noise: cell.config for cell in grid.cells()}
     flip, uniform, tail = cells["flip2@0.4"], cells["uniform@0.4"], cells["long-tail-100"]
     assert (flip.model, flip.epochs, flip.lr_milestones) == ("resnet-32", 60, (40, 50))
@@ -61,7 +63,7 @@ def test_a_small_run_leaves_its_folder(tmp_path: Path, capsys: pytest.CaptureFix
         "--jobs",
         "2",
     ]
-    assert main([*arguments, "--options", "epochs=1", "warmup_epochs=0", "--out", str(out)]) == 0
+    assert suite([*arguments, "--options", "epochs=1", "warmup_epochs=0", "--out", str(out)]) == 0
     assert str(out) in "".join(capsys.readouterr().out.split())
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["config"]["base"]["epochs"] == 1
@@ -88,6 +90,6 @@ def test_mistakes_are_said_in_words(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    assert main([*arguments, "--out", str(out)]) == 2
+    assert suite([*arguments, "--out", str(out)]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()

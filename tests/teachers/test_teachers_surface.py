@@ -9,6 +9,7 @@ from scipy.stats import entropy, rankdata
 
 from metaweight.teachers import build_teacher
 from metaweight.teachers.inputs import average_rank
+from metaweight.teachers.sentences import CLASS_SCALARS
 from metaweight.teachers.surface import Surface, matched_width
 
 DOUBLE = torch.float64
@@ -56,7 +57,7 @@ def test_each_feature_is_what_its_name_says(make_spec, make_state):
 
 def test_the_scale_is_about_one_where_students_are(make_spec, make_state):
     surface = Surface(make_spec(classes=10))
-    seen = surface(make_state(200, classes=10))[:, : Surface.SCALARS].detach()
+    seen = surface(make_state(200, classes=10))[:, : CLASS_SCALARS + 3].detach()
     assert float(seen.abs().max()) <= 3
     chance = make_state(5, classes=10, outputs=torch.zeros(5, 10), loss=torch.full((5,), math.log(10)))
     torch.testing.assert_close(surface(chance)[:, :2], torch.zeros(5, 2), rtol=0, atol=1e-6)

@@ -16,10 +16,11 @@ from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, deriv
 from metaweight.data.files import VARIABLE
 from metaweight.data.imbalance import long_tail, step_imbalance
 from metaweight.registry import did_you_mean
+from metaweight.tasks.assembly import seed_of
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedImages:
     """The data of a run; indices are positions in the data set's training images."""
 
     images: ImageSet
@@ -29,12 +30,27 @@ class Prepared:
     noise: Noisy
     """Of the training split, in its order."""
 
+    @property
+    def title(self) -> str:
+        """Name of the data set."""
+        return self.images.name
+
+    @property
+    def source(self) -> str:
+        """Where it came from."""
+        return self.images.source
+
+    @property
+    def samples(self) -> int:
+        """How many images the data set has for training, meta and validation set together."""
+        return len(self.labels)
+
 
 # the runs of a grid share their data set, and large ones take seconds to decode
 _images = functools.lru_cache(maxsize=1)(load_images)
 
 
-def prepare(config: ImageConfig) -> Prepared:
+def prepare(config: ImageConfig) -> PreparedImages:
     """Load, split and corrupt: test, validation and meta set stay clean, the training set does not."""
     images = _images(config.data, config.data_dir or os.environ.get(VARIABLE))
     clean, classes = images.train_labels, len(images.classes)
@@ -65,7 +81,7 @@ def prepare(config: ImageConfig) -> Prepared:
     )
     labels = clean.clone()
     labels[train] = noise.labels
-    return Prepared(images, labels, splits, noise)
+    return PreparedImages(images, labels, splits, noise)
 
 
 def _imbalanced(config: ImageConfig, labels: Tensor, splits: Splits, classes: int) -> Splits:
@@ -83,7 +99,7 @@ def _imbalanced(config: ImageConfig, labels: Tensor, splits: Splits, classes: in
 
 
 def loader(
-    config: ImageConfig, prepared: Prepared, split: str, *, batch_size: int, training: bool
+    config: ImageConfig, prepared: PreparedImages, split: str, *, batch_size: int, training: bool
 ) -> ImageLoader:
     """Batches of one split; shuffled and augmented only where ``training``."""
     images = prepared.images
@@ -101,8 +117,3 @@ def loader(
         seed=seed_of(config.seed, split),
         device=torch.device(config.device),
     )
-
-
-def seed_of(seed: int, name: str) -> int:
-    """A seed of its own for one purpose of a run."""
-    return int(torch.randint(2**31, (1,), generator=derive(seed, name)))

@@ -1,4 +1,4 @@
-"""The config of an image run, and how text becomes options."""
+"""The options that a run of any task has, and how text becomes options."""
 
 from __future__ import annotations
 
@@ -6,46 +6,46 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from metaweight.registry import did_you_mean
 
 
-@dataclass(frozen=True)
-class ImageConfig:
-    """Everything that decides an image run."""
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a run of any task.
 
-    data: str = "digits"
-    """digits, cifar10, mnist, fashion-mnist, or hf:NAME of a Hugging Face data set."""
+    A task's own config names the task, adds its options and gives every option without a default one.
+    """
+
+    task: ClassVar[str]
+    """The registered name of the task that this config is for."""
+
+    data: str
+    """The data set."""
     data_dir: str | None = None
     """Folder of the data files; default: the environment variable METAWEIGHT_DATA."""
     train_size: int | None = None
-    """Training images; default: all that meta and validation set leave."""
-    meta_size: int = 100
-    """Trusted images that drive the teacher, the same number of each class."""
-    valid_size: int = 100
-    """Trusted images for model selection."""
+    """Training samples; default: all that meta and validation set leave."""
+    meta_size: int
+    """Trusted samples that drive the teacher."""
+    valid_size: int
+    """Trusted samples for model selection."""
     noise: str = "none"
-    """none, uniform, flip, flip2, asymmetric, cluster, instance, or human:NAME (human:worse)."""
+    """What is wrong with the training set; none: nothing."""
     noise_rate: float = 0.4
-    """Nominal noise rate; for cluster the probability of a flip inside the chosen clusters."""
-    imbalance: str = "none"
-    """none, long-tail or step, applied to the training set before the noise."""
-    imbalance_ratio: float = 50.0
-    """Largest over smallest class."""
-    model: str = "convnet"
-    """convnet, resnet-20, resnet-32 or wrn-28-10."""
+    """Nominal noise rate."""
+    model: str
+    """The student's architecture."""
     model_options: tuple[str, ...] = ()
     """Options of the model as key=value."""
     taps: tuple[str, ...] = ()
     """Submodules that the teacher sees; default: the model's own."""
-    augment: bool = False
-    """Reflect-pad, random crop and flip."""
     teacher: str = "memory"
     """See `metaweight teachers`."""
     teacher_options: tuple[str, ...] = ()
     """Options of the teacher as key=value."""
-    teacher_lr: float = 3e-3
+    teacher_lr: float
     """Learning rate of the teacher's Adam."""
     engine: str = "forward"
     """See `metaweight engines`."""
@@ -57,25 +57,29 @@ class ImageConfig:
     """Centre the hypergradient within the batch; default: as the teacher says."""
     anchor: float = 1.0
     """Pull of the mean weight to 1 where the hypergradient is centred."""
-    epochs: int = 30
+    epochs: int
     """Passes over the training set."""
-    warmup_epochs: int = 3
+    warmup_epochs: int
     """First epochs, plain, without the teacher."""
-    batch_size: int = 100
-    """Training images a step."""
-    meta_batch_size: int = 100
-    """Trusted images a step."""
-    optimizer: str = "sgd"
+    batch_size: int
+    """Size of a training batch."""
+    meta_batch_size: int
+    """Size of a trusted batch."""
+    optimizer: str
     """sgd, adam or adamw."""
-    lr: float = 0.02
+    lr: float
     """Learning rate of the student."""
     momentum: float = 0.9
     """Momentum of sgd."""
     nesterov: bool = False
     """Nesterov momentum of sgd."""
-    weight_decay: float = 5e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of both moments of adam and adamw."""
+    eps: float = 1e-8
+    """Added to the root of the second moment of adam and adamw."""
+    weight_decay: float = 0.0
     """Weight decay."""
-    lr_schedule: str = "cosine"
+    lr_schedule: str
     """constant, step, cosine or inverse-sqrt."""
     lr_warmup_steps: int = 0
     """Steps of linear learning-rate warm-up."""
@@ -86,31 +90,37 @@ class ImageConfig:
     max_norm: float | None = None
     """Clip the student's gradient to this 2-norm."""
     patience: int | None = None
-    """Stop after so many epochs without a better validation accuracy."""
+    """Stop after so many evaluations without a better score on the validation set."""
     evaluate_every: int = 1
     """Epochs between evaluations."""
     seed: int = 0
-    """Seeds split, noise, initial weights, order and augmentation."""
+    """Seeds split, noise, initial weights and order."""
     device: str = "cpu"
     """cpu, cuda, cuda:1, ..."""
 
 
-def config_from(values: Mapping[str, Any]) -> ImageConfig:
-    """An ImageConfig from a mapping (a TOML table, a manifest); lists become tuples.
+C = TypeVar("C", bound=RunConfig)
+
+
+def config_from(kind: type[C], values: Mapping[str, Any]) -> C:
+    """A config from a mapping (a TOML table, a manifest); lists become tuples.
 
     Raises TypeError for an unknown option, with the nearest one.
     """
-    return with_options(ImageConfig(), values)
+    return kind(**_options(kind, values))
 
 
-def with_options(config: ImageConfig, values: Mapping[str, Any]) -> ImageConfig:
+def with_options(config: C, values: Mapping[str, Any]) -> C:
     """``config`` with some options changed.  Raises TypeError for an unknown one."""
-    known = {field.name for field in dataclasses.fields(ImageConfig)}
+    return dataclasses.replace(config, **_options(type(config), values))
+
+
+def _options(kind: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]:
+    known = {field.name for field in dataclasses.fields(kind)}
     for name in values:
         if name not in known:
             raise TypeError(f"a run has no option {name!r}.{did_you_mean(name, known)}")
-    changed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return dataclasses.replace(config, **changed)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def parse_values(pairs: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""The command of a suite: its arguments, its profiles, the grid that both name."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+
+from metaweight.compare import Grid
+from metaweight.config import config_from, parse_values
+from metaweight.registry import did_you_mean
+from metaweight.suite import compare
+from metaweight.tasks import tasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What every suite may be told; a suite's own class gives ``data`` a default."""
+
+    data: str
+    """A data set with a file among the suite's profiles."""
+    profile: str = "quick"
+    """quick, standard or full."""
+    data_dir: str | None = None
+    """Folder of the data files; default: the environment variable METAWEIGHT_DATA."""
+    teachers: tuple[str, ...] = ()
+    """Only these; default: the profile's."""
+    noises: tuple[str, ...] = ()
+    """Only these, as KIND or KIND@RATE; default: the profile's."""
+    seeds: tuple[int, ...] = ()
+    """Only these; default: the profile's."""
+    jobs: int | None = None
+    """Runs side by side; default: the profile's."""
+    options: tuple[str, ...] = ()
+    """Options of every run as key=value, over the profile's (epochs=5)."""
+    out: str | None = None
+    """Folder of the results; must not exist. Default: runs/SUITE-DATA-PROFILE-TIME."""
+
+
+@dataclass(frozen=True)
+class SuiteCommand:
+    """One suite: ``python -m benchmarks.NAME.run``."""
+
+    name: str
+    """Its folder below benchmarks/."""
+    task: str
+    """The registered name of the task that its runs are of."""
+    arguments: type[Arguments]
+
+    @property
+    def profiles(self) -> Path:
+        """The folder with a file DATA.toml for each data set, a table in it for each profile."""
+        return Path(__file__).parent / self.name / "profiles"
+
+    def profile(self, data: str, name: str) -> dict[str, Any]:
+        """One table of a profile file.  Raises KeyError for an unknown data set or profile."""
+        known = sorted(path.stem for path in self.profiles.glob("*.toml"))
+        if data not in known:
+            raise KeyError(f"no profiles for {data!r}.{did_you_mean(data, known)}")
+        profiles = tomllib.loads((self.profiles / f"{data}.toml").read_text(encoding="utf-8"))
+        if name not in profiles:
+            raise KeyError(f"{data} has no profile {name!r}.{did_you_mean(name, profiles)}")
+        chosen: dict[str, Any] = profiles[name]
+        return chosen
+
+    def grid(self, arguments: Arguments) -> tuple[Grid, int]:
+        """The grid that the arguments name, and how many runs go side by side."""
+        profile = self.profile(arguments.data, arguments.profile)
+        run = {"data": arguments.data, **profile["run"], **parse_values(arguments.options)}
+        if arguments.data_dir is not None:
+            run["data_dir"] = arguments.data_dir
+        grid = Grid(
+            config_from(tasks[self.task].config, run),
+            arguments.teachers or tuple(profile["teachers"]),
+            arguments.noises or tuple(profile["noises"]),
+            arguments.seeds or tuple(profile["seeds"]),
+            profile.get("teacher", {}),
+            profile.get("noise", {}),
+        )
+        return grid, arguments.jobs or profile.get("jobs", 1)
+
+    def __call__(self, args: Sequence[str] | None = None) -> int:
+        """Run the suite; 2 for a user's mistake."""
+        arguments = tyro.cli(self.arguments, args=args, prog=f"benchmarks.{self.name}.run")
+        name = f"{self.name}-{arguments.data}-{arguments.profile}-{datetime.now():%Y%m%d-%H%M%S}"
+        try:
+            grid, jobs = self.grid(arguments)
+            compare(grid, Path(arguments.out or Path("runs") / name), jobs=jobs, console=Console())
+        except KeyboardInterrupt:
+            print("stopped; finished runs are in the run folder", file=sys.stderr)
+            return 130
+        except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
+            text = error.args[0] if isinstance(error, KeyError) and error.args else error
+            print(f"bench-{self.name}: {text}", file=sys.stderr)
+            return 2
+        return 0

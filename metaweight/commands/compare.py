@@ -1,0 +1,39 @@
+"""``metaweight compare``: a grid of runs and its table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich import get_console
+from tyro.conf import OmitArgPrefixes
+
+from metaweight.commands.places import new_folder
+from metaweight.compare import Grid
+from metaweight.config import RunConfig
+from metaweight.suite import compare
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Train every teacher under every kind of noise with every seed; print and keep the table.
+
+    Example: metaweight compare --teachers uniform mw-net memory --noises uniform@0.4 cluster@0.8
+    """
+
+    task: str
+    """What the student learns; each task has its own options: image."""
+    run: OmitArgPrefixes[RunConfig]
+    teachers: tuple[str, ...] = ("uniform", "knn", "l2rw", "mw-net", "surface", "mlp", "attention", "memory")
+    """Teachers, as `metaweight teachers` lists them."""
+    noises: tuple[str, ...]
+    """Kinds of noise, as KIND or KIND@RATE."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds; every teacher gets the same ones."""
+    jobs: int = 2
+    """Runs side by side; CPU threads are shared out."""
+    out: str | None = None
+    """Folder of the comparison; must not exist. Default: runs/compare-TIME."""
+
+    def __call__(self) -> None:
+        grid = Grid(self.run, self.teachers, self.noises, self.seeds)
+        compare(grid, new_folder(self.out, "compare"), jobs=self.jobs, console=get_console())

@@ -1,0 +1,41 @@
+"""``metaweight teachers`` and ``metaweight engines``: what there is to choose from."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+from rich import get_console
+from rich.table import Table
+
+from metaweight import engines, teachers
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """List the teachers, plug-ins included, with their options."""
+
+    def __call__(self) -> None:
+        table = Table("teacher", "what it does", "options (default)")
+        for name in teachers.names():
+            chosen = ", ".join(f"{k}={v}" for k, v in teachers.options(name).items())
+            table.add_row(name, _summary(teachers.registry[name]), chosen or "-")
+        get_console().print(table)
+
+
+@dataclass(frozen=True)
+class Engines:
+    """List the engines that compute the meta-gradient."""
+
+    def __call__(self) -> None:
+        table = Table("engine", "what it does", "inner steps (K)")
+        for name in engines.names():
+            engine = engines.build_engine(name)
+            table.add_row(
+                name, engine.summary, "any" if engine.max_unroll is None else str(engine.max_unroll)
+            )
+        get_console().print(table)
+
+
+def _summary(part: object) -> str:
+    return (inspect.getdoc(part) or "").split("\n\n")[0].replace("\n", " ")

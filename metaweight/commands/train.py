@@ -1,0 +1,74 @@
+"""``metaweight train``: one run."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+
+import torch
+from rich import get_console
+from rich.table import Table
+from tyro.conf import OmitArgPrefixes
+
+from metaweight.commands.places import new_folder
+from metaweight.config import RunConfig, config_from
+from metaweight.progress import EpochProgress
+from metaweight.report.record import RunFolder, manifest
+from metaweight.tasks import Prepared, assemble, run, tasks
+from metaweight.trainer import Interrupted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train one student with one teacher and keep the weight of every sample.
+
+    Example: metaweight train --noise uniform --noise-rate 0.4 --teacher memory
+    """
+
+    task: str
+    """What the student learns; each task has its own options: image."""
+    run: OmitArgPrefixes[RunConfig]
+    out: str | None = None
+    """Folder of this run; must not exist. Default: runs/TEACHER-TIME."""
+    resume: str | None = None
+    """Go on with this run folder, with its own options; no other option may be given."""
+    threads: int | None = None
+    """CPU threads; default: torch's choice."""
+
+    def __call__(self) -> None:
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        console = get_console()
+        folder, config, prepared = self._begin() if self.resume is None else self._reopen(self.resume)
+        task = tasks[config.task]
+        console.print(f"run folder: {folder.path}", soft_wrap=True)
+        try:
+            with EpochProgress(console, config.epochs, describe=task.epoch_text) as shown:
+                outcome = run(
+                    config, folder, prepared=prepared, callbacks=(shown,), resume=self.resume is not None
+                )
+        except Interrupted as error:
+            raise Interrupted(f"{error}\nresume with: metaweight train --resume {folder.path}") from None
+        table = Table("", "", show_header=False)
+        for what, figure in task.summary(outcome):
+            table.add_row(what, figure)
+        console.print(table)
+        console.print(f"weight of every sample: {folder.path / 'weights.csv'}", soft_wrap=True)
+
+    def _begin(self) -> tuple[RunFolder, RunConfig, Prepared]:
+        config = self.run
+        prepared = tasks[config.task].prepare(
+            config
+        )  # a bad option or data folder leaves no run folder behind
+        assemble(config, prepared)
+        about = {"task": config.task} | manifest(asdict(config), sys.argv)
+        return RunFolder.create(new_folder(self.out, config.teacher), about), config, prepared
+
+    def _reopen(self, path: str) -> tuple[RunFolder, RunConfig, Prepared]:
+        if self.run != tasks[self.task].config() or self.out is not None:
+            raise ValueError("--resume takes the run's own options: give no others")
+        folder = RunFolder.open(path)
+        about = folder.manifest()
+        task = tasks[about.get("task", "image")]  # the first runs were all of images and do not say so
+        config = config_from(task.config, about["config"])
+        return folder, config, task.prepare(config)

@@ -1,0 +1,62 @@
+"""Bitext: aligned sentences of two languages, the value that the rooms of text pass on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Bitext:
+    """Sentence pairs: pair i is ``source[i]`` and ``target[i]``.
+
+    Any sequences of strings are taken and kept as tuples.  Raises ValueError where the lengths differ,
+    TypeError for one string where a sequence of them belongs.
+    """
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for side in ("source", "target"):
+            sentences = getattr(self, side)
+            if isinstance(sentences, str):
+                raise TypeError(f"{side} is a sequence of sentences, got one string: {sentences[:40]!r}")
+            object.__setattr__(self, side, tuple(sentences))
+        if len(self.source) != len(self.target):
+            raise ValueError(
+                f"{len(self.source)} source and {len(self.target)} target sentences; a pair has one of each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def select(self, positions: Tensor | Sequence[int]) -> Bitext:
+        """The pairs at ``positions`` [n] (integers from 0, repeats allowed), in that order.
+
+        Raises TypeError for a tensor that is not of integers, ValueError for one that is not of one
+        dimension, IndexError for a position beyond the ends.
+        """
+        chosen = _whole_numbers(positions) if isinstance(positions, Tensor) else positions
+        for position in chosen:
+            if not 0 <= position < len(self):
+                raise IndexError(f"a bitext of {len(self)} pairs has no position {position}")
+        return Bitext(
+            tuple(self.source[position] for position in chosen),
+            tuple(self.target[position] for position in chosen),
+        )
+
+    def join(self, other: Bitext) -> Bitext:
+        """The pairs of this bitext, then those of the other."""
+        return Bitext(self.source + other.source, self.target + other.target)
+
+
+def _whole_numbers(positions: Tensor) -> list[int]:
+    if positions.dtype == torch.bool or positions.is_floating_point() or positions.is_complex():
+        raise TypeError(f"positions are integers, got {positions.dtype}; a mask has mask.nonzero()[:, 0]")
+    if positions.dim() != 1:
+        raise ValueError(f"positions have shape [n], got {tuple(positions.shape)}")
+    return [int(position) for position in positions.tolist()]

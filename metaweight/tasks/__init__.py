@@ -1,0 +1,23 @@
+"""Tasks: what a student learns, from data to the figures of a table; each under one registered name."""
+
+from metaweight.tasks import image, translation
+from metaweight.tasks.base import Evaluation, Prepared, Sources, Task, tasks
+from metaweight.tasks.cost import iteration_cost
+from metaweight.tasks.outcome import Finished, Outcome
+from metaweight.tasks.training import assemble, run
+
+tasks.add("image", image.ImageTask())
+tasks.add("translation", translation.TranslationTask())
+
+__all__ = [
+    "Evaluation",
+    "Finished",
+    "Outcome",
+    "Prepared",
+    "Sources",
+    "Task",
+    "assemble",
+    "iteration_cost",
+    "run",
+    "tasks",
+]

@@ -1,0 +1,78 @@
+"""The parts of a run that are built from options alone, whatever the task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from metaweight.callbacks import AttentionHistory, WeightHistory
+from metaweight.config import RunConfig, parse_values
+from metaweight.contracts import StateSpec
+from metaweight.data import derive
+from metaweight.registry import Registry
+from metaweight.reweighter import Reweighter
+from metaweight.student import Student
+from metaweight.tasks.outcome import Outcome
+from metaweight.teachers.base import build_teacher
+from metaweight.trainer import Trainer
+
+optimizers: Registry[Callable[..., Optimizer]] = Registry("optimizer")
+optimizers.add("sgd", torch.optim.SGD)
+optimizers.add("adam", torch.optim.Adam)
+optimizers.add("adamw", torch.optim.AdamW)
+
+
+def seed_of(seed: int, name: str) -> int:
+    """A seed of its own for one purpose of a run."""
+    return int(torch.randint(2**31, (1,), generator=derive(seed, name)))
+
+
+def build_optimizer(config: RunConfig, parameters: Iterable[Tensor]) -> Optimizer:
+    """The student's optimizer.  Raises KeyError for an unknown name, with the nearest one."""
+    kind = optimizers[config.optimizer]
+    shared: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
+    if kind is torch.optim.SGD:
+        return kind(parameters, momentum=config.momentum, nesterov=config.nesterov, **shared)
+    return kind(parameters, betas=config.betas, eps=config.eps, **shared)
+
+
+def build_reweighter(config: RunConfig, student: Student, spec: StateSpec) -> Reweighter:
+    """``student`` with the teacher that ``config`` names, for states of ``spec``, and their optimizers."""
+    teacher = build_teacher(config.teacher, spec, **parse_values(config.teacher_options))
+    learned = [p for p in teacher.parameters() if p.requires_grad]
+    return Reweighter(
+        student,
+        teacher,
+        optimizer=build_optimizer(config, student.module.parameters()),
+        teacher_optimizer=torch.optim.Adam(learned, lr=config.teacher_lr) if learned else None,
+        engine=config.engine,
+        schedule=config.schedule,
+        every=config.every,
+        center=config.center,
+        anchor=config.anchor,
+        max_norm=config.max_norm,
+    )
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A run that is ready to start or done, and what watches it."""
+
+    trainer: Trainer
+    weights: WeightHistory
+    attention: AttentionHistory
+
+    def outcome(self, figures: Mapping[str, float], details: Mapping[str, Any] | None = None) -> Outcome:
+        """``figures`` and what every task keeps beside them."""
+        return Outcome(
+            figures,
+            self.trainer.history,
+            layers=self.attention.layers,
+            attention=tuple(tuple(row) for row in self.attention.shares),
+            details=details or {},
+        )

@@ -1,0 +1,124 @@
+"""The seam of a task: what it gives, so that training, grids, tables and commands are the same for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from metaweight.config import RunConfig
+from metaweight.contracts import Batch
+from metaweight.evaluation import Evaluate, evaluate
+from metaweight.registry import Registry
+from metaweight.report.record import RunFolder
+from metaweight.report.tables import Column
+from metaweight.reweighter import Reweighter
+from metaweight.tasks.assembly import Assembled
+from metaweight.tasks.outcome import Finished, Outcome
+from metaweight.trainer import Source
+
+
+class Prepared(Protocol):
+    """The data of a run, loaded and spoilt."""
+
+    @property
+    def title(self) -> str:
+        """Name of the data set, over the table."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where the data came from, for the manifest."""
+        ...
+
+    @property
+    def samples(self) -> int:
+        """One more than the largest index that a training batch carries."""
+        ...
+
+
+class Sources(NamedTuple):
+    """What a run trains on."""
+
+    train: Source
+    meta: Source
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured during training, and by which figure the best epoch is chosen."""
+
+    batches: Mapping[str, Iterable[Batch]]
+    """Split ("valid", "test") -> its batches."""
+    function: Evaluate = evaluate
+    """(student, batches) -> figures; those of split S are called ``S_figure``."""
+    monitor: str = "valid_accuracy"
+    """The figure that early stopping and ``best_epoch`` follow."""
+    higher_is_better: bool = True
+
+
+C = TypeVar("C", bound=RunConfig)
+P = TypeVar("P", bound=Prepared)
+
+
+class Task(Protocol[C, P]):
+    """One kind of run.  A mistake in the config is an error of ``prepare``, ``build`` or ``evaluation``."""
+
+    @property
+    def config(self) -> type[C]:
+        """The class of its configs; its defaults are a run that works."""
+        ...
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Of its table; they print figures of the Outcome, and "cost"."""
+        ...
+
+    @property
+    def noises(self) -> tuple[str, ...]:
+        """Kinds of noise that ``metaweight compare`` takes by default."""
+        ...
+
+    def prepare(self, config: C) -> P:
+        """Load, split and corrupt the data; the same for every teacher."""
+        ...
+
+    def keep(self, prepared: P, folder: RunFolder) -> None:
+        """Write what a run's folder holds from the start on: vocabularies."""
+        ...
+
+    def build(self, config: C, prepared: P) -> Reweighter:
+        """Student, teacher and their optimizers, initialised from the config's seed."""
+        ...
+
+    def sources(self, config: C, prepared: P) -> Sources:
+        """Training and trusted batches."""
+        ...
+
+    def evaluation(self, config: C, prepared: P) -> Evaluation:
+        """What the Trainer measures."""
+        ...
+
+    def conclude(self, config: C, prepared: P, trained: Assembled, folder: RunFolder | None) -> Outcome:
+        """The figures of a finished run; writes weights by sample and its own files into ``folder``."""
+        ...
+
+    def epoch_text(self, row: Mapping[str, float]) -> str:
+        """What the progress line says of an epoch's evaluation; empty where there was none."""
+        ...
+
+    def summary(self, outcome: Outcome) -> Sequence[tuple[str, str]]:
+        """What ``metaweight train`` prints at the end: (what, figure)."""
+        ...
+
+    def notes(self, runs: Sequence[Finished]) -> Sequence[str]:
+        """Paragraphs under the table of a comparison, Markdown."""
+        ...
+
+    def draw(self, runs: Sequence[Finished], folder: Path) -> None:
+        """Write the pictures of a comparison into ``folder``."""
+        ...
+
+
+tasks: Registry[Task[Any, Any]] = Registry("task")

@@ -1,0 +1,131 @@
+"""Image classification with wrong labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from metaweight.config import ImageConfig, parse_values
+from metaweight.metrics.weights import auroc
+from metaweight.models import build_model, default_taps
+from metaweight.report.record import RunFolder
+from metaweight.report.tables import Column
+from metaweight.reweighter import Reweighter
+from metaweight.student import Student
+from metaweight.tasks import image_data, pictures
+from metaweight.tasks.assembly import Assembled, build_reweighter, seed_of
+from metaweight.tasks.base import Evaluation, Sources
+from metaweight.tasks.cost import COST
+from metaweight.tasks.image_data import PreparedImages, loader
+from metaweight.tasks.outcome import Finished, Outcome
+
+
+class ImageTask:
+    """A classifier of images; test accuracy, and how well the weights find the flipped labels.
+
+    Figures: ``accuracy`` in percent on the clean test set at the last epoch, ``accuracy_at_best`` at the
+    epoch that was best on the validation set; ``auroc`` of the mean weight for finding the flipped
+    samples, NaN where nothing or everything is flipped; ``realised_noise``; ``seconds``; ``weight_mean``
+    over all samples and epochs: away from 1, the teacher also sets the learning rate.
+    """
+
+    config = ImageConfig
+    columns = (
+        Column("accuracy, %", "accuracy", digits=1, best="highest"),
+        Column("AUROC of the weights", "auroc", digits=2, best="highest"),
+        COST,
+    )
+    noises = ("uniform@0.4", "cluster@0.8")
+
+    def prepare(self, config: ImageConfig) -> PreparedImages:
+        return image_data.prepare(config)
+
+    def keep(self, prepared: PreparedImages, folder: RunFolder) -> None:
+        pass
+
+    def build(self, config: ImageConfig, prepared: PreparedImages) -> Reweighter:
+        torch.manual_seed(seed_of(config.seed, "initial"))
+        images = prepared.images
+        _, channels, size, _ = images.train_images.shape
+        module = build_model(
+            config.model,
+            classes=len(images.classes),
+            channels=channels,
+            size=size,
+            **parse_values(config.model_options),
+        ).to(config.device)
+        student = Student(module, taps=config.taps or default_taps(config.model))
+        counts = torch.bincount(prepared.labels[prepared.splits.train], minlength=len(images.classes))
+        probe = loader(config, prepared, "meta", batch_size=2, training=False).batch(0, 0)
+        return build_reweighter(config, student, student.spec(probe, class_counts=counts.tolist()))
+
+    def sources(self, config: ImageConfig, prepared: PreparedImages) -> Sources:
+        return Sources(
+            loader(config, prepared, "train", batch_size=config.batch_size, training=True),
+            loader(config, prepared, "meta", batch_size=config.meta_batch_size, training=True),
+        )
+
+    def evaluation(self, config: ImageConfig, prepared: PreparedImages) -> Evaluation:
+        splits = ("valid", "test") if len(prepared.splits.valid) else ("test",)
+        return Evaluation(
+            {split: loader(config, prepared, split, batch_size=1000, training=False) for split in splits}
+        )
+
+    def conclude(
+        self, config: ImageConfig, prepared: PreparedImages, trained: Assembled, folder: RunFolder | None
+    ) -> Outcome:
+        index, noise = prepared.splits.train, prepared.noise
+        if folder is not None:
+            folder.save_weights(
+                index=index,
+                given=noise.labels,
+                clean=prepared.images.train_labels[index],
+                flipped=noise.flipped,
+                weights=trained.weights.weights[:, index],
+                loss=trained.weights.loss[:, index],
+            )
+        weights = trained.weights.mean_weight()[index]
+        seen = weights.isfinite()
+        history = trained.trainer.history
+        last = history.epochs[-1]
+        best = next((row for row in history.epochs if row["epoch"] == history.best_epoch), last)
+        return trained.outcome(
+            {
+                "accuracy": last["test_accuracy"],
+                "auroc": auroc(weights[seen], noise.flipped[seen]),
+                "accuracy_at_best": best.get("test_accuracy", math.nan),
+                "realised_noise": noise.realised,
+                "seconds": trained.trainer.seconds,
+                "weight_mean": float(weights[seen].mean()),
+            }
+        )
+
+    def epoch_text(self, row: Mapping[str, float]) -> str:
+        return f"valid {row['valid_accuracy']:.1f} %" if "valid_accuracy" in row else ""
+
+    def summary(self, outcome: Outcome) -> Sequence[tuple[str, str]]:
+        figures = outcome.figures
+        return (
+            ("test accuracy, last epoch", f"{figures['accuracy']:.2f} %"),
+            ("test accuracy, best epoch on validation", f"{figures['accuracy_at_best']:.2f} %"),
+            ("wrong labels in the training set", f"{figures['realised_noise']:.1%}"),
+            ("AUROC of the weights for finding them", f"{figures['auroc']:.3f}"),
+            ("mean weight", f"{figures['weight_mean']:.2f}"),
+        )
+
+    def notes(self, runs: Sequence[Finished]) -> Sequence[str]:
+        return ()
+
+    def draw(self, runs: Sequence[Finished], folder: Path) -> None:
+        pictures.draw_curves(
+            runs,
+            folder / "accuracy.png",
+            figure="test_accuracy",
+            title="Test accuracy",
+            y="test accuracy, %",
+        )
+        pictures.draw_weights(runs, folder)
+        pictures.draw_attention(runs, folder)

@@ -1,0 +1,38 @@
+"""What a run gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metaweight.config import RunConfig
+from metaweight.trainer import History
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave."""
+
+    figures: Mapping[str, float]
+    """By name, in the order in which tables list them; NaN where one is undefined."""
+    history: History
+    layers: tuple[str, ...] = ()
+    """Taps, for a teacher that attends to them."""
+    attention: tuple[tuple[float, ...], ...] = ()
+    """[epochs, L], share of attention on each tapped layer, for a teacher that has it."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """More that the task keeps in result.json, as JSON holds it: a score's signature."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run of a comparison."""
+
+    config: RunConfig
+    noise: str
+    """The kind of noise as the table prints it."""
+    outcome: Outcome
+    folder: Path
+    """Its run folder."""

@@ -1,0 +1,68 @@
+"""One run of any task: assembled from its config, trained, concluded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metaweight.callbacks import AttentionHistory, Callback, WeightHistory
+from metaweight.config import RunConfig
+from metaweight.learning_rate import LearningRate
+from metaweight.report.record import RunFolder
+from metaweight.tasks.assembly import Assembled
+from metaweight.tasks.base import Prepared, tasks
+from metaweight.tasks.outcome import Outcome
+from metaweight.trainer import Trainer
+
+
+def assemble(
+    config: RunConfig,
+    prepared: Prepared,
+    folder: RunFolder | None = None,
+    *,
+    callbacks: Sequence[Callback] = (),
+) -> Assembled:
+    """Everything that ``run`` needs; a mistake in the config shows here, before anything is written."""
+    task = tasks[config.task]
+    weights = WeightHistory(prepared.samples, config.epochs)
+    attention = AttentionHistory()
+    train, meta = task.sources(config, prepared)
+    evaluation = task.evaluation(config, prepared)
+    trainer = Trainer(
+        task.build(config, prepared),
+        train,
+        meta,
+        epochs=config.epochs,
+        evaluations=evaluation.batches,
+        evaluate=evaluation.function,
+        monitor=evaluation.monitor,
+        higher_is_better=evaluation.higher_is_better,
+        evaluate_every=config.evaluate_every,
+        warmup_epochs=config.warmup_epochs,
+        learning_rate=LearningRate(
+            config.lr_schedule, config.lr_warmup_steps, config.lr_milestones, config.lr_gamma
+        ),
+        patience=config.patience,
+        folder=folder,
+        callbacks=(weights, attention, *callbacks),
+    )
+    return Assembled(trainer, weights, attention)
+
+
+def run(
+    config: RunConfig,
+    folder: RunFolder | None = None,
+    *,
+    prepared: Prepared | None = None,
+    callbacks: Sequence[Callback] = (),
+    resume: bool = False,
+) -> Outcome:
+    """Train as ``config`` says; with a ``folder``, log there, keep weights by sample and a checkpoint."""
+    task = tasks[config.task]
+    prepared = task.prepare(config) if prepared is None else prepared
+    assembled = assemble(config, prepared, folder, callbacks=callbacks)
+    if resume:
+        assembled.trainer.resume()
+    elif folder is not None:
+        task.keep(prepared, folder)
+    assembled.trainer.fit()
+    return task.conclude(config, prepared, assembled, folder)

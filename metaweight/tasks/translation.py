@@ -1,0 +1,209 @@
+"""Translation with bad sentence pairs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from metaweight.atomic import whole_file
+from metaweight.config import TranslationConfig, parse_values
+from metaweight.contracts import Batch
+from metaweight.data.text.vocabulary import PADDING, Vocabularies
+from metaweight.losses import TokenCrossEntropy
+from metaweight.metrics.translation import score
+from metaweight.metrics.weights import auroc
+from metaweight.models.transformer import Transformer
+from metaweight.models.translators import build_translator, default_translator_taps, time_axes
+from metaweight.report.record import RunFolder
+from metaweight.report.tables import Column
+from metaweight.reweighter import Reweighter
+from metaweight.student import Student
+from metaweight.tasks import pictures, text_data, translation_notes
+from metaweight.tasks.assembly import Assembled, build_reweighter, seed_of
+from metaweight.tasks.base import Evaluation, Sources
+from metaweight.tasks.cost import COST
+from metaweight.tasks.outcome import Finished, Outcome
+from metaweight.tasks.text_data import PreparedText, loader
+from metaweight.translation import translate
+
+
+class TranslationTask:
+    """A Transformer on sentence pairs; BLEU and chrF of the test set, and what the weights find.
+
+    Figures: ``bleu`` and ``chrf`` of the test set at the last epoch, in percent; ``auroc`` of the mean
+    weight for finding the bad pairs, and ``auroc_KIND`` of one kind against the good pairs, NaN where there
+    are none; ``valid_loss`` per token at the last epoch; ``realised_noise``; ``seconds``; ``weight_mean``.
+    """
+
+    config = TranslationConfig
+    columns = (
+        Column("BLEU", "bleu", digits=1, best="highest"),
+        Column("chrF", "chrf", digits=1, best="highest"),
+        Column("AUROC of the weights", "auroc", digits=2, best="highest"),
+        COST,
+    )
+    noises = ("mixed@0.4",)
+
+    def prepare(self, config: TranslationConfig) -> PreparedText:
+        return text_data.prepare(config)
+
+    def keep(self, prepared: PreparedText, folder: RunFolder) -> None:
+        prepared.vocabularies.save(folder.path)
+
+    def build(self, config: TranslationConfig, prepared: PreparedText) -> Reweighter:
+        torch.manual_seed(seed_of(config.seed, "initial"))
+        module = build_module(config, prepared.vocabularies)
+        student = Student(
+            module,
+            # TokenCrossEntropy says which units there are
+            TokenCrossEntropy(PADDING, config.smoothing, config.unit),  # type: ignore[arg-type]
+            taps=config.taps or default_translator_taps(config.model, **parse_values(config.model_options)),
+            time_axes=time_axes,
+        )
+        return build_reweighter(config, student, student.spec(loader(config, prepared, "meta").batch(0, 0)))
+
+    def sources(self, config: TranslationConfig, prepared: PreparedText) -> Sources:
+        return Sources(loader(config, prepared, "train"), loader(config, prepared, "meta"))
+
+    def evaluation(self, config: TranslationConfig, prepared: PreparedText) -> Evaluation:
+        return Evaluation(
+            {"valid": loader(config, prepared, "valid")}, loss_per_token, "valid_loss", higher_is_better=False
+        )
+
+    def conclude(
+        self, config: TranslationConfig, prepared: PreparedText, trained: Assembled, folder: RunFolder | None
+    ) -> Outcome:
+        module, test = trained.trainer.reweighter.student.module, prepared.text.test
+        assert isinstance(module, Transformer)
+        best = translate(
+            module,
+            prepared.vocabularies,
+            test.source,
+            beam=config.beam,
+            length_penalty=config.length_penalty,
+        )
+        hypotheses = [found[0][0] for found in best]
+        scores = score(hypotheses, test.target)
+        if folder is not None:
+            _save(folder, prepared, trained, hypotheses)
+        weights, noisy = trained.weights.mean_weight(), prepared.noisy
+        seen = weights.isfinite()
+        figures = {
+            "bleu": scores.bleu,
+            "chrf": scores.chrf,
+            "auroc": auroc(weights[seen], noisy.flipped[seen]),
+        }
+        for number, kind in enumerate(noisy.kinds, start=1):
+            some = seen & ((noisy.kind == 0) | (noisy.kind == number))
+            figures[f"auroc_{kind}"] = auroc(weights[some], noisy.flipped[some])
+        history = trained.trainer.history
+        figures |= {
+            "valid_loss": history.epochs[-1].get("valid_loss", math.nan),
+            "realised_noise": noisy.realised,
+            "seconds": trained.trainer.seconds,
+            "weight_mean": float(weights[seen].mean()),
+        }
+        return trained.outcome(figures, {"scores": asdict(scores)})
+
+    def epoch_text(self, row: Mapping[str, float]) -> str:
+        return f"valid loss {row['valid_loss']:.3f}" if "valid_loss" in row else ""
+
+    def summary(self, outcome: Outcome) -> Sequence[tuple[str, str]]:
+        figures, scores = outcome.figures, outcome.details["scores"]
+        lengths = (
+            f"{scores['hypothesis_length']:,} tokens for {scores['reference_length']:,} of the references"
+        )
+        return (
+            ("BLEU, last epoch", f"{figures['bleu']:.1f}  {scores['bleu_signature']}"),
+            ("chrF, last epoch", f"{figures['chrf']:.1f}  {scores['chrf_signature']}"),
+            ("translated", f"{scores['sentences']:,} sentences, {lengths}"),
+            ("bad pairs in the training set", f"{figures['realised_noise']:.1%}"),
+            ("AUROC of the weights for finding them", f"{figures['auroc']:.3f}"),
+            *(
+                (f"AUROC for the kind {name.removeprefix('auroc_')}", f"{value:.3f}")
+                for name, value in figures.items()
+                if name.startswith("auroc_")
+            ),
+            ("mean weight", f"{figures['weight_mean']:.2f}"),
+        )
+
+    def notes(self, runs: Sequence[Finished]) -> Sequence[str]:
+        return translation_notes.notes(runs)
+
+    def draw(self, runs: Sequence[Finished], folder: Path) -> None:
+        pictures.draw_curves(
+            runs,
+            folder / "valid_loss.png",
+            figure="valid_loss",
+            title="Validation loss",
+            y="loss per token on clean pairs, nats",
+        )
+        pictures.draw_weights(runs, folder)
+        pictures.draw_attention(runs, folder)
+
+
+def build_module(config: TranslationConfig, vocabularies: Vocabularies) -> Transformer:
+    """The student's module, on the config's device."""
+    options = parse_values(config.model_options)
+    if not vocabularies.joint:
+        options = {"tie": "decoder", **options}
+    return build_translator(
+        config.model,
+        source_size=len(vocabularies.source),
+        target_size=len(vocabularies.target),
+        **options,
+    ).to(config.device)
+
+
+def loss_per_token(student: Student, batches: Iterable[Batch]) -> dict[str, float]:
+    """Mean loss per real token in nats, label smoothing included; leaves the student as it was."""
+    was_training = student.module.training
+    student.module.eval()
+    total, tokens = 0.0, 0.0
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                units = student(batch, taps=False).units
+                size = float(units.size.sum())
+                total, tokens = total + float(units.loss.mean()) * size, tokens + size
+    finally:
+        student.module.train(was_training)
+    return {"loss": total / tokens}
+
+
+def _lines(sentences: Sequence[str]) -> str:
+    """A line a sentence: a line end inside one, which CSV and JSON may hold, becomes a space."""
+    return "".join(" ".join(sentence.splitlines()) + "\n" for sentence in sentences)
+
+
+def _save(folder: RunFolder, prepared: PreparedText, trained: Assembled, hypotheses: Sequence[str]) -> None:
+    """Weights by pair (``weights.npz``, ``pairs.csv``), translations and references, line by line."""
+    noisy, weights = prepared.noisy, trained.weights
+    folder.save_weights(
+        index=torch.arange(prepared.samples),
+        weights=weights.weights,
+        loss=weights.loss,
+        flipped=noisy.flipped,
+    )
+    names = ("", *noisy.kinds)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "mean_weight", "kind", "source", "target"])
+    means, kinds = weights.mean_weight().tolist(), noisy.kind.tolist()
+    for index, (mean, kind) in enumerate(zip(means, kinds, strict=True)):
+        pair = noisy.bitext.source[index], noisy.bitext.target[index]
+        writer.writerow([index, "" if math.isnan(mean) else f"{mean:.6g}", names[kind], *pair])
+    files = {
+        "pairs.csv": text.getvalue(),
+        "hypothesis.txt": _lines(hypotheses),
+        "reference.txt": _lines(prepared.text.test.target),
+    }
+    for name, content in files.items():
+        with whole_file(folder.path / name) as file:
+            file.write(content.encode())

@@ -1,0 +1,53 @@
+"""Sentence pairs against trusted ones: would the translations of similar sources be similar to this one?"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metaweight.contracts import StateSpec, StudentState
+from metaweight.teachers.inputs import hidden, last_tap
+
+PAIR_AGREEMENT = 4
+
+
+def pair_taps(spec: StateSpec, teacher: str) -> tuple[str, str]:
+    """The deepest tap over the source and the deepest one over the target.
+
+    Raises ValueError where the student has not both.
+    """
+    target, _ = last_tap(spec, teacher)
+    if not spec.source_taps or target in spec.source_taps:
+        raise ValueError(
+            f"teacher {teacher!r} compares sources and translations: give the student a tap in the encoder "
+            f"and, last, one in the decoder, got {', '.join(spec.features)}"
+        )
+    return spec.source_taps[-1], target
+
+
+def pair_states(state: StudentState, taps: tuple[str, str]) -> Tensor:
+    """Source and target states of each pair side by side: [U, D_source + D_target]."""
+    return torch.cat([hidden(state, tap) for tap in taps], dim=1)
+
+
+def centred_unit(states: Tensor, centre: Tensor) -> Tensor:
+    """States [N, D] less ``centre`` [D], scaled to length 1."""
+    moved = states - centre
+    # the cosine is blind to scale, but the epsilon inside F.normalize is not
+    peak = moved.abs().amax(dim=1, keepdim=True)
+    return F.normalize(moved / peak.where(peak > 0, torch.ones_like(peak)), dim=1)
+
+
+def pair_agreement(attention: Tensor, nearness: Tensor, own: Tensor, trusted: Tensor) -> Tensor:
+    """How well translations agree with those of the trusted sources attended to: [U, PAIR_AGREEMENT].
+
+    ``attention`` [U, N], rows sum to 1; ``nearness`` [U, N], cosine of the sources; ``own`` [U, D] and
+    ``trusted`` [N, D], target states of length 1.  The cosine with the attended mean; the attended mean of
+    the cosines, and by how much it exceeds their plain mean; the greatest nearness of the sources.
+    """
+    cosines = own @ trusted.T
+    attended = (attention * cosines).sum(dim=1)
+    expected = F.normalize(attention @ trusted, dim=1)
+    excess = attended - cosines.mean(dim=1)
+    return torch.stack([(own * expected).sum(dim=1), attended, excess, nearness.amax(dim=1)], dim=1)

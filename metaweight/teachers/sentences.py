@@ -1,0 +1,128 @@
+"""What teachers read off a state whose units are sentences: the student's view of each target token."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metaweight.contracts import StateSpec, StudentState
+from metaweight.teachers.inputs import (
+    average_rank,
+    class_labels,
+    label_log_probability,
+    margin_to_best_other,
+    scaled_log,
+    scaled_loss,
+    unit_loss,
+)
+
+SENTENCE_SCALARS = 11
+CLASS_SCALARS = 5
+
+
+def sentence_targets(state: StudentState) -> tuple[Tensor, Tensor]:
+    """Target tokens [U, T] and which of them are real [U, T] bool.  Raises ValueError for other units."""
+    if state.real is None or state.outputs.dim() != 3:
+        raise ValueError(
+            f"this teacher was built for sentences, got targets {tuple(state.targets.shape)}: "
+            "build it from this student's spec"
+        )
+    return state.targets, state.real
+
+
+def class_scalars(state: StudentState, log_p: Tensor) -> Tensor:
+    """What the outputs say of one class label a unit, scaled to about [-1, 1]: [U, CLASS_SCALARS].
+
+    The loss, log p_y, the margin p_y - max_{k != y} p_k, the entropy of p / log C, the loss's rank.
+    """
+    labels, classes = class_labels(state), log_p.shape[-1]
+    loss, p = state.loss.to(log_p.dtype), log_p.exp()
+    columns = [
+        scaled_loss(loss, classes),
+        scaled_log(label_log_probability(log_p, labels), classes),
+        margin_to_best_other(p, labels),
+        _entropy(p, log_p),
+        average_rank(loss),
+    ]
+    return torch.stack(columns, dim=1)
+
+
+def sentence_scalars(state: StudentState, log_p: Tensor) -> Tensor:
+    """What the outputs say of a sentence, scaled to about [-1, 1]: [U, SENTENCE_SCALARS].
+
+    The loss per token and its rank; log p_y of the mean, the worst, the first and the last token (an end
+    that comes too early or too late shows there alone); the mean margin and entropy; the share of tokens
+    that the student would have chosen; the length, and its ratio to the source's, in logarithms.
+    """
+    targets, real = sentence_targets(state)
+    classes, size = log_p.shape[-1], state.size.to(log_p.dtype)
+    p = log_p.exp()
+    loss = unit_loss(state).to(log_p.dtype)
+    log_y = scaled_log(label_log_probability(log_p, targets), classes)
+    margin = margin_to_best_other(p, targets)
+    last = (state.size.long() - 1).clamp_min(0)[:, None]
+    columns = [
+        scaled_loss(loss, classes),
+        average_rank(loss),
+        _mean(log_y, real),
+        log_y.where(real, log_y.new_tensor(math.inf)).amin(dim=1),
+        log_y[:, 0],
+        log_y.gather(1, last).squeeze(1),
+        _mean(margin, real),
+        _mean(_entropy(p, log_p), real),
+        2 * _mean((margin > 0).to(log_p.dtype), real) - 1,
+        0.5 * size.log() - 1,
+        _log_ratio(state, size),
+    ]
+    return torch.stack(columns, dim=1)
+
+
+class LabelEmbedding(nn.Embedding):
+    """The given label as a vector: of a class its own, of a sentence the mean over its real tokens."""
+
+    def __init__(self, spec: StateSpec, width: int) -> None:
+        super().__init__(spec.classes, width)
+        self.sentences = spec.sentences
+
+    def of(self, state: StudentState) -> Tensor:
+        """[U, width]."""
+        if not self.sentences:
+            vectors: Tensor = self(class_labels(state))
+            return vectors
+        targets, real = sentence_targets(state)
+        return _mean(self(targets), real)
+
+
+def output_log_probabilities(state: StudentState, dtype: torch.dtype) -> Tensor:
+    """log softmax of the outputs, in ``dtype``: [U, C] or [U, T, V]."""
+    return F.log_softmax(state.outputs.to(dtype), dim=-1)
+
+
+def sentence_probability(state: StudentState) -> Tensor:
+    """Geometric mean of p_y over a sentence's tokens: [U] in (0, 1]."""
+    targets, real = sentence_targets(state)
+    log_y = label_log_probability(output_log_probabilities(state, state.loss.dtype), targets)
+    return _mean(log_y, real).exp()
+
+
+def _entropy(p: Tensor, log_p: Tensor) -> Tensor:
+    return -(p * log_p).sum(dim=-1) / math.log(p.shape[-1])
+
+
+def _mean(values: Tensor, real: Tensor) -> Tensor:
+    """Mean over a sentence's real tokens: [U, T, ...] -> [U, ...]."""
+    mask = real if values.dim() == 2 else real[..., None]
+    return values.where(mask, values.new_zeros(())).sum(dim=1) / real.sum(dim=1).clamp_min(1).view(
+        -1, *[1] * (values.dim() - 2)
+    )
+
+
+def _log_ratio(state: StudentState, size: Tensor) -> Tensor:
+    """log(target length / source length) in [-2, 2]; 0 where no tap tells the source's length."""
+    if not state.lengths:
+        return torch.zeros_like(size)
+    source = next(iter(state.lengths.values())).to(size)
+    return (size / source.clamp_min(1)).log().clamp(-2, 2)

@@ -1,0 +1,45 @@
+"""Options of runs: the same functions for every task's config, and mistakes in words."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from metaweight.config import ImageConfig, RunConfig, config_from, parse_values, with_options
+from metaweight.tasks import tasks
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_every_task_has_a_config_that_survives_a_manifest(name: str) -> None:
+    kind = tasks[name].config
+    config = kind()  # a default for every option
+    assert issubclass(kind, RunConfig)
+    assert config.task == name
+    changed = with_options(config, {"lr_milestones": [2, 4], "betas": [0.9, 0.98], "taps": ["a"]})
+    assert type(changed) is kind
+    assert (changed.lr_milestones, changed.betas, changed.taps) == ((2, 4), (0.9, 0.98), ("a",))
+    assert config_from(kind, json.loads(json.dumps(dataclasses.asdict(changed)))) == changed
+    with pytest.raises(TypeError, match=r"a run has no option 'epoch'\. Did you mean 'epochs'"):
+        config_from(kind, {"epoch": 3})
+    with pytest.raises(TypeError, match="no option 'task'"):
+        with_options(config, {"task": name})
+
+
+def test_a_config_knows_only_its_own_tasks_options() -> None:
+    assert with_options(ImageConfig(), {"imbalance": "step"}).imbalance == "step"
+    assert "imbalance" not in {field.name for field in dataclasses.fields(RunConfig)}
+
+
+def test_values_are_json_or_else_text() -> None:
+    assert parse_values(("width=64", "norm=batch", "a=[1, 2]", "b=x=y", "c=true")) == {
+        "width": 64,
+        "norm": "batch",
+        "a": [1, 2],
+        "b": "x=y",
+        "c": True,
+    }
+    for pair in ("width", "=3"):
+        with pytest.raises(ValueError, match=f"key=value, got {pair!r}"):
+            parse_values((pair,))

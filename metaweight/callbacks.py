@@ -19,6 +19,13 @@ class Run(Protocol):
     epoch: int
     """Epochs done."""
     epochs: int
+    seconds: float
+    """Of training, evaluation left out."""
+
+    @property
+    def done(self) -> float:
+        """Epochs done, the one at hand in part."""
+        ...
 
 
 class Callback:
@@ -42,6 +49,25 @@ class Callback:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up what ``state_dict`` gave."""
+
+
+class Throughput(Callback):
+    """Targets (images, tokens) that a run trains on in a second, since it was started or resumed."""
+
+    def __init__(self) -> None:
+        self.size = self.before = self.seconds = 0.0
+
+    def on_start(self, run: Run) -> None:
+        self.before = run.seconds
+
+    def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
+        self.size += report.stats["size"]
+        self.seconds = run.seconds - self.before
+
+    @property
+    def rate(self) -> float:
+        """Targets a second; 0 before the first step."""
+        return self.size / self.seconds if self.seconds else 0.0
 
 
 class WeightHistory(Callback):

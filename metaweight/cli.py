@@ -1,4 +1,4 @@
-"""The command line: metaweight train | compare | teachers | engines."""
+"""The command line: metaweight train | translate | score | compare | teachers | engines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich import get_console
 from rich.console import Console
 
 from metaweight import __version__
-from metaweight.commands import Compare, Engines, Teachers, Train
+from metaweight.commands import Compare, Engines, Score, Teachers, Train, Translate
 from metaweight.contracts import CollapseWarning, MetaweightError
 from metaweight.tasks import tasks
 from metaweight.trainer import Interrupted
@@ -31,6 +31,8 @@ def commands(task: str) -> Mapping[str, Callable[[], None]]:
     return {
         "train": Train(task=task, run=config),
         "compare": Compare(task=task, run=config, noises=tasks[task].noises),
+        "translate": Translate(run=tyro.MISSING),
+        "score": Score(hypothesis=tyro.MISSING, reference=tyro.MISSING),
         "teachers": Teachers(),
         "engines": Engines(),
     }

@@ -20,15 +20,14 @@ from typing import Any
 
 import torch
 
-from metaweight.callbacks import Callback, Run
 from metaweight.config import RunConfig, with_options
 from metaweight.contracts import CollapseWarning
+from metaweight.progress import CellProgress, TellProgress
 from metaweight.report.record import RunFolder, manifest
 from metaweight.report.tables import Result
 from metaweight.tasks import Finished, Outcome, iteration_cost, run, tasks
 
-Progress = Callable[[str, int, int], None]
-"""(cell name, epochs done, epochs) -> None."""
+Progress = Callable[[CellProgress], None]
 
 
 @dataclass(frozen=True)
@@ -101,17 +100,7 @@ class CellResult:
         return Finished(self.cell.config, self.cell.noise, self.outcome, self.folder)
 
 
-class _Tell(Callback):
-    """Passes a run's progress on."""
-
-    def __init__(self, tell: Callable[[int, int], None]) -> None:
-        self.tell = tell
-
-    def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
-        self.tell(run.epoch, run.epochs)
-
-
-def run_cell(cell: Cell, folder: Path, tell: Callable[[int, int], None], *, cost: bool) -> CellResult:
+def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellResult:
     """One run in its own sub-folder; its error is part of the result, not the end of the grid."""
     place = folder / "cells" / cell.name
     try:
@@ -121,7 +110,7 @@ def run_cell(cell: Cell, folder: Path, tell: Callable[[int, int], None], *, cost
         # shown after the table: a line in the middle of the live display would tear it
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", CollapseWarning)
-            outcome = run(cell.config, own, prepared=prepared, callbacks=(_Tell(tell),))
+            outcome = run(cell.config, own, prepared=prepared, callbacks=(TellProgress(cell.name, tell),))
         spent = iteration_cost(cell.config, prepared) if cost else None
         messages = tuple(dict.fromkeys(str(warning.message) for warning in said))
         result = CellResult(cell, outcome, spent, place, warnings=messages)
@@ -163,7 +152,7 @@ def _start_worker(messages: Any, threads: int) -> None:
 
 
 def _work(cell: Cell, folder: Path, cost: bool) -> CellResult:
-    return run_cell(cell, folder, lambda done, of: _messages.put((cell.name, done, of)), cost=cost)
+    return run_cell(cell, folder, _messages.put, cost=cost)
 
 
 def run_grid(
@@ -179,12 +168,9 @@ def run_grid(
     """
     cells = grid.cells()
     timed = grid.seeds[0]
-    tell = progress or (lambda _name, _done, _of: None)
+    tell = progress or (lambda _cell: None)
     if jobs == 1:
-        return [
-            run_cell(c, folder, lambda done, of, n=c.name: tell(n, done, of), cost=c.config.seed == timed)  # type: ignore[misc]
-            for c in cells
-        ]
+        return [run_cell(c, folder, tell, cost=c.config.seed == timed) for c in cells]
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager:
@@ -213,7 +199,7 @@ def _listen(futures: Sequence[Future[CellResult]], messages: Any, tell: Progress
         finished = all(future.done() for future in futures)
         try:
             while True:
-                tell(*messages.get(timeout=0 if finished else 0.3))
+                tell(messages.get(timeout=0 if finished else 0.3))
         except queue.Empty:
             if finished:
                 return

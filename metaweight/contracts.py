@@ -69,7 +69,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Units:
-    """The units of a batch of B rows: U = B where each row is one, or U real tokens in the rows' order."""
+    """The units of a batch of B rows: U = B where each row is one, or U real tokens in the rows' order.
+
+    Raises ValueError for shapes that do not fit together.
+    """
 
     loss: Tensor
     """[U]; its mean is the ordinary loss."""
@@ -79,6 +82,25 @@ class Units:
     """[B, T] bool, the target tokens that are not padding; None where a row has one target."""
     each_token: bool = False
     """Whether every real token is a unit of its own."""
+
+    def __post_init__(self) -> None:
+        if self.size.shape != self.loss.shape:
+            shapes = f"{tuple(self.loss.shape)} and {tuple(self.size.shape)}"
+            raise ValueError(f"every unit has a loss and a size, got shapes {shapes}")
+        if self.real is None:
+            if self.each_token:
+                raise ValueError("tokens as units: say which targets are real, Units(..., real=[B, T] bool)")
+        elif self.real.dtype != torch.bool or self.real.dim() != 2:
+            got = f"{self.real.dtype} of shape {tuple(self.real.shape)}"
+            raise ValueError(f"Units.real is bool of shape [B, T], got {got}; write targets != padding")
+
+    def of_rows(self, values: Tensor) -> Tensor:
+        """Give each unit what belongs to its row: [B, ...] -> [U, ...]."""
+        if not self.each_token:
+            return values
+        assert self.real is not None
+        tokens = self.real.sum(dim=1).to(values.device)
+        return values.repeat_interleave(tokens, dim=0, output_size=len(self.loss))
 
 
 @dataclass(frozen=True)
@@ -126,6 +148,8 @@ class StateSpec:
     """Samples of each (given) class in the training set, where known; length C."""
     sentences: bool = False
     """Whether a unit is a sentence: outputs [U, T, V] and targets [U, T]."""
+    tokens: bool = False
+    """Whether a unit is a token of a sentence: its class is a word, and C the size of a vocabulary."""
     source_taps: tuple[str, ...] = ()
     """Taps over the source of a sentence pair, from early to deep."""
 
@@ -137,12 +161,12 @@ class StepReport:
     weights: Tensor
     """[U], the weights of the real step, detached."""
     losses: Tensor
-    """[U], the unit losses before the real step, detached."""
+    """[U], loss per target token (of an image: its loss) before the real step, detached."""
     train_loss: float
     """Mean of the unit losses without weights, before the real step."""
     meta_loss: float | None
     """Mean loss on the meta batch after the virtual step; None where no meta pass ran."""
     stats: Mapping[str, float]
-    """Scalars: weight_mean, weight_spread (std / mean), ess (share), and the engine's own."""
+    """Scalars: weight_mean, weight_spread (std / mean), ess (share), size (targets), and the engine's own."""
     index: Tensor
     """[U], position of each unit in the data set; tokens of one sentence share theirs."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from metaweight.contracts import Batch, Units
@@ -13,12 +14,20 @@ from metaweight.contracts import Batch, Units
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """Which positions of a tap [B, T, D] are real; padding never enters a mean."""
+    """Which positions of a tap [B, T, D] are real; padding never enters a mean.
+
+    Raises ValueError for a mask that is not bool of shape [B, T].
+    """
 
     real: Tensor
     """[B, T] bool."""
     of_targets: bool = False
     """Whether position t is that of target t, so that a token as a unit has a state of its own."""
+
+    def __post_init__(self) -> None:
+        if self.real.dtype != torch.bool or self.real.dim() != 2:
+            got = f"{self.real.dtype} of shape {tuple(self.real.shape)}"
+            raise ValueError(f"TimeAxis.real is bool of shape [B, T], got {got}; write mask.bool()")
 
 
 TimeAxes = Callable[[str, Batch], "TimeAxis | None"]
@@ -56,40 +65,57 @@ def tap_tensor(value: Any) -> Tensor:
     return value
 
 
-def unit_features(tap: str, value: Any, batch: Batch, units: Units, axes: TimeAxes | None) -> Tensor:
-    """The features [U, D] of a tap's output.
+@dataclass(frozen=True)
+class TapReading:
+    """What a tap showed when its module had run; a later one may overwrite its output in place."""
+
+    tap: str
+    rows: Tensor
+    """[B, D], the mean over space or over real positions in time."""
+    over_time: bool
+    axis: TimeAxis | None
+    states: Tensor | None
+    """[B, T, D], where position t is that of target t."""
+
+
+def read_tap(tap: str, value: Any, batch: Batch, axes: TimeAxes | None) -> TapReading:
+    """Read a tap's output.  Raises ValueError where its shape is not that of the batch or of its axis."""
+    value = tap_tensor(value)
+    if len(value) != len(batch):
+        raise ValueError(
+            f"tap {tap!r} gives shape {tuple(value.shape)} for {len(batch)} samples: choose one whose first "
+            "dimension is the batch's, as batch_first=True makes it"
+        )
+    over_time = value.dim() == 3
+    axis = axes(tap, batch) if axes is not None and over_time else None
+    rows = pool(value, None if axis is None else axis.real)
+    states = value.clone() if axis is not None and axis.of_targets else None
+    return TapReading(tap, rows, over_time, axis, states)
+
+
+def unit_features(reading: TapReading, units: Units) -> Tensor:
+    """The features [U, D] of a tap.
 
     A token takes its own state where the tap runs over the targets, else the mean of its row.  Raises
     ValueError for a tap over time in a batch with padding whose real positions nobody named.
     """
-    value = tap_tensor(value)
-    axis = axes(tap, batch) if axes is not None and value.dim() == 3 else None
-    if axis is None and value.dim() == 3 and units.real is not None:
+    if reading.axis is None and reading.over_time and units.real is not None:
         raise ValueError(
-            f"tap {tap!r} runs over time and sentences are padded: say which positions are real, "
+            f"tap {reading.tap!r} runs over time and sentences are padded: say which positions are real, "
             "Student(..., time_axes=...)"
         )
-    if units.each_token and axis is not None and axis.of_targets:
-        assert units.real is not None
-        tokens: Tensor = value[units.real]
-        return tokens
-    rows = pool(value, None if axis is None else axis.real)
-    return rows.repeat_interleave(row_sizes(units), dim=0) if units.each_token else rows
-
-
-def source_lengths(tap: str, value: Any, batch: Batch, units: Units, axes: TimeAxes | None) -> Tensor | None:
-    """Real positions [U] of the unit's row in a tap over the source; None for any other tap."""
-    value = tap_tensor(value)
-    axis = axes(tap, batch) if axes is not None and value.dim() == 3 else None
-    if axis is None or axis.of_targets:
-        return None
-    lengths = axis.real.sum(dim=1)
-    if units.each_token:
-        lengths = lengths.repeat_interleave(row_sizes(units))
-    return lengths.to(value.dtype)
-
-
-def row_sizes(units: Units) -> Tensor:
-    """Real tokens of each row [B]."""
+    if not units.each_token or reading.states is None:
+        return units.of_rows(reading.rows)
     assert units.real is not None
-    return units.real.sum(dim=1)
+    if reading.states.shape[:2] != units.real.shape:
+        shapes = f"{tuple(reading.states.shape)} and {tuple(units.real.shape)}"
+        raise ValueError(f"tap {reading.tap!r} is said to run over the targets, got shapes {shapes}")
+    tokens: Tensor = reading.states[units.real]
+    return tokens
+
+
+def source_lengths(reading: TapReading, units: Units) -> Tensor | None:
+    """Real positions [U] of the unit's row in a tap over the source; None for any other tap."""
+    if reading.axis is None or reading.axis.of_targets:
+        return None
+    return units.of_rows(reading.axis.real.sum(dim=1)).to(reading.rows.dtype)

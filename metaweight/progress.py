@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from metaweight.callbacks import Callback, Run
+from metaweight.callbacks import Callback, Run, Throughput
 from metaweight.contracts import Batch, StepReport
 
 
@@ -33,15 +35,29 @@ def _bar(console: Console) -> Progress:
     )
 
 
+INTERVAL = 0.5
+"""Seconds between two updates of a display within an epoch."""
+
+
 class EpochProgress(Callback):
-    """One line for the epoch at hand: train loss, the weights' mean and spread, what ``describe`` adds."""
+    """One line for the epoch at hand: losses, the weights' mean and spread, what ``describe`` adds, the pace.
+
+    ``counted``: what the student is trained on, for the pace: images, tokens.
+    """
 
     def __init__(
-        self, console: Console, epochs: int, *, describe: Callable[[Mapping[str, float]], str]
+        self,
+        console: Console,
+        epochs: int,
+        *,
+        describe: Callable[[Mapping[str, float]], str],
+        counted: str,
     ) -> None:
-        self.console, self.describe = console, describe
+        self.console, self.describe, self.counted = console, describe, counted
         self.bar = _bar(console)
         self.task = self.bar.add_task("starting", total=epochs)
+        self.pace = Throughput()
+        self._shown = 0.0
         self._last: StepReport | None = None
 
     def __enter__(self) -> EpochProgress:
@@ -52,34 +68,79 @@ class EpochProgress(Callback):
         self.bar.stop()
 
     def on_start(self, run: Run) -> None:
-        self.bar.update(self.task, completed=run.epoch)
+        self.pace.on_start(run)
+        self.bar.update(self.task, completed=run.done)
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
         self._last = report
+        self.pace.on_step(run, batch, report)
+        if time.monotonic() - self._shown > INTERVAL:
+            self._shown = time.monotonic()
+            text = self._text(run.epoch + 1, run.epochs, report.train_loss)
+            self.bar.update(self.task, completed=run.done, description=text)
 
     def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
-        text = f"epoch {run.epoch}/{run.epochs}  train loss {row['train_loss']:.3f}"
-        if self._last is not None:
-            stats = self._last.stats
-            text += (
-                f"  weights {stats['weight_mean']:.2f} ± {stats['weight_mean'] * stats['weight_spread']:.2f}"
-            )
+        text = self._text(run.epoch, run.epochs, row["train_loss"])
         more = self.describe(row)
         text += f"  {more}" if more else ""
         self.bar.update(self.task, completed=run.epoch, description=text)
         if not self.console.is_terminal:
             self.console.print(text, highlight=False, soft_wrap=True)
 
+    def _text(self, epoch: int, epochs: int, train_loss: float) -> str:
+        text = f"epoch {epoch}/{epochs}  train loss {train_loss:.3f}"
+        if self._last is not None:
+            mean, spread = (self._last.stats[name] for name in ("weight_mean", "weight_spread"))
+            text += f"  weights {mean:.2f} ± {mean * spread:.2f}  {self.pace.rate:,.0f} {self.counted}/s"
+        return text
+
+
+@dataclass(frozen=True)
+class CellProgress:
+    """Where a cell of a grid stands."""
+
+    name: str
+    done: float
+    """Epochs."""
+    epochs: int
+    rate: float
+    """Targets a second."""
+
+
+class TellProgress(Callback):
+    """Passes a run's progress on, now and then and at the end of each epoch."""
+
+    def __init__(self, name: str, tell: Callable[[CellProgress], None]) -> None:
+        self.name, self.tell = name, tell
+        self.pace = Throughput()
+        self._told = 0.0
+
+    def on_start(self, run: Run) -> None:
+        self.pace.on_start(run)
+
+    def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
+        self.pace.on_step(run, batch, report)
+        if time.monotonic() - self._told > INTERVAL:
+            self._pass_on(run)
+
+    def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
+        self._pass_on(run)
+
+    def _pass_on(self, run: Run) -> None:
+        self._told = time.monotonic()
+        self.tell(CellProgress(self.name, run.done, run.epochs, self.pace.rate))
+
 
 class GridProgress:
     """Cells done of all, with those that run; a line a finished cell where there is no terminal."""
 
-    def __init__(self, console: Console, cells: Sequence[str]) -> None:
-        self.console = console
+    def __init__(self, console: Console, cells: Sequence[str], *, counted: str) -> None:
+        self.console, self.counted = console, counted
         self.cells = list(cells)
         self.bar = _bar(console)
         self.task = self.bar.add_task("starting", total=len(self.cells))
         self.shares: dict[str, float] = {}
+        self.rates: dict[str, float] = {}
 
     def __enter__(self) -> GridProgress:
         self.bar.start()
@@ -88,13 +149,18 @@ class GridProgress:
     def __exit__(self, *_: Any) -> None:
         self.bar.stop()
 
-    def __call__(self, name: str, done: int, of: int) -> None:
-        """Take in that the cell ``name`` has done so many of its epochs."""
-        self.shares[name] = done / of
-        running = [f"{n} {s:.0%}" for n, s in self.shares.items() if s < 1]
+    def __call__(self, cell: CellProgress) -> None:
+        """Take in where a cell stands."""
+        self.shares[cell.name] = cell.done / cell.epochs
+        self.rates[cell.name] = cell.rate
+        running = [f"{n} {s:.0%} {self._pace(n)}" for n, s in self.shares.items() if s < 1]
         self.bar.update(
             self.task, completed=round(sum(self.shares.values()), 2), description="  ".join(running)
         )
-        if done == of and not self.console.is_terminal:
+        if cell.done == cell.epochs and not self.console.is_terminal:
             finished = sum(s >= 1 for s in self.shares.values())
-            self.console.print(f"{finished}/{len(self.cells)} {name}", highlight=False, soft_wrap=True)
+            text = f"{finished}/{len(self.cells)} {cell.name}  {self._pace(cell.name)}"
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+    def _pace(self, name: str) -> str:
+        return f"{self.rates[name]:,.0f} {self.counted}/s"

@@ -25,6 +25,7 @@ from metaweight.metrics.weights import weight_summary
 from metaweight.registry import did_you_mean
 from metaweight.student import Forward, RandomState, Student, differentiable, forked_rng
 from metaweight.teachers.base import Teacher
+from metaweight.teachers.inputs import unit_loss
 
 SCHEDULES = ("lookahead", "online")
 
@@ -160,10 +161,12 @@ class Reweighter:
             self._update_teacher(result)
         self.teacher.track(state)
         stats.update(weight_summary(weights))
+        stats["size"] = float(state.size.sum())
         if self._learned and teach and len(weights) > 1:
             self._collapse.see(stats["weight_mean"], stats["weight_spread"])
         meta_loss = float(result.meta_loss) if result is not None else stats.pop("meta_loss", None)
-        return StepReport(weights, state.loss, float(state.loss.mean()), meta_loss, stats, state.index)
+        losses, train_loss = unit_loss(state), float(state.loss.mean())
+        return StepReport(weights, losses, train_loss, meta_loss, stats, state.index)
 
     def _solve(
         self, train: Batch, meta: Batch, recorded: Recorded, weigh: Any, wrt: Sequence[Tensor]

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from metaweight.contracts import Batch, StateSpec, StudentState, Units
 from metaweight.losses import UnitLoss, cross_entropy
-from metaweight.pooling import TimeAxes, source_lengths, unit_features
+from metaweight.pooling import TapReading, TimeAxes, read_tap, source_lengths, unit_features
 from metaweight.registry import did_you_mean
 
 
@@ -38,11 +38,7 @@ class Forward:
     @property
     def index(self) -> Tensor:
         """[U], position of each unit in the data set."""
-        index, real = self.batch.index, self.units.real
-        if not self.units.each_token:
-            return index
-        assert real is not None
-        return index.to(real.device).repeat_interleave(real.sum(dim=1))
+        return self.units.of_rows(self.batch.index)
 
     def state(self, progress: float = 0.0) -> StudentState:
         """What the teacher may see of it, detached."""
@@ -52,7 +48,7 @@ class Forward:
             outputs, targets, real = outputs[real], targets[real], None
         return StudentState(
             loss=units.loss.detach(),
-            size=units.size.detach(),
+            size=units.size.detach().to(units.loss.dtype),
             outputs=outputs,
             features={name: value.detach() for name, value in self.features.items()},
             targets=targets,
@@ -122,17 +118,14 @@ class Student:
         )
 
     def _forward(self, batch: Batch, module: nn.Module, call: Callable[[], Any], taps: bool) -> Forward:
-        seen: dict[str, Any] = {}
-        with _tapped(module, self.taps if taps else (), seen):
+        seen: dict[str, TapReading] = {}
+        with _tapped(module, self.taps if taps else (), batch, self.time_axes, seen):
             outputs = call()
         units = self._units(outputs, batch)
-        features, lengths = {}, {}
-        for tap, value in seen.items():
-            features[tap] = unit_features(tap, value, batch, units, self.time_axes)
-            length = source_lengths(tap, value, batch, units, self.time_axes)
-            if length is not None:
-                lengths[tap] = length
-        return Forward(units, outputs, features, lengths, batch)
+        features = {tap: unit_features(reading, units) for tap, reading in seen.items()}
+        lengths = {tap: source_lengths(reading, units) for tap, reading in seen.items()}
+        known = {tap: length for tap, length in lengths.items() if length is not None}
+        return Forward(units, outputs, features, known, batch)
 
     def _units(self, outputs: Any, batch: Batch) -> Units:
         result = self.loss(outputs, batch.targets)
@@ -142,6 +135,9 @@ class Student:
             units = Units(*result)
         else:
             units = Units(result, torch.ones_like(result.detach()))
+        if units.real is not None and units.real.shape != batch.targets.shape:
+            shapes = f"{tuple(units.real.shape)} for targets {tuple(batch.targets.shape)}"
+            raise ValueError(f"Units.real says of every target whether it is real, got shape {shapes}")
         count = int(units.real.sum()) if units.each_token and units.real is not None else len(batch)
         if units.loss.shape != (count,):
             got = tuple(units.loss.shape)
@@ -160,16 +156,19 @@ class Student:
             dtype=forward.loss.dtype,
             device=forward.loss.device,
             sentences=forward.units.real is not None and not forward.units.each_token,
+            tokens=forward.units.each_token,
             source_taps=tuple(forward.lengths),
             class_counts=None if class_counts is None else tuple(int(n) for n in class_counts),
         )
 
 
 @contextmanager
-def _tapped(module: nn.Module, taps: Sequence[str], into: dict[str, Any]) -> Iterator[None]:
+def _tapped(
+    module: nn.Module, taps: Sequence[str], batch: Batch, axes: TimeAxes | None, into: dict[str, TapReading]
+) -> Iterator[None]:
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            into[name] = output
+            into[name] = read_tap(name, output, batch, axes)
 
         return hook
 

@@ -30,7 +30,7 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console) -> list[Cell
     prepared = tasks[task].prepare(cells[0].config)  # and so does a missing data folder
     about = {"data": f"{prepared.title}: {prepared.source}", "jobs": jobs}
     folder = RunFolder.create(path, {"task": task} | manifest(asdict(grid), sys.argv) | about)
-    with GridProgress(console, [cell.name for cell in cells]) as shown:
+    with GridProgress(console, [cell.name for cell in cells], counted=tasks[task].counted) as shown:
         results = run_grid(grid, folder.path, jobs=jobs, progress=shown)
     publish(results, folder.path, console, title=prepared.title)
     console.print(f"run folder: {folder.path}", soft_wrap=True, highlight=False)

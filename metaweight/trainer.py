@@ -128,6 +128,11 @@ class Trainer:
         """Where this run's checkpoint lies."""
         return None if self.folder is None else self.folder.path / "checkpoint.pt"
 
+    @property
+    def done(self) -> float:
+        """Epochs done, the one at hand in part."""
+        return self.epoch + self.position / len(self.train)
+
     def fit(self) -> History:
         """Train to the last epoch, from where the state stands.
 

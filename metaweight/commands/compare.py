@@ -21,7 +21,7 @@ class Compare:
     """
 
     task: str
-    """What the student learns; each task has its own options: image."""
+    """What the student learns; each task has its own options: image, translation."""
     run: OmitArgPrefixes[RunConfig]
     teachers: tuple[str, ...] = ("uniform", "knn", "l2rw", "mw-net", "surface", "mlp", "attention", "memory")
     """Teachers, as `metaweight teachers` lists them."""

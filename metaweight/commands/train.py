@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 from rich import get_console
-from rich.table import Table
+from rich.table import Column, Table
 from tyro.conf import OmitArgPrefixes
 
 from metaweight.commands.places import new_folder
@@ -23,10 +23,11 @@ class Train:
     """Train one student with one teacher and keep the weight of every sample.
 
     Example: metaweight train --noise uniform --noise-rate 0.4 --teacher memory
+    Example: metaweight train --task translation --train pairs.tsv --meta trusted.tsv --valid valid.tsv
     """
 
     task: str
-    """What the student learns; each task has its own options: image."""
+    """What the student learns; each task has its own options: image, translation."""
     run: OmitArgPrefixes[RunConfig]
     out: str | None = None
     """Folder of this run; must not exist. Default: runs/TEACHER-TIME."""
@@ -43,13 +44,15 @@ class Train:
         task = tasks[config.task]
         console.print(f"run folder: {folder.path}", soft_wrap=True)
         try:
-            with EpochProgress(console, config.epochs, describe=task.epoch_text) as shown:
+            with EpochProgress(
+                console, config.epochs, describe=task.epoch_text, counted=task.counted
+            ) as shown:
                 outcome = run(
                     config, folder, prepared=prepared, callbacks=(shown,), resume=self.resume is not None
                 )
         except Interrupted as error:
             raise Interrupted(f"{error}\nresume with: metaweight train --resume {folder.path}") from None
-        table = Table("", "", show_header=False)
+        table = Table(Column(overflow="fold"), Column(overflow="fold"), show_header=False)
         for what, figure in task.summary(outcome):
             table.add_row(what, figure)
         console.print(table)
@@ -57,9 +60,8 @@ class Train:
 
     def _begin(self) -> tuple[RunFolder, RunConfig, Prepared]:
         config = self.run
-        prepared = tasks[config.task].prepare(
-            config
-        )  # a bad option or data folder leaves no run folder behind
+        # a bad option or data folder leaves no run folder behind
+        prepared = tasks[config.task].prepare(config)
         assemble(config, prepared)
         about = {"task": config.task} | manifest(asdict(config), sys.argv)
         return RunFolder.create(new_folder(self.out, config.teacher), about), config, prepared

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 from rich import get_console
-from rich.table import Table
+from rich.table import Column, Table
 
 from metaweight import checkpoint
 from metaweight.config import TranslationConfig, config_from
@@ -78,7 +78,7 @@ class Score:
         lines = read_lines(self.hypothesis, self.reference)
         scores = score(lines.source, lines.target, tokenize=self.tokenize)
         low, high = bootstrap_interval(bleu_statistics(lines.source, lines.target, tokenize=self.tokenize))
-        table = Table("score", "", "95 % interval", "signature")
+        table = Table("score", "", "95 % interval", Column("signature", overflow="fold"))
         table.add_row("BLEU", f"{scores.bleu:.1f}", f"{low:.1f} to {high:.1f}", scores.bleu_signature)
         table.add_row("chrF", f"{scores.chrf:.1f}", "", scores.chrf_signature)
         lengths = f"{scores.hypothesis_length:,} / {scores.reference_length:,}"

@@ -76,6 +76,11 @@ class Task(Protocol[C, P]):
         ...
 
     @property
+    def counted(self) -> str:
+        """What a target is, for the pace of training: images, tokens."""
+        ...
+
+    @property
     def noises(self) -> tuple[str, ...]:
         """Kinds of noise that ``metaweight compare`` takes by default."""
         ...

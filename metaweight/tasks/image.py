@@ -38,6 +38,7 @@ class ImageTask:
         Column("AUROC of the weights", "auroc", digits=2, best="highest"),
         COST,
     )
+    counted = "images"
     noises = ("uniform@0.4", "cluster@0.8")
 
     def prepare(self, config: ImageConfig) -> PreparedImages:

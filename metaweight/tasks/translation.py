@@ -48,6 +48,7 @@ class TranslationTask:
         Column("AUROC of the weights", "auroc", digits=2, best="highest"),
         COST,
     )
+    counted = "tokens"
     noises = ("mixed@0.4",)
 
     def prepare(self, config: TranslationConfig) -> PreparedText:

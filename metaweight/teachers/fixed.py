@@ -9,8 +9,8 @@ from torch import Tensor
 
 from metaweight.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, checked_normalize, mean_one, register_teacher
-from metaweight.teachers.inputs import class_labels, unit_loss
-from metaweight.teachers.sentences import sentence_probability
+from metaweight.teachers.inputs import class_labels, require_one_label, unit_loss
+from metaweight.teachers.sentences import sentence_log_probability
 
 
 @register_teacher("uniform")
@@ -63,7 +63,7 @@ class ClassBalanced(Teacher):
 
     Counts are those of ``spec.class_counts``, else the labels seen so far (weights are 1 before any).
     The mean weight over the training distribution is 1.  ``beta``: 0 is uniform, 1 is 1/n.
-    Raises ValueError for a beta outside [0, 1] or counts that do not fit the classes.
+    Raises ValueError for a beta outside [0, 1], counts that do not fit the classes, or sentences.
     """
 
     counts: Tensor
@@ -74,6 +74,7 @@ class ClassBalanced(Teacher):
             raise ValueError(f"beta lies in [0, 1], got {beta}")
         self.beta = beta
         self.known = spec.class_counts is not None
+        require_one_label(spec, "class-balanced")
         known = checked_counts(spec) or (0,) * spec.classes
         self.register_buffer("counts", torch.tensor(known, dtype=torch.int64))
 
@@ -129,7 +130,7 @@ class Focal(Teacher):
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U]; all zero where the student is certain of every given label."""
         if state.real is not None:
-            rest = 1 - sentence_probability(state)
+            rest = -sentence_log_probability(state).expm1()
         else:
             p = state.outputs.detach().softmax(dim=1)
             # as the sum of the others, 1 - p_y keeps its digits where p_y rounds to 1

@@ -25,12 +25,21 @@ def class_labels(state: StudentState) -> Tensor:
     return state.targets
 
 
+def require_one_label(spec: StateSpec, teacher: str) -> None:
+    """Raise ValueError where a unit is a sentence, which has no class of its own."""
+    if spec.sentences:
+        raise ValueError(
+            f"teacher {teacher!r} reads one class label a unit, which a sentence has not: "
+            "take tokens as units, or another teacher"
+        )
+
+
 def unit_loss(state: StudentState) -> Tensor:
     """The loss [U] per target token, on the batch's scale: a long sentence is not a hard one.
 
     The loss itself where every unit has one target.
     """
-    return state.loss * (state.size.mean() / state.size)
+    return state.loss * (state.size.mean() / state.size.clamp_min(1))
 
 
 def label_log_probability(log_p: Tensor, labels: Tensor) -> Tensor:

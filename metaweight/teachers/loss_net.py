@@ -12,7 +12,7 @@ from metaweight.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, register_teacher
 from metaweight.teachers.fixed import checked_counts
 from metaweight.teachers.head import WeightHead
-from metaweight.teachers.inputs import class_labels, scaled_loss, unit_loss
+from metaweight.teachers.inputs import class_labels, require_one_label, scaled_loss, unit_loss
 
 
 @register_teacher("mw-net")
@@ -43,6 +43,7 @@ class ClassAwareMWNet(Teacher):
     The groups are a k-means clustering of the logarithm of ``spec.class_counts``; classes of equal size
     share a group, and without counts there is one group.  Differences to the paper: those of ``mw-net``,
     and (4) the clustering is exact and over logarithms: long tails are geometric.
+    Raises ValueError for counts that do not fit the classes, less than one group, or sentences.
     """
 
     group: Tensor
@@ -51,6 +52,7 @@ class ClassAwareMWNet(Teacher):
         self, spec: StateSpec, *, width: int = 100, groups: int = 3, normalize: Normalize = "batch"
     ) -> None:
         super().__init__()
+        require_one_label(spec, "cmw-net")
         counts = checked_counts(spec) or (1,) * spec.classes
         group = class_groups(counts, groups)
         self.classes = spec.classes

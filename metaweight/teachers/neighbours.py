@@ -62,8 +62,8 @@ class Neighbours(Teacher):
 
     Nearness is the cosine of the deepest tap's states after the trusted mean is taken off.  Labels with
     as many votes as the winner agree too.  A sentence agrees where its target state is nearer to those of
-    the trusted pairs with the nearest sources than to trusted target states at large.  Weights are 1
-    before any trusted state was observed.
+    the trusted pairs with the nearest sources (``k``, at most half of those held) than to trusted target
+    states at large.  Weights are 1 before any trusted state was observed, of sentences before two were.
     Raises ValueError for a student without taps, or k or capacity below 1.
     """
 
@@ -72,7 +72,6 @@ class Neighbours(Teacher):
         if k < 1:
             raise ValueError(f"k, the number of neighbours, is 1 or more, got {k}")
         self.k = k
-        self.classes = spec.classes
         self.tap, width = last_tap(spec, "knn")
         self.pair = pair_taps(spec, "knn") if spec.sentences else None
         if self.pair is not None:
@@ -83,7 +82,7 @@ class Neighbours(Teacher):
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U], 0 or 2."""
         states, targets = self.trusted.held()
-        if len(states) == 0:
+        if len(states) < (1 if self.pair is None else 2):
             return torch.ones_like(state.loss)
         if self.pair is not None:
             return 2 * self._pair_agrees(state, self.pair, states).to(state.loss.dtype)
@@ -92,17 +91,19 @@ class Neighbours(Teacher):
         own = F.normalize(hidden(state, self.tap).to(states) - mean, dim=1)
         similarity = own @ F.normalize(states - mean, dim=1).T
         nearest = similarity.topk(min(self.k, len(states)), dim=1).indices
-        votes = F.one_hot(targets[nearest], self.classes).sum(dim=1)
-        agrees = votes.gather(1, labels) == votes.amax(dim=1, keepdim=True)
-        return 2 * agrees.squeeze(1).to(state.loss.dtype)
+        found = targets[nearest]
+        # not one_hot: its [U, k, C] would not fit into memory where the labels are words
+        most = (found[:, :, None] == found[:, None, :]).sum(dim=2).amax(dim=1)
+        agrees = (found == labels).sum(dim=1) == most
+        return 2 * agrees.to(state.loss.dtype)
 
     def _pair_agrees(self, state: StudentState, taps: tuple[str, str], states: Tensor) -> Tensor:
         own, centre, width = pair_states(state, taps).to(states), states.mean(dim=0), self.source_width
         sources, source = (centred_unit(part[:, :width], centre[:width]) for part in (states, own))
         trusted, target = (centred_unit(part[:, width:], centre[width:]) for part in (states, own))
         nearness = source @ sources.T
-        nearest = nearness.topk(min(self.k, len(states)), dim=1)
-        votes = torch.zeros_like(nearness).scatter(1, nearest.indices, 1 / nearest.indices.shape[1])
+        k = min(self.k, len(states) // 2)  # all of them would leave nothing to compare with but rounding
+        votes = torch.zeros_like(nearness).scatter(1, nearness.topk(k, dim=1).indices, 1 / k)
         return pair_agreement(votes, nearness, target, trusted)[:, 2] > 0
 
     def observe(self, meta_state: StudentState) -> None:

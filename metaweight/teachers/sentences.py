@@ -24,13 +24,17 @@ CLASS_SCALARS = 5
 
 
 def sentence_targets(state: StudentState) -> tuple[Tensor, Tensor]:
-    """Target tokens [U, T] and which of them are real [U, T] bool.  Raises ValueError for other units."""
+    """Target tokens [U, T], 0 in padding, and which of them are real [U, T] bool.
+
+    Raises ValueError for other units.
+    """
     if state.real is None or state.outputs.dim() != 3:
         raise ValueError(
             f"this teacher was built for sentences, got targets {tuple(state.targets.shape)}: "
             "build it from this student's spec"
         )
-    return state.targets, state.real
+    # padding need not be a word: -100 is usual, and no row of an embedding
+    return state.targets.masked_fill(~state.real, 0), state.real
 
 
 def class_scalars(state: StudentState, log_p: Tensor) -> Tensor:
@@ -63,13 +67,14 @@ def sentence_scalars(state: StudentState, log_p: Tensor) -> Tensor:
     loss = unit_loss(state).to(log_p.dtype)
     log_y = scaled_log(label_log_probability(log_p, targets), classes)
     margin = margin_to_best_other(p, targets)
-    last = (state.size.long() - 1).clamp_min(0)[:, None]
+    first = real.int().argmax(dim=1, keepdim=True)
+    last = real.shape[1] - 1 - real.flip(1).int().argmax(dim=1, keepdim=True)
     columns = [
         scaled_loss(loss, classes),
         average_rank(loss),
         _mean(log_y, real),
         log_y.where(real, log_y.new_tensor(math.inf)).amin(dim=1),
-        log_y[:, 0],
+        log_y.gather(1, first).squeeze(1),
         log_y.gather(1, last).squeeze(1),
         _mean(margin, real),
         _mean(_entropy(p, log_p), real),
@@ -101,11 +106,11 @@ def output_log_probabilities(state: StudentState, dtype: torch.dtype) -> Tensor:
     return F.log_softmax(state.outputs.to(dtype), dim=-1)
 
 
-def sentence_probability(state: StudentState) -> Tensor:
-    """Geometric mean of p_y over a sentence's tokens: [U] in (0, 1]."""
+def sentence_log_probability(state: StudentState) -> Tensor:
+    """Mean log p_y over a sentence's tokens, the logarithm of the geometric mean: [U] <= 0."""
     targets, real = sentence_targets(state)
     log_y = label_log_probability(output_log_probabilities(state, state.loss.dtype), targets)
-    return _mean(log_y, real).exp()
+    return _mean(log_y, real)
 
 
 def _entropy(p: Tensor, log_p: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class Surface(nn.Module):
         """Features [U, width] in the dtype of the parameters."""
         scalars = self.scalars(state, output_log_probabilities(state, self.label.weight.dtype))
         same = [
-            scalars.new_tensor(2 * state.progress - 1),
+            scalars.new_full((), 2 * state.progress - 1),
             self._known(self.train_loss, self.tracked > 0),
             self._known(self.best_meta_loss, self.best_meta_loss.isfinite()),
         ]
@@ -117,7 +117,7 @@ def surface_width(spec: StateSpec, label_width: int) -> int:
 def matched_width(spec: StateSpec, *, to: str = "mlp", label_width: int = 8, default: int = 64) -> int:
     """Hidden units that give ``surface`` as many parameters as the teacher ``to`` has for ``spec``.
 
-    Of sentences the label's embeddings are left out of the count: how many words a language has says
+    Where labels are words their embeddings are left out of the count: how many words a language has says
     nothing of a network's size.  ``default`` where the student has no taps: then nothing is to match.
     """
     if not spec.features:
@@ -125,7 +125,7 @@ def matched_width(spec: StateSpec, *, to: str = "mlp", label_width: int = 8, def
     with torch.device("meta"):  # shapes only: draws no random number, allocates nothing
         teacher = registry[to](spec)
     target = sum(p.numel() for p in teacher.parameters())
-    if spec.sentences:
+    if spec.sentences or spec.tokens:
         target -= sum(m.weight.numel() for m in teacher.modules() if isinstance(m, LabelEmbedding))
     else:
         target -= spec.classes * label_width

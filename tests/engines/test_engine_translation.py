@@ -1,4 +1,4 @@
-"""Weights per sentence and per token through a Transformer: engines against central differences and each other."""
+"""Weights per sentence and per token through a Transformer: engines against central differences, in float64."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sentences(size: int, seed: int) -> mw.Batch:
         width = max(map(len, rows))
         return torch.tensor([row + [0] * (width - len(row)) for row in rows])
 
-    source = padded([s + [3] for s, _ in words])
+    source = padded([[*s, 3] for s, _ in words])
     shifted, targets = padded([[2, *t] for _, t in words]), padded([[*t, 3] for _, t in words])
     return mw.Batch((source, shifted), targets, torch.arange(size) + 10 * seed)
 

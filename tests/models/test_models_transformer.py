@@ -15,12 +15,6 @@ from metaweight.contracts import Batch
 from metaweight.losses import token_cross_entropy
 from metaweight.models.attention import CrossAttention, SelfAttention
 from metaweight.models.transformer import Transformer, sinusoids
-from metaweight.models.translators import (
-    build_translator,
-    default_translator_taps,
-    translator_options,
-    translators,
-)
 from metaweight.student import Student, differentiable
 
 VOCABULARY = 13
@@ -50,10 +44,6 @@ def translation(*, padding: int = 0) -> Batch:
     targets = sentences([2, 7, 4, 5, 1], seed=2, padding=padding)
     shifted = torch.cat([torch.full((5, 1), 2), targets[:, :-1]], dim=1)
     return Batch((source, shifted), targets, torch.arange(5))
-
-
-def token_loss(model: nn.Module, batch: Batch) -> Tensor:
-    return token_cross_entropy(model(*batch.inputs), batch.targets)[0]
 
 
 def torch_transformer(model: Transformer, *, pre: bool, activation: str) -> nn.Transformer:
@@ -136,7 +126,7 @@ def test_the_amount_of_padding_moves_neither_loss_nor_gradients(norm: str) -> No
     model = built(norm=norm)
     results = []
     for batch in (translation(), translation(padding=4)):
-        losses = token_loss(model, batch)
+        losses, _ = token_cross_entropy(model(*batch.inputs), batch.targets)
         results.append([losses, *torch.autograd.grad(losses.mean(), list(model.parameters()))])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
@@ -225,39 +215,6 @@ def test_positions_have_any_length_and_start_anywhere(first: int) -> None:
     torch.testing.assert_close(half.double(), by_hand[:600], rtol=0, atol=2**-8)
 
 
-@pytest.mark.parametrize("name", translators.names())
-def test_parameter_counts_by_hand(name: str) -> None:
-    o = translator_options(name)
-    d, f, sizes = o["width"], o["feedforward"], {"source_size": 1000, "target_size": 1000}
-    mlp, attention, norm = 2 * d * f + f + d, 4 * d * (d + 1), 2 * d
-    count = o["encoder_layers"] * (attention + mlp + 2 * norm)
-    count += o["decoder_layers"] * (2 * attention + mlp + 3 * norm)
-    count += (2 * norm if o["norm"] == "pre" else 0) + 1000 * d * {"all": 1, "decoder": 2}[o["tie"]]
-    with torch.device("meta"):
-        assert sum(p.numel() for p in build_translator(name, **sizes).parameters()) == count
-
-
-@pytest.mark.parametrize("name", translators.names())
-def test_default_taps_are_called_once_and_give_a_state_per_position(name: str) -> None:
-    taps = default_translator_taps(name)
-    seen: list[tuple[str, torch.Size]] = []
-    with torch.device("meta"):
-        model = build_translator(name, source_size=50, target_size=50)
-        for tap in taps:
-            model.get_submodule(tap).register_forward_hook(
-                lambda _module, _inputs, output, tap=tap: seen.append((tap, output.shape))
-            )
-        model(torch.ones(2, 5, dtype=torch.int64), torch.ones(2, 7, dtype=torch.int64))
-    width = translator_options(name)["width"]
-    assert seen == [(tap, (2, 5 if tap.startswith("encoder") else 7, width)) for tap in taps]
-    assert taps[-1] == f"decoder.layers.{translator_options(name)['decoder_layers'] - 1}"
-
-
-def test_middle_taps_follow_the_number_of_layers() -> None:
-    taps = default_translator_taps("transformer-tiny", encoder_layers=3, decoder_layers=1)
-    assert taps == ("encoder.layers.1", "encoder.layers.2", "decoder.layers.0")
-
-
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_forward_mode_agrees_with_reverse_mode(norm: str, dropout: float) -> None:
@@ -336,22 +293,8 @@ def test_engines_agree_on_tied_parameters(tie: str) -> None:
             r"dropout is a probability in \[0, 1\), got 1.0",
         ),
         (lambda: Transformer(9, 9, padding=9), ValueError, r"padding is an id .* 0\.\.8, got 9"),
-        (lambda: build_translator("transformer-tini", source_size=9, target_size=9), KeyError, "er-tiny'"),
-        (
-            lambda: build_translator("transformer-tiny", source_size=9, target_size=9, droput=0.1),
-            TypeError,
-            "Did you mean 'dropout'",
-        ),
-        (lambda: default_translator_taps("transformer"), KeyError, "unknown translator"),
     ],
 )
 def test_mistakes_are_named(call: Callable[[], object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
-
-
-def test_options_override_the_preset() -> None:
-    model = build_translator("transformer-tiny", source_size=9, target_size=8, tie="decoder", dropout=0.4)
-    assert model.head.weight is model.decoder.embedding.weight
-    assert {m.p for m in model.modules() if isinstance(m, nn.Dropout)} == {0.4}
-    assert translator_options("transformer-iwslt")["dropout"] == 0.3

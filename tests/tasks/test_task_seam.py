@@ -90,6 +90,7 @@ class LineTask:
 
     config = LineConfig
     columns = (Column("loss", "loss", digits=3, best="lowest"), COST)
+    counted = "points"
     noises = ("none", "far")
 
     def prepare(self, config: LineConfig) -> Points:
@@ -98,6 +99,9 @@ class LineTask:
         if config.noise == "far":
             y[16:] += torch.linspace(-9, 9, 20)
         return Points(x, y)
+
+    def keep(self, prepared: Points, folder: RunFolder) -> None:
+        (folder.path / "kept.txt").write_text("from the start")
 
     def build(self, config: LineConfig, prepared: Points) -> mw.Reweighter:
         torch.manual_seed(seed_of(config.seed, "initial"))

@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
-DATA ?= digits
 PROFILE ?= quick
 ARGS ?=
 TORCH := torch==2.13.0
@@ -12,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check format test test-all bench-image bench-speed clean
+.PHONY: help install check format test test-all bench-image bench-nmt bench-speed clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +34,10 @@ test-all: $(INSTALLED)  ## the tests with the slow ones and those that need a GP
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" $(ARGS)
 
 bench-image: $(INSTALLED)  ## train on images with wrong labels: DATA=digits PROFILE=quick (ARGS="--help")
-	$(BIN)/python -m benchmarks.image.run --data $(DATA) --profile $(PROFILE) $(ARGS)
+	$(BIN)/python -m benchmarks.image.run --data $(or $(DATA),digits) --profile $(PROFILE) $(ARGS)
+
+bench-nmt: $(INSTALLED)  ## translate after training on bad pairs, BLEU: DATA=cldr PROFILE=quick (ARGS="--help")
+	$(BIN)/python -m benchmarks.nmt.run --data $(or $(DATA),cldr) --profile $(PROFILE) $(ARGS)
 
 bench-speed: $(INSTALLED)  ## the cost of an iteration in plain steps, and its peak memory (ARGS="--help")
 	$(BIN)/python -m benchmarks.speed.run $(ARGS)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class Arguments:
     """What every suite may be told; a suite's own class gives ``data`` a default."""
 
     data: str
-    """A data set with a file among the suite's profiles."""
+    """A data set with a file among the suite's profiles, or of a kind that borrows one."""
     profile: str = "quick"
     """quick, standard or full."""
     data_dir: str | None = None
@@ -53,6 +54,8 @@ class SuiteCommand:
     task: str
     """The registered name of the task that its runs are of."""
     arguments: type[Arguments]
+    borrowed: Mapping[str, str] = field(default_factory=dict)
+    """Prefix of data of the user's own (``hf`` of hf:NAME) -> the data set whose profiles it takes."""
 
     @property
     def profiles(self) -> Path:
@@ -62,9 +65,11 @@ class SuiteCommand:
     def profile(self, data: str, name: str) -> dict[str, Any]:
         """One table of a profile file.  Raises KeyError for an unknown data set or profile."""
         known = sorted(path.stem for path in self.profiles.glob("*.toml"))
-        if data not in known:
-            raise KeyError(f"no profiles for {data!r}.{did_you_mean(data, known)}")
-        profiles = tomllib.loads((self.profiles / f"{data}.toml").read_text(encoding="utf-8"))
+        prefix, colon, _ = data.partition(":")
+        lender = self.borrowed.get(prefix, data) if colon else data
+        if lender not in known:
+            raise KeyError(f"no profiles for {data!r}.{did_you_mean(data, [*known, *self.borrowed])}")
+        profiles = tomllib.loads((self.profiles / f"{lender}.toml").read_text(encoding="utf-8"))
         if name not in profiles:
             raise KeyError(f"{data} has no profile {name!r}.{did_you_mean(name, profiles)}")
         chosen: dict[str, Any] = profiles[name]
@@ -89,7 +94,8 @@ class SuiteCommand:
     def __call__(self, args: Sequence[str] | None = None) -> int:
         """Run the suite; 2 for a user's mistake."""
         arguments = tyro.cli(self.arguments, args=args, prog=f"benchmarks.{self.name}.run")
-        name = f"{self.name}-{arguments.data}-{arguments.profile}-{datetime.now():%Y%m%d-%H%M%S}"
+        data = re.sub(r"[^\w.-]+", "-", arguments.data)  # tsv:PATH has signs that split a folder's name
+        name = f"{self.name}-{data}-{arguments.profile}-{datetime.now():%Y%m%d-%H%M%S}"
         try:
             grid, jobs = self.grid(arguments)
             compare(grid, Path(arguments.out or Path("runs") / name), jobs=jobs, console=Console())

@@ -24,8 +24,9 @@ def translate(
 ) -> list[list[tuple[str, float]]]:
     """Up to ``nbest`` (translation, score), best first, of each sentence; an empty one stays empty.
 
-    ``batch_tokens``: source pieces of a batch, padding counted.  See ``beam_search`` for the score and the
-    other options.  Raises ValueError for a sentence of more than ``max_source`` pieces, with its line.
+    ``batch_tokens``: source pieces of a batch, padding counted; it changes no translation but for rounding.
+    See ``beam_search`` for the score and the other options.  Raises ValueError for a sentence of more than
+    ``max_source`` pieces, with its line.
     """
     encoded = vocabularies.source.encode(sentences)
     for line, pieces in enumerate(encoded, start=1):
@@ -57,6 +58,11 @@ def translate(
         else [("", 0.0)]
         for row in range(len(sentences))
     ]
+
+
+def one_line(text: str) -> str:
+    """``text`` as a line of a file: a line end inside, which CSV and JSON may hold, becomes a space."""
+    return " ".join(text.splitlines())
 
 
 def _decoded(vocabularies: Vocabularies, hypotheses: Sequence[Hypothesis]) -> list[str]:

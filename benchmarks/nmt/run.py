@@ -21,7 +21,9 @@ class Arguments(suite_command.Arguments):
     tsv:PATH and hf:NAME take multi30k's."""
 
 
-suite = suite_command.SuiteCommand("nmt", task="translation", arguments=Arguments)
+suite = suite_command.SuiteCommand(
+    "nmt", task="translation", arguments=Arguments, borrowed={"tsv": "multi30k", "hf": "multi30k"}
+)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from benchmarks.speed.variants import (
     Variant,
     fresh_module,
     prepare,
-    random_batch,
     random_pair,
+    small_batch,
 )
 from metaweight import Batch, MetaweightError
 
@@ -88,8 +88,8 @@ def memory_of(variant: Variant, setting: Setting) -> int:
     torch.set_num_threads(setting.threads)
     torch.manual_seed(setting.seed)
     generator = torch.Generator().manual_seed(setting.seed)
-    iterate = prepare(variant, fresh_module(setting))
-    small, pair = random_batch(2, 0, generator), random_pair(setting, generator)
+    iterate = prepare(variant, fresh_module(setting), setting)
+    small, pair = small_batch(setting, generator), random_pair(setting, generator)
     for _ in range(variant.every):
         iterate(small, small)
     gc.collect()

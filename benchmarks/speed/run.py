@@ -16,10 +16,10 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.speed.measure import Timing, interleaved, memory_in_fresh_process
+from benchmarks.speed.students import subject
 from benchmarks.speed.table import HEADINGS, Row, cells, rows, to_csv, to_markdown
 from benchmarks.speed.variants import PLAIN, VARIANTS, Setting, fresh_module, prepare, random_pair
 from metaweight import MetaweightError
-from metaweight.models import models
 from metaweight.report.record import RunFolder, manifest
 
 console = Console()
@@ -36,12 +36,12 @@ class Options:
     """Measured rounds; each takes every variant once."""
     warmup: int = 2
     """Rounds before them that are not counted."""
-    batch: int = 100
-    """Images in the train batch."""
-    meta_batch: int = 100
-    """Images in the meta batch."""
+    batch: int | None = None
+    """Images or sentence pairs in the train batch; default: 100 images, 64 pairs."""
+    meta_batch: int | None = None
+    """As many in the meta batch."""
     model: str = "resnet-32"
-    """The student, on 3x32x32 images of 10 classes."""
+    """The student: an image model, or a translator (transformer-small)."""
     threads: int = 2
     """CPU threads of torch."""
     seed: int = 0
@@ -51,16 +51,18 @@ class Options:
     """Folder of this run; must not exist. Default: runs/speed-TIME."""
 
     def __post_init__(self) -> None:
+        subject(self.model)  # KeyError, with the nearest name, before anything is written
         least = {"rounds": 2, "warmup": 0, "batch": 2, "meta_batch": 2, "threads": 1}
         for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"--{name.replace('_', '-')} is at least {value}, got {getattr(self, name)}")
-        models[self.model]  # KeyError, with the nearest name, before anything is written
+            got = getattr(self, name)
+            if got is not None and got < value:
+                raise ValueError(f"--{name.replace('_', '-')} is at least {value}, got {got}")
 
     @property
     def setting(self) -> Setting:
         """What the variants share."""
-        return Setting(self.model, self.batch, self.meta_batch, self.threads, self.seed)
+        usual = subject(self.model).batch
+        return Setting(self.model, self.batch or usual, self.meta_batch or usual, self.threads, self.seed)
 
     @property
     def folder(self) -> Path:
@@ -71,7 +73,8 @@ class Options:
     def caption(self) -> str:
         """What was measured, in a sentence under the table."""
         return (
-            f"{self.model}, batch {self.batch} + {self.meta_batch}, {torch.get_default_dtype()}, "
+            f"{self.model}, {subject(self.model).described}, "
+            f"batch {self.setting.batch} + {self.setting.meta_batch}, {torch.get_default_dtype()}, "
             f"{self.threads} CPU threads, {self.rounds} interleaved rounds; quartiles in brackets."
         ).replace("torch.", "")
 
@@ -79,7 +82,8 @@ class Options:
 def time_all(options: Options) -> list[Timing]:
     """Time every variant in this process."""
     generator = torch.Generator().manual_seed(options.seed)
-    iterates = {variant: prepare(variant, fresh_module(options.setting)) for variant in VARIANTS}
+    setting = options.setting
+    iterates = {variant: prepare(variant, fresh_module(setting), setting) for variant in VARIANTS}
     interleaved(iterates, (random_pair(options.setting, generator) for _ in range(options.warmup)), generator)
     rounds = track(range(options.rounds), "rounds", console=console)
     return interleaved(iterates, (random_pair(options.setting, generator) for _ in rounds), generator)

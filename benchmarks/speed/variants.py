@@ -6,13 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 import metaweight as mw
-from metaweight.models import build_model
+from benchmarks.speed.students import Subject, subject
 
-CLASSES, CHANNELS, SIZE = 10, 3, 32
 Iterate = Callable[[mw.Batch, mw.Batch], None]
 
 
@@ -49,38 +47,36 @@ class Setting:
     seed: int = 0
 
 
-def random_batch(units: int, first: int, generator: torch.Generator) -> mw.Batch:
-    """``units`` normal images [U, 3, 32, 32] with labels at random; positions from ``first`` on."""
-    images = torch.randn(units, CHANNELS, SIZE, SIZE, generator=generator)
-    labels = torch.randint(CLASSES, (units,), generator=generator)
-    return mw.Batch((images,), labels, torch.arange(first, first + units))
-
-
 def random_pair(setting: Setting, generator: torch.Generator) -> tuple[mw.Batch, mw.Batch]:
     """A train batch and a meta batch that share no sample."""
-    train = random_batch(setting.batch, 0, generator)
-    return train, random_batch(setting.meta_batch, setting.batch, generator)
+    kind = subject(setting.model)
+    train = kind.random_batch(setting.batch, 0, generator)
+    return train, kind.random_batch(setting.meta_batch, setting.batch, generator)
+
+
+def small_batch(setting: Setting, generator: torch.Generator) -> mw.Batch:
+    """Two samples."""
+    return subject(setting.model).random_batch(2, 0, generator)
 
 
 def fresh_module(setting: Setting) -> nn.Module:
     """The student's module with its first weights: the same ones at each call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.seed)
-        return build_model(setting.model, classes=CLASSES, channels=CHANNELS, size=SIZE)
+        return subject(setting.model).module()
 
 
-def prepare(variant: Variant, module: nn.Module) -> Iterate:
+def prepare(variant: Variant, module: nn.Module, setting: Setting) -> Iterate:
     """The function that takes one iteration of a variant with ``module``, a new optimizer and a new teacher.
 
-    Momentum SGD as in the MW-Net protocol; the teacher is ``mw-net`` with Adam, so small that nearly all
-    of the cost is the meta-gradient's.
+    The teacher is ``mw-net`` with Adam, so small that nearly all of the cost is the meta-gradient's.
     """
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    kind = subject(setting.model)
+    optimizer = kind.optimizer(module.parameters())
     if variant.engine is None:
-        return _plain(module, optimizer)
-    student = mw.Student(module)
-    probe = random_batch(2, 0, torch.Generator())
-    teacher = mw.build_teacher("mw-net", spec=student.spec(probe))
+        return _plain(module, optimizer, kind)
+    student = kind.student(module)
+    teacher = mw.build_teacher("mw-net", spec=student.spec(small_batch(setting, torch.Generator())))
     reweighter = mw.Reweighter(
         student,
         teacher,
@@ -97,12 +93,12 @@ def prepare(variant: Variant, module: nn.Module) -> Iterate:
     return iterate
 
 
-def _plain(module: nn.Module, optimizer: torch.optim.Optimizer) -> Iterate:
+def _plain(module: nn.Module, optimizer: torch.optim.Optimizer, kind: Subject) -> Iterate:
     """The training loop that everybody writes, without metaweight: the unit of the table."""
 
     def iterate(train: mw.Batch, _meta: mw.Batch) -> None:
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(module(*train.inputs), train.targets).backward()
+        kind.loss(module, train).backward()
         optimizer.step()
 
     return iterate

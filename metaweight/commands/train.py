@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from rich import get_console
 from rich.table import Column, Table
 from tyro.conf import OmitArgPrefixes
 
+from metaweight.commands.devices import require_device
 from metaweight.commands.places import new_folder
 from metaweight.config import RunConfig, config_from
 from metaweight.progress import EpochProgress
 from metaweight.report.record import RunFolder, manifest
-from metaweight.tasks import Prepared, assemble, run, tasks
+from metaweight.tasks import Prepared, Task, assemble, run, tasks
 from metaweight.trainer import Interrupted
 
 
@@ -42,6 +46,7 @@ class Train:
         console = get_console()
         folder, config, prepared = self._begin() if self.resume is None else self._reopen(self.resume)
         task = tasks[config.task]
+        console.print(f"data: {described(prepared)}", soft_wrap=True, highlight=False, markup=False)
         console.print(f"run folder: {folder.path}", soft_wrap=True)
         try:
             with EpochProgress(
@@ -57,13 +62,17 @@ class Train:
             table.add_row(what, figure)
         console.print(table)
         console.print(f"weight of every sample: {folder.path / 'weights.csv'}", soft_wrap=True)
+        if (folder.path / "pairs.csv").is_file():
+            console.print(f"with its sentences: {folder.path / 'pairs.csv'}", soft_wrap=True)
 
     def _begin(self) -> tuple[RunFolder, RunConfig, Prepared]:
         config = self.run
+        require_device(config.device)
         # a bad option or data folder leaves no run folder behind
         prepared = tasks[config.task].prepare(config)
         assemble(config, prepared)
         about = {"task": config.task} | manifest(asdict(config), sys.argv)
+        about |= {"data": described(prepared)}
         return RunFolder.create(new_folder(self.out, config.teacher), about), config, prepared
 
     def _reopen(self, path: str) -> tuple[RunFolder, RunConfig, Prepared]:
@@ -73,4 +82,30 @@ class Train:
         about = folder.manifest()
         task = tasks[about.get("task", "image")]  # the first runs were all of images and do not say so
         config = config_from(task.config, about["config"])
-        return folder, config, task.prepare(config)
+        require_device(config.device)
+        prepared = task.prepare(config)
+        _require_kept(task, prepared, folder)
+        return folder, config, prepared
+
+
+def described(prepared: Prepared) -> str:
+    """Name and origin of the data, with what was dropped."""
+    return f"{prepared.title}: {prepared.source}" if prepared.source else prepared.title
+
+
+def _require_kept(task: Task[Any, Any], prepared: Prepared, folder: RunFolder) -> None:
+    """Raise where ``folder`` lacks what the task keeps from the start on, or holds something else.
+
+    What is kept follows from the data, so a run that goes on with the same data would write it again.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        task.keep(prepared, RunFolder(Path(scratch)))
+        for expected in sorted(Path(scratch).iterdir()):
+            kept = folder.path / expected.name
+            if not kept.is_file():
+                raise FileNotFoundError(f"{kept} is missing: copy it from where the run was started")
+            if kept.read_bytes() != expected.read_bytes():
+                raise ValueError(
+                    f"{kept} is another than this run's data gives: resume with the data and the library "
+                    "versions (manifest.json) that it was started with"
+                )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from rich import get_console
 from rich.table import Column, Table
 
 from metaweight import checkpoint
+from metaweight.commands.devices import require_device
 from metaweight.config import TranslationConfig, config_from
 from metaweight.data.text.files import read_lines
 from metaweight.data.text.vocabulary import Vocabularies
@@ -19,7 +20,7 @@ from metaweight.metrics.translation import bleu_statistics, bootstrap_interval, 
 from metaweight.models.transformer import Transformer
 from metaweight.report.record import RunFolder
 from metaweight.tasks.translation import build_module
-from metaweight.translation import translate
+from metaweight.translation import one_line, translate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +37,14 @@ class Translate:
     length_penalty: float | None = None
     """Power of the length that log probability is divided by. Default: the run's."""
     nbest: int = 1
-    """Print so many translations a line, each as LINE ||| TRANSLATION ||| SCORE."""
+    """Print so many translations a line, each as LINE ||| TRANSLATION ||| SCORE; lines count from 0."""
     max_source: int = 1024
     """Longest source that is translated, in pieces."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, ...; default: the run's."""
 
     def __call__(self) -> None:
-        config, module, vocabularies = load_translator(self.run)
+        config, module, vocabularies = load_translator(self.run, device=self.device)
         sentences = _read_standard_input()
         beam = config.beam if self.beam is None else self.beam
         found = translate(
@@ -55,6 +58,7 @@ class Translate:
         )
         for number, best in enumerate(found):
             for text, value in best:
+                text = one_line(text)
                 line = text if self.nbest == 1 else f"{number} ||| {text} ||| {value:.4f}"
                 sys.stdout.buffer.write(f"{line}\n".encode())
         sys.stdout.buffer.flush()
@@ -86,17 +90,22 @@ class Score:
         get_console().print(table)
 
 
-def load_translator(path: str) -> tuple[TranslationConfig, Transformer, Vocabularies]:
+def load_translator(
+    path: str, *, device: str | None = None
+) -> tuple[TranslationConfig, Transformer, Vocabularies]:
     """The student of a translation run as its last checkpoint has it, with its config and vocabularies.
 
-    Raises ValueError for a run of another task, FileNotFoundError where vocabulary or folder is missing,
-    CheckpointError where the checkpoint does not fit.
+    ``device``: by default the one that the run was trained on.  Raises ValueError for a run of another task
+    and a device that is not there, FileNotFoundError where vocabulary or folder is missing, CheckpointError
+    where the checkpoint does not fit.
     """
     folder = RunFolder.open(path)
     about = folder.manifest()
     if about.get("task") != TranslationConfig.task:
         raise ValueError(f"{path} is a run of the task {about.get('task', 'image')}: name a translation run")
     config = config_from(TranslationConfig, about["config"])
+    config = config if device is None else replace(config, device=device)
+    require_device(config.device)
     vocabularies = Vocabularies.load(Path(path))
     module = build_module(config, vocabularies)
     shapes = checkpoint.shapes_of("student", module.state_dict())
@@ -107,13 +116,13 @@ def load_translator(path: str) -> tuple[TranslationConfig, Transformer, Vocabula
 
 def _read_standard_input() -> list[str]:
     """Lines as UTF-8.  Raises ValueError that names the line where they are not."""
-    lines = sys.stdin.buffer.read().split(b"\n")
+    lines = sys.stdin.buffer.read().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if lines and not lines[-1]:
         lines.pop()
     sentences = []
     for number, line in enumerate(lines, start=1):
         try:
-            sentences.append(line.rstrip(b"\r").decode())
+            sentences.append(line.removesuffix(b"\r").decode())
         except UnicodeDecodeError as error:
             raise ValueError(f"standard input, line {number} is not UTF-8: {error.reason}") from None
     return sentences

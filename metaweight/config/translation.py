@@ -17,11 +17,11 @@ class TranslationConfig(RunConfig):
     data: str = "cldr"
     """cldr, multi30k, tatoeba, tatoeba-mini, mismatch, tsv:PATH, or hf:NAME; or give train and meta."""
     train: str | None = None
-    """File of training pairs: .tsv, .csv or .jsonl, also .gz or .xz."""
+    """File of training pairs: .tsv, .csv or .jsonl, also .gz or .xz; or two plain ones, SOURCE,TARGET."""
     meta: str | None = None
     """File of trusted pairs that drive the teacher."""
     valid: str | None = None
-    """File of trusted pairs for model selection."""
+    """File of trusted pairs for model selection; without it there is none."""
     test: str | None = None
     """File of trusted pairs that are translated and scored at the end; default: those of valid."""
     columns: tuple[str, str] | None = None

@@ -14,6 +14,9 @@ from typing import Any
 
 import torch
 
+RECORDED = ("higher", "numpy", "sacrebleu", "sentencepiece", "Babel")
+"""Distributions whose version may move a number."""
+
 
 def manifest(config: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any]:
     """What decides a run (``config``, its ``seed`` if it has one, the command line) and its environment."""
@@ -40,7 +43,7 @@ def environment() -> dict[str, Any]:
             "metaweight": __version__,
             "python": platform.python_version(),
             "torch": str(torch.__version__),
-            **{name: version(name) for name in ("higher", "numpy")},
+            **{name: version(name) for name in RECORDED},
         },
         "cpu": _cpu(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from metaweight.config import TranslationConfig
 from metaweight.data import derive
 from metaweight.data.files import VARIABLE
-from metaweight.data.text import Bitext, TextSet, filter_bitext, load_text, read_bitext, shared_sentences
+from metaweight.data.text import Bitext, TextSet, load_text
 from metaweight.data.text.loader import TextLoader
 from metaweight.data.text.noise import NoisyBitext, corrupt_bitext
-from metaweight.data.text.vocabulary import Vocabularies, train_vocabularies
-from metaweight.registry import did_you_mean
+from metaweight.data.text.vocabulary import EOS, Vocabularies, train_vocabularies
 from metaweight.tasks.assembly import seed_of
+from metaweight.tasks.own_text import check_options, load_own
 
-OVERLAPS = ("error", "drop")
+MAX_PIECES = 1024
+"""Of a trusted sentence; a search on it has up to twice as many steps."""
 EVALUATION_TOKENS = 8192
 """Padded tokens of an evaluation batch."""
 
@@ -51,7 +52,8 @@ class PreparedText:
 
 def prepare(config: TranslationConfig) -> PreparedText:
     """Load, split, spoil, and train the vocabularies: on the training text alone, bad pairs included."""
-    text = _from_files(config) if config.train is not None else _from_set(config)
+    _check_options(config)
+    text = _from_set(config) if config.train is None else load_own(config)
     noisy = corrupt_bitext(
         text.train,
         config.noise,
@@ -68,6 +70,7 @@ def prepare(config: TranslationConfig) -> PreparedText:
         model=config.vocab_model,
         byte_fallback=config.byte_fallback,
     )
+    _require_held_out(text, vocabularies)
     return PreparedText(text, noisy, vocabularies)
 
 
@@ -76,9 +79,6 @@ _text = functools.lru_cache(maxsize=4)(load_text)
 
 
 def _from_set(config: TranslationConfig) -> TextSet:
-    for option in ("meta", "valid", "test", "columns"):
-        if getattr(config, option) is not None:
-            raise ValueError(f"{option} names a file beside those of train: give train too, or leave it")
     return _text(
         config.data,
         data_dir=config.data_dir or os.environ.get(VARIABLE),
@@ -91,65 +91,50 @@ def _from_set(config: TranslationConfig) -> TextSet:
     )
 
 
-def _from_files(config: TranslationConfig) -> TextSet:
-    """Own files: every one is used whole, except training pairs that the filter or ``overlap`` drops."""
-    if config.overlap not in OVERLAPS:
-        raise ValueError(f"unknown overlap {config.overlap!r}.{did_you_mean(config.overlap, OVERLAPS)}")
-    for option, default in (("data", "cldr"), ("train_size", None)):
-        if getattr(config, option) != default:
-            raise ValueError(f"train names a file, so {option} has no meaning: give one of them")
-    if config.meta is None or (config.valid is None and config.test is None):
-        raise ValueError("beside train give meta, the trusted pairs, and valid or test to measure on")
-    parts = {
-        name: _read(getattr(config, name), config)
-        for name in ("train", "meta", "valid", "test")
-        if getattr(config, name) is not None
-    }
-    filtered = filter_bitext(parts["train"])
-    train, notes = filtered.bitext, f"training file: {filtered}"
-    if config.overlap == "drop":
-        train, dropped = _apart(train, [pairs for name, pairs in parts.items() if name != "train"])
-        notes += f"; {dropped} more share a sentence with a trusted file"
-    valid = parts.get("valid", parts.get("test"))
-    assert valid is not None
-    return TextSet(
-        Path(config.train or "").name,
-        config.languages or config.columns or ("source", "target"),
-        train=train,
-        meta=parts["meta"],
-        valid=valid,
-        test=parts.get("test", valid),
-        source="own files",
-        notes=notes,
-    )
+def _check_options(config: TranslationConfig) -> None:
+    """What would otherwise fail without the option's name, or when the run has been trained."""
+    check_options(config)
+    if config.beam < 1:
+        raise ValueError(f"beam is 1 or more, got {config.beam}")
+    if not math.isfinite(config.length_penalty):
+        raise ValueError(f"length_penalty is finite, got {config.length_penalty}")
+    if config.vocab_size <= EOS:
+        raise ValueError(f"vocab_size is more than the {EOS + 1} special pieces, got {config.vocab_size}")
 
 
-def _read(path: str, config: TranslationConfig) -> Bitext:
-    return read_bitext(Path(path).expanduser(), columns=config.columns)
-
-
-def _apart(pairs: Bitext, others: list[Bitext]) -> tuple[Bitext, int]:
-    shared = {pair for other in others for pair in shared_sentences(pairs, other).tolist()}
-    return pairs.select([pair for pair in range(len(pairs)) if pair not in shared]), len(shared)
+def _require_held_out(text: TextSet, vocabularies: Vocabularies) -> None:
+    """Raise ValueError for an empty meta or test set, or a sentence that would take hours to translate."""
+    for part in ("meta", "valid", "test"):
+        pairs: Bitext = getattr(text, part)
+        if not len(pairs) and part != "valid":
+            raise ValueError(f"{text.name}: the {part} set is empty; {part}_size is 1 or more")
+        for side in ("source", "target"):
+            encoded = getattr(vocabularies, side).encode(getattr(pairs, side))
+            for number, pieces in enumerate(encoded, start=1):
+                if len(pieces) > MAX_PIECES:
+                    raise ValueError(
+                        f"{text.name}: the {side} of {part} pair {number} has {len(pieces):,} pieces, more "
+                        f"than {MAX_PIECES:,}; take the pair out, or raise vocab_size"
+                    )
 
 
 def loader(config: TranslationConfig, prepared: PreparedText, split: str) -> TextLoader:
     """Batches of one split: shuffled ones of train and meta, sorted ones of the others."""
-    pairs = prepared.noisy.bitext if split == "train" else getattr(prepared.text, split)
+    train = split == "train"
+    pairs = prepared.noisy.bitext if train else getattr(prepared.text, split)
+    size, tokens = {
+        "train": (config.batch_size, config.max_tokens),
+        "meta": (config.meta_batch_size, None),
+    }.get(split, (None, EVALUATION_TOKENS))
     own = prepared.vocabularies
-    training = split in ("train", "meta")
-    tokens = config.max_tokens if training else EVALUATION_TOKENS
-    if split == "meta":
-        tokens = None
-    size = config.meta_batch_size if split == "meta" else config.batch_size
     return TextLoader(
         own.source.encode(pairs.source),
         own.target.encode(pairs.target),
         torch.arange(len(pairs)),
-        batch_size=min(size, len(pairs)) if tokens is None else None,
+        batch_size=size if tokens is None else None,
         max_tokens=tokens,
-        shuffle=training,
+        shuffle=split in ("train", "meta"),
         seed=seed_of(config.seed, split),
-        drop_last=split == "train" and tokens is None,
+        drop_last=train and tokens is None,
         device=torch.device(config.device),
     )

@@ -30,7 +30,7 @@ from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.cost import COST
 from metaweight.tasks.outcome import Finished, Outcome
 from metaweight.tasks.text_data import PreparedText, loader
-from metaweight.translation import translate
+from metaweight.translation import one_line, translate
 
 
 class TranslationTask:
@@ -73,9 +73,8 @@ class TranslationTask:
         return Sources(loader(config, prepared, "train"), loader(config, prepared, "meta"))
 
     def evaluation(self, config: TranslationConfig, prepared: PreparedText) -> Evaluation:
-        return Evaluation(
-            {"valid": loader(config, prepared, "valid")}, loss_per_token, "valid_loss", higher_is_better=False
-        )
+        held = {"valid": loader(config, prepared, "valid")} if len(prepared.text.valid) else {}
+        return Evaluation(held, loss_per_token, "valid_loss", higher_is_better=False)
 
     def conclude(
         self, config: TranslationConfig, prepared: PreparedText, trained: Assembled, folder: RunFolder | None
@@ -88,11 +87,14 @@ class TranslationTask:
             test.source,
             beam=config.beam,
             length_penalty=config.length_penalty,
+            max_source=text_data.MAX_PIECES,
         )
-        hypotheses = [found[0][0] for found in best]
-        scores = score(hypotheses, test.target)
+        # as the files have them, so that scoring those gives the same figures
+        hypotheses = [one_line(found[0][0]) for found in best]
+        references = [one_line(sentence) for sentence in test.target]
+        scores = score(hypotheses, references)
         if folder is not None:
-            _save(folder, prepared, trained, hypotheses)
+            _save(folder, prepared, trained, {"hypothesis.txt": hypotheses, "reference.txt": references})
         weights, noisy = trained.weights.mean_weight(), prepared.noisy
         seen = weights.isfinite()
         figures = {
@@ -124,12 +126,11 @@ class TranslationTask:
             ("BLEU, last epoch", f"{figures['bleu']:.1f}  {scores['bleu_signature']}"),
             ("chrF, last epoch", f"{figures['chrf']:.1f}  {scores['chrf_signature']}"),
             ("translated", f"{scores['sentences']:,} sentences, {lengths}"),
-            ("bad pairs in the training set", f"{figures['realised_noise']:.1%}"),
-            ("AUROC of the weights for finding them", f"{figures['auroc']:.3f}"),
+            ("bad pairs put into the training set", f"{figures['realised_noise']:.1%}"),
             *(
-                (f"AUROC for the kind {name.removeprefix('auroc_')}", f"{value:.3f}")
+                (f"AUROC of the weights for finding them{_kind_of(name)}", f"{value:.3f}")
                 for name, value in figures.items()
-                if name.startswith("auroc_")
+                if name.startswith("auroc") and not math.isnan(value)
             ),
             ("mean weight", f"{figures['weight_mean']:.2f}"),
         )
@@ -154,6 +155,8 @@ def build_module(config: TranslationConfig, vocabularies: Vocabularies) -> Trans
     options = parse_values(config.model_options)
     if not vocabularies.joint:
         options = {"tie": "decoder", **options}
+        if options["tie"] == "all":  # two vocabularies of one size would pass unseen
+            raise ValueError("tie=all needs joint_vocab: id 7 is another piece in each language")
     return build_translator(
         config.model,
         source_size=len(vocabularies.source),
@@ -178,13 +181,16 @@ def loss_per_token(student: Student, batches: Iterable[Batch]) -> dict[str, floa
     return {"loss": total / tokens}
 
 
-def _lines(sentences: Sequence[str]) -> str:
-    """A line a sentence: a line end inside one, which CSV and JSON may hold, becomes a space."""
-    return "".join(" ".join(sentence.splitlines()) + "\n" for sentence in sentences)
+def _kind_of(figure: str) -> str:
+    """``auroc_copied`` -> ``, copied``."""
+    kind = figure.removeprefix("auroc").removeprefix("_")
+    return f", {kind}" if kind else ""
 
 
-def _save(folder: RunFolder, prepared: PreparedText, trained: Assembled, hypotheses: Sequence[str]) -> None:
-    """Weights by pair (``weights.npz``, ``pairs.csv``), translations and references, line by line."""
+def _save(
+    folder: RunFolder, prepared: PreparedText, trained: Assembled, texts: Mapping[str, Sequence[str]]
+) -> None:
+    """Weights by pair (``weights.npz`` and ``.csv``, ``pairs.csv``), and each of ``texts`` line by line."""
     noisy, weights = prepared.noisy, trained.weights
     folder.save_weights(
         index=torch.arange(prepared.samples),
@@ -200,11 +206,7 @@ def _save(folder: RunFolder, prepared: PreparedText, trained: Assembled, hypothe
     for index, (mean, kind) in enumerate(zip(means, kinds, strict=True)):
         pair = noisy.bitext.source[index], noisy.bitext.target[index]
         writer.writerow([index, "" if math.isnan(mean) else f"{mean:.6g}", names[kind], *pair])
-    files = {
-        "pairs.csv": text.getvalue(),
-        "hypothesis.txt": _lines(hypotheses),
-        "reference.txt": _lines(prepared.text.test.target),
-    }
-    for name, content in files.items():
+    files = {name: "".join(f"{line}\n" for line in lines) for name, lines in texts.items()}
+    for name, content in {"pairs.csv": text.getvalue(), **files}.items():
         with whole_file(folder.path / name) as file:
             file.write(content.encode())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from metaweight.metrics.translation import (
     Statistics,
@@ -12,7 +15,6 @@ from metaweight.metrics.translation import (
     paired_bootstrap,
     pool_runs,
 )
-from metaweight.metrics.weights import mean_and_spread
 from metaweight.tasks.outcome import Finished
 
 BASELINE = "uniform"
@@ -33,36 +35,57 @@ def notes(runs: Sequence[Finished]) -> Sequence[str]:
     return [*paragraphs, _signatures(runs)]
 
 
+@dataclass(frozen=True)
+class _Translated:
+    """What one run made of its test set."""
+
+    hypotheses: list[str]
+    references: list[str]
+
+
 def _significance(arms: Mapping[str, Sequence[Finished]]) -> str:
     """A line an arm: pooled BLEU with its interval, and the paired difference to the baseline."""
-    counts = {teacher: _statistics(runs) for teacher, runs in arms.items()}
-    baseline = counts.get(BASELINE)
+    texts = {teacher: {run.config.seed: _translated(run) for run in runs} for teacher, runs in arms.items()}
     lines = [_row("teacher", "BLEU, all seeds' sentences [95 %]", f"less {BASELINE} [95 %]", "p")]
     lines.append(_row("---", "---:", "---:", "---:"))
-    for teacher, statistics in counts.items():
+    for teacher, runs in texts.items():
+        statistics = _statistics([runs[seed] for seed in sorted(runs)])
         low, high = bootstrap_interval(statistics, samples=SAMPLES)
-        cells = [teacher, f"{statistics.score():.1f} [{low:.1f}, {high:.1f}]", "-", "-"]
-        if baseline is not None and teacher != BASELINE and len(arms[teacher]) == len(arms[BASELINE]):
-            paired = paired_bootstrap(baseline, statistics, samples=SAMPLES)
-            cells[2:] = [
-                f"{paired.difference:+.1f} [{paired.low:+.1f}, {paired.high:+.1f}]",
-                f"{paired.p_value:.3f}",
-            ]
-        lines.append(_row(*cells))
+        cells = [teacher, f"{statistics.score():.1f} [{low:.1f}, {high:.1f}]"]
+        lines.append(_row(*cells, *_difference(texts.get(BASELINE, {}), runs, teacher)))
     return "\n".join(lines)
 
 
-def _statistics(runs: Sequence[Finished]) -> Statistics:
+def _difference(
+    baseline: Mapping[int, _Translated], runs: Mapping[int, _Translated], teacher: str
+) -> tuple[str, str]:
+    """Of the seeds that both arms have, where a run of one may have failed; and its p-value."""
+    seeds = sorted(baseline.keys() & runs.keys())
+    pairs = [(baseline[seed], runs[seed]) for seed in seeds]
+    if teacher == BASELINE or not pairs or any(one.references != other.references for one, other in pairs):
+        return "-", "-"
+    paired = paired_bootstrap(*map(_statistics, zip(*pairs, strict=True)), samples=SAMPLES)
+    few = "" if len(seeds) == len(runs) else f" ({len(seeds)} of {len(runs)} seeds)"
+    return (
+        f"{paired.difference:+.1f} [{paired.low:+.1f}, {paired.high:+.1f}]{few}",
+        f"{paired.p_value:.3f}",
+    )
+
+
+def _statistics(runs: Sequence[_Translated]) -> Statistics:
     """BLEU's counts of an arm, added up sentence by sentence where its seeds share a test set.
 
     Where each seed draws its own test set (cldr), the sets stand one after the other.
     """
-    ordered = sorted(runs, key=lambda run: run.config.seed)
-    texts = [(_lines(run.folder / "hypothesis.txt"), _lines(run.folder / "reference.txt")) for run in ordered]
-    if all(references == texts[0][1] for _, references in texts):
-        return pool_runs([bleu_statistics(*text) for text in texts])
-    hypotheses, references = ([line for text in texts for line in text[side]] for side in (0, 1))
-    return bleu_statistics(hypotheses, references)
+    if all(run.references == runs[0].references for run in runs):
+        return pool_runs([bleu_statistics(run.hypotheses, run.references) for run in runs])
+    return bleu_statistics(
+        [line for run in runs for line in run.hypotheses], [line for run in runs for line in run.references]
+    )
+
+
+def _translated(run: Finished) -> _Translated:
+    return _Translated(_lines(run.folder / "hypothesis.txt"), _lines(run.folder / "reference.txt"))
 
 
 def _lines(path: Path) -> list[str]:
@@ -79,8 +102,8 @@ def _by_kind(arms: Mapping[str, Sequence[Finished]]) -> str:
     lines = [_row("teacher", *(name.removeprefix("auroc_") for name in names))]
     lines.append(_row("---", *["---:"] * len(names)))
     for teacher, runs in arms.items():
-        means = [mean_and_spread([run.outcome.figures[name] for run in runs])[0] for name in names]
-        lines.append(_row(teacher, *(f"{mean:.2f}" for mean in means)))
+        means = [fmean(run.outcome.figures[name] for run in runs) for name in names]
+        lines.append(_row(teacher, *("-" if math.isnan(mean) else f"{mean:.2f}" for mean in means)))
     return "\n".join(lines)
 
 

@@ -86,16 +86,17 @@ def test_rounds_are_interleaved_and_a_cycle_counts_as_its_mean() -> None:
 def after(variant: Variant, setting: Setting, steps: int = 1) -> torch.Tensor:
     """The student's parameters, flat, after some iterations of a variant."""
     module = fresh_module(setting)
-    iterate, random = prepare(variant, module), generator()
+    iterate, random = prepare(variant, module, setting), generator()
     for _ in range(steps):
         iterate(*random_pair(setting, random))
     return torch.cat([p.detach().flatten() for p in module.parameters()])
 
 
+@pytest.mark.parametrize("model", ["convnet", "transformer-tiny"])
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
-def test_every_variant_trains_the_same_student(variant: Variant) -> None:
+def test_every_variant_trains_the_same_student(variant: Variant, model: str) -> None:
     """Their rows are about one training: nearly the plain one as long as the teacher knows nothing."""
-    setting = Setting("convnet", batch=6, meta_batch=4, threads=1)
+    setting = Setting(model, batch=6, meta_batch=4, threads=1)
     start, plain, taught = (after(v, setting, n) for v, n in [(PLAIN, 0), (PLAIN, 2), (variant, 2)])
     assert (plain - start).norm() > 1e-3
     assert (taught - plain).norm() < 0.05 * (plain - start).norm()
@@ -155,7 +156,10 @@ def test_tiny_run_writes_its_folder_and_never_overwrites(
     assert (manifest["config"]["model"], manifest["config"]["meta_batch"]) == ("convnet", 3)
     table = (out / "table.md").read_text()
     assert table.count("\n| ") == 1 + len(VARIANTS)
-    assert "convnet, batch 4 + 3, float32, 1 CPU threads, 2 interleaved rounds" in table
+    assert (
+        "convnet, 3x32x32 images of 10 classes, batch 4 + 3, float32, 1 CPU threads, 2 interleaved rounds"
+        in table
+    )
     kept = {path: path.read_bytes() for path in out.iterdir()}
     assert run.main(arguments) == 2
     assert "exists" in capsys.readouterr().err

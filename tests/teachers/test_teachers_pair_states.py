@@ -63,7 +63,7 @@ def test_the_deepest_tap_of_each_side_is_compared():
     assert torch.equal(joined[:, 7:], state.features["deep"])
 
 
-@pytest.mark.parametrize(("trusted", "k"), [(60, 10), (60, 20), (9, 10), (6, 500)])
+@pytest.mark.parametrize(("trusted", "k"), [(60, 10), (60, 20), (9, 10), (9, 500)])
 def test_knn_drops_the_pairs_whose_target_belongs_to_another_source(trusted, k):
     """Three clusters: a right pair has its neighbours' target, a wrong one the next cluster's."""
     teacher = build_teacher("knn", SPEC, k=k)

@@ -1,0 +1,117 @@
+"""The students that are timed: image models and translators, with random batches of what they learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+import metaweight as mw
+from metaweight.data.text.vocabulary import BOS, EOS, PADDING
+from metaweight.losses import TokenCrossEntropy
+from metaweight.models import build_model, models
+from metaweight.models.translators import build_translator, translators
+from metaweight.registry import did_you_mean
+
+
+class Subject(Protocol):
+    """A kind of student, and how everybody trains it without metaweight."""
+
+    batch: int
+    """Units of a batch where no number is asked for."""
+    described: str
+
+    def module(self) -> nn.Module:
+        """With first weights from torch's global generator."""
+        ...
+
+    def student(self, module: nn.Module) -> mw.Student:
+        """``module`` with its unit losses."""
+        ...
+
+    def optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
+        """The usual one for this kind."""
+        ...
+
+    def loss(self, module: nn.Module, batch: mw.Batch) -> Tensor:
+        """The mean loss as a training loop writes it."""
+        ...
+
+    def random_batch(self, units: int, first: int, generator: torch.Generator) -> mw.Batch:
+        """``units`` samples at random; positions from ``first`` on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of 3x32x32 in 10 classes; momentum SGD as in the MW-Net protocol."""
+
+    model: str
+    batch: int = 100
+    described: str = "3x32x32 images of 10 classes"
+
+    def module(self) -> nn.Module:
+        return build_model(self.model, classes=10, channels=3, size=32)
+
+    def student(self, module: nn.Module) -> mw.Student:
+        return mw.Student(module)
+
+    def optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
+        return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=5e-4)
+
+    def loss(self, module: nn.Module, batch: mw.Batch) -> Tensor:
+        return F.cross_entropy(module(*batch.inputs), batch.targets)
+
+    def random_batch(self, units: int, first: int, generator: torch.Generator) -> mw.Batch:
+        images = torch.randn(units, 3, 32, 32, generator=generator)
+        labels = torch.randint(10, (units,), generator=generator)
+        return mw.Batch((images,), labels, torch.arange(first, first + units))
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Sentence pairs of 16 to 20 pieces, eos counted, out of a joint vocabulary of 4,000; Adam."""
+
+    model: str
+    batch: int = 64
+    described: str = "sentence pairs of 16 to 20 pieces, vocabulary 4,000"
+
+    def module(self) -> nn.Module:
+        return build_translator(self.model, source_size=4000, target_size=4000)
+
+    def student(self, module: nn.Module) -> mw.Student:
+        return mw.Student(module, TokenCrossEntropy(PADDING, 0.1))
+
+    def optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
+        # a cold Adam step has no usable derivative, and eps keeps the first ones tame
+        return torch.optim.Adam(parameters, lr=1e-3, betas=(0.9, 0.98), eps=1e-6)
+
+    def loss(self, module: nn.Module, batch: mw.Batch) -> Tensor:
+        logits = module(*batch.inputs).flatten(0, 1)
+        return F.cross_entropy(logits, batch.targets.flatten(), ignore_index=PADDING, label_smoothing=0.1)
+
+    def random_batch(self, units: int, first: int, generator: torch.Generator) -> mw.Batch:
+        source, target = self._padded(units, generator), self._padded(units, generator)
+        kept = target.where(target != EOS, PADDING)[:, :-1]
+        shifted = F.pad(kept, (1, 0), value=BOS)
+        return mw.Batch((source, shifted), target, torch.arange(first, first + units))
+
+    def _padded(self, units: int, generator: torch.Generator) -> Tensor:
+        sizes = torch.randint(15, 20, (units, 1), generator=generator)
+        place = torch.arange(20)
+        pieces = torch.randint(EOS + 1, 4000, (units, 20), generator=generator)
+        return pieces.where(place < sizes, PADDING).where(place != sizes, EOS)
+
+
+def subject(model: str) -> Subject:
+    """The kind of student that ``model`` is.  Raises KeyError for an unknown one, with the nearest name."""
+    if model in models:
+        return Images(model)
+    if model in translators:
+        return Sentences(model)
+    raise KeyError(f"unknown model {model!r}.{did_you_mean(model, (*models.names(), *translators.names()))}")

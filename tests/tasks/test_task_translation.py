@@ -1,0 +1,333 @@
+"""Whole translation runs: what a grid leaves, scored again by sacrebleu; seeds, units, teachers, resuming."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import sacrebleu
+import torch
+from rich.console import Console
+from tiny_translation import OPTIONS, TINY, pairs, write
+
+import metaweight as mw
+from metaweight.callbacks import Callback, Run
+from metaweight.compare import Grid
+from metaweight.config import TranslationConfig
+from metaweight.contracts import Batch, StepReport
+from metaweight.data.text import Vocabularies
+from metaweight.metrics.translation import bleu_statistics, bootstrap_interval, paired_bootstrap
+from metaweight.report.record import RunFolder
+from metaweight.suite import compare
+from metaweight.tasks import Outcome, assemble, run, tasks
+from metaweight.tasks.text_data import loader, prepare
+from metaweight.tasks.translation import loss_per_token
+from metaweight.trainer import Interrupted
+
+KINDS = ("misaligned", "copied", "truncated")
+NO_SENTENCES = ("class-balanced", "cmw-net")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> TranslationConfig:
+    """A run of half a second on 100 pairs."""
+    path = write(tmp_path_factory.mktemp("text") / "colours.tsv", pairs(0, 200))
+    return config(f"tsv:{path}")
+
+
+def config(data: str, **options: Any) -> TranslationConfig:
+    sizes = {"train_size": 100, "meta_size": 20, "valid_size": 16, "test_size": 30}
+    return TranslationConfig(**{**OPTIONS, **sizes, "data": data, "noise": "mixed", **options})
+
+
+def changed(base: TranslationConfig, **options: Any) -> TranslationConfig:
+    return config(base.data, **options)
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_bytes().decode().split("\n")[:-1]
+
+
+def figures(outcome: Outcome) -> Mapping[str, float]:
+    """All but the time."""
+    return {name: value for name, value in outcome.figures.items() if name != "seconds"}
+
+
+@pytest.fixture(scope="module")
+def grid(base: TranslationConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("grid") / "out"
+    arms = Grid(base, ("uniform", "surface"), ("mixed@0.4",), (0, 1))
+    results = compare(arms, out, jobs=1, console=Console(quiet=True))
+    assert [result.error for result in results] == [None] * 4
+    return out
+
+
+def cell(grid: Path, teacher: str, seed: int) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Its result, hypotheses and references."""
+    folder = grid / "cells" / f"mixed-0.4.{teacher}.{seed}"
+    result = json.loads((folder / "result.json").read_text())
+    return result, lines(folder / "hypothesis.txt"), lines(folder / "reference.txt")
+
+
+def test_sacrebleu_on_the_files_gives_the_table(grid: Path) -> None:
+    table = (grid / "table.md").read_text()
+    for teacher in ("uniform", "surface"):
+        scores = []
+        for seed in (0, 1):
+            result, hypotheses, references = cell(grid, teacher, seed)
+            assert len(hypotheses) == len(references) == 30
+            bleu, chrf = (
+                sacrebleu.corpus_bleu(hypotheses, [references]),
+                sacrebleu.corpus_chrf(hypotheses, [references]),
+            )
+            assert (result["bleu"], result["chrf"]) == (bleu.score, chrf.score)
+            assert result["scores"]["hypothesis_length"] == bleu.sys_len
+            assert result["scores"]["reference_length"] == bleu.ref_len
+            assert bleu.score > 0  # else every translation would score alike
+            scores.append(bleu.score)
+        mean, spread = sum(scores) / 2, abs(scores[0] - scores[1]) / math.sqrt(2)
+        (row,) = re.findall(rf"^\| {teacher} \| \**([\d.]+) ± ([\d.]+)", table, re.MULTILINE)
+        assert row == (f"{mean:.1f}", f"{spread:.1f}")
+
+
+def test_interval_p_and_signatures_stand_under_the_table(grid: Path) -> None:
+    table = (grid / "table.md").read_text()
+    counts = {}
+    for teacher in ("uniform", "surface"):
+        texts = [cell(grid, teacher, seed)[1:] for seed in (0, 1)]
+        assert texts[0][1] != texts[1][1]  # each seed draws its own test set
+        counts[teacher] = bleu_statistics(*([*texts[0][side], *texts[1][side]] for side in (0, 1)))
+        low, high = bootstrap_interval(counts[teacher])
+        assert f"| {teacher} | {counts[teacher].score():.1f} [{low:.1f}, {high:.1f}] |" in table
+    paired = paired_bootstrap(counts["uniform"], counts["surface"])
+    interval = f"{paired.difference:+.1f} [{paired.low:+.1f}, {paired.high:+.1f}]"
+    assert f"| {interval} | {paired.p_value:.3f} |" in table
+    version = sacrebleu.__version__
+    assert f"BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:{version}" in table
+    assert f"chrF2|nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:{version}" in table
+
+
+def test_auroc_is_given_by_kind(grid: Path) -> None:
+    folder = grid / "cells" / "mixed-0.4.surface.1"
+    with (folder / "pairs.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    result = cell(grid, "surface", 1)[0]
+    good = [float(row["mean_weight"]) for row in rows if not row["kind"]]
+    assert len(rows) - len(good) == 40
+    for kind, share in zip(KINDS, (20, 10, 10), strict=True):
+        bad = [float(row["mean_weight"]) for row in rows if row["kind"] == kind]
+        assert len(bad) == share
+        above = sum((g > b) + (g == b) / 2 for g in good for b in bad) / (len(good) * len(bad))
+        # weights are written with six digits, which makes some of them equal
+        assert result["extra"][f"auroc_{kind}"] == pytest.approx(above, abs=2e-3)
+    both = [cell(grid, "surface", seed)[0]["extra"] for seed in (0, 1)]
+    means = [sum(one[f"auroc_{kind}"] for one in both) / 2 for kind in KINDS]
+    table = (grid / "table.md").read_text()
+    assert f"| teacher | {' | '.join(KINDS)} |" in table
+    assert f"| surface | {' | '.join(f'{mean:.2f}' for mean in means)} |" in table
+    assert "| uniform | 0.50 | 0.50 | 0.50 |" in table
+
+
+def test_a_cell_keeps_its_pairs_weights_vocabulary_and_pictures(grid: Path, base: TranslationConfig) -> None:
+    folder = grid / "cells" / "mixed-0.4.surface.1"
+    prepared = prepare(changed(base, seed=1))
+    with (folder / "pairs.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    given = prepared.noisy.bitext
+    assert [(row["source"], row["target"]) for row in rows] == list(
+        zip(given.source, given.target, strict=True)
+    )
+    weights = RunFolder.open(folder).read_weights()
+    assert weights.flipped is not None
+    assert torch.equal(weights.flipped, prepared.noisy.flipped)
+    means = [float(row["mean_weight"]) for row in rows]
+    assert means == pytest.approx(weights.mean_weight().tolist(), rel=1e-5)
+    assert lines(folder / "reference.txt") == list(prepared.text.test.target)
+    assert Vocabularies.load(folder) == prepared.vocabularies
+    manifest = RunFolder.open(folder).manifest()
+    assert manifest["task"] == "translation"
+    assert {"sacrebleu", "sentencepiece", "Babel"} <= set(manifest["versions"])
+    assert cell(grid, "surface", 0)[0]["cost"] > 1
+    for picture in ("valid_loss", "weights", "weight_against_loss.surface"):
+        assert (grid / "plots" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_seed_gives_the_same_figures_bit_for_bit(base: TranslationConfig) -> None:
+    learned = changed(base, teacher="surface")
+    first = run(learned)
+    assert figures(run(learned)) == figures(first)
+    other = figures(run(changed(base, teacher="surface", seed=1)))
+    assert other["valid_loss"] != first.figures["valid_loss"]
+
+
+@pytest.mark.parametrize("unit", ["sentence", "token"])
+@pytest.mark.parametrize("teacher", mw.teachers.names())
+def test_every_teacher_weighs_every_pair(
+    teacher: str, unit: str, base: TranslationConfig, tmp_path: Path
+) -> None:
+    if unit == "sentence" and teacher in NO_SENTENCES:
+        with pytest.raises(ValueError, match="take tokens as units, or another teacher"):
+            run(changed(base, teacher=teacher, unit=unit))
+    else:
+        chosen = changed(base, teacher=teacher, unit=unit, train_size=40, epochs=1, test_size=2)
+        folder = RunFolder.create(tmp_path / "run", {})
+        outcome = run(chosen, folder)
+        assert all(math.isfinite(value) for value in outcome.figures.values())
+        weights = folder.read_weights().weights
+        assert weights.shape == (1, 40)
+        assert bool((weights.isfinite() & (weights >= 0)).all())
+        assert teacher == "uniform" or float(weights.std()) > 0 or teacher == "self-paced"
+
+
+def test_loss_per_token_is_the_mean_over_all_tokens(base: TranslationConfig) -> None:
+    prepared = prepare(base)
+    student = tasks["translation"].build(base, prepared).student
+    # 16 pairs, then the 4 that are left of the meta set: a mean of means would be another number
+    batches = [loader(base, prepared, "meta").batch(0, position) for position in (0, 1)]
+    sums, tokens = 0.0, 0
+    student.module.eval()
+    with torch.no_grad():
+        for batch in batches:
+            logits = student.module(*batch.inputs)
+            for row, targets in zip(logits, batch.targets, strict=True):
+                real = targets[targets != 0]
+                sums += float(
+                    torch.nn.functional.cross_entropy(
+                        row[: len(real)], real, reduction="sum", label_smoothing=base.smoothing
+                    )
+                )
+                tokens += len(real)
+    student.module.train()
+    assert loss_per_token(student, batches)["loss"] == pytest.approx(sums / tokens, rel=1e-5)
+    assert student.module.training
+
+
+def test_every_token_counts_once_in_the_loss_whatever_the_unit(base: TranslationConfig) -> None:
+    """Plain training on tokens and on sentences is the same training, up to the order of sums."""
+    runs = [run(changed(base, teacher="uniform", unit=unit, epochs=1)) for unit in ("sentence", "token")]
+    losses = [outcome.figures["valid_loss"] for outcome in runs]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_separate_vocabularies_are_kept_and_never_share_embeddings(
+    base: TranslationConfig, tmp_path: Path
+) -> None:
+    apart = changed(base, joint_vocab=False, vocab_size=26, epochs=1, teacher="uniform")
+    folder = RunFolder.create(tmp_path / "run", {})
+    run(apart, folder)
+    kept = sorted(path.name for path in folder.path.glob("*.model"))
+    assert kept == ["source.model", "target.model"]
+    state = torch.load(folder.path / "checkpoint.pt", weights_only=True)["state"]["reweighter"]["student"]
+    names = [f"{stack}.embedding.weight" for stack in ("encoder", "decoder")]
+    assert not torch.equal(*(state[name] for name in names))
+    with pytest.raises(ValueError, match="tie=all needs joint_vocab"):
+        run(changed(base, joint_vocab=False, vocab_size=26, model_options=(*TINY, "tie=all")))
+
+
+def test_a_token_budget_cuts_the_batches(base: TranslationConfig) -> None:
+    budget = changed(base, max_tokens=120, teacher="uniform", epochs=1)
+    train = tasks["translation"].sources(budget, prepare(budget)).train
+    batches = [train.batch(0, position) for position in range(len(train))]
+    assert sorted(i for batch in batches for i in batch.index.tolist()) == list(range(100))
+    for batch in batches:
+        assert len(batch) * max(batch.inputs[0].shape[1], batch.targets.shape[1]) <= 120
+    assert math.isfinite(run(budget).figures["valid_loss"])
+    with pytest.raises(ValueError, match="more than max_tokens 5; raise max_tokens"):
+        run(changed(base, max_tokens=5))
+
+
+class StopAfter(Callback):
+    """Ctrl-C in the middle of an epoch."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
+        self.steps -= 1
+        if self.steps == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"unit": "token", "max_tokens": 150, "optimizer": "adamw", "train_size": 40}]
+)
+def test_a_resumed_run_ends_like_one_that_was_never_stopped(
+    options: dict[str, Any], base: TranslationConfig, tmp_path: Path
+) -> None:
+    chosen = changed(base, teacher="attention", lr_schedule="inverse-sqrt", lr_warmup_steps=3, **options)
+    whole, broken = (RunFolder.create(tmp_path / name, {}) for name in ("whole", "broken"))
+    expected = run(chosen, whole)
+    with pytest.raises(Interrupted):
+        run(chosen, broken, callbacks=(StopAfter(3),))
+    assert not (broken.path / "hypothesis.txt").exists()
+    again = RunFolder.open(broken.path)
+    assert figures(run(chosen, again, callbacks=(Callback(),), resume=True)) == figures(expected)
+    for name in ("hypothesis.txt", "reference.txt", "pairs.csv", "weights.csv", "joint.model"):
+        assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
+    first, other = (
+        torch.load(f.path / "checkpoint.pt", weights_only=True)["state"]["reweighter"]["student"]
+        for f in (whole, again)
+    )
+    assert all(torch.equal(first[name], other[name]) for name in first)
+    steps = [row["step"] for row in again.read_steps()]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_without_validation_there_is_nothing_to_stop_by(base: TranslationConfig) -> None:
+    outcome = run(changed(base, valid_size=0, teacher="uniform", epochs=1))
+    assert math.isnan(outcome.figures["valid_loss"])
+    assert outcome.figures["bleu"] >= 0
+    with pytest.raises(ValueError, match="early stopping"):
+        run(changed(base, valid_size=0, patience=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"beam": 0}, ValueError, "beam is 1 or more, got 0"),
+        ({"length_penalty": math.inf}, ValueError, "length_penalty is finite"),
+        ({"vocab_size": 3}, ValueError, "vocab_size is more than the 4 special pieces, got 3"),
+        ({"vocab_size": 5000}, ValueError, "vocab_size 5000 is more than the text allows"),
+        ({"meta_size": 0}, ValueError, "the meta set is empty; meta_size is 1 or more"),
+        ({"test_size": 0}, ValueError, "the test set is empty; test_size is 1 or more"),
+        ({"batch_size": 101}, ValueError, "batch_size 101 gives no batch of 100 pairs"),
+        ({"unit": "word"}, ValueError, "a unit of text is sentence or token, got 'word'"),
+        ({"languages": ("de", "de")}, ValueError, "languages are two"),
+        ({"overlap": "dorp"}, ValueError, "unknown overlap 'dorp'. Did you mean 'drop'"),
+        ({"meta": "trusted.tsv"}, ValueError, "meta goes with train"),
+        ({"noise": "mixd"}, KeyError, "Did you mean 'mixed'"),
+        ({"noise": "wrong-language"}, ValueError, "wrong-language"),
+        ({"model": "transformer-tny"}, KeyError, "Did you mean 'transformer-tiny'"),
+        ({"taps": ("encodr",)}, KeyError, "Did you mean 'encoder'"),
+    ],
+)
+def test_a_bad_option_is_an_error_before_anything_is_trained(
+    options: dict[str, Any], error: type[Exception], message: str, base: TranslationConfig
+) -> None:
+    chosen = changed(base, **options)
+    with pytest.raises(error, match=re.escape(message)):
+        assemble(chosen, prepare(chosen))
+
+
+def test_a_test_sentence_that_would_take_hours_is_refused(base: TranslationConfig, tmp_path: Path) -> None:
+    """A set's own test split is not filtered: it is what everybody is measured on."""
+    rows = [*pairs(0, 130), ("rot " * 1100, "red")]
+    parts = {"train": rows[:100], "validation": rows[100:120], "test": rows[120:]}
+    columns = {
+        name: dict(zip(("de", "en"), zip(*part, strict=True), strict=True)) for name, part in parts.items()
+    }
+    saved = datasets.DatasetDict({name: datasets.Dataset.from_dict(part) for name, part in columns.items()})
+    saved.save_to_disk(str(tmp_path / "hub"))
+    sizes = {"train_size": 60, "valid_size": None, "test_size": None}
+    chosen = config(f"hf:{tmp_path / 'hub'}", languages=("de", "en"), **sizes)
+    with pytest.raises(ValueError, match=r"the source of test pair 11 has [\d,]+ pieces, more than 1,024"):
+        prepare(chosen)

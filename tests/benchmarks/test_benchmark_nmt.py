@@ -67,10 +67,7 @@ def test_a_small_run_on_own_pairs_leaves_its_folder(
     table = write(tmp_path / "own.tsv", pairs(0, 180))
     monkeypatch.chdir(tmp_path)
     sizes = {"train_size": 100, "meta_size": 20, "valid_size": 10, "test_size": 10, "epochs": 1}
-    options = [
-        f"{name}={json.dumps(value)}"
-        for name, value in {**OPTIONS, **sizes, "lr_schedule": "constant"}.items()
-    ]
+    options = [f"{name}={json.dumps(value)}" for name, value in {**OPTIONS, **sizes}.items()]
     assert suite(["--data", f"tsv:{table}", *FEW, "--options", *options]) == 0
     (out,) = (tmp_path / "runs").iterdir()  # one folder, though the data set's name holds slashes
     assert out.name.startswith("nmt-tsv-")

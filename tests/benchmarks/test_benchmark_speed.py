@@ -87,6 +87,7 @@ def after(variant: Variant, setting: Setting, steps: int = 1) -> torch.Tensor:
     """The student's parameters, flat, after some iterations of a variant."""
     module = fresh_module(setting)
     iterate, random = prepare(variant, module, setting), generator()
+    torch.manual_seed(0)  # the same dropout masks for all
     for _ in range(steps):
         iterate(*random_pair(setting, random))
     return torch.cat([p.detach().flatten() for p in module.parameters()])

@@ -1,4 +1,4 @@
-"""Weights per sentence and per token through a Transformer: engines against central differences, in float64."""
+"""Weights per sentence and token through a Transformer: engines against central differences and higher."""
 
 from __future__ import annotations
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from metaweight.contracts import Batch
 from metaweight.data.augment import check_padding, pad_crop_flip, standardise
+from metaweight.data.epochs import Epochs
 from metaweight.data.seeding import derive
 
 
-class ImageLoader:
+class ImageLoader(Epochs):
     """Batches of the samples ``index`` [n] of a data set: images [N, C, H, W] uint8 or float, labels [N].
 
     ``Batch.index`` is the position in the whole data set.  Epoch e has the order of a permutation drawn
@@ -72,7 +73,7 @@ class ImageLoader:
         self._index = index.to(target)
         self._rows = self._index if here else torch.arange(len(index), device=target)
         self._targets = labels.to(target)[self._index]
-        self._begun = 0
+        super().__init__()
         self._order: tuple[int, Tensor] | None = None  # of the epoch asked for last
         standardise(self._pixels[:1], self.mean, self.std)  # a wrong mean or std fails here, not in training
 
@@ -83,8 +84,7 @@ class ImageLoader:
 
     def batch(self, epoch: int, position: int) -> Batch:
         """The ``position``-th batch of an epoch, both from 0.  Raises IndexError beyond the epoch's end."""
-        if epoch < 0 or not 0 <= position < len(self):
-            raise IndexError(f"an epoch has batches 0..{len(self) - 1}, got epoch {epoch}, batch {position}")
+        self.check_position(epoch, position)
         first = position * self.batch_size
         picked = self._epoch_order(epoch)[first : first + self.batch_size]
         images = self._pixels[self._rows[picked]]
@@ -93,23 +93,6 @@ class ImageLoader:
             images = pad_crop_flip(images, padding=self.padding, flip=self.flip, generator=generator)
         inputs = standardise(images, self.mean, self.std, dtype=self.dtype)
         return Batch((inputs,), self._targets[picked], self._index[picked])
-
-    def at(self, step: int) -> Batch:
-        """The ``step``-th batch counted over all epochs: for a meta set, which cycles."""
-        return self.batch(*divmod(step, len(self)))
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch, from batch ``start`` on."""
-        return (self.batch(epoch, position) for position in range(start, len(self)))
-
-    def begin_epoch(self) -> int:
-        """The number of the next epoch, which is thereby used up: 0, 1, 2, ..."""
-        self._begun += 1
-        return self._begun - 1
-
-    def __iter__(self) -> Iterator[Batch]:
-        """The next epoch: 0 the first time, then 1, ..."""
-        return self.epoch(self.begin_epoch())
 
     def _epoch_order(self, epoch: int) -> Tensor:
         """The loader's own samples [n] in the order of an epoch, on its device."""

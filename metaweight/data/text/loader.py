@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from metaweight.contracts import Batch
+from metaweight.data.epochs import Epochs
 from metaweight.data.seeding import derive
 from metaweight.data.text.vocabulary import BOS, EOS, PADDING, UNKNOWN
 
 
-class TextLoader:
+class TextLoader(Epochs):
     """Batches of the pairs ``index`` [n] out of encoded sentences, N sources and N targets (no bos, no eos).
 
     A Batch has ``inputs`` = (source [B, S], shifted [B, T]), ``targets`` [B, T] and ``index`` [B], positions
@@ -86,7 +87,7 @@ class TextLoader:
         self._key = self._longest * (int(self._longest.max()) + 1) + self._target.lengths
         self._columns = torch.arange(int(self._longest.max()), device=self.device)
         self._pools, self._cuts = self._cut()
-        self._begun = 0
+        super().__init__()
         self._plan: _Plan | None = None  # of the epoch asked for last
 
     def __len__(self) -> int:
@@ -95,8 +96,7 @@ class TextLoader:
 
     def batch(self, epoch: int, position: int) -> Batch:
         """The ``position``-th batch of an epoch, both from 0.  Raises IndexError beyond the epoch's end."""
-        if epoch < 0 or not 0 <= position < len(self):
-            raise IndexError(f"an epoch has batches 0..{len(self) - 1}, got epoch {epoch}, batch {position}")
+        self.check_position(epoch, position)
         plan = self._epoch_plan(epoch)
         first, end, source_width, target_width = plan.batches[position]
         rows = plan.order[first:end]
@@ -106,23 +106,6 @@ class TextLoader:
         # a shorter row's eos moves in with the pieces; it is no input of the decoder
         shifted[:, 1:] = targets[:, :-1].masked_fill(targets[:, :-1] == EOS, PADDING)
         return Batch((source, shifted), targets, self._index[rows])
-
-    def at(self, step: int) -> Batch:
-        """The ``step``-th batch counted over all epochs: for a meta set, which cycles."""
-        return self.batch(*divmod(step, len(self)))
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch, from batch ``start`` on."""
-        return (self.batch(epoch, position) for position in range(start, len(self)))
-
-    def begin_epoch(self) -> int:
-        """The number of the next epoch, which is thereby used up: 0, 1, 2, ..."""
-        self._begun += 1
-        return self._begun - 1
-
-    def __iter__(self) -> Iterator[Batch]:
-        """The next epoch: 0 the first time, then 1, ..."""
-        return self.epoch(self.begin_epoch())
 
     def _cut(self) -> tuple[Tensor | None, list[int]]:
         """The pool of each own pair [n] where it is fixed, and where batches begin in an epoch's order."""

@@ -1,0 +1,48 @@
+"""What every loader of epochs has: batches by step, by epoch, and one epoch after the other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from metaweight.contracts import Batch
+
+
+class Epochs(ABC):
+    """Batches as a pure function of (epoch, position), so that a run resumes bit for bit.
+
+    Iterating gives the next epoch each time.
+    """
+
+    def __init__(self) -> None:
+        self._begun = 0
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Batches an epoch."""
+
+    @abstractmethod
+    def batch(self, epoch: int, position: int) -> Batch:
+        """The ``position``-th batch of an epoch, both from 0.  Raises IndexError beyond the epoch's end."""
+
+    def at(self, step: int) -> Batch:
+        """The ``step``-th batch counted over all epochs: for a meta set, which cycles."""
+        return self.batch(*divmod(step, len(self)))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from batch ``start`` on."""
+        return (self.batch(epoch, position) for position in range(start, len(self)))
+
+    def begin_epoch(self) -> int:
+        """The number of the next epoch, which is thereby used up: 0, 1, 2, ..."""
+        self._begun += 1
+        return self._begun - 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The next epoch: 0 the first time, then 1, ..."""
+        return self.epoch(self.begin_epoch())
+
+    def check_position(self, epoch: int, position: int) -> None:
+        """Raise IndexError where there is no such batch."""
+        if epoch < 0 or not 0 <= position < len(self):
+            raise IndexError(f"an epoch has batches 0..{len(self) - 1}, got epoch {epoch}, batch {position}")

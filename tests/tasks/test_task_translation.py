@@ -258,7 +258,8 @@ class StopAfter(Callback):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"unit": "token", "max_tokens": 150, "optimizer": "adamw", "train_size": 40}]
+    "options",
+    [{"train_size": 60}, {"unit": "token", "max_tokens": 150, "optimizer": "adamw", "train_size": 40}],
 )
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(
     options: dict[str, Any], base: TranslationConfig, tmp_path: Path
@@ -267,7 +268,7 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(
     whole, broken = (RunFolder.create(tmp_path / name, {}) for name in ("whole", "broken"))
     expected = run(chosen, whole)
     with pytest.raises(Interrupted):
-        run(chosen, broken, callbacks=(StopAfter(3),))
+        run(chosen, broken, callbacks=(StopAfter(4),))
     assert not (broken.path / "hypothesis.txt").exists()
     again = RunFolder.open(broken.path)
     assert figures(run(chosen, again, callbacks=(Callback(),), resume=True)) == figures(expected)
@@ -280,6 +281,19 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(
     assert all(torch.equal(first[name], other[name]) for name in first)
     steps = [row["step"] for row in again.read_steps()]
     assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_line_end_inside_a_sentence_moves_no_line_of_the_files(tmp_path: Path) -> None:
+    rows = [*pairs(84, 91), ("rot\nblau", "red\nblue\u2028red")]
+    for name, part in {"train": pairs(0, 60), "meta": pairs(60, 76), "test": rows}.items():
+        with (tmp_path / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(part)
+    named = {name: str(tmp_path / f"{name}.csv") for name in ("train", "meta", "test")}
+    folder = RunFolder.create(tmp_path / "run", {})
+    outcome = run(TranslationConfig(**{**OPTIONS, **named, "teacher": "uniform"}), folder)
+    hypotheses, references = (lines(folder.path / f"{name}.txt") for name in ("hypothesis", "reference"))
+    assert (len(hypotheses), references[-1]) == (8, "red blue red")
+    assert sacrebleu.corpus_bleu(hypotheses, [references]).score == outcome.figures["bleu"] > 0
 
 
 def test_without_validation_there_is_nothing_to_stop_by(base: TranslationConfig) -> None:

@@ -245,6 +245,15 @@ def test_a_token_budget_cuts_the_batches(base: TranslationConfig) -> None:
         run(changed(base, max_tokens=5))
 
 
+def test_training_batches_are_drawn_anew_and_the_others_are_sorted(base: TranslationConfig) -> None:
+    prepared = prepare(base)
+    for split, shuffled in (("train", True), ("meta", True), ("valid", False)):
+        batches = loader(base, prepared, split)
+        orders = [torch.cat([batch.index for batch in batches.epoch(epoch)]) for epoch in (0, 1)]
+        assert torch.equal(*(order.sort().values for order in orders))
+        assert torch.equal(*orders) is not shuffled
+
+
 class StopAfter(Callback):
     """Ctrl-C in the middle of an epoch."""
 

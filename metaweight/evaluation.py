@@ -8,6 +8,7 @@ import torch
 
 from metaweight.contracts import Batch
 from metaweight.metrics.classification import accuracy
+from metaweight.modes import evaluating
 from metaweight.student import Student
 
 Evaluate = Callable[[Student, Iterable[Batch]], Mapping[str, float]]
@@ -16,18 +17,13 @@ Evaluate = Callable[[Student, Iterable[Batch]], Mapping[str, float]]
 
 def evaluate(student: Student, batches: Iterable[Batch]) -> dict[str, float]:
     """Accuracy in percent and mean loss of the student in eval mode; leaves its mode as it was."""
-    was_training = student.module.training
-    student.module.eval()
     outputs, targets, losses = [], [], []
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                forward = student(batch, taps=False)
-                outputs.append(forward.outputs)
-                targets.append(batch.targets)
-                losses.append(forward.loss)
-    finally:
-        student.module.train(was_training)
+    with torch.no_grad(), evaluating(student.module):
+        for batch in batches:
+            forward = student(batch, taps=False)
+            outputs.append(forward.outputs)
+            targets.append(batch.targets)
+            losses.append(forward.loss)
     return {
         "accuracy": accuracy(torch.cat(outputs), torch.cat(targets)),
         "loss": float(torch.cat(losses).mean()),

@@ -14,7 +14,7 @@ from metaweight.contracts import MetaweightError
 from metaweight.progress import GridProgress
 from metaweight.report.record import RunFolder, manifest
 from metaweight.report.tables import aggregate, print_table, runs_to_csv, to_csv, to_markdown
-from metaweight.tasks import tasks
+from metaweight.tasks import described, tasks
 from metaweight.teachers.base import registry as teachers
 
 
@@ -28,7 +28,7 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console) -> list[Cell
     cells = grid.cells()
     task = grid.base.task
     prepared = tasks[task].prepare(cells[0].config)  # and so does a missing data folder
-    about = {"data": f"{prepared.title}: {prepared.source}", "jobs": jobs}
+    about = {"data": described(prepared), "jobs": jobs}
     folder = RunFolder.create(path, {"task": task} | manifest(asdict(grid), sys.argv) | about)
     with GridProgress(console, [cell.name for cell in cells], counted=tasks[task].counted) as shown:
         results = run_grid(grid, folder.path, jobs=jobs, progress=shown)

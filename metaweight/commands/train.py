@@ -18,7 +18,7 @@ from metaweight.commands.places import new_folder
 from metaweight.config import RunConfig, config_from
 from metaweight.progress import EpochProgress
 from metaweight.report.record import RunFolder, manifest
-from metaweight.tasks import Prepared, Task, assemble, run, tasks
+from metaweight.tasks import Prepared, Task, assemble, described, run, tasks
 from metaweight.trainer import Interrupted
 
 
@@ -86,11 +86,6 @@ class Train:
         prepared = task.prepare(config)
         _require_kept(task, prepared, folder)
         return folder, config, prepared
-
-
-def described(prepared: Prepared) -> str:
-    """Name and origin of the data, with what was dropped."""
-    return f"{prepared.title}: {prepared.source}" if prepared.source else prepared.title
 
 
 def _require_kept(task: Task[Any, Any], prepared: Prepared, folder: RunFolder) -> None:

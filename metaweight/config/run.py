@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from metaweight.registry import did_you_mean
+from metaweight.registry import require_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +116,7 @@ def with_options(config: C, values: Mapping[str, Any]) -> C:
 
 
 def _options(kind: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]:
-    known = {field.name for field in dataclasses.fields(kind)}
-    for name in values:
-        if name not in known:
-            raise TypeError(f"a run has no option {name!r}.{did_you_mean(name, known)}")
+    require_options("a run", values, (field.name for field in dataclasses.fields(kind)))
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from metaweight.models.convnet import ConvNet
 from metaweight.models.resnet import ResNet
 from metaweight.models.wide_resnet import WideResNet
-from metaweight.registry import Registry, did_you_mean
+from metaweight.registry import Registry, require_options
 
 models: Registry[Callable[..., nn.Module]] = Registry("model")
 models.add("convnet", ConvNet)
@@ -58,10 +58,7 @@ def build_model(name: str, *, classes: int, channels: int, size: int, **options:
     Raises KeyError for an unknown model, TypeError for an unknown option (with the nearest one),
     ValueError for sizes that do not fit.
     """
-    known = model_options(name)
-    for option in options:
-        if option not in known:
-            raise TypeError(f"model {name!r} has no option {option!r}.{did_you_mean(option, known)}")
+    require_options(f"model {name!r}", options, model_options(name))
     return models[name](classes=classes, channels=channels, size=size, **options)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from metaweight.contracts import NonFiniteError
 from metaweight.models.transformer import Transformer
+from metaweight.modes import evaluating
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def beam_search(
     if min(limits) < 1:
         raise ValueError(f"max_length is 1 or more, got {min(limits)}")
     kept = [_Finished(limit, beam, nbest, length_penalty) for limit in limits]
-    with torch.no_grad(), _evaluating(model):
+    with torch.no_grad(), evaluating(model):
         _search(model, source, kept, beam=beam, bos=bos, eos=eos, padding=padding)
     return [finished.best() for finished in kept]
 
@@ -154,15 +154,3 @@ class _Finished:
 
     def _score(self, log_probability: float, length: int) -> float:
         return float(log_probability / length**self.length_penalty)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; then each submodule is back in the mode that it had."""
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training

@@ -14,7 +14,7 @@ from typing import Any
 from metaweight.contracts import Batch
 from metaweight.models.transformer import Transformer
 from metaweight.pooling import TimeAxis
-from metaweight.registry import Registry, did_you_mean
+from metaweight.registry import Registry, require_options
 
 translators: Registry[Callable[..., Transformer]] = Registry("translator")
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -84,10 +84,7 @@ def build_translator(name: str, *, source_size: int, target_size: int, **options
     Raises KeyError for an unknown translator, TypeError for an unknown option (with the nearest one),
     ValueError for sizes that do not fit.
     """
-    known = translator_options(name)
-    for option in options:
-        if option not in known:
-            raise TypeError(f"translator {name!r} has no option {option!r}.{did_you_mean(option, known)}")
+    require_options(f"translator {name!r}", options, translator_options(name))
     return translators[name](source_size=source_size, target_size=target_size, **options)
 
 

@@ -1,7 +1,7 @@
 """Tasks: what a student learns, from data to the figures of a table; each under one registered name."""
 
 from metaweight.tasks import image, translation
-from metaweight.tasks.base import Evaluation, Prepared, Sources, Task, tasks
+from metaweight.tasks.base import Evaluation, Prepared, Sources, Task, described, tasks
 from metaweight.tasks.cost import iteration_cost
 from metaweight.tasks.outcome import Finished, Outcome
 from metaweight.tasks.training import assemble, run
@@ -17,6 +17,7 @@ __all__ = [
     "Sources",
     "Task",
     "assemble",
+    "described",
     "iteration_cost",
     "run",
     "tasks",

@@ -38,6 +38,11 @@ class Prepared(Protocol):
         ...
 
 
+def described(prepared: Prepared) -> str:
+    """Name and origin of the data, with what was dropped."""
+    return f"{prepared.title}: {prepared.source}" if prepared.source else prepared.title
+
+
 class Sources(NamedTuple):
     """What a run trains on."""
 

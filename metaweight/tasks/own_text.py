@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metaweight.config import TranslationConfig
 from metaweight.data.text import Bitext, TextSet, filter_bitext, read_bitext, read_lines, shared_sentences
+from metaweight.data.text.components import without_shared
 from metaweight.registry import did_you_mean
 
 OVERLAPS = ("error", "drop")
@@ -49,7 +50,8 @@ def load_own(config: TranslationConfig) -> TextSet:
     filtered = filter_bitext(read["train"], max_characters=LONGEST)
     read["train"], notes = filtered.bitext, f"{paths['train']}: {filtered}"
     if config.overlap == "drop":
-        read["train"], dropped = _apart(read["train"], [read[part] for part in paths if part != "train"])
+        trusted = [read[part] for part in paths if part != "train"]
+        read["train"], dropped = without_shared(read["train"], *trusted)
         notes += f"; {dropped} more share a sentence with a trusted file"
     if not len(read["train"]):
         raise ValueError(f"no pair is left to train on: {notes}")
@@ -91,11 +93,6 @@ def _require_whole(pairs: Bitext, path: str, *, header: bool) -> None:
                     f"{path}, {unit} {number}: the {side} has {len(sentence):,} characters, more than "
                     f"{LONGEST:,}; split it into sentences or take it out"
                 )
-
-
-def _apart(pairs: Bitext, others: list[Bitext]) -> tuple[Bitext, int]:
-    shared = {pair for other in others for pair in shared_sentences(pairs, other).tolist()}
-    return pairs.select([pair for pair in range(len(pairs)) if pair not in shared]), len(shared)
 
 
 def _require_apart(read: Mapping[str, Bitext], paths: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -25,6 +25,10 @@ EVALUATION_TOKENS = 8192
 """Padded tokens of an evaluation batch."""
 
 
+Pieces = list[list[int]]
+"""Ids of a list of sentences."""
+
+
 @dataclass(frozen=True, eq=False)
 class PreparedText:
     """The data of a run; indices are positions in the training pairs."""
@@ -33,6 +37,19 @@ class PreparedText:
     noisy: NoisyBitext
     """Of the training pairs, as the student gets them."""
     vocabularies: Vocabularies
+    _encoded: dict[str, tuple[Pieces, Pieces]] = field(default_factory=dict, repr=False)
+
+    def pairs(self, split: str) -> Bitext:
+        """The pairs of "train" (as the student gets them), "meta", "valid" or "test"."""
+        pairs: Bitext = self.noisy.bitext if split == "train" else getattr(self.text, split)
+        return pairs
+
+    def encoded(self, split: str) -> tuple[Pieces, Pieces]:
+        """Sources and targets of a split in pieces; cut once, however many loaders are made of them."""
+        if split not in self._encoded:
+            pairs, own = self.pairs(split), self.vocabularies
+            self._encoded[split] = own.source.encode(pairs.source), own.target.encode(pairs.target)
+        return self._encoded[split]
 
     @property
     def title(self) -> str:
@@ -70,8 +87,9 @@ def prepare(config: TranslationConfig) -> PreparedText:
         model=config.vocab_model,
         byte_fallback=config.byte_fallback,
     )
-    _require_held_out(text, vocabularies)
-    return PreparedText(text, noisy, vocabularies)
+    prepared = PreparedText(text, noisy, vocabularies)
+    _require_held_out(prepared)
+    return prepared
 
 
 # the runs of a grid share their text, and making or reading it takes seconds
@@ -102,39 +120,34 @@ def _check_options(config: TranslationConfig) -> None:
         raise ValueError(f"vocab_size is more than the {EOS + 1} special pieces, got {config.vocab_size}")
 
 
-def _require_held_out(text: TextSet, vocabularies: Vocabularies) -> None:
+def _require_held_out(prepared: PreparedText) -> None:
     """Raise ValueError for an empty meta or test set, or a sentence that would take hours to translate."""
+    name = prepared.text.name
     for part in ("meta", "valid", "test"):
-        pairs: Bitext = getattr(text, part)
-        if not len(pairs) and part != "valid":
-            raise ValueError(f"{text.name}: the {part} set is empty; {part}_size is 1 or more")
-        for side in ("source", "target"):
-            encoded = getattr(vocabularies, side).encode(getattr(pairs, side))
+        if not len(prepared.pairs(part)) and part != "valid":
+            raise ValueError(f"{name}: the {part} set is empty; {part}_size is 1 or more")
+        for side, encoded in zip(("source", "target"), prepared.encoded(part), strict=True):
             for number, pieces in enumerate(encoded, start=1):
                 if len(pieces) > MAX_PIECES:
                     raise ValueError(
-                        f"{text.name}: the {side} of {part} pair {number} has {len(pieces):,} pieces, more "
+                        f"{name}: the {side} of {part} pair {number} has {len(pieces):,} pieces, more "
                         f"than {MAX_PIECES:,}; take the pair out, or raise vocab_size"
                     )
 
 
 def loader(config: TranslationConfig, prepared: PreparedText, split: str) -> TextLoader:
     """Batches of one split: shuffled ones of train and meta, sorted ones of the others."""
-    train = split == "train"
-    pairs = prepared.noisy.bitext if train else getattr(prepared.text, split)
     size, tokens = {
         "train": (config.batch_size, config.max_tokens),
         "meta": (config.meta_batch_size, None),
     }.get(split, (None, EVALUATION_TOKENS))
-    own = prepared.vocabularies
     return TextLoader(
-        own.source.encode(pairs.source),
-        own.target.encode(pairs.target),
-        torch.arange(len(pairs)),
+        *prepared.encoded(split),
+        torch.arange(len(prepared.pairs(split))),
         batch_size=size if tokens is None else None,
         max_tokens=tokens,
         shuffle=split in ("train", "meta"),
         seed=seed_of(config.seed, split),
-        drop_last=train and tokens is None,
+        drop_last=split == "train" and tokens is None,
         device=torch.device(config.device),
     )

@@ -20,6 +20,7 @@ from metaweight.metrics.translation import score
 from metaweight.metrics.weights import auroc
 from metaweight.models.transformer import Transformer
 from metaweight.models.translators import build_translator, default_translator_taps, time_axes
+from metaweight.modes import evaluating
 from metaweight.report.record import RunFolder
 from metaweight.report.tables import Column
 from metaweight.reweighter import Reweighter
@@ -167,17 +168,12 @@ def build_module(config: TranslationConfig, vocabularies: Vocabularies) -> Trans
 
 def loss_per_token(student: Student, batches: Iterable[Batch]) -> dict[str, float]:
     """Mean loss per real token in nats, label smoothing included; leaves the student as it was."""
-    was_training = student.module.training
-    student.module.eval()
     total, tokens = 0.0, 0.0
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                units = student(batch, taps=False).units
-                size = float(units.size.sum())
-                total, tokens = total + float(units.loss.mean()) * size, tokens + size
-    finally:
-        student.module.train(was_training)
+    with torch.no_grad(), evaluating(student.module):
+        for batch in batches:
+            units = student(batch, taps=False).units
+            size = float(units.size.sum())
+            total, tokens = total + float(units.loss.mean()) * size, tokens + size
     return {"loss": total / tokens}
 
 

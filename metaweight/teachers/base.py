@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 from torch import Tensor, nn
 
 from metaweight.contracts import StateSpec, StudentState
-from metaweight.registry import Registry, did_you_mean
+from metaweight.registry import Registry, require_options
 
 Normalize = Literal["none", "batch"]
 registry: Registry[type[Teacher]] = Registry("teacher", group="metaweight.teachers")
@@ -64,10 +64,7 @@ def build_teacher(name: str, spec: StateSpec, **chosen: Any) -> Teacher:
     Raises KeyError for an unknown teacher, TypeError for an unknown option (with the nearest one).
     """
     cls = registry[name]
-    known = options(name)
-    for option in chosen:
-        if option not in known:
-            raise TypeError(f"teacher {name!r} has no option {option!r}.{did_you_mean(option, known)}")
+    require_options(f"teacher {name!r}", chosen, options(name))
     return cls(spec, **chosen).to(device=spec.device, dtype=spec.dtype)
 
 

@@ -22,7 +22,7 @@ from metaweight.teachers.inputs import (
 from metaweight.teachers.neighbours import TrustedStates
 from metaweight.teachers.pair_states import (
     PAIR_AGREEMENT,
-    centred_unit,
+    centred_sides,
     pair_agreement,
     pair_states,
     pair_taps,
@@ -105,14 +105,9 @@ class Memory(Teacher):
 
     def _pair_agreement(self, state: StudentState, taps: tuple[str, str]) -> Tensor:
         states, _ = self.trusted.held()
-        width = self.project.in_features
-        centre = states.mean(dim=0)
         own = pair_states(state, taps).to(states)
-        keys, queries = (
-            F.normalize(self.project(centred_unit(part[:, :width], centre[:width])), dim=1)
-            for part in (states, own)
-        )
-        trusted, target = (centred_unit(part[:, width:], centre[width:]) for part in (states, own))
+        sources, (trusted, target) = centred_sides(states, own, self.project.in_features)
+        keys, queries = (F.normalize(self.project(side), dim=1) for side in sources)
         nearness = queries @ keys.T
         attention = (self.log_temperature.exp() * nearness).softmax(dim=1)
         return pair_agreement(attention, nearness, target, trusted)
@@ -124,10 +119,7 @@ class Memory(Teacher):
     def observe(self, meta_state: StudentState) -> None:
         """See ``Surface.observe``; also remembers the trusted samples' hidden states."""
         self.surface.observe(meta_state)
-        if self.pair is None:
-            self.trusted.put(hidden(meta_state, self.tap), class_labels(meta_state), meta_state.index)
-        else:
-            self.trusted.put(pair_states(meta_state, self.pair), meta_state.index, meta_state.index)
+        self.trusted.remember(meta_state, self.tap, self.pair)
 
 
 def label_agreement(q: Tensor, labels: Tensor) -> Tensor:

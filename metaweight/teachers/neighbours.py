@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from metaweight.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Teacher, register_teacher
 from metaweight.teachers.inputs import class_labels, hidden, last_tap
-from metaweight.teachers.pair_states import centred_unit, pair_agreement, pair_states, pair_taps
+from metaweight.teachers.pair_states import centred_sides, pair_agreement, pair_states, pair_taps
 
 
 class TrustedStates(nn.Module):
@@ -40,6 +40,15 @@ class TrustedStates(nn.Module):
     def held(self) -> tuple[Tensor, Tensor]:
         """States [N, D] and labels [N] of the N trusted samples held."""
         return self.states[: len(self)], self.targets[: len(self)]
+
+    def remember(self, meta_state: StudentState, tap: str, pair: tuple[str, str] | None) -> None:
+        """Take a meta batch: states of ``tap`` with their labels, or the ``pair`` states of sentences."""
+        index = meta_state.index
+        if pair is None:
+            self.put(hidden(meta_state, tap), class_labels(meta_state), index)
+        else:
+            # a pair has no label, and nobody reads one
+            self.put(pair_states(meta_state, pair), torch.zeros_like(index), index)
 
     def put(self, states: Tensor, targets: Tensor, index: Tensor) -> None:
         """Take a meta batch's states [U, D], labels [U] and positions in the data set [U]."""
@@ -98,9 +107,8 @@ class Neighbours(Teacher):
         return 2 * agrees.to(state.loss.dtype)
 
     def _pair_agrees(self, state: StudentState, taps: tuple[str, str], states: Tensor) -> Tensor:
-        own, centre, width = pair_states(state, taps).to(states), states.mean(dim=0), self.source_width
-        sources, source = (centred_unit(part[:, :width], centre[:width]) for part in (states, own))
-        trusted, target = (centred_unit(part[:, width:], centre[width:]) for part in (states, own))
+        own = pair_states(state, taps).to(states)
+        (sources, source), (trusted, target) = centred_sides(states, own, self.source_width)
         nearness = source @ sources.T
         k = min(self.k, len(states) // 2)  # all of them would leave nothing to compare with but rounding
         votes = torch.zeros_like(nearness).scatter(1, nearness.topk(k, dim=1).indices, 1 / k)
@@ -108,7 +116,4 @@ class Neighbours(Teacher):
 
     def observe(self, meta_state: StudentState) -> None:
         """Remember the trusted samples' hidden states."""
-        if self.pair is None:
-            self.trusted.put(hidden(meta_state, self.tap), class_labels(meta_state), meta_state.index)
-        else:
-            self.trusted.put(pair_states(meta_state, self.pair), meta_state.index, meta_state.index)
+        self.trusted.remember(meta_state, self.tap, self.pair)

@@ -39,6 +39,22 @@ def centred_unit(states: Tensor, centre: Tensor) -> Tensor:
     return F.normalize(moved / peak.where(peak > 0, torch.ones_like(peak)), dim=1)
 
 
+def centred_sides(
+    states: Tensor, own: Tensor, width: int
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Both sides of trusted pairs [N, D] and of a batch's [U, D], less the trusted mean, at length 1.
+
+    ``width``: columns of the source.  Gives (trusted sources, sources) and (trusted targets, targets).
+    """
+    centre = states.mean(dim=0)
+    left, right = slice(None, width), slice(width, None)
+    source, target = (
+        (centred_unit(states[:, side], centre[side]), centred_unit(own[:, side], centre[side]))
+        for side in (left, right)
+    )
+    return source, target
+
+
 def pair_agreement(attention: Tensor, nearness: Tensor, own: Tensor, trusted: Tensor) -> Tensor:
     """How well translations agree with those of the trusted sources attended to: [U, PAIR_AGREEMENT].
 

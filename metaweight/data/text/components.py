@@ -77,6 +77,12 @@ def shared_sentences(first: Bitext, second: Bitext) -> Tensor:
     return torch.tensor(found, dtype=torch.int64)
 
 
+def without_shared(pairs: Bitext, *others: Bitext) -> tuple[Bitext, int]:
+    """The pairs that share no sentence with any other bitext, and how many do."""
+    shared = {pair for other in others for pair in shared_sentences(pairs, other).tolist()}
+    return pairs.select([pair for pair in range(len(pairs)) if pair not in shared]), len(shared)
+
+
 def require_disjoint(train: Bitext, meta: Bitext, *, names: tuple[str, str] = ("training", "meta")) -> None:
     """Raise ValueError where the first set shares a sentence with the second: how many, which first."""
     shared = shared_sentences(train, meta)

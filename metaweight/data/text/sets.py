@@ -11,7 +11,7 @@ from metaweight.data.hub import parse_options
 from metaweight.data.seeding import derive
 from metaweight.data.text.bitext import Bitext
 from metaweight.data.text.cldr import cldr_text
-from metaweight.data.text.components import shared_sentences, split_by_component
+from metaweight.data.text.components import split_by_component, without_shared
 from metaweight.data.text.files import read_bitext, read_splits
 from metaweight.data.text.filtering import filter_bitext
 from metaweight.data.text.hub_text import load_hub_text
@@ -134,7 +134,7 @@ def _mismatch(asked: TextRequest) -> TextSet:
     """Training pairs of Tatoeba, WMT text as the other domain, everything trusted from Multi30k."""
     trusted = _own_splits(replace(asked, train_size=None), "Multi30k", _multi30k_splits(asked), MULTI30K)
     filtered = filter_bitext(_tatoeba_pairs(asked))
-    apart, shared = _apart(filtered.bitext, trusted.meta, trusted.valid, trusted.test)
+    apart, shared = without_shared(filtered.bitext, trusted.meta, trusted.valid, trusted.test)
     if asked.train_size is not None:
         generator = derive(asked.seed, "text", "train")
         apart = apart.select(
@@ -192,7 +192,7 @@ def _drawn(asked: TextRequest, name: str, pairs: Bitext, source: str) -> TextSet
 def _own_splits(asked: TextRequest, name: str, splits: dict[str, Bitext], source: str) -> TextSet:
     """A set with the splits train, valid and test: only the meta set is drawn, out of the training split."""
     filtered = filter_bitext(splits["train"])
-    apart, shared = _apart(filtered.bitext, splits["valid"], splits["test"])
+    apart, shared = without_shared(filtered.bitext, splits["valid"], splits["test"])
     sizes = {"meta": asked.meta_size, "train": asked.train_size}
     parts = split_by_component(apart, sizes, generator=derive(asked.seed, "text", "split"))
     languages = _languages(asked)
@@ -212,7 +212,7 @@ def _with_wmt(asked: TextRequest, made: TextSet) -> TextSet:
     """The set with WMT text as its other domain and, of the source side, as its wrong language."""
     pairs = read_bitext(_nmt_file(asked, "opennmt-wmtmix10k.en-de.tok.tsv.xz"))
     pairs = filter_bitext(_oriented(asked, pairs, ("en", "de"))).bitext
-    apart, _ = _apart(pairs, made.meta, made.valid, made.test)
+    apart, _ = without_shared(pairs, made.meta, made.valid, made.test)
     source = f"{made.source}; other domain: {WMT}"
     return replace(made, foreign=apart.source, out_of_domain=apart, source=source)
 
@@ -256,9 +256,3 @@ def _first(pairs: Bitext, size: int | None, split: str) -> Bitext:
     if size is not None and size > len(pairs):
         raise ValueError(f"{split}_size is at most {len(pairs)}, all pairs of the split, got {size}")
     return pairs.select(range(len(pairs) if size is None else size))
-
-
-def _apart(pairs: Bitext, *others: Bitext) -> tuple[Bitext, int]:
-    """The pairs that share no sentence with any other bitext, and how many do."""
-    shared = {pair for other in others for pair in shared_sentences(pairs, other).tolist()}
-    return pairs.select([pair for pair in range(len(pairs)) if pair not in shared]), len(shared)

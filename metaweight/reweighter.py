@@ -19,6 +19,7 @@ from metaweight.engines.base import (
     build_engine,
     checked_weights,
     hypergradient,
+    keeping,
     require_finite,
 )
 from metaweight.metrics.weights import weight_summary
@@ -127,7 +128,7 @@ class Reweighter:
     ) -> StepReport:
         differentiates = meta is not None and (bool(self._learned) or self._probes)
         if differentiates:
-            with differentiable():
+            with differentiable(), keeping(self.engine, self.student) as kept:
                 forward = self.student(train)
         else:
             forward = self.student(train)
@@ -138,7 +139,7 @@ class Reweighter:
         stats: dict[str, float] = {}
         if meta is not None and differentiates:
             online = self.schedule == "online"
-            recorded = Recorded(forward, buffers, random, keep_graph=not online)
+            recorded = Recorded(forward, buffers, random, keep_graph=not online, kept=kept)
             if self._probes:
                 result, weights = self._probe(train, meta, recorded)
             else:

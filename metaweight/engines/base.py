@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -32,6 +33,8 @@ class Recorded:
     """The generators before that pass."""
     keep_graph: bool = True
     """Whether somebody backpropagates through ``forward`` after the engine."""
+    kept: Any = None
+    """What the engine's ``keeping`` gave for that pass."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,20 @@ class Engine(Protocol):
     def solve(self, problem: Problem) -> Solution:
         """Called with the random state forked and attention in a differentiable form."""
         ...
+
+
+@runtime_checkable
+class KeepsFromPass(Protocol):
+    """An engine that uses something of the train pass that is made before it runs."""
+
+    def keeping(self, student: Student) -> AbstractContextManager[Any]:
+        """Around that pass; what it gives becomes ``Recorded.kept``."""
+        ...
+
+
+def keeping(engine: Engine, student: Student) -> AbstractContextManager[Any]:
+    """The context for a train pass that goes into ``Recorded``; gives what ``engine`` keeps of it."""
+    return engine.keeping(student) if isinstance(engine, KeepsFromPass) else nullcontext()
 
 
 registry: Registry[Callable[[], Engine]] = Registry("engine", group="metaweight.engines")

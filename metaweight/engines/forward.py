@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from metaweight.engines.base import (
     registry,
     require_finite,
 )
+from metaweight.engines.linear_outputs import LinearOutputs
 from metaweight.inner import InnerStep
 from metaweight.student import RandomState, Student
 
@@ -44,7 +46,7 @@ class ForwardMode:
         student, optimizer, (batch,) = problem.student, problem.optimizer, problem.train
         parameters = student.parameters()
         inner = InnerStep.of(optimizer, parameters, problem.max_norm)
-        recorded = problem.recorded or _record(student, batch)
+        recorded = problem.recorded or self._record(student, batch)
         loss = recorded.forward.loss
         index = recorded.forward.index
         require_finite("train loss", loss, index)
@@ -84,11 +86,15 @@ class ForwardMode:
             self._checked.add(student.module)
         return Solution((weights,), (slopes / len(index),), meta, (index,), gradient)
 
+    def keeping(self, student: Student) -> AbstractContextManager[LinearOutputs]:
+        """Linear layers' outputs: the dual pass need not compute them again."""
+        return LinearOutputs(student.module).recorded()
 
-def _record(student: Student, batch: Batch) -> Recorded:
-    random, buffers = RandomState.of(student.device), student.buffers()
-    forward = student.functional(batch, {}, student.buffers())
-    return Recorded(forward, buffers, random, keep_graph=False)
+    def _record(self, student: Student, batch: Batch) -> Recorded:
+        random, buffers = RandomState.of(student.device), student.buffers()
+        with self.keeping(student) as kept:
+            forward = student.functional(batch, {}, student.buffers())
+        return Recorded(forward, buffers, random, keep_graph=False, kept=kept)
 
 
 def _gradients(
@@ -132,7 +138,8 @@ def _directional(
 
     def dual_pass() -> Tensor | None:
         recorded.random.restore(student.device)
-        with torch.no_grad(), forward_ad.dual_level():
+        linear = recorded.kept.replayed() if isinstance(recorded.kept, LinearOutputs) else nullcontext()
+        with torch.no_grad(), forward_ad.dual_level(), linear:
             dual = {
                 name: forward_ad.make_dual(p, direction[name]) if name in direction else p
                 for name, p in parameters.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -80,8 +81,5 @@ def _tangent(layer: nn.Linear, x: Tensor) -> Tensor | None:
         moved, by = (x, dweight) if dx is None else (dx, weight)
         return F.linear(moved, by, dbias)
     tangent = F.linear(dx, weight, dbias)
-    if tangent.dtype != x.dtype or x.dtype != dweight.dtype:  # autocast knows no in-place product
-        return tangent + F.linear(x, dweight)
     rows = tangent.view(-1, tangent.shape[-1])
-    rows.addmm_(x.reshape(-1, x.shape[-1]), dweight.t())
-    return tangent
+    return torch.addmm(rows, x.reshape(-1, x.shape[-1]), dweight.t()).view_as(tangent)

@@ -85,6 +85,38 @@ def test_update_has_the_derivative_of_central_differences(case: str) -> None:
     )
 
 
+@pytest.mark.parametrize("extra", [{}, {"eps_root": 1e-3}, {"weight_decay": 0.2}])
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+def test_warm_adam_has_every_derivative_that_several_steps_need(
+    kind: type[torch.optim.Optimizer], extra: dict[str, float]
+) -> None:
+    p = nn.Parameter(torch.zeros(3).double())
+    optimizer = kind([{"params": [p], **extra}], lr=0.1, betas=(0.7, 0.9), eps=1e-2)
+    update, options = rule_for(optimizer), optimizer.param_groups[0]
+    torch.manual_seed(1)
+    inputs = [torch.randn(3).double().requires_grad_() for _ in range(3)]
+    square = (torch.rand(3).double() + 0.1).requires_grad_()
+
+    def step(theta: torch.Tensor, grad: torch.Tensor, mean: torch.Tensor, square: torch.Tensor) -> object:
+        state = {"step": torch.tensor(4.0), "exp_avg": mean, "exp_avg_sq": square}
+        moved, after = update(theta, grad, state, options)
+        return moved, after["exp_avg"], after["exp_avg_sq"]
+
+    assert torch.autograd.gradcheck(step, (*inputs, square), eps=1e-6, atol=1e-8, rtol=1e-7)
+
+
+def test_warm_adam_without_any_deviation_has_a_finite_slope() -> None:
+    p = nn.Parameter(torch.ones(2).double())
+    optimizer = torch.optim.Adam([p], lr=0.1, betas=(0.5, 0.9), eps=1e-3)
+    p.grad = torch.zeros(2).double()
+    optimizer.step()
+    grad = torch.zeros(2).double().requires_grad_()
+    moved, _ = InnerStep.of(optimizer, {"p": p})({"p": p.detach()}, {"p": grad})
+    (slope,) = torch.autograd.grad(moved["p"].sum(), grad)
+    # through the mean alone: -lr (1 - b1) / (1 - b1^2) / eps
+    torch.testing.assert_close(slope, torch.full_like(slope, -0.1 * 0.5 / 0.75 / 1e-3))
+
+
 def test_adam_at_a_zero_gradient_has_a_finite_true_slope() -> None:
     p = nn.Parameter(torch.ones(2).double())
     optimizer = torch.optim.Adam([p], lr=0.1, eps=1e-3)

@@ -134,8 +134,8 @@ def paired_bootstrap(
     Two-sided, with the resamples and the p-value of sacrebleu's ``--paired-bs``: with the differences d* on
     the same resampled sentences of both, p = (c + 1) / (samples + 1), where c counts resamples with
     |d*| - mean |d*| > |d|.  The mean of |d*| stands for the null's centre, so p is rarely above 0.5.
-    Difference 1 to sacrebleu: where both have the same counts in every sentence, p is 1, not
-    1 / (samples + 1).  Raises ValueError as ``bootstrap_interval``, and where lengths or signatures differ.
+    Difference 1 to sacrebleu: where no resample has any difference, p is 1, not 1 / (samples + 1).
+    Raises ValueError as ``bootstrap_interval``, and where lengths or signatures differ.
     """
     _check_same(baseline, system)
     resamples = _resamples(len(system), samples, seed)
@@ -144,8 +144,8 @@ def paired_bootstrap(
     difference = system.score() - baseline.score()
     sizes = np.abs(drawn)
     beyond = int((sizes - sizes.mean() > abs(difference)).sum())
-    same = np.array_equal(baseline.counts, system.counts)
-    return PairedResult(difference, low, high, 1.0 if same else (beyond + 1) / (samples + 1))
+    p_value = (beyond + 1) / (samples + 1) if drawn.any() else 1.0
+    return PairedResult(difference, low, high, p_value)
 
 
 def _bleu(tokenize: str) -> BLEU:

@@ -121,6 +121,14 @@ def test_a_system_against_itself_has_p_1_and_a_clear_gain_the_least_p():
     assert paired_bootstrap(base, bleu_statistics(REFERENCES, REFERENCES), samples=50).p_value == 1 / 51
 
 
+def test_other_counts_without_any_difference_have_p_1():
+    # no word is right: 0 in every resample, though the totals are not the same
+    one, other = (bleu_statistics([line] * 3, ["a b c d e"] * 3) for line in ("x x x x", "x x x x x"))
+    assert not np.array_equal(one.counts, other.counts)
+    pair = paired_bootstrap(one, other, samples=20)
+    assert (pair.difference, pair.low, pair.high, pair.p_value) == (0, 0, 0, 1)
+
+
 @pytest.mark.parametrize("extract", BOTH)
 def test_pooled_runs_score_as_all_their_lines_together(extract):
     runs = [extract(WORSE, REFERENCES), extract(BETTER, REFERENCES)]

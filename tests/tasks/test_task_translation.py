@@ -21,6 +21,7 @@ from tiny_translation import OPTIONS, TINY, pairs, write
 
 import metaweight as mw
 from metaweight.callbacks import Callback, Run
+from metaweight.commands.translate import load_translator
 from metaweight.compare import Grid
 from metaweight.config import TranslationConfig
 from metaweight.contracts import Batch, StepReport
@@ -32,6 +33,7 @@ from metaweight.tasks import Outcome, assemble, run, tasks
 from metaweight.tasks.text_data import loader, prepare
 from metaweight.tasks.translation import loss_per_token
 from metaweight.trainer import Interrupted
+from metaweight.translation import one_line, translate
 
 KINDS = ("misaligned", "copied", "truncated")
 NO_SENTENCES = ("class-balanced", "cmw-net")
@@ -92,6 +94,13 @@ def test_sacrebleu_on_the_files_gives_the_table(grid: Path) -> None:
             assert (result["bleu"], result["chrf"]) == (bleu.score, chrf.score)
             assert result["scores"]["hypothesis_length"] == bleu.sys_len
             assert result["scores"]["reference_length"] == bleu.ref_len
+            # what ``metaweight translate --beam 1`` makes of the cell's student
+            config, module, vocabularies = load_translator(
+                str(grid / "cells" / f"mixed-0.4.{teacher}.{seed}")
+            )
+            source = tasks["translation"].prepare(config).text.test.source
+            greedy = [one_line(best[0][0]) for best in translate(module, vocabularies, source, beam=1)]
+            assert result["bleu_greedy"] == sacrebleu.corpus_bleu(greedy, [references]).score
             assert bleu.score > 0  # else every translation would score alike
             scores.append(bleu.score)
         mean, spread = sum(scores) / 2, abs(scores[0] - scores[1]) / math.sqrt(2)

@@ -7,7 +7,14 @@ import json
 
 import pytest
 
-from metaweight.config import ImageConfig, RunConfig, config_from, parse_values, with_options
+from metaweight.config import (
+    ImageConfig,
+    RunConfig,
+    TranslationConfig,
+    config_from,
+    parse_values,
+    with_options,
+)
 from metaweight.tasks import tasks
 
 
@@ -43,3 +50,36 @@ def test_values_are_json_or_else_text() -> None:
     for pair in ("width", "=3"):
         with pytest.raises(ValueError, match=f"key=value, got {pair!r}"):
             parse_values((pair,))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_tokens": "None"}, r"max_tokens is int \| None, got 'None'.*null for None"),
+        ({"model_options": "dropout=0.1"}, r"model_options is tuple\[str, ...\], got 'dropout=0.1'"),
+        ({"epochs": 2.5}, "epochs is int, got 2.5"),
+        ({"epochs": True}, "epochs is int, got True"),
+        ({"joint_vocab": 1}, "joint_vocab is bool, got 1"),
+        ({"betas": [0.9]}, r"betas is tuple\[float, float\], got \(0.9,\)"),
+        ({"betas": [0.9, "b"]}, r"betas is tuple\[float, float\], got \(0.9, 'b'\)"),
+        ({"lr": "fast"}, "lr is float, got 'fast'"),
+        ({"model": None}, "model is str, got None"),
+    ],
+)
+def test_a_value_of_another_type_is_an_error_that_names_the_option(
+    options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(TypeError, match=said):
+        config_from(TranslationConfig, options)
+
+
+def test_values_that_fit_pass() -> None:
+    options = {"lr": 1, "max_tokens": None, "betas": [0, 0.98], "columns": ["de", "en"], "taps": []}
+    config = config_from(TranslationConfig, options)
+    assert (config.lr, config.max_tokens, config.betas, config.columns, config.taps) == (
+        1,
+        None,
+        (0, 0.98),
+        ("de", "en"),
+        (),
+    )

@@ -6,7 +6,8 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from types import UnionType
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from metaweight.registry import require_options
 
@@ -105,19 +106,43 @@ C = TypeVar("C", bound=RunConfig)
 def config_from(kind: type[C], values: Mapping[str, Any]) -> C:
     """A config from a mapping (a TOML table, a manifest); lists become tuples.
 
-    Raises TypeError for an unknown option, with the nearest one.
+    Raises TypeError for an unknown option, with the nearest one, and for a value of another type.
     """
     return kind(**_options(kind, values))
 
 
 def with_options(config: C, values: Mapping[str, Any]) -> C:
-    """``config`` with some options changed.  Raises TypeError for an unknown one."""
+    """``config`` with some options changed.  Raises as ``config_from``."""
     return dataclasses.replace(config, **_options(type(config), values))
 
 
 def _options(kind: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]:
     require_options("a run", values, (field.name for field in dataclasses.fields(kind)))
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    hints = get_type_hints(kind)
+    for name, value in options.items():
+        if not _fits(value, hints[name]):
+            wanted = hints[name].__name__ if isinstance(hints[name], type) else hints[name]
+            raise TypeError(
+                f"option {name} is {wanted}, got {value!r}; on a command line values are JSON: "
+                'null for None, [1, 2] or ["a=1"] for several'
+            )
+    return options
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether ``value`` is one of a config field's type."""
+    parts = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        each = parts[:1] * len(value) if parts[1:] == (...,) else parts
+        return len(value) == len(each) and all(map(_fits, value, each))
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, int | float if hint is float else hint)
 
 
 def parse_values(pairs: Sequence[str]) -> dict[str, Any]:

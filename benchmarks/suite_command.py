@@ -43,6 +43,8 @@ class Arguments:
     """Options of every run as key=value, over the profile's (epochs=5)."""
     out: str | None = None
     """Folder of the results; must not exist. Default: runs/SUITE-DATA-PROFILE-TIME."""
+    resume: bool = False
+    """Go on in the folder --out: finished runs are kept, stopped ones go on."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,10 @@ class SuiteCommand:
         name = f"{self.name}-{data}-{arguments.profile}-{datetime.now():%Y%m%d-%H%M%S}"
         try:
             grid, jobs = self.grid(arguments)
-            compare(grid, Path(arguments.out or Path("runs") / name), jobs=jobs, console=Console())
+            if arguments.resume and arguments.out is None:
+                raise ValueError("--resume goes on in the folder of --out: name it")
+            out = Path(arguments.out or Path("runs") / name)
+            compare(grid, out, jobs=jobs, console=Console(), resume=arguments.resume)
         except KeyboardInterrupt:
             print("stopped; finished runs are in the run folder", file=sys.stderr)
             return 130

@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import math
 import multiprocessing
 import os
 import queue
 import signal
-import sys
-import traceback
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from metaweight.cells import Cell, CellResult, Progress, failure, run_cell
 from metaweight.config import RunConfig, with_options
-from metaweight.contracts import CollapseWarning
-from metaweight.progress import CellProgress, TellProgress
-from metaweight.report.record import RunFolder, manifest
-from metaweight.report.tables import Result
-from metaweight.tasks import Finished, Outcome, iteration_cost, run, tasks
-
-Progress = Callable[[CellProgress], None]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a grid."""
-
-    name: str
-    config: RunConfig
-    noise: str
-    """The kind of noise as the table prints it."""
 
 
 @dataclass(frozen=True)
@@ -70,75 +49,6 @@ class Grid:
         config = with_options(config, self.noise_overrides.get(noise, {}))
         config = with_options(config, self.overrides.get(teacher, {}))
         return Cell(f"{noise.replace(':', '-').replace('@', '-')}.{teacher}.{seed}", config, noise)
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """A finished or failed cell."""
-
-    cell: Cell
-    outcome: Outcome | None
-    cost: float | None
-    folder: Path
-    error: str | None = None
-    warnings: tuple[str, ...] = ()
-
-    def row(self) -> Result | None:
-        """For the table; None for a failed cell."""
-        if self.outcome is None:
-            return None
-        figures: dict[str, float | None] = {
-            name: None if math.isnan(value) else value for name, value in self.outcome.figures.items()
-        }
-        config = self.cell.config
-        return Result(config.teacher, self.cell.noise, config.seed, figures | {"cost": self.cost})
-
-    def finished(self) -> Finished | None:
-        """For pictures and notes; None for a failed cell."""
-        if self.outcome is None:
-            return None
-        return Finished(self.cell.config, self.cell.noise, self.outcome, self.folder)
-
-
-def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellResult:
-    """One run in its own sub-folder; its error is part of the result, not the end of the grid."""
-    place = folder / "cells" / cell.name
-    try:
-        task = cell.config.task
-        own = RunFolder.create(place, {"task": task} | manifest(asdict(cell.config), sys.argv))
-        prepared = tasks[task].prepare(cell.config)
-        # shown after the table: a line in the middle of the live display would tear it
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always", CollapseWarning)
-            outcome = run(cell.config, own, prepared=prepared, callbacks=(TellProgress(cell.name, tell),))
-        spent = iteration_cost(cell.config, prepared) if cost else None
-        messages = tuple(dict.fromkeys(str(warning.message) for warning in said))
-        result = CellResult(cell, outcome, spent, place, warnings=messages)
-        (place / "result.json").write_text(json.dumps(_content(result, outcome), indent=1))
-    except Exception as error:
-        return failure(cell, folder, error)
-    return result
-
-
-def _content(result: CellResult, outcome: Outcome) -> dict[str, Any]:
-    """Of result.json: the columns' figures, the others under "extra", the epochs, what the task adds."""
-    row = result.row()
-    assert row is not None
-    shown = [column.figure for column in tasks[result.cell.config.task].columns]
-    return {
-        **{"teacher": row.teacher, "noise": row.noise, "seed": row.seed},
-        **{name: row.figures.get(name) for name in shown},
-        "extra": {name: value for name, value in row.figures.items() if name not in shown},
-        "history": outcome.history.epochs,
-        "warnings": result.warnings,
-        **outcome.details,
-    }
-
-
-def failure(cell: Cell, folder: Path, error: BaseException) -> CellResult:
-    """The result of a cell that ended in ``error``; its first line is type and message."""
-    text = f"{type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}"
-    return CellResult(cell, None, None, folder / "cells" / cell.name, text)
 
 
 _messages: Any = None

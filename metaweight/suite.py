@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from metaweight.compare import CellResult, Grid, run_grid
+from metaweight.cells import Cell, CellResult, require_same_options
+from metaweight.compare import Grid, run_grid
 from metaweight.contracts import MetaweightError
 from metaweight.progress import GridProgress
 from metaweight.report.record import RunFolder, manifest
@@ -18,9 +21,11 @@ from metaweight.tasks import described, tasks
 from metaweight.teachers.base import registry as teachers
 
 
-def compare(grid: Grid, path: Path, *, jobs: int, console: Console) -> list[CellResult]:
+def compare(grid: Grid, path: Path, *, jobs: int, console: Console, resume: bool = False) -> list[CellResult]:
     """Run a grid and write manifest, table, per-run rows and plots into the new folder ``path``.
 
+    With ``resume`` it goes on in a folder that is there: finished runs are read, stopped ones go on from
+    their checkpoints; teachers, noises and seeds may be more or fewer, options must be the same.
     Raises MetaweightError, after everything is written, where a cell failed.
     """
     for teacher in grid.teachers:
@@ -29,7 +34,8 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console) -> list[Cell
     task = grid.base.task
     prepared = tasks[task].prepare(cells[0].config)  # and so does a missing data folder
     about = {"data": described(prepared), "jobs": jobs}
-    folder = RunFolder.create(path, {"task": task} | manifest(asdict(grid), sys.argv) | about)
+    about = {"task": task} | manifest(asdict(grid), sys.argv) | about
+    folder = _reopen(path, cells, about) if resume else RunFolder.create(path, about)
     with GridProgress(console, [cell.name for cell in cells], counted=tasks[task].counted) as shown:
         results = run_grid(grid, folder.path, jobs=jobs, progress=shown)
     publish(results, folder.path, console, title=prepared.title)
@@ -47,9 +53,22 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console) -> list[Cell
     return results
 
 
+def _reopen(path: Path, cells: Sequence[Cell], about: Mapping[str, Any]) -> RunFolder:
+    """The folder of an earlier start of this grid; says in a manifest of its own what goes on there."""
+    folder = RunFolder.open(path)
+    for cell in cells:
+        require_same_options(cell, path / "cells" / cell.name)
+    number = 2
+    while (path / f"manifest-{number}.json").exists():
+        number += 1
+    folder.write_manifest(about, f"manifest-{number}.json")
+    return folder
+
+
 def publish(results: Sequence[CellResult], folder: Path, console: Console, *, title: str) -> None:
     """Write table.md, table.csv, runs.csv, failures.txt and the plots; print the table and its notes."""
     failed = [result for result in results if result.error is not None]
+    (folder / "failures.txt").unlink(missing_ok=True)  # of an earlier start
     if failed:
         (folder / "failures.txt").write_text("\n\n".join(f"{r.cell.name}\n{r.error}" for r in failed))
     rows = [row for result in results if (row := result.row()) is not None]
@@ -67,5 +86,7 @@ def publish(results: Sequence[CellResult], folder: Path, console: Console, *, ti
     for note in notes:
         console.print(note, highlight=False, markup=False)
     plots = folder / "plots"
-    plots.mkdir(exist_ok=True)
+    if plots.is_dir():  # of an earlier start
+        shutil.rmtree(plots)
+    plots.mkdir()
     task.draw(runs, plots)

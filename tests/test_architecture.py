@@ -38,10 +38,11 @@ FLOORS = {
     "trainer": 6,
     "progress": 6,
     "tasks": 7,
-    "compare": 8,
-    "suite": 9,
-    "commands": 10,
-    "cli": 11,
+    "cells": 8,
+    "compare": 9,
+    "suite": 10,
+    "commands": 11,
+    "cli": 12,
 }
 LONGEST = 300
 NAMELESS = {"utils", "helpers", "common", "util", "helper", "misc"}

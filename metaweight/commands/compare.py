@@ -33,7 +33,17 @@ class Compare:
     """Runs side by side; CPU threads are shared out."""
     out: str | None = None
     """Folder of the comparison; must not exist. Default: runs/compare-TIME."""
+    resume: bool = False
+    """Go on in the folder --out: finished runs are kept, stopped ones go on."""
 
     def __call__(self) -> None:
         grid = Grid(self.run, self.teachers, self.noises, self.seeds)
-        compare(grid, new_folder(self.out, "compare"), jobs=self.jobs, console=get_console())
+        if self.resume and self.out is None:
+            raise ValueError("--resume goes on in the folder of --out: name it")
+        compare(
+            grid,
+            new_folder(self.out, "compare"),
+            jobs=self.jobs,
+            console=get_console(),
+            resume=self.resume,
+        )

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from rich import get_console
@@ -18,7 +15,7 @@ from metaweight.commands.places import new_folder
 from metaweight.config import RunConfig, config_from
 from metaweight.progress import EpochProgress
 from metaweight.report.record import RunFolder, manifest
-from metaweight.tasks import Prepared, Task, assemble, described, run, tasks
+from metaweight.tasks import Prepared, assemble, described, require_kept, run, tasks
 from metaweight.trainer import Interrupted
 
 
@@ -84,23 +81,5 @@ class Train:
         config = config_from(task.config, about["config"])
         require_device(config.device)
         prepared = task.prepare(config)
-        _require_kept(task, prepared, folder)
+        require_kept(task, prepared, folder)
         return folder, config, prepared
-
-
-def _require_kept(task: Task[Any, Any], prepared: Prepared, folder: RunFolder) -> None:
-    """Raise where ``folder`` lacks what the task keeps from the start on, or holds something else.
-
-    What is kept follows from the data, so a run that goes on with the same data would write it again.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        task.keep(prepared, RunFolder(Path(scratch)))
-        for expected in sorted(Path(scratch).iterdir()):
-            kept = folder.path / expected.name
-            if not kept.is_file():
-                raise FileNotFoundError(f"{kept} is missing: copy it from where the run was started")
-            if kept.read_bytes() != expected.read_bytes():
-                raise ValueError(
-                    f"{kept} is another than this run's data gives: resume with the data and the library "
-                    "versions (manifest.json) that it was started with"
-                )

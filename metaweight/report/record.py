@@ -75,7 +75,7 @@ class RunFolder:
         Raises FileExistsError where anything lies at ``path``, TypeError for what JSON cannot hold.
         """
         path = Path(path)
-        text = json.dumps(_valid(manifest), indent=2) + "\n"
+        text = _manifest_text(manifest)
         try:
             path.mkdir(parents=True)
         except FileExistsError as error:
@@ -84,7 +84,7 @@ class RunFolder:
                 "(--resume)"
             ) from error
         with whole_file(path / "manifest.json") as file:
-            file.write(text.encode())
+            file.write(text)
         return cls(path)
 
     @classmethod
@@ -96,6 +96,11 @@ class RunFolder:
                 f"{path} is no run folder: it has no manifest.json; name one that a run made"
             )
         return cls(path)
+
+    def write_manifest(self, manifest: Mapping[str, Any], name: str) -> None:
+        """Another manifest beside the first.  Raises TypeError for what JSON cannot hold."""
+        with whole_file(self.path / name) as file:
+            file.write(_manifest_text(manifest))
 
     @property
     def _steps_path(self) -> Path:
@@ -214,6 +219,10 @@ def _whole_lines(path: Path) -> list[bytes]:
     if not path.is_file():
         return []
     return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def _manifest_text(manifest: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(_valid(manifest), indent=2)}\n".encode()
 
 
 def _valid(value: Any) -> Any:

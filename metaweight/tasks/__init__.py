@@ -2,14 +2,15 @@
 
 from metaweight.tasks import image, translation
 from metaweight.tasks.base import Evaluation, Prepared, Sources, Task, described, tasks
-from metaweight.tasks.cost import iteration_cost
+from metaweight.tasks.cost import COST, iteration_cost
 from metaweight.tasks.outcome import Finished, Outcome
-from metaweight.tasks.training import assemble, run
+from metaweight.tasks.training import assemble, require_kept, run
 
 tasks.add("image", image.ImageTask())
 tasks.add("translation", translation.TranslationTask())
 
 __all__ = [
+    "COST",
     "Evaluation",
     "Finished",
     "Outcome",
@@ -19,6 +20,7 @@ __all__ = [
     "assemble",
     "described",
     "iteration_cost",
+    "require_kept",
     "run",
     "tasks",
 ]

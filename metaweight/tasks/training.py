@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from metaweight.callbacks import AttentionHistory, Callback, WeightHistory
 from metaweight.config import RunConfig
 from metaweight.learning_rate import LearningRate
 from metaweight.report.record import RunFolder
 from metaweight.tasks.assembly import Assembled
-from metaweight.tasks.base import Prepared, tasks
+from metaweight.tasks.base import Prepared, Task, tasks
 from metaweight.tasks.outcome import Outcome
 from metaweight.trainer import Trainer
 
@@ -66,3 +69,21 @@ def run(
         task.keep(prepared, folder)
     assembled.trainer.fit()
     return task.conclude(config, prepared, assembled, folder)
+
+
+def require_kept(task: Task[Any, Any], prepared: Prepared, folder: RunFolder) -> None:
+    """Raise where ``folder`` lacks what the task keeps from the start on, or holds something else.
+
+    What is kept follows from the data, so a run that goes on with the same data would write it again.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        task.keep(prepared, RunFolder(Path(scratch)))
+        for expected in sorted(Path(scratch).iterdir()):
+            kept = folder.path / expected.name
+            if not kept.is_file():
+                raise FileNotFoundError(f"{kept} is missing: copy it from where the run was started")
+            if kept.read_bytes() != expected.read_bytes():
+                raise ValueError(
+                    f"{kept} is another than this run's data gives: resume with the data and the library "
+                    "versions (manifest.json) that it was started with"
+                )

@@ -14,6 +14,7 @@ from rich.console import Console
 from metaweight.cells import Cell, CellResult, require_same_options
 from metaweight.compare import Grid, run_grid
 from metaweight.contracts import MetaweightError
+from metaweight.devices import require_device
 from metaweight.progress import GridProgress
 from metaweight.report.record import RunFolder, manifest
 from metaweight.report.tables import aggregate, print_table, runs_to_csv, to_csv, to_markdown
@@ -31,6 +32,7 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console, resume: bool
     for teacher in grid.teachers:
         _ = teachers[teacher]  # an unknown name stops here, not in the first cell
     cells = grid.cells()
+    require_device(grid.base.device)
     task = grid.base.task
     prepared = tasks[task].prepare(cells[0].config)  # and so does a missing data folder
     about = {"data": described(prepared), "jobs": jobs}

@@ -15,6 +15,7 @@ PACKAGE = "metaweight"
 FLOORS = {
     "atomic": 0,
     "contracts": 0,
+    "devices": 0,
     "modes": 0,
     "registry": 0,
     "losses": 1,

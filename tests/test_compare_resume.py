@@ -140,3 +140,15 @@ def test_resume_wants_a_folder_that_a_grid_made(
         compare(grid, tmp_path, jobs=1, console=QUIET, resume=True)
     assert suite(["--resume"]) == 2
     assert "--resume goes on in the folder of --out" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_ends_before_a_folder_is_made(
+    grid: Grid, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match="device 'nowhere' cannot be used here"):
+        compare(
+            replace(grid, base=replace(grid.base, device="nowhere")), tmp_path / "a", jobs=1, console=QUIET
+        )
+    assert suite(["--options", "device=nowhere", "--out", str(tmp_path / "b")]) == 2
+    assert "device 'nowhere' cannot be used here" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

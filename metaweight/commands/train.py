@@ -10,9 +10,9 @@ from rich import get_console
 from rich.table import Column, Table
 from tyro.conf import OmitArgPrefixes
 
-from metaweight.commands.devices import require_device
 from metaweight.commands.places import new_folder
 from metaweight.config import RunConfig, config_from
+from metaweight.devices import require_device
 from metaweight.progress import EpochProgress
 from metaweight.report.record import RunFolder, manifest
 from metaweight.tasks import Prepared, assemble, described, require_kept, run, tasks

@@ -12,10 +12,10 @@ from rich import get_console
 from rich.table import Column, Table
 
 from metaweight import checkpoint
-from metaweight.commands.devices import require_device
 from metaweight.config import TranslationConfig, config_from
 from metaweight.data.text.files import read_lines
 from metaweight.data.text.vocabulary import Vocabularies
+from metaweight.devices import require_device
 from metaweight.metrics.translation import bleu_statistics, bootstrap_interval, score
 from metaweight.models.transformer import Transformer
 from metaweight.report.record import RunFolder

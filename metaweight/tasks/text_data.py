@@ -15,7 +15,7 @@ from metaweight.data.files import VARIABLE
 from metaweight.data.text import Bitext, TextSet, load_text
 from metaweight.data.text.loader import TextLoader
 from metaweight.data.text.noise import NoisyBitext, corrupt_bitext
-from metaweight.data.text.vocabulary import EOS, Vocabularies, train_vocabularies
+from metaweight.data.text.vocabulary import Vocabularies, train_vocabularies
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.own_text import check_options, load_own
 
@@ -116,8 +116,6 @@ def _check_options(config: TranslationConfig) -> None:
         raise ValueError(f"beam is 1 or more, got {config.beam}")
     if not math.isfinite(config.length_penalty):
         raise ValueError(f"length_penalty is finite, got {config.length_penalty}")
-    if config.vocab_size <= EOS:
-        raise ValueError(f"vocab_size is more than the {EOS + 1} special pieces, got {config.vocab_size}")
 
 
 def _require_held_out(prepared: PreparedText) -> None:

@@ -157,8 +157,8 @@ def train_vocabulary(
         raise ValueError(f"unknown vocabulary model {model!r}.{did_you_mean(model, _MODELS)}")
     if not 0 < character_coverage <= 1:
         raise ValueError(f"character_coverage is a share in (0, 1], got {character_coverage}")
-    if size < 1:
-        raise ValueError(f"vocab_size is a positive number of pieces, got {size}")
+    if size <= EOS + 1:
+        raise ValueError(f"vocab_size is more than the {EOS + 1} special pieces, got {size}")
     if isinstance(sentences, str):
         raise TypeError(f"sentences is a sequence of sentences, got one string {sentences[:40]!r}")
     text = [sentence for sentence in sentences if sentence.strip(" ")]

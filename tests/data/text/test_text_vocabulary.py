@@ -129,7 +129,8 @@ def test_the_smallest_size_that_the_error_names_works():
     [
         (BITEXT.source, {"size": 10}, "vocab_size 10 is too small: characters and special pieces alone are"),
         (BITEXT.source, {"byte_fallback": True}, "vocab_size 90 is too small"),
-        (BITEXT.source, {"size": 0}, "vocab_size is a positive number"),
+        (BITEXT.source, {"size": 0}, "vocab_size is more than the 4 special pieces, got 0"),
+        (BITEXT.source, {"size": 4}, "vocab_size is more than the 4 special pieces, got 4"),
         ([], {}, "no sentence that is not empty"),
         (["", "  "], {}, "no sentence that is not empty"),
         (BITEXT.source, {"model": "bpo"}, r"unknown vocabulary model 'bpo'\. Did you mean 'bpe'"),

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 
@@ -15,7 +16,7 @@ from metaweight.data.files import VARIABLE
 from metaweight.data.text import Bitext, TextSet, load_text
 from metaweight.data.text.loader import TextLoader
 from metaweight.data.text.noise import NoisyBitext, corrupt_bitext
-from metaweight.data.text.vocabulary import Vocabularies, train_vocabularies
+from metaweight.data.text.vocabulary import EOS, Vocabularies, train_vocabularies
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.own_text import check_options, load_own
 
@@ -50,6 +51,13 @@ class PreparedText:
             pairs, own = self.pairs(split), self.vocabularies
             self._encoded[split] = own.source.encode(pairs.source), own.target.encode(pairs.target)
         return self._encoded[split]
+
+    def token_counts(self) -> list[int]:
+        """How often each target piece is a target of the training set; eos ends every sentence."""
+        _, targets = self.encoded("train")
+        pieces = torch.tensor([*chain.from_iterable(targets), *[EOS] * len(targets)])
+        counts: list[int] = torch.bincount(pieces, minlength=len(self.vocabularies.target)).tolist()
+        return counts
 
     @property
     def title(self) -> str:

@@ -70,7 +70,9 @@ class TranslationTask:
             taps=config.taps or default_translator_taps(config.model, **parse_values(config.model_options)),
             time_axes=time_axes,
         )
-        return build_reweighter(config, student, student.spec(loader(config, prepared, "meta").batch(0, 0)))
+        counts = prepared.token_counts() if config.unit == "token" else None
+        probe = loader(config, prepared, "meta").batch(0, 0)
+        return build_reweighter(config, student, student.spec(probe, class_counts=counts))
 
     def sources(self, config: TranslationConfig, prepared: PreparedText) -> Sources:
         return Sources(loader(config, prepared, "train"), loader(config, prepared, "meta"))

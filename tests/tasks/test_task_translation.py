@@ -227,6 +227,22 @@ def test_every_token_counts_once_in_the_loss_whatever_the_unit(base: Translation
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+def test_teachers_of_tokens_know_how_often_each_piece_is_a_target(base: TranslationConfig) -> None:
+    chosen = changed(base, unit="token", teacher="class-balanced")
+    prepared = prepare(chosen)
+    train = tasks["translation"].sources(chosen, prepared).train
+    targets = torch.cat([train.batch(0, position).targets.flatten() for position in range(len(train))])
+    size = len(prepared.vocabularies.target)
+    expected = torch.bincount(targets[targets != 0], minlength=size)  # 100 pairs are 5 whole batches
+    assert prepared.token_counts() == expected.tolist()
+    reweighter = tasks["translation"].build(chosen, prepared)
+    weights = [reweighter.step(train.batch(0, position)).weights for position in range(len(train))]
+    assert float(torch.cat(weights).mean()) == pytest.approx(1, abs=1e-5)
+    assert float(torch.cat(weights).std()) > 0.1
+    grouped = tasks["translation"].build(changed(base, unit="token", teacher="cmw-net"), prepared).teacher
+    assert len(grouped.group.unique()) == 3
+
+
 def test_separate_vocabularies_are_kept_and_never_share_embeddings(
     base: TranslationConfig, tmp_path: Path
 ) -> None:

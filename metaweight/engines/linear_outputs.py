@@ -30,8 +30,8 @@ class LinearOutputs:
         """Outputs of the pass inside are kept."""
         self._calls = {layer: [] for layer in self._layers}
 
-        def keep(layer: nn.Linear, x: Tensor) -> Tensor:
-            output = F.linear(x, layer.weight, layer.bias)
+        def keep(layer: nn.Linear, input: Tensor) -> Tensor:
+            output = F.linear(input, layer.weight, layer.bias)
             # shares the counter of in-place changes with what the module goes on to use
             self._calls[layer].append((output.detach(), output._version))
             return output
@@ -44,16 +44,16 @@ class LinearOutputs:
         """A dual pass inside takes the kept outputs as its primal values; each call is good for once."""
         left = {layer: iter(calls) for layer, calls in self._calls.items()}
 
-        def tangent_only(layer: nn.Linear, x: Tensor) -> Tensor:
+        def tangent_only(layer: nn.Linear, input: Tensor) -> Tensor:
             output, version = next(left[layer], (None, 0))
             usable = (
                 output is not None
                 and output._version == version
-                and output.shape == (*x.shape[:-1], layer.out_features)
+                and output.shape == (*input.shape[:-1], layer.out_features)
             )
             if output is None or not usable:
-                return F.linear(x, layer.weight, layer.bias)
-            tangent = _tangent(layer, x)
+                return F.linear(input, layer.weight, layer.bias)
+            tangent = _tangent(layer, input)
             return output if tangent is None else forward_ad.make_dual(output, tangent.to(output.dtype))
 
         with self._replaced(tangent_only):

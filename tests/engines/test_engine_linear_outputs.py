@@ -35,7 +35,7 @@ class Twice(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         sequence = torch.stack([x, x.square()], dim=1)
-        return self.last(self.inside(self.inside(sequence).tanh()).tanh()).sum(dim=1)
+        return self.last(input=self.inside(self.inside(sequence).tanh()).tanh()).sum(dim=1)
 
 
 class Scale(nn.Module):

@@ -7,13 +7,13 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import tyro
 from rich.console import Console
 
+from metaweight.commands.places import run_folder
 from metaweight.compare import Grid
 from metaweight.config import config_from, parse_values
 from metaweight.registry import did_you_mean
@@ -42,7 +42,7 @@ class Arguments:
     options: tuple[str, ...] = ()
     """Options of every run as key=value, over the profile's (epochs=5)."""
     out: str | None = None
-    """Folder of the results; must not exist. Default: runs/SUITE-DATA-PROFILE-TIME."""
+    """Folder of the results; must not exist, without --resume. Default: runs/SUITE-DATA-PROFILE-TIME."""
     resume: bool = False
     """Go on in the folder --out: finished runs are kept, stopped ones go on."""
 
@@ -97,13 +97,11 @@ class SuiteCommand:
         """Run the suite; 2 for a user's mistake."""
         arguments = tyro.cli(self.arguments, args=args, prog=f"benchmarks.{self.name}.run")
         data = re.sub(r"[^\w.-]+", "-", arguments.data)  # tsv:PATH has signs that split a folder's name
-        name = f"{self.name}-{data}-{arguments.profile}-{datetime.now():%Y%m%d-%H%M%S}"
+        name = f"{self.name}-{data}-{arguments.profile}"
         try:
             grid, jobs = self.grid(arguments)
-            if arguments.resume and arguments.out is None:
-                raise ValueError("--resume goes on in the folder of --out: name it")
-            out = Path(arguments.out or Path("runs") / name)
-            compare(grid, out, jobs=jobs, console=Console(), resume=arguments.resume)
+            folder = run_folder(arguments.out, name, resume=arguments.resume)
+            compare(grid, folder, jobs=jobs, console=Console(), resume=arguments.resume)
         except KeyboardInterrupt:
             print("stopped; finished runs are in the run folder", file=sys.stderr)
             return 130

@@ -55,7 +55,7 @@ class CellResult:
             name: None if math.isnan(value) else value for name, value in self.outcome.figures.items()
         }
         config = self.cell.config
-        return Result(config.teacher, self.cell.noise, config.seed, figures | {"cost": self.cost})
+        return Result(config.teacher, self.cell.noise, config.seed, figures | {COST.figure: self.cost})
 
     def finished(self) -> Finished | None:
         """For pictures and notes; None for a failed cell."""
@@ -71,6 +71,7 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
     """
     place = folder / "cells" / cell.name
     try:
+        require_same_options(cell, place)
         kept = read_cell(cell, place)
         if kept is not None:
             tell(CellProgress(cell.name, cell.config.epochs, cell.config.epochs, 0.0))
@@ -101,16 +102,11 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
 
 
 def read_cell(cell: Cell, place: Path) -> CellResult | None:
-    """The result that lies in ``place``; None where no run has ended there.
-
-    Raises ValueError where it is that of other options.
-    """
+    """The result of ``cell`` that lies in ``place``; None where no run has ended there."""
     if not (place / RESULT).is_file():
         return None
-    require_same_options(cell, place)
     content = json.loads((place / RESULT).read_text(encoding="utf-8"))
-    shown = [column.figure for column in tasks[cell.config.task].columns]
-    found = {name: content.pop(name, None) for name in shown} | content.pop("extra")
+    found = {name: content.pop(name, None) for name in _shown(cell)} | content.pop("extra")
     cost = found.pop(COST.figure)
     figures = {name: math.nan if value is None else value for name, value in found.items()}
     said, epochs = tuple(content.pop("warnings")), content.pop("history")
@@ -123,13 +119,11 @@ def read_cell(cell: Cell, place: Path) -> CellResult | None:
 def _enter(cell: Cell, place: Path) -> tuple[RunFolder, bool]:
     """The run's folder, and whether a checkpoint lies there to go on from."""
     if place.is_dir():
-        require_same_options(cell, place)
         if (place / "checkpoint.pt").is_file():
             return RunFolder.open(place), True
         shutil.rmtree(place)  # stopped before its first epoch's end
-    return RunFolder.create(
-        place, {"task": cell.config.task} | manifest(asdict(cell.config), sys.argv)
-    ), False
+    about = {"task": cell.config.task} | manifest(asdict(cell.config), sys.argv)
+    return RunFolder.create(place, about), False
 
 
 def require_same_options(cell: Cell, place: Path) -> None:
@@ -149,7 +143,7 @@ def _content(result: CellResult, outcome: Outcome) -> dict[str, Any]:
     """Of result.json: the columns' figures, the others under "extra", the epochs, what the task adds."""
     row = result.row()
     assert row is not None
-    shown = [column.figure for column in tasks[result.cell.config.task].columns]
+    shown = _shown(result.cell)
     return {
         **{"teacher": row.teacher, "noise": row.noise, "seed": row.seed},
         **{name: row.figures.get(name) for name in shown},
@@ -160,6 +154,11 @@ def _content(result: CellResult, outcome: Outcome) -> dict[str, Any]:
         "attention": outcome.attention,
         **outcome.details,
     }
+
+
+def _shown(cell: Cell) -> list[str]:
+    """The figures that have a column in the table."""
+    return [column.figure for column in tasks[cell.config.task].columns]
 
 
 def failure(cell: Cell, folder: Path, error: BaseException) -> CellResult:

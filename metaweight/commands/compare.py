@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich import get_console
 from tyro.conf import OmitArgPrefixes
 
-from metaweight.commands.places import new_folder
+from metaweight.commands.places import run_folder
 from metaweight.compare import Grid
 from metaweight.config import RunConfig
 from metaweight.suite import compare
@@ -32,18 +32,11 @@ class Compare:
     jobs: int = 2
     """Runs side by side; CPU threads are shared out."""
     out: str | None = None
-    """Folder of the comparison; must not exist. Default: runs/compare-TIME."""
+    """Folder of the comparison; must not exist, without --resume. Default: runs/compare-TIME."""
     resume: bool = False
     """Go on in the folder --out: finished runs are kept, stopped ones go on."""
 
     def __call__(self) -> None:
         grid = Grid(self.run, self.teachers, self.noises, self.seeds)
-        if self.resume and self.out is None:
-            raise ValueError("--resume goes on in the folder of --out: name it")
-        compare(
-            grid,
-            new_folder(self.out, "compare"),
-            jobs=self.jobs,
-            console=get_console(),
-            resume=self.resume,
-        )
+        folder = run_folder(self.out, "compare", resume=self.resume)
+        compare(grid, folder, jobs=self.jobs, console=get_console(), resume=self.resume)

@@ -10,7 +10,7 @@ from rich import get_console
 from rich.table import Column, Table
 from tyro.conf import OmitArgPrefixes
 
-from metaweight.commands.places import new_folder
+from metaweight.commands.places import run_folder
 from metaweight.config import RunConfig, config_from
 from metaweight.devices import require_device
 from metaweight.progress import EpochProgress
@@ -70,7 +70,7 @@ class Train:
         assemble(config, prepared)
         about = {"task": config.task} | manifest(asdict(config), sys.argv)
         about |= {"data": described(prepared)}
-        return RunFolder.create(new_folder(self.out, config.teacher), about), config, prepared
+        return RunFolder.create(run_folder(self.out, config.teacher), about), config, prepared
 
     def _reopen(self, path: str) -> tuple[RunFolder, RunConfig, Prepared]:
         if self.run != tasks[self.task].config() or self.out is not None:

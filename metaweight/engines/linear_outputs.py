@@ -46,12 +46,8 @@ class LinearOutputs:
 
         def tangent_only(layer: nn.Linear, input: Tensor) -> Tensor:
             output, version = next(left[layer], (None, 0))
-            usable = (
-                output is not None
-                and output._version == version
-                and output.shape == (*input.shape[:-1], layer.out_features)
-            )
-            if output is None or not usable:
+            shape = (*input.shape[:-1], layer.out_features)
+            if output is None or output._version != version or output.shape != shape:
                 return F.linear(input, layer.weight, layer.bias)
             tangent = _tangent(layer, input)
             return output if tangent is None else forward_ad.make_dual(output, tangent.to(output.dtype))

@@ -55,8 +55,9 @@ class PreparedText:
     def token_counts(self) -> list[int]:
         """How often each target piece is a target of the training set; eos ends every sentence."""
         _, targets = self.encoded("train")
-        pieces = torch.tensor([*chain.from_iterable(targets), *[EOS] * len(targets)])
+        pieces = torch.tensor(list(chain.from_iterable(targets)))
         counts: list[int] = torch.bincount(pieces, minlength=len(self.vocabularies.target)).tolist()
+        counts[EOS] += len(targets)
         return counts
 
     @property

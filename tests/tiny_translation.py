@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from metaweight.config import TranslationConfig
+
+TRAIN = ["train", "--task", "translation"]
+Files = dict[str, Path]
 SOURCE, TARGET = ("rot", "blau", "gelb", "weiß"), ("red", "blue", "yellow", "white")
 TINY = (
     "width=16",
@@ -48,3 +54,36 @@ def flags(**options: object) -> list[str]:
         words.append(f"--{name.replace('_', '-')}")
         words += [str(part) for part in value] if isinstance(value, tuple) else [str(value)]
     return words
+
+
+def own_files(folder: Path) -> Files:
+    """Own files of a run: 60 training pairs, 16 trusted ones, 8 to validate, 8 to test."""
+    ends = {"train": (0, 60), "meta": (60, 76), "valid": (76, 84), "test": (84, 92)}
+    return {name: write(folder / f"{name}.tsv", pairs(*span)) for name, span in ends.items()}
+
+
+def own(files: Files, *names: str) -> list[str]:
+    """``files`` as the command line takes them."""
+    return [word for name in names or ("train", "meta", "valid") for word in (f"--{name}", str(files[name]))]
+
+
+def words(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was printed, on one line."""
+    captured = capsys.readouterr()
+    return " ".join((captured.out + captured.err).split())
+
+
+def config(data: str, **options: Any) -> TranslationConfig:
+    """A run of half a second on 100 pairs of ``data``."""
+    sizes = {"train_size": 100, "meta_size": 20, "valid_size": 16, "test_size": 30}
+    return TranslationConfig(**{**OPTIONS, **sizes, "data": data, "noise": "mixed", **options})
+
+
+def changed(base: TranslationConfig, **options: Any) -> TranslationConfig:
+    """``config`` on the data of ``base``."""
+    return config(base.data, **options)
+
+
+def lines(path: Path) -> list[str]:
+    """Of a file whose last line ends."""
+    return path.read_bytes().decode().split("\n")[:-1]

@@ -1,9 +1,8 @@
-"""Whole translation runs: what a grid leaves, scored again by sacrebleu; seeds, units, teachers, resuming."""
+"""Whole translation runs: seeds, units, teachers, resuming, options that are mistakes."""
 
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
 import re
@@ -16,158 +15,24 @@ import datasets
 import pytest
 import sacrebleu
 import torch
-from rich.console import Console
-from tiny_translation import OPTIONS, TINY, pairs, write
+from tiny_translation import OPTIONS, TINY, changed, config, lines, pairs
 
 import metaweight as mw
 from metaweight.callbacks import Callback, Run
-from metaweight.commands.translate import load_translator
-from metaweight.compare import Grid
 from metaweight.config import TranslationConfig
 from metaweight.contracts import Batch, StepReport
-from metaweight.data.text import Vocabularies
-from metaweight.metrics.translation import bleu_statistics, bootstrap_interval, paired_bootstrap
 from metaweight.report.record import RunFolder
-from metaweight.suite import compare
 from metaweight.tasks import Outcome, assemble, run, tasks
 from metaweight.tasks.text_data import loader, prepare
 from metaweight.tasks.translation import loss_per_token
 from metaweight.trainer import Interrupted
-from metaweight.translation import one_line, translate
 
-KINDS = ("misaligned", "copied", "truncated")
 NO_SENTENCES = ("class-balanced", "cmw-net")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> TranslationConfig:
-    """A run of half a second on 100 pairs."""
-    path = write(tmp_path_factory.mktemp("text") / "colours.tsv", pairs(0, 200))
-    return config(f"tsv:{path}")
-
-
-def config(data: str, **options: Any) -> TranslationConfig:
-    sizes = {"train_size": 100, "meta_size": 20, "valid_size": 16, "test_size": 30}
-    return TranslationConfig(**{**OPTIONS, **sizes, "data": data, "noise": "mixed", **options})
-
-
-def changed(base: TranslationConfig, **options: Any) -> TranslationConfig:
-    return config(base.data, **options)
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_bytes().decode().split("\n")[:-1]
 
 
 def figures(outcome: Outcome) -> Mapping[str, float]:
     """All but the time."""
     return {name: value for name, value in outcome.figures.items() if name != "seconds"}
-
-
-@pytest.fixture(scope="module")
-def grid(base: TranslationConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("grid") / "out"
-    arms = Grid(base, ("uniform", "surface"), ("mixed@0.4",), (0, 1))
-    results = compare(arms, out, jobs=1, console=Console(quiet=True))
-    assert [result.error for result in results] == [None] * 4
-    return out
-
-
-def cell(grid: Path, teacher: str, seed: int) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Its result, hypotheses and references."""
-    folder = grid / "cells" / f"mixed-0.4.{teacher}.{seed}"
-    result = json.loads((folder / "result.json").read_text())
-    return result, lines(folder / "hypothesis.txt"), lines(folder / "reference.txt")
-
-
-def test_sacrebleu_on_the_files_gives_the_table(grid: Path) -> None:
-    table = (grid / "table.md").read_text()
-    for teacher in ("uniform", "surface"):
-        scores = []
-        for seed in (0, 1):
-            result, hypotheses, references = cell(grid, teacher, seed)
-            assert len(hypotheses) == len(references) == 30
-            bleu, chrf = (
-                sacrebleu.corpus_bleu(hypotheses, [references]),
-                sacrebleu.corpus_chrf(hypotheses, [references]),
-            )
-            assert (result["bleu"], result["chrf"]) == (bleu.score, chrf.score)
-            assert result["scores"]["hypothesis_length"] == bleu.sys_len
-            assert result["scores"]["reference_length"] == bleu.ref_len
-            # what ``metaweight translate --beam 1`` makes of the cell's student
-            config, module, vocabularies = load_translator(
-                str(grid / "cells" / f"mixed-0.4.{teacher}.{seed}")
-            )
-            source = tasks["translation"].prepare(config).text.test.source
-            greedy = [one_line(best[0][0]) for best in translate(module, vocabularies, source, beam=1)]
-            assert result["bleu_greedy"] == sacrebleu.corpus_bleu(greedy, [references]).score
-            assert bleu.score > 0  # else every translation would score alike
-            scores.append(bleu.score)
-        mean, spread = sum(scores) / 2, abs(scores[0] - scores[1]) / math.sqrt(2)
-        (row,) = re.findall(rf"^\| {teacher} \| \**([\d.]+) ± ([\d.]+)", table, re.MULTILINE)
-        assert row == (f"{mean:.1f}", f"{spread:.1f}")
-
-
-def test_interval_p_and_signatures_stand_under_the_table(grid: Path) -> None:
-    table = (grid / "table.md").read_text()
-    counts = {}
-    for teacher in ("uniform", "surface"):
-        texts = [cell(grid, teacher, seed)[1:] for seed in (0, 1)]
-        assert texts[0][1] != texts[1][1]  # each seed draws its own test set
-        counts[teacher] = bleu_statistics(*([*texts[0][side], *texts[1][side]] for side in (0, 1)))
-        low, high = bootstrap_interval(counts[teacher])
-        assert f"| {teacher} | {counts[teacher].score():.1f} [{low:.1f}, {high:.1f}] |" in table
-    paired = paired_bootstrap(counts["uniform"], counts["surface"])
-    interval = f"{paired.difference:+.1f} [{paired.low:+.1f}, {paired.high:+.1f}]"
-    assert f"| {interval} | {paired.p_value:.3f} |" in table
-    version = sacrebleu.__version__
-    assert f"BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:{version}" in table
-    assert f"chrF2|nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:{version}" in table
-
-
-def test_auroc_is_given_by_kind(grid: Path) -> None:
-    folder = grid / "cells" / "mixed-0.4.surface.1"
-    with (folder / "pairs.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    result = cell(grid, "surface", 1)[0]
-    good = [float(row["mean_weight"]) for row in rows if not row["kind"]]
-    assert len(rows) - len(good) == 40
-    for kind, share in zip(KINDS, (20, 10, 10), strict=True):
-        bad = [float(row["mean_weight"]) for row in rows if row["kind"] == kind]
-        assert len(bad) == share
-        above = sum((g > b) + (g == b) / 2 for g in good for b in bad) / (len(good) * len(bad))
-        # weights are written with six digits, which makes some of them equal
-        assert result["extra"][f"auroc_{kind}"] == pytest.approx(above, abs=2e-3)
-    both = [cell(grid, "surface", seed)[0]["extra"] for seed in (0, 1)]
-    means = [sum(one[f"auroc_{kind}"] for one in both) / 2 for kind in KINDS]
-    table = (grid / "table.md").read_text()
-    assert f"| teacher | {' | '.join(KINDS)} |" in table
-    assert f"| surface | {' | '.join(f'{mean:.2f}' for mean in means)} |" in table
-    assert "| uniform | 0.50 | 0.50 | 0.50 |" in table
-
-
-def test_a_cell_keeps_its_pairs_weights_vocabulary_and_pictures(grid: Path, base: TranslationConfig) -> None:
-    folder = grid / "cells" / "mixed-0.4.surface.1"
-    prepared = prepare(changed(base, seed=1))
-    with (folder / "pairs.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    given = prepared.noisy.bitext
-    assert [(row["source"], row["target"]) for row in rows] == list(
-        zip(given.source, given.target, strict=True)
-    )
-    weights = RunFolder.open(folder).read_weights()
-    assert weights.flipped is not None
-    assert torch.equal(weights.flipped, prepared.noisy.flipped)
-    means = [float(row["mean_weight"]) for row in rows]
-    assert means == pytest.approx(weights.mean_weight().tolist(), rel=1e-5)
-    assert lines(folder / "reference.txt") == list(prepared.text.test.target)
-    assert Vocabularies.load(folder) == prepared.vocabularies
-    manifest = RunFolder.open(folder).manifest()
-    assert manifest["task"] == "translation"
-    assert {"sacrebleu", "sentencepiece", "Babel"} <= set(manifest["versions"])
-    assert cell(grid, "surface", 0)[0]["cost"] > 1
-    for picture in ("valid_loss", "weights", "weight_against_loss.surface"):
-        assert (grid / "plots" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_seed_gives_the_same_figures_bit_for_bit(base: TranslationConfig) -> None:

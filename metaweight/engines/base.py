@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.contracts import Batch, MetaweightError, NonFiniteError, StudentState
-from metaweight.registry import Registry
+from metaweight.registry import Registry, did_you_mean
 from metaweight.student import Forward, RandomState, Student, differentiable, forked_rng
 
 Weigh = Callable[[StudentState], Tensor]
@@ -49,6 +49,9 @@ class Problem:
     max_norm: float | None = None
     progress: float = 0.0
     recorded: Recorded | None = None
+    scope: frozenset[str] | None = None
+    """Parameters through whose inner step the hypergradient goes; None for all.  The others' steps count
+    as constants."""
 
 
 @dataclass(frozen=True)
@@ -132,15 +135,18 @@ def hypergradient(
     max_norm: float | None = None,
     progress: float = 0.0,
     recorded: Recorded | None = None,
+    scope: Sequence[str] | None = None,
 ) -> HyperGradient:
     """Gradient of the meta loss after K weighted inner steps, with respect to what the weights depend on.
 
     ``train``: one batch, or K of them.  ``weigh``: StudentState -> weights [U] >= 0.  ``wrt``: tensors
     with requires_grad.  ``center`` subtracts from dL/dw its mean over each batch's units;
     ``anchor`` then adds anchor * std(dL/dw) * (mean(w) - 1), a pull of the mean weight to 1.
-    ``max_norm``: gradient clipping inside the step.  Module, buffers, optimizer and random state are left
+    ``max_norm``: gradient clipping inside the step.  ``scope``: names of submodules; the inner step of
+    all other parameters then counts as a constant, which is cheaper and no longer exact.  Module, buffers, optimizer and random state are left
     bit for bit.
-    Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student.
+    Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
+    KeyError for an unknown submodule.
     """
     chosen = build_engine(engine)
     batches = (train,) if isinstance(train, Batch) else tuple(train)
@@ -151,7 +157,9 @@ def hypergradient(
             f"engine {engine!r} unrolls {chosen.max_unroll} inner step(s), got {len(batches)} batches; "
             "engine='higher' takes any number"
         )
-    problem = Problem(student, optimizer, batches, meta, weigh, max_norm, progress, recorded)
+    problem = Problem(
+        student, optimizer, batches, meta, weigh, max_norm, progress, recorded, scope_of(student, scope)
+    )
     with forked_rng(student.device), differentiable(), torch.enable_grad():
         solution = chosen.solve(problem)
     for index, slope in zip(solution.index, solution.slopes, strict=True):
@@ -176,6 +184,26 @@ def hypergradient(
         meta_state=solution.meta.state(progress),
         gradient=solution.gradient,
     )
+
+
+def scope_of(student: Student, names: Sequence[str] | None) -> frozenset[str] | None:
+    """The trainable parameters in the submodules ``names``, tied ones under the name that they go by.
+
+    Raises KeyError for an unknown submodule, ValueError where none has a trainable parameter.
+    """
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise TypeError(f"scope is a sequence of names, got the string {names!r}; write [{names!r}]")
+    known = dict(student.module.named_modules())
+    for name in names:
+        if name not in known:
+            raise KeyError(f"unknown submodule {name!r} in scope.{did_you_mean(name, filter(None, known))}")
+    inside = {id(p) for name in names for p in known[name].parameters()}
+    chosen = frozenset(name for name, p in student.parameters().items() if id(p) in inside)
+    if not chosen:
+        raise ValueError(f"scope {list(names)} holds no trainable parameter of the student")
+    return chosen
 
 
 def _steered(slopes: Tensor, weights: Tensor, center: bool, anchor: float) -> Tensor:

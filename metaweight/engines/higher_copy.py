@@ -49,6 +49,7 @@ class HigherCopy:
         optimizer = get_diff_optim(
             problem.optimizer, module.parameters(), fmodel=copy, track_higher_grads=True
         )
+        scope = problem.scope
         held = {id(p) for group in problem.optimizer.param_groups for p in group["params"]}
         inside = [id(p) in held and p.requires_grad for p in module.parameters()]
         weights: list[Tensor] = []
@@ -63,6 +64,11 @@ class HigherCopy:
                 for n, g, m in zip(names, gradients, inside, strict=True)
                 if m and g is not None
             )
+            if scope is not None:  # the step of what is out of scope is a constant
+                gradients = [
+                    g if g is None or n in scope else g.detach()
+                    for n, g in zip(names, gradients, strict=True)
+                ]
             if problem.max_norm is None:
                 return gradients
             live = [i for i, g in enumerate(gradients) if g is not None and inside[i]]

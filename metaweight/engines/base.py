@@ -143,8 +143,8 @@ def hypergradient(
     with requires_grad.  ``center`` subtracts from dL/dw its mean over each batch's units;
     ``anchor`` then adds anchor * std(dL/dw) * (mean(w) - 1), a pull of the mean weight to 1.
     ``max_norm``: gradient clipping inside the step.  ``scope``: names of submodules; the inner step of
-    all other parameters then counts as a constant, which is cheaper and no longer exact.  Module, buffers, optimizer and random state are left
-    bit for bit.
+    all other parameters then counts as a constant, which is cheaper and no longer exact.  Module,
+    buffers, optimizer and random state are left bit for bit.
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
     KeyError for an unknown submodule.
     """

@@ -52,8 +52,10 @@ class TrainPass:
 class Differentiated(Protocol):
     """A train pass with the gradient of its weighted loss."""
 
-    gradient: Named
-    """Parameter name -> gradient of mean(w * loss), detached."""
+    @property
+    def gradient(self) -> Named:
+        """Parameter name -> gradient of mean(w * loss), detached."""
+        ...
 
     def slopes(self, direction: Named) -> Tensor:
         """<direction, grad loss_i> for each unit [U]; called once."""
@@ -67,9 +69,8 @@ class OneStep(ABC):
     the engine's own business.
     """
 
+    summary: str
     max_unroll: int | None = 1
-    exact = True
-    """Whether the inner products are right to rounding."""
 
     def __init__(self) -> None:
         self._checked: weakref.WeakSet[nn.Module] = weakref.WeakSet()

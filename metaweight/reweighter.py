@@ -16,6 +16,7 @@ from metaweight.engines.base import (
     Engine,
     HyperGradient,
     Recorded,
+    attention_for,
     build_engine,
     checked_weights,
     hypergradient,
@@ -24,7 +25,7 @@ from metaweight.engines.base import (
 )
 from metaweight.metrics.weights import weight_summary
 from metaweight.registry import did_you_mean
-from metaweight.student import Forward, RandomState, Student, differentiable, forked_rng
+from metaweight.student import Forward, RandomState, Student, forked_rng
 from metaweight.teachers.base import Teacher
 from metaweight.teachers.inputs import unit_loss
 
@@ -128,7 +129,7 @@ class Reweighter:
     ) -> StepReport:
         differentiates = meta is not None and (bool(self._learned) or self._probes)
         if differentiates:
-            with differentiable(), keeping(self.engine, self.student) as kept:
+            with attention_for(self.engine), keeping(self.engine, self.student) as kept:
                 forward = self.student(train)
         else:
             forward = self.student(train)

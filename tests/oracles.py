@@ -74,6 +74,16 @@ class Tied(nn.Module):
         return self.head(torch.tanh(self.frozen(x)))
 
 
+STEP_ENGINES = [name for name in mw.engines.names() if name != "implicit"]
+"""The engines that differentiate inner steps; ``implicit`` answers another question."""
+EXACT = [name for name in STEP_ENGINES if name != "difference"]
+
+
+def agreement(engine: str, exact: float = 1e-9) -> float:
+    """The relative error that an engine may have in float64."""
+    return exact if engine in EXACT else max(exact, 1e-5)
+
+
 STUDENTS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "batchnorm-resnet": (BatchNormResNet, (1, 4, 4), "bn2"),
     "encoder": (Encoder, (3, 8), "encoder"),

@@ -79,8 +79,14 @@ class Engine(Protocol):
     """The largest K; None for any."""
 
     def solve(self, problem: Problem) -> Solution:
-        """Called with the random state forked and attention in a differentiable form."""
+        """Called with the random state forked and attention in a form for it, see ``attention_for``."""
         ...
+
+
+def attention_for(engine: Engine) -> AbstractContextManager[None]:
+    """Attention in a form that ``engine`` can differentiate: an engine says ``differentiable = False``
+    where any form will do, the fused kernels too."""
+    return differentiable() if getattr(engine, "differentiable", True) else nullcontext()
 
 
 @runtime_checkable
@@ -160,7 +166,7 @@ def hypergradient(
     problem = Problem(
         student, optimizer, batches, meta, weigh, max_norm, progress, recorded, scope_of(student, scope)
     )
-    with forked_rng(student.device), differentiable(), torch.enable_grad():
+    with forked_rng(student.device), attention_for(chosen), torch.enable_grad():
         solution = chosen.solve(problem)
     for index, slope in zip(solution.index, solution.slopes, strict=True):
         require_finite("hypergradient", slope, index)

@@ -64,17 +64,21 @@ class HigherCopy:
                 for n, g, m in zip(names, gradients, inside, strict=True)
                 if m and g is not None
             )
-            if scope is not None:  # the step of what is out of scope is a constant
-                gradients = [
-                    g if g is None or n in scope else g.detach()
-                    for n, g in zip(names, gradients, strict=True)
-                ]
+            gradients = constant(gradients)
             if problem.max_norm is None:
                 return gradients
             live = [i for i, g in enumerate(gradients) if g is not None and inside[i]]
             clipped = clip_gradients([g for i in live if (g := gradients[i]) is not None], problem.max_norm)
             by_place = dict(zip(live, clipped, strict=True))
-            return [by_place.get(i) for i in range(len(gradients))]
+            return constant([by_place.get(i) for i in range(len(gradients))])
+
+        def constant(gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+            """The step of what is out of scope; the factor that clips has the others' gradients in it."""
+            if scope is None:
+                return gradients
+            return [
+                g if g is None or n in scope else g.detach() for n, g in zip(names, gradients, strict=True)
+            ]
 
         try:
             for step, batch in enumerate(problem.train):

@@ -23,9 +23,12 @@ from metaweight.engines.base import (
     require_finite,
 )
 from metaweight.inner import InnerStep
-from metaweight.student import RandomState, Student
+from metaweight.student import Forward, RandomState, Student
 
 Named = Mapping[str, Tensor]
+NO_INFLUENCE = (
+    "the meta loss does not depend on any parameter that the optimizer moves: check which ones it was given"
+)
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,7 @@ class OneStep(ABC):
     def solve(self, problem: Problem) -> Solution:
         """See ``Engine``."""
         student, (batch,) = problem.student, problem.train
-        parameters = student.parameters()
-        inner = InnerStep.of(problem.optimizer, parameters, problem.max_norm)
+        inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
         recorded = problem.recorded or self._record(student, batch)
         loss, index = recorded.forward.loss, recorded.forward.index
         require_finite("train loss", loss, index)
@@ -94,34 +96,30 @@ class OneStep(ABC):
             refuse_reentrant(loss)
         train = TrainPass(student, batch, recorded, inner, recorded.keep_graph or first_time)
         differentiated = self.differentiate(train, fixed)
+        meta, direction = self.direction(problem, train, differentiated)
+        slopes = differentiated.slopes(direction)
         gradient = differentiated.gradient
+        self._check(train, fixed, gradient, direction, slopes, first_time=first_time)
+        return Solution((weights,), (slopes / len(index),), meta, (index,), gradient)
 
+    def direction(
+        self, problem: Problem, train: TrainPass, differentiated: Differentiated
+    ) -> tuple[Forward, dict[str, Tensor]]:
+        """The meta pass, and u by parameter name, for the parameters in scope."""
+        student, inner, scope = train.student, train.inner, problem.scope
         # theta', and with it the update's graph from the gradient alone
-        leaves = {name: g.detach().requires_grad_() for name, g in gradient.items()}
-        moved, _ = inner({name: p.detach() for name, p in parameters.items()}, leaves)
+        leaves = {name: g.detach().requires_grad_() for name, g in differentiated.gradient.items()}
+        moved, _ = inner({name: p.detach() for name, p in student.parameters().items()}, leaves)
         virtual = {name: p.detach().requires_grad_() for name, p in moved.items()}
-
-        meta = student.functional(problem.meta, virtual, clones(recorded.buffers))
-        require_finite("meta loss", meta.loss, meta.index)
-        scope = problem.scope
-        pull = gradients(meta.loss.mean(), virtual, inner, scope=scope)
+        meta, pull = meta_pass(problem, train, virtual)
         names = [name for name in leaves if name in pull]
         if not names:
-            raise EngineError(
-                "the meta loss does not depend on any parameter that the optimizer moves: "
-                "check which ones it was given"
-            )
+            raise EngineError(NO_INFLUENCE)
         u = torch.autograd.grad(
             [moved[n] for n in names], list(leaves.values()), [pull[n] for n in names], allow_unused=True
         )
-        direction = {
-            name: v
-            for name, v in zip(leaves, u, strict=True)
-            if v is not None and (scope is None or name in scope)
-        }
-        slopes = differentiated.slopes(direction)
-        self._check(train, fixed, gradient, direction, slopes, first_time=first_time)
-        return Solution((weights,), (slopes / len(index),), meta, (index,), gradient)
+        inside = {n: v for n, v in zip(leaves, u, strict=True) if v is not None}
+        return meta, inside if scope is None else {n: v for n, v in inside.items() if n in scope}
 
     def _record(self, student: Student, batch: Batch) -> Recorded:
         random, buffers = RandomState.of(student.device), student.buffers()
@@ -140,21 +138,26 @@ class OneStep(ABC):
         first_time: bool,
     ) -> None:
         """Raise EngineError where reverse mode contradicts: what would be wrong in silence shows here."""
-        self._compare((weights * slopes).mean(), _inner_product(gradient, direction), weights * slopes)
+        reverse_mode = _inner_product(gradient, direction)
+        self._compare(weights * slopes, reverse_mode, first_time=first_time)
         if not first_time:
             return
         # other weights than the teacher's, which may all be 0, and no two alike: a unit's slope given to
         # another unit shows as well
         ramp = torch.linspace(0.5, 1.5, len(slopes), dtype=slopes.dtype, device=slopes.device)
         other = train.gradients((ramp * train.loss).mean(), keep_graph=train.recorded.keep_graph)
-        self._compare((ramp * slopes).mean(), _inner_product(other, direction), ramp * slopes)
+        self._compare(ramp * slopes, _inner_product(other, direction), first_time=True)
         self._checked.add(train.student.module)
 
-    def _compare(self, here: Tensor, reverse_mode: Tensor, terms: Tensor) -> None:
+    def _compare(self, terms: Tensor, reverse_mode: Tensor, *, first_time: bool) -> None:
+        here, scale = terms.mean(), terms.abs().mean()
         tolerance = self.tolerance(terms.dtype)
-        scale = terms.abs().mean()
         if bool((here - reverse_mode).abs() > tolerance * scale + torch.finfo(scale.dtype).tiny):
-            raise EngineError(self.contradiction(float(here), float(reverse_mode)))
+            self.object(self.contradiction(float(here), float(reverse_mode)), first_time=first_time)
+
+    def object(self, message: str, *, first_time: bool) -> None:
+        """What happens where reverse mode contradicts, at a student's first batch and later."""
+        raise EngineError(message)
 
     def tolerance(self, dtype: torch.dtype) -> float:
         """How far the mean slope may be from reverse mode's, as a share of the mean absolute slope."""
@@ -163,6 +166,13 @@ class OneStep(ABC):
     @abstractmethod
     def contradiction(self, here: float, reverse_mode: float) -> str:
         """What to tell a user whose student makes the two differ."""
+
+
+def meta_pass(problem: Problem, train: TrainPass, virtual: Named) -> tuple[Forward, dict[str, Tensor]]:
+    """The meta batch at parameters with requires_grad, and its mean loss's gradient, in scope."""
+    meta = train.student.functional(problem.meta, virtual, clones(train.recorded.buffers))
+    require_finite("meta loss", meta.loss, meta.index)
+    return meta, gradients(meta.loss.mean(), virtual, train.inner, scope=problem.scope)
 
 
 def gradients(

@@ -1,0 +1,96 @@
+"""Engine ``double``: the gradient with its graph, then one derivative of <gradient, u> by the weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metaweight.engines.base import EngineError, first_line, registry
+from metaweight.engines.one_step import Named, OneStep, TrainPass
+
+
+@registry.register("double")
+class DoubleBackward(OneStep):
+    """Double backward with everything cut off that does not lead to the weights.
+
+    The gradient is linear in the weights, and no activation depends on them: of the second backward
+    only the way from the parameters' gradients through the output gradients is walked.  Exact also where
+    BatchNorm couples the batch, but slow and large there.
+    """
+
+    summary = "exact, one inner step; double backward from the gradient to the weights alone"
+
+    def differentiate(self, train: TrainPass, weights: Tensor) -> Graph:
+        """See ``OneStep``."""
+        return Graph(train, weights)
+
+    def contradiction(self, here: float, reverse_mode: float) -> str:
+        """See ``OneStep``."""
+        return (
+            f"double backward gives {here:.6g}, one backward {reverse_mode:.6g}: a custom "
+            "autograd.Function of the student has a backward that cannot be differentiated; use "
+            "engine='forward' or 'difference'"
+        )
+
+
+class Graph:
+    """The gradient of mean(w * loss) with the graph that leads to w."""
+
+    def __init__(self, train: TrainPass, weights: Tensor) -> None:
+        self._train, self._leaf = train, weights.clone().requires_grad_()
+        names = list(train.inner.options)
+        parameters = train.student.parameters()
+        with _double_backward():
+            grads = torch.autograd.grad(
+                (self._leaf * train.loss).mean(),
+                [parameters[n] for n in names],
+                create_graph=True,
+                allow_unused=True,
+            )
+        self._graph = {name: g for name, g in zip(names, grads, strict=True) if g is not None}
+        self.gradient = {name: g.detach() for name, g in self._graph.items()}
+
+    def hessian_product(self, v: Named) -> dict[str, Tensor]:
+        """H v, H being the Hessian of mean(w * loss) over the parameters that ``v`` names."""
+        names = [name for name in v if self._graph[name].requires_grad]
+        parameters = self._train.student.parameters()
+        with _double_backward():
+            products = torch.autograd.grad(
+                [self._graph[n] for n in names],
+                [parameters[n] for n in v],
+                [v[n] for n in names],
+                retain_graph=True,
+                allow_unused=True,
+            )
+        return {name: torch.zeros_like(p) if p is None else p for name, p in zip(v, products, strict=True)}
+
+    def slopes(self, direction: Named) -> Tensor:
+        """See ``Differentiated``."""
+        names = [name for name in direction if self._graph[name].requires_grad]
+        with _double_backward():
+            (slopes,) = torch.autograd.grad(
+                [self._graph[n] for n in names],
+                self._leaf,
+                [direction[n] for n in names],
+                retain_graph=self._train.keep_graph,
+                allow_unused=True,
+            )
+        self._graph = {}
+        return torch.zeros_like(self._leaf) if slopes is None else slopes * len(slopes)
+
+
+_NO_SECOND_DERIVATIVE = ("not implemented", "once_differentiable")
+
+
+class _double_backward:
+    """torch's "derivative for X is not implemented" as an EngineError that says what to do."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, RuntimeError) and any(said in str(error) for said in _NO_SECOND_DERIVATIVE):
+            raise EngineError(
+                f"the student has an operator without double backward ({first_line(error)}); "
+                "try engine='forward' or 'difference', or replace it"
+            ) from error

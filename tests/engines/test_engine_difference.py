@@ -1,0 +1,163 @@
+"""``difference``: what it alone can do, and where it says that its digits are gone."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+import metaweight as mw
+from metaweight.engines import EngineError
+from metaweight.engines.difference import CentralDifferences, DifferenceWarning
+from oracles import batch, central_differences, make, relative
+
+
+def slopes(engine: object, module: nn.Module, *, dtype: torch.dtype = torch.float64) -> Tensor:
+    train, meta = batch((3, 8), 6, 1, dtype=dtype), batch((3, 8), 5, 2, dtype=dtype)
+    w = torch.ones(6, dtype=dtype, requires_grad=True)
+    own = torch.optim.SGD(module.parameters(), lr=0.1)
+    return mw.hypergradient(mw.Student(module), own, train, meta, lambda _s: w, [w], engine).grads[0]
+
+
+class Attention(nn.Module):
+    """Attention by torch's own kernels, whichever is allowed; it notes which ones are."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.project, self.head = nn.Linear(8, 24), nn.Linear(8, 3)
+        self.dropout = dropout
+        self.fused: list[bool] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.fused.append(torch.backends.cuda.flash_sdp_enabled())
+        q, k, v = self.project(x).chunk(3, dim=-1)
+        seen = F.scaled_dot_product_attention(
+            q[:, None], k[:, None], v[:, None], dropout_p=self.dropout if self.training else 0.0
+        )
+        return self.head(torch.tanh(seen[:, 0]).mean(1))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_fused_attention_stays_fused_and_its_masks_are_replayed(dropout: float) -> None:
+    torch.manual_seed(0)
+    module = Attention(dropout).double()
+    torch.manual_seed(4)
+    found = slopes("difference", module)
+    assert all(module.fused)
+    module.fused.clear()
+    torch.manual_seed(4)
+    assert relative(found, slopes("higher", module)) <= 1e-6
+    assert not any(module.fused)
+
+
+class Halving(torch.autograd.Function):
+    """A custom function with a first derivative only."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x / 2
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: object, grad: Tensor) -> Tensor:
+        return grad / 2
+
+
+class Custom(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x[:, 0]) + Halving.apply(self.head(x[:, 1]))
+
+
+def test_a_first_derivative_is_all_that_it_needs() -> None:
+    torch.manual_seed(0)
+    module = Custom().double()
+    truth = central_differences(
+        mw.Student(module),
+        torch.optim.SGD(module.parameters(), lr=0.1),
+        [batch((3, 8), 6, 1)],
+        batch((3, 8), 5, 2),
+        [torch.ones(6).double()],
+    )[0]
+    assert relative(slopes("difference", module), truth) <= 1e-6
+    for engine in ("double", "forward"):
+        with pytest.raises(EngineError):
+            slopes(engine, module)
+
+
+def test_float32_is_right_to_about_a_thousandth() -> None:
+    built, own, train, meta = make("encoder", "momentum")
+    w = torch.ones(6).double().requires_grad_()
+    exact = mw.hypergradient(built, own, train, meta, lambda _s: w, [w], "higher").grads[0]
+    module = built.module.float()
+    for state in own.state.values():
+        state["momentum_buffer"] = state["momentum_buffer"].float()
+    single = [mw.Batch((b.inputs[0].float(),), b.targets, b.index) for b in (train, meta)]
+    v = torch.ones(6).requires_grad_()
+    found = mw.hypergradient(mw.Student(module), own, *single, lambda _s: v, [v], "difference").grads[0]
+    assert relative(found.double(), exact) <= 5e-3
+    # a hundredfold step bends, a thousandth of it rounds: the default lies between
+    for step in (1e-7, 3e-1):
+        engine = CentralDifferences(step)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                far = mw.hypergradient(mw.Student(module), own, *single, lambda _s: v, [v], engine).grads[0]
+            except EngineError:
+                continue
+        assert relative(far.double(), exact) > 2 * relative(found.double(), exact)
+
+
+class Rough(nn.Module):
+    """A staircase on top of a line, once it is switched on: the derivative knows the line alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(8, 3)
+        self.rough = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.head(x[:, 0])
+        return out + 0.1 * torch.round(out * 1e7) if self.rough else out
+
+
+def test_a_rough_student_is_an_error_at_first_and_a_warning_later() -> None:
+    torch.manual_seed(0)
+    module = Rough().double()
+    module.rough = True
+    with pytest.raises(EngineError, match=r"central differences give .* too rough.*engine='forward'"):
+        slopes("difference", module)
+    module.rough = False
+    engine = CentralDifferences()
+    student, own = mw.Student(module), torch.optim.SGD(module.parameters(), lr=0.1)
+    w = torch.ones(6).double().requires_grad_()
+
+    def again() -> None:
+        mw.hypergradient(student, own, batch((3, 8), 6, 1), batch((3, 8), 5, 2), lambda _s: w, [w], engine)
+
+    again()
+    module.rough = True
+    with pytest.warns(DifferenceWarning, match="too rough"):
+        again()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again()  # once is enough
+
+
+def test_options_that_make_no_sense() -> None:
+    for step in (0.0, -1e-3, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="share of the parameters' norm"):
+            CentralDifferences(step)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(24, 3)).double()
+    with torch.no_grad():
+        for p in module.parameters():
+            p.zero_()
+    with pytest.raises(EngineError, match="no scale for a difference"):
+        slopes("difference", module)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metaweight.atomic import whole_file
 from metaweight.contracts import MetaweightError
-from metaweight.student import RandomState
+from metaweight.replay import RandomState
 
 FORMAT = 1
 

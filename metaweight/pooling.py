@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metaweight.contracts import Batch, Units
 
@@ -119,3 +120,23 @@ def source_lengths(reading: TapReading, units: Units) -> Tensor | None:
     if reading.axis is None or reading.axis.of_targets:
         return None
     return units.of_rows(reading.axis.real.sum(dim=1)).to(reading.rows.dtype)
+
+
+@contextmanager
+def tapped(
+    module: nn.Module, taps: Sequence[str], batch: Batch, axes: TimeAxes | None, into: dict[str, TapReading]
+) -> Iterator[None]:
+    """Passes of ``module`` inside leave their taps' readings in ``into``."""
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            into[name] = read_tap(name, output, batch, axes)
+
+        return hook
+
+    handles = [module.get_submodule(name).register_forward_hook(keep(name)) for name in taps]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -25,7 +25,8 @@ from metaweight.engines.base import (
 )
 from metaweight.metrics.weights import weight_summary
 from metaweight.registry import did_you_mean
-from metaweight.student import Forward, RandomState, Student, forked_rng
+from metaweight.replay import RandomState, forked_rng
+from metaweight.student import Forward, Student
 from metaweight.teachers.base import Teacher
 from metaweight.teachers.inputs import unit_loss
 

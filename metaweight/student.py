@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from metaweight.contracts import Batch, StateSpec, StudentState, Units
+from metaweight.execution import Execution
 from metaweight.losses import UnitLoss, cross_entropy
-from metaweight.pooling import TapReading, TimeAxes, read_tap, source_lengths, unit_features
+from metaweight.pooling import TapReading, TimeAxes, read_tap, source_lengths, tapped, unit_features
 from metaweight.registry import did_you_mean
+from metaweight.replay import forked_rng
+
+Named = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,9 @@ class Student:
 
     ``loss``: (outputs, targets) -> [U], ([U], sizes [U]) or Units.  ``taps``: names of submodules, as
     ``named_modules()`` prints them; the last one is the deepest.  ``time_axes``: the real positions of a
-    tap over time, for padded batches.  Raises KeyError for an unknown tap, ValueError where no parameter
-    is trainable or the module is compiled or wrapped.
+    tap over time, for padded batches.  ``execution``: precision, memory layout and compilation of all
+    passes.  Raises KeyError for an unknown tap, ValueError where no parameter is trainable or the module
+    is compiled or wrapped.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Student:
         *,
         taps: Sequence[str] = (),
         time_axes: TimeAxes | None = None,
+        execution: Execution | None = None,
     ) -> None:
         _refuse_wrapped(module)
         if not any(p.requires_grad for p in module.parameters()):
@@ -89,6 +95,9 @@ class Student:
         self.loss = loss
         self.taps = tuple(taps)
         self.time_axes = time_axes
+        self.execution = execution or Execution()
+        self.execution.prepare(module)
+        self.compiled = self.execution.compiled(module, self.taps)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Trainable parameters by name; a shared one appears once."""
@@ -105,25 +114,97 @@ class Student:
 
     def __call__(self, batch: Batch, *, module: nn.Module | None = None, taps: bool = True) -> Forward:
         """Run the live module (or a copy of it) as it stands; moves its running statistics."""
+        if module is None and self.compiled is not None:
+            return self._run_compiled(batch, {}, dict(self.module.named_buffers()), taps)
         module = self.module if module is None else module
-        return self._forward(batch, module, lambda: module(*batch.inputs), taps)
+        return self._forward(batch, module, lambda inputs: module(*inputs), taps)
 
     def functional(
-        self, batch: Batch, parameters: Mapping[str, Tensor], buffers: dict[str, Tensor], *, taps: bool = True
+        self,
+        batch: Batch,
+        parameters: Mapping[str, Tensor],
+        buffers: dict[str, Tensor],
+        *,
+        taps: bool = True,
+        plain: bool = False,
     ) -> Forward:
-        """Run on other parameters; ``buffers`` (clones) take the running statistics, not the module."""
+        """Run on other parameters; ``buffers`` (clones) take the running statistics, not the module.
+
+        ``plain``: in the parameters' own precision and not compiled, whatever ``execution`` says.
+        """
+        if self.compiled is not None and not plain:
+            return self._run_compiled(batch, parameters, buffers, taps)
         values = {**parameters, **buffers}
         return self._forward(
-            batch, self.module, lambda: functional_call(self.module, values, batch.inputs), taps
+            batch, self.module, lambda inputs: functional_call(self.module, values, inputs), taps, plain
         )
 
-    def _forward(self, batch: Batch, module: nn.Module, call: Callable[[], Any], taps: bool) -> Forward:
+    def directional(
+        self, batch: Batch, parameters: Named, direction: Named, buffers: dict[str, Tensor]
+    ) -> Tensor | None:
+        """<direction, grad loss_i> for each unit [U] by forward-mode AD; None where all tangents are lost."""
+        outputs = tangent = None
+        if self.compiled is not None:
+            moving = {n: parameters[n] for n in direction}
+            still = {n: p for n, p in self._complete(parameters, buffers).items() if n not in direction}
+            with torch.no_grad():
+                outputs, tangent = self.compiled.directional(
+                    moving, direction, still, self.execution.inputs(batch.inputs)
+                )
+        with torch.no_grad(), forward_ad.dual_level():
+            if self.compiled is not None:
+                loss = self._units(forward_ad.make_dual(outputs, tangent), batch).loss
+            else:
+                dual = {
+                    n: forward_ad.make_dual(p, direction[n]) if n in direction else p
+                    for n, p in parameters.items()
+                }
+                loss = self.functional(batch, dual, buffers, taps=False, plain=True).loss
+            found = forward_ad.unpack_dual(loss).tangent
+            return None if found is None else found.clone()
+
+    def _complete(self, parameters: Named, buffers: Named) -> dict[str, Tensor]:
+        return {**dict(self.module.named_parameters()), **parameters, **buffers}
+
+    def _run_compiled(self, batch: Batch, parameters: Named, buffers: Named, taps: bool) -> Forward:
+        assert self.compiled is not None
+        with self.execution.autocast(self.device):
+            outputs, found = self.compiled(
+                self._complete(parameters, buffers), self.execution.inputs(batch.inputs)
+            )
+        wanted = self.taps if taps else ()
+        seen = {tap: read_tap(tap, found[tap], batch, self.time_axes) for tap in wanted if tap in found}
+        return self._concluded(outputs, seen, batch, wanted)
+
+    def _forward(
+        self,
+        batch: Batch,
+        module: nn.Module,
+        call: Callable[[tuple[Any, ...]], Any],
+        taps: bool,
+        plain: bool = False,
+    ) -> Forward:
         seen: dict[str, TapReading] = {}
-        with _tapped(module, self.taps if taps else (), batch, self.time_axes, seen):
-            outputs = call()
+        wanted = self.taps if taps else ()
+        autocast = nullcontext() if plain else self.execution.autocast(self.device)
+        with tapped(module, wanted, batch, self.time_axes, seen), autocast:
+            outputs = call(self.execution.inputs(batch.inputs))
+        return self._concluded(outputs, seen, batch, wanted)
+
+    def _concluded(
+        self, outputs: Any, seen: Mapping[str, TapReading], batch: Batch, wanted: Sequence[str]
+    ) -> Forward:
+        silent = [name for name in wanted if name not in seen]
+        if silent:
+            raise ValueError(
+                f"tap {silent[0]!r} is never called in the student's forward pass; choose another"
+            )
+        if self.execution.precision != "float32" and isinstance(outputs, Tensor):
+            outputs = outputs.to(next(self.module.parameters()).dtype)  # losses are summed in full
         units = self._units(outputs, batch)
-        features = {tap: unit_features(reading, units) for tap, reading in seen.items()}
-        lengths = {tap: source_lengths(reading, units) for tap, reading in seen.items()}
+        # in the order of the taps, not of the calls
+        features = {tap: unit_features(seen[tap], units).to(units.loss.dtype) for tap in wanted}
+        lengths = {tap: source_lengths(seen[tap], units) for tap in wanted}
         known = {tap: length for tap, length in lengths.items() if length is not None}
         return Forward(units, outputs, features, known, batch)
 
@@ -162,30 +243,6 @@ class Student:
         )
 
 
-@contextmanager
-def _tapped(
-    module: nn.Module, taps: Sequence[str], batch: Batch, axes: TimeAxes | None, into: dict[str, TapReading]
-) -> Iterator[None]:
-    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            into[name] = read_tap(name, output, batch, axes)
-
-        return hook
-
-    handles = [module.get_submodule(name).register_forward_hook(keep(name)) for name in taps]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-    silent = [name for name in taps if name not in into]
-    if silent:
-        raise ValueError(f"tap {silent[0]!r} is never called in the student's forward pass; choose another")
-    ordered = {name: into[name] for name in taps}  # the order of the taps, not of the calls
-    into.clear()
-    into.update(ordered)
-
-
 def _refuse_wrapped(module: nn.Module) -> None:
     for name, part in module.named_modules():
         where = f"submodule {name!r}" if name else "the student"
@@ -196,42 +253,3 @@ def _refuse_wrapped(module: nn.Module) -> None:
             )
         if isinstance(part, nn.parallel.DistributedDataParallel | nn.DataParallel):
             raise ValueError(f"{where} is wrapped in {type(part).__name__}; pass its .module")
-
-
-@contextmanager
-def forked_rng(device: torch.device) -> Iterator[None]:
-    """Random draws inside leave the global generators (CPU and the student's device) as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
-
-
-@dataclass(frozen=True)
-class RandomState:
-    """The global generators at one moment, to draw the same dropout masks again."""
-
-    cpu: Tensor
-    cuda: Tensor | None
-
-    @staticmethod
-    def of(device: torch.device) -> RandomState:
-        """Take the state of the CPU's and the student's generator."""
-        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        return RandomState(torch.get_rng_state(), cuda)
-
-    def restore(self, device: torch.device) -> None:
-        """Put both generators back."""
-        torch.set_rng_state(self.cpu)
-        if self.cuda is not None:
-            torch.cuda.set_rng_state(self.cuda, device)
-
-
-@contextmanager
-def differentiable() -> Iterator[None]:
-    """Attention in a form with double backward and forward-mode AD; fused kernels have neither."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import metaweight as mw
-from metaweight.student import RandomState
+from metaweight.replay import RandomState
 
 
 class BatchNormResNet(nn.Module):

@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 
 from metaweight.contracts import Batch, MetaweightError, NonFiniteError, StudentState
 from metaweight.registry import Registry, did_you_mean
-from metaweight.student import Forward, RandomState, Student, differentiable, forked_rng
+from metaweight.replay import RandomState, differentiable, forked_rng
+from metaweight.student import Forward, Student
 
 Weigh = Callable[[StudentState], Tensor]
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from metaweight.engines.base import EngineError, first_line, registry
@@ -75,14 +73,9 @@ class Dual:
         student, recorded = self.train.student, self.train.recorded
         recorded.random.restore(student.device)
         linear = recorded.kept.replayed() if isinstance(recorded.kept, LinearOutputs) else nullcontext()
-        with torch.no_grad(), forward_ad.dual_level(), linear:
-            dual = {
-                name: forward_ad.make_dual(p.detach(), direction[name]) if name in direction else p.detach()
-                for name, p in student.parameters().items()
-            }
-            loss = student.functional(self.train.batch, dual, clones(recorded.buffers), taps=False).loss
-            tangent = forward_ad.unpack_dual(loss).tangent
-            return None if tangent is None else tangent.clone()
+        still = {name: p.detach() for name, p in student.parameters().items()}
+        with linear:
+            return student.directional(self.train.batch, still, direction, clones(recorded.buffers))
 
 
 def _failing_part(root: nn.Module, dual_pass: Callable[[], object]) -> str:

@@ -23,7 +23,8 @@ from metaweight.engines.base import (
     require_finite,
 )
 from metaweight.inner import clip_gradients, rule_for
-from metaweight.student import Forward, RandomState, Student
+from metaweight.replay import RandomState
+from metaweight.student import Forward, Student
 
 
 @registry.register("higher")

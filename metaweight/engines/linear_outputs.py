@@ -49,6 +49,8 @@ class LinearOutputs:
             shape = (*input.shape[:-1], layer.out_features)
             if output is None or output._version != version or output.shape != shape:
                 return F.linear(input, layer.weight, layer.bias)
+            if output.dtype != input.dtype:  # the train pass ran under autocast
+                return F.linear(input, layer.weight, layer.bias)
             tangent = _tangent(layer, input)
             return output if tangent is None else forward_ad.make_dual(output, tangent.to(output.dtype))
 

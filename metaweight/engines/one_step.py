@@ -23,7 +23,8 @@ from metaweight.engines.base import (
     require_finite,
 )
 from metaweight.inner import InnerStep
-from metaweight.student import Forward, RandomState, Student
+from metaweight.replay import RandomState
+from metaweight.student import Forward, Student
 
 Named = Mapping[str, Tensor]
 NO_INFLUENCE = (

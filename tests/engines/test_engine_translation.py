@@ -13,7 +13,7 @@ import metaweight as mw
 from metaweight.losses import TokenCrossEntropy
 from metaweight.models.transformer import Transformer
 from metaweight.models.translators import time_axes
-from metaweight.student import RandomState
+from metaweight.replay import RandomState
 from oracles import OPTIMIZERS, STEP_ENGINES, agreement, relative, snapshot
 
 WORDS = 11

@@ -15,7 +15,8 @@ from metaweight.contracts import Batch
 from metaweight.losses import token_cross_entropy
 from metaweight.models.attention import CrossAttention, SelfAttention
 from metaweight.models.transformer import Transformer, sinusoids
-from metaweight.student import Student, differentiable
+from metaweight.replay import differentiable
+from metaweight.student import Student
 
 VOCABULARY = 13
 

@@ -1,0 +1,120 @@
+"""Engine ``auto``: the cheapest exact engine for a student, found by its layers and by trying."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import nn
+
+from metaweight.engines.base import (
+    Engine,
+    EngineError,
+    Problem,
+    Solution,
+    build_engine,
+    keeping,
+    registry,
+)
+from metaweight.student import Student
+
+log = logging.getLogger(__name__)
+
+Choice = tuple[str, str]
+"""An engine's name, and why it is tried."""
+
+
+@registry.register("auto")
+class Auto:
+    """Tries exact engines in the order of their cost for the student's layers; keeps the first that can.
+
+    Convolutions, or a norm that couples the batch: ``forward``.  Neither: ``ghost``, whose layers are
+    checked, then ``double``, ``forward``.  More than one inner step: ``reverse``.  Always last: ``higher``.
+    ``chosen`` names the engine and ``why`` the reason, both logged (INFO) when the first batch is solved.
+    """
+
+    summary = "exact; the cheapest of the others for the student's layers, the next one where it cannot"
+    max_unroll: int | None = None
+
+    def __init__(self) -> None:
+        self._engines: dict[str, Engine] = {}
+        # by module and by what is to be tried, which changes with the number of steps and with .eval()
+        self._kept: weakref.WeakKeyDictionary[nn.Module, dict[tuple[Choice, ...], Choice]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self.chosen: str | None = None
+        self.why = "no batch has been solved yet"
+
+    def solve(self, problem: Problem) -> Solution:
+        """See ``Engine``.  Raises EngineError, with every engine's reason, where none can."""
+        module = problem.student.module
+        candidates = tuple(preferences(module, several=len(problem.train) > 1))
+        kept = self._kept.setdefault(module, {})
+        if candidates in kept:
+            self.chosen, self.why = kept[candidates]
+            return self._engine(self.chosen).solve(problem)
+        refused: list[str] = []
+        for name, why in candidates:
+            try:
+                solution = self._engine(name).solve(_with_graph_kept(problem))
+            except EngineError as error:
+                refused.append(f"{name}: {error}")
+                continue
+            self.why = "; ".join([why, *(f"not {reason}" for reason in refused)])
+            self.chosen, kept[candidates] = name, (name, self.why)
+            log.info("engine auto takes %s: %s", name, self.why)
+            return solution
+        raise EngineError("no exact engine can differentiate this student. " + "; ".join(refused))
+
+    def keeping(self, student: Student) -> AbstractContextManager[Any]:
+        """What the engine needs that is chosen, or that will be tried first."""
+        candidates = tuple(preferences(student.module, several=False))
+        name, _ = self._kept.get(student.module, {}).get(candidates, candidates[0])
+        return keeping(self._engine(name), student)
+
+    def _engine(self, name: str) -> Engine:
+        if name not in self._engines:
+            self._engines[name] = build_engine(name)
+        return self._engines[name]
+
+
+def preferences(module: nn.Module, *, several: bool) -> Iterator[Choice]:
+    """Exact engines with the reason to try them, the most promising first."""
+    if several:
+        yield "reverse", "several inner steps, in the memory of one"
+    elif coupling := _first(module, _couples):
+        yield "forward", f"{coupling} couples the samples of a batch"
+    elif convolution := _first(module, lambda part: isinstance(part, nn.modules.conv._ConvNd)):
+        yield "forward", f"{convolution} is a convolution"
+        yield "ghost", "no layer couples the batch"
+        yield "double", "one inner step"
+    else:
+        yield "ghost", "neither convolutions nor layers that couple the batch"
+        yield "double", "neither convolutions nor layers that couple the batch"
+        yield "forward", "one inner step"
+    yield "higher", "any student"
+
+
+def _couples(part: nn.Module) -> bool:
+    return isinstance(part, nn.modules.batchnorm._BatchNorm) and (
+        part.training or not part.track_running_stats
+    )
+
+
+def _first(module: nn.Module, is_it: Any) -> str | None:
+    for name, part in module.named_modules():
+        if is_it(part):
+            return f"{name or 'the student'!r} ({type(part).__name__})"
+    return None
+
+
+def _with_graph_kept(problem: Problem) -> Problem:
+    """A try that fails late must not take the graph away that the next engine needs."""
+    recorded = problem.recorded
+    if recorded is None or recorded.keep_graph:
+        return problem
+    return dataclasses.replace(problem, recorded=dataclasses.replace(recorded, keep_graph=True))

@@ -34,6 +34,8 @@ class Cell:
     config: RunConfig
     noise: str
     """The kind of noise as the table prints it."""
+    arm: str
+    """What is compared, as the table prints it: a teacher, or a name for one with options of its own."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,15 @@ class CellResult:
         figures: dict[str, float | None] = {
             name: None if math.isnan(value) else value for name, value in self.outcome.figures.items()
         }
-        config = self.cell.config
-        return Result(config.teacher, self.cell.noise, config.seed, figures | {COST.figure: self.cost})
+        return Result(
+            self.cell.arm, self.cell.noise, self.cell.config.seed, figures | {COST.figure: self.cost}
+        )
 
     def finished(self) -> Finished | None:
         """For pictures and notes; None for a failed cell."""
         if self.outcome is None:
             return None
-        return Finished(self.cell.config, self.cell.noise, self.outcome, self.folder)
+        return Finished(self.cell.config, self.cell.noise, self.cell.arm, self.outcome, self.folder)
 
 
 def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellResult:

@@ -29,7 +29,8 @@ class Grid:
     """``KIND`` or ``KIND@RATE``: ``uniform@0.4``, ``cluster@0.8``, ``human:worse``."""
     seeds: tuple[int, ...] = (0, 1, 2)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Teacher -> options of its runs that differ from ``base``."""
+    """Teacher -> options of its runs that differ from ``base``; with ``teacher`` among them the arm may have
+    any name."""
     noise_overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Kind of noise -> options of its runs; with ``noise`` among them the kind may have any name."""
 
@@ -48,7 +49,8 @@ class Grid:
         config = with_options(self.base, {"teacher": teacher, "noise": kind, "seed": seed} | options)
         config = with_options(config, self.noise_overrides.get(noise, {}))
         config = with_options(config, self.overrides.get(teacher, {}))
-        return Cell(f"{noise.replace(':', '-').replace('@', '-')}.{teacher}.{seed}", config, noise)
+        name = f"{noise.replace(':', '-').replace('@', '-')}.{teacher}.{seed}"
+        return Cell(name, config, noise, teacher)
 
 
 _messages: Any = None

@@ -29,9 +29,9 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console, resume: bool
     their checkpoints; teachers, noises and seeds may be more or fewer, options must be the same.
     Raises MetaweightError, after everything is written, where a cell failed.
     """
-    for teacher in grid.teachers:
-        _ = teachers[teacher]  # an unknown name stops here, not in the first cell
     cells = grid.cells()
+    for cell in cells:
+        _ = teachers[cell.config.teacher]  # an unknown name stops here, not in the first cell
     require_device(grid.base.device)
     task = grid.base.task
     prepared = tasks[task].prepare(cells[0].config)  # and so does a missing data folder

@@ -33,6 +33,8 @@ class Finished:
     config: RunConfig
     noise: str
     """The kind of noise as the table prints it."""
+    arm: str
+    """What is compared, as the table prints it: a teacher, or a name for one with options of its own."""
     outcome: Outcome
     folder: Path
     """Its run folder."""

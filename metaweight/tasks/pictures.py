@@ -16,7 +16,7 @@ def draw_curves(runs: Sequence[Finished], path: Path, *, figure: str, title: str
     for run in runs:
         rows = [row for row in run.outcome.history.epochs if figure in row]
         curve = ([int(row["epoch"]) for row in rows], [row[figure] for row in rows])
-        panels.setdefault(run.noise, {}).setdefault(run.config.teacher, []).append(curve)
+        panels.setdefault(run.noise, {}).setdefault(run.arm, []).append(curve)
     plots.save(plots.accuracy_by_noise(panels, title, y=y), path)
 
 
@@ -26,7 +26,7 @@ def draw_weights(runs: Sequence[Finished], folder: Path) -> None:
     for run in _first_seed(runs):
         if run.config.teacher != "uniform":  # every weight is 1
             weights = RunFolder.open(run.folder).read_weights()
-            samples.setdefault(run.config.teacher, {})[run.noise] = weights
+            samples.setdefault(run.arm, {})[run.noise] = weights
     panels = {
         teacher: {noise: (s.mean_weight(), s.flipped) for noise, s in row.items() if s.flipped is not None}
         for teacher, row in samples.items()
@@ -49,7 +49,7 @@ def draw_attention(runs: Sequence[Finished], folder: Path) -> None:
     looked: dict[str, list[Finished]] = {}
     for run in _first_seed(runs):
         if run.outcome.attention:
-            looked.setdefault(run.config.teacher, []).append(run)
+            looked.setdefault(run.arm, []).append(run)
     for teacher, rows in looked.items():
         figure = plots.attention_by_noise(
             {run.noise: run.outcome.attention for run in rows},

@@ -25,7 +25,7 @@ def notes(runs: Sequence[Finished]) -> Sequence[str]:
     """Markdown paragraphs: BLEU with intervals against ``uniform``, AUROC by kind of noise, signatures."""
     blocks: dict[str, dict[str, list[Finished]]] = {}
     for run in runs:
-        blocks.setdefault(run.noise, {}).setdefault(run.config.teacher, []).append(run)
+        blocks.setdefault(run.noise, {}).setdefault(run.arm, []).append(run)
     paragraphs = []
     for noise, arms in blocks.items():
         paragraphs.append(f"**BLEU against {BASELINE}, noise {noise}**\n\n{_significance(arms)}")

@@ -45,7 +45,9 @@ def finished(
     for name, lines in {"hypothesis.txt": hypotheses, "reference.txt": references}.items():
         (place / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     config = TranslationConfig(teacher=teacher, seed=seed)
-    return Finished(config, noise, Outcome(figures, History(), details={"scores": SIGNATURES}), place)
+    return Finished(
+        config, noise, config.teacher, Outcome(figures, History(), details={"scores": SIGNATURES}), place
+    )
 
 
 def shown(system: Statistics) -> str:

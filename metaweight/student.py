@@ -139,6 +139,16 @@ class Student:
             batch, self.module, lambda inputs: functional_call(self.module, values, inputs), taps, plain
         )
 
+    def within(
+        self, parameters: Mapping[str, Tensor], buffers: dict[str, Tensor], call: Callable[[], Any]
+    ) -> Any:
+        """``call()`` while the module stands on other parameters and buffers, as in ``functional``.
+
+        A backward belongs in here: a checkpoint computes its part again, on what it finds in the module.
+        """
+        values = {f"module.{name}": value for name, value in {**parameters, **buffers}.items()}
+        return functional_call(_Within(self.module), values, (call,))
+
     def directional(
         self, batch: Batch, parameters: Named, direction: Named, buffers: dict[str, Tensor]
     ) -> Tensor | None:
@@ -241,6 +251,17 @@ class Student:
             source_taps=tuple(forward.lengths),
             class_counts=None if class_counts is None else tuple(int(n) for n in class_counts),
         )
+
+
+class _Within(nn.Module):
+    """Anything that is done while ``functional_call`` has put other values into a module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, call: Callable[[], Any]) -> Any:
+        return call()
 
 
 def _refuse_wrapped(module: nn.Module) -> None:

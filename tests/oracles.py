@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,40 @@ class BatchNormResNet(nn.Module):
         x = torch.tanh(self.bn1(self.stem(x)))
         x = torch.tanh(self.bn2(self.conv(x)) + x[..., ::2, ::2])
         return self.head(x.mean((2, 3)))
+
+
+class GroupNormResNet(nn.Module):
+    """A residual block with GroupNorm, activations in place, a grouped and a strided convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, padding="same")
+        self.norm1 = nn.GroupNorm(2, 4)
+        self.conv = nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=2, bias=False)
+        self.norm2 = nn.GroupNorm(1, 4)
+        self.act = nn.SiLU(inplace=True)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.norm1(self.stem(x)))
+        x = self.act(self.norm2(self.conv(x)).add_(x[..., ::2, ::2]))
+        return self.head(x.mean((2, 3)))
+
+
+class Words(nn.Module):
+    """Embeddings with padding, LayerNorm and linear layers over a sequence."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 5, padding_idx=0)
+        self.norm = nn.LayerNorm(5)
+        self.hidden = nn.Linear(5, 6)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        words = self.norm(self.embedding((x.flatten(1).abs() * 3).long().clamp(max=6)))
+        return self.head(self.dropout(self.hidden(words).tanh_()).mean(1))
 
 
 class Encoder(nn.Module):
@@ -86,10 +120,22 @@ def agreement(engine: str, exact: float = 1e-9) -> float:
 
 STUDENTS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "batchnorm-resnet": (BatchNormResNet, (1, 4, 4), "bn2"),
+    "groupnorm-resnet": (GroupNormResNet, (1, 4, 4), "norm2"),
+    "words": (Words, (3, 8), "hidden"),
+    "words-dropout": (lambda: Words(0.3), (3, 8), "hidden"),
     "encoder": (Encoder, (3, 8), "encoder"),
     "encoder-dropout": (lambda: Encoder(0.1), (3, 8), "encoder"),
     "gru": (Recurrent, (3, 8), "rnn"),
     "tied-and-frozen": (Tied, (3, 8), "second"),
+}
+# what an engine refuses, and the part that its EngineError names; it must be right on all other students
+REFUSED: dict[str, dict[str, str]] = {
+    "ghost": {
+        "batchnorm-resnet": r"'bn1' \(BatchNorm2d\)",
+        "encoder": r"'encoder\.layers\.0\.self_attn' \(MultiheadAttention\)",
+        "encoder-dropout": r"'encoder\.layers\.0\.self_attn' \(MultiheadAttention\)",
+        "gru": r"'rnn' \(GRU\)",
+    },
 }
 OPTIMIZERS: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.3),
@@ -102,6 +148,16 @@ OPTIMIZERS: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
         [{"params": p[:2], "lr": 0.5}, {"params": p[2:]}], lr=0.1, momentum=0.9
     ),
 }
+
+
+def able(engines: Iterable[str], students: Iterable[str] = STUDENTS) -> list[tuple[str, str]]:
+    """All pairs of an engine and a student that it can differentiate."""
+    return [(e, s) for e in engines for s in students if s not in REFUSED.get(e, {})]
+
+
+def able_student(engine: str, *students: str) -> str:
+    """The first of ``students`` that an engine can differentiate."""
+    return next(s for s in students if s not in REFUSED.get(engine, {}))
 
 
 def batch(shape: tuple[int, ...], size: int, seed: int, *, dtype: torch.dtype = torch.float64) -> mw.Batch:

@@ -1,8 +1,10 @@
 """Ways to get the hypergradient, by name."""
 
+from metaweight.engines import auto as _auto
 from metaweight.engines import difference as _difference
 from metaweight.engines import double as _double
 from metaweight.engines import forward as _forward
+from metaweight.engines import ghost as _ghost
 from metaweight.engines import higher_copy as _higher_copy
 from metaweight.engines import implicit as _implicit
 from metaweight.engines.base import Engine, EngineError, HyperGradient, build_engine, hypergradient, registry
@@ -20,4 +22,4 @@ __all__ = [
     "register_engine",
     "registry",
 ]
-del _difference, _double, _forward, _higher_copy, _implicit
+del _auto, _difference, _double, _forward, _ghost, _higher_copy, _implicit

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from metaweight.contracts import StudentState
 from metaweight.engines.base import (
     Engine,
     EngineError,
     Problem,
     Solution,
+    Weigh,
     build_engine,
     keeping,
     registry,
 )
+from metaweight.replay import RandomState
 from metaweight.student import Student
 
 log = logging.getLogger(__name__)
@@ -58,9 +62,11 @@ class Auto:
             self.chosen, self.why = kept[candidates]
             return self._engine(self.chosen).solve(problem)
         refused: list[str] = []
+        random, weigh = RandomState.of(problem.student.device), _Remembered(problem.weigh)
         for name, why in candidates:
+            random.restore(problem.student.device)  # a try that failed may have drawn masks
             try:
-                solution = self._engine(name).solve(_with_graph_kept(problem))
+                solution = self._engine(name).solve(_for_a_try(problem, weigh.again()))
             except EngineError as error:
                 refused.append(f"{name}: {error}")
                 continue
@@ -112,9 +118,29 @@ def _first(module: nn.Module, is_it: Any) -> str | None:
     return None
 
 
-def _with_graph_kept(problem: Problem) -> Problem:
+class _Remembered:
+    """Weights by the order of the calls: every try sees the same states, and asks the teacher once."""
+
+    def __init__(self, weigh: Weigh) -> None:
+        self._weigh = weigh
+        self._given: list[Tensor] = []
+
+    def again(self) -> Weigh:
+        """From the first call on."""
+        calls = itertools.count()
+
+        def weigh(state: StudentState) -> Tensor:
+            call = next(calls)
+            if call == len(self._given):
+                self._given.append(self._weigh(state))
+            return self._given[call]
+
+        return weigh
+
+
+def _for_a_try(problem: Problem, weigh: Weigh) -> Problem:
     """A try that fails late must not take the graph away that the next engine needs."""
     recorded = problem.recorded
-    if recorded is None or recorded.keep_graph:
-        return problem
-    return dataclasses.replace(problem, recorded=dataclasses.replace(recorded, keep_graph=True))
+    if recorded is not None and not recorded.keep_graph:
+        recorded = dataclasses.replace(recorded, keep_graph=True)
+    return dataclasses.replace(problem, weigh=weigh, recorded=recorded)

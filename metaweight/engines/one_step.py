@@ -171,9 +171,14 @@ class OneStep(ABC):
 
 def meta_pass(problem: Problem, train: TrainPass, virtual: Named) -> tuple[Forward, dict[str, Tensor]]:
     """The meta batch at parameters with requires_grad, and its mean loss's gradient, in scope."""
-    meta = train.student.functional(problem.meta, virtual, clones(train.recorded.buffers))
+    buffers = clones(train.recorded.buffers)
+    meta = train.student.functional(problem.meta, virtual, buffers)
     require_finite("meta loss", meta.loss, meta.index)
-    return meta, gradients(meta.loss.mean(), virtual, train.inner, scope=problem.scope)
+
+    def pull() -> dict[str, Tensor]:
+        return gradients(meta.loss.mean(), virtual, train.inner, scope=problem.scope)
+
+    return meta, train.student.within(virtual, buffers, pull)
 
 
 def gradients(

@@ -8,10 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import metaweight as mw
-from oracles import OPTIMIZERS, STEP_ENGINES, agreement, make, plain_step, relative, twin
+from oracles import OPTIMIZERS, STEP_ENGINES, able, able_student, agreement, make, plain_step, relative, twin
 
 INSIDE = {
     "batchnorm-resnet": ["bn2", "head"],
+    "groupnorm-resnet": ["norm2", "conv"],
+    "words": ["embedding", "norm"],
     "encoder": ["encoder.layers.1", "head"],
     "gru": ["rnn"],
     "tied-and-frozen": ["second"],
@@ -58,8 +60,7 @@ def differences(built: tuple, scope: list[str], h: float = 1e-4) -> Tensor:
     return found
 
 
-@pytest.mark.parametrize("engine", STEP_ENGINES)
-@pytest.mark.parametrize("student", INSIDE)
+@pytest.mark.parametrize(("engine", "student"), able(STEP_ENGINES, INSIDE))
 @pytest.mark.parametrize("optimizer", ["nesterov", "adamw"])
 def test_steps_out_of_scope_are_constants(engine: str, student: str, optimizer: str) -> None:
     built = make(student, optimizer)
@@ -71,7 +72,7 @@ def test_steps_out_of_scope_are_constants(engine: str, student: str, optimizer: 
 @pytest.mark.parametrize("engine", [e for e in STEP_ENGINES if e != "higher"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_engine_means_the_same_scope(engine: str, optimizer: str) -> None:
-    built = make("batchnorm-resnet", optimizer)
+    built = make(able_student(engine, "batchnorm-resnet", "groupnorm-resnet"), optimizer)
     for max_norm in (None, 0.05):
         a, b = (slopes(e, built, ["conv", "head"], max_norm=max_norm) for e in (engine, "higher"))
         assert relative(a, b) <= agreement(engine)
@@ -79,7 +80,7 @@ def test_every_engine_means_the_same_scope(engine: str, optimizer: str) -> None:
 
 @pytest.mark.parametrize("engine", STEP_ENGINES)
 def test_all_submodules_are_no_scope(engine: str) -> None:
-    built = make("batchnorm-resnet", "momentum")
+    built = make(able_student(engine, "batchnorm-resnet", "groupnorm-resnet"), "momentum")
     everything = [name for name, _ in built[0].module.named_children()]
     assert relative(slopes(engine, built, everything), slopes(engine, built, None)) <= agreement(
         engine, 1e-12

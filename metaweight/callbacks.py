@@ -35,7 +35,7 @@ class Callback:
         """Before the first (or first resumed) iteration."""
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
-        """After each iteration."""
+        """After each iteration; ``batch`` is the last one of a window, ``report`` tells of all."""
 
     def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
         """After each epoch's evaluation, before its checkpoint."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from metaweight.registry import did_you_mean
 from metaweight.replay import forked_rng
 
 Named = Mapping[str, Tensor]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,21 @@ class Forward:
         """[U], position of each unit in the data set."""
         return self.units.of_rows(self.batch.index)
 
-    def state(self, progress: float = 0.0) -> StudentState:
-        """What the teacher may see of it, detached."""
-        units, outputs, targets = self.units, self.outputs.detach(), self.batch.targets
+    def state(self, progress: float = 0.0, *, detached: bool = True) -> StudentState:
+        """What the teacher may see of it, detached unless a gradient is to pass through it."""
+
+        def shown(value: Tensor) -> Tensor:
+            return value.detach() if detached else value
+
+        units, outputs, targets = self.units, shown(self.outputs), self.batch.targets
         real = units.real
         if units.each_token:
             outputs, targets, real = outputs[real], targets[real], None
         return StudentState(
-            loss=units.loss.detach(),
+            loss=shown(units.loss),
             size=units.size.detach().to(units.loss.dtype),
             outputs=outputs,
-            features={name: value.detach() for name, value in self.features.items()},
+            features={name: shown(value) for name, value in self.features.items()},
             targets=targets,
             index=self.index,
             progress=progress,
@@ -139,15 +144,14 @@ class Student:
             batch, self.module, lambda inputs: functional_call(self.module, values, inputs), taps, plain
         )
 
-    def within(
-        self, parameters: Mapping[str, Tensor], buffers: dict[str, Tensor], call: Callable[[], Any]
-    ) -> Any:
+    def within(self, parameters: Named, buffers: Named, call: Callable[[], T]) -> T:
         """``call()`` while the module stands on other parameters and buffers, as in ``functional``.
 
         A backward belongs in here: a checkpoint computes its part again, on what it finds in the module.
         """
         values = {f"module.{name}": value for name, value in {**parameters, **buffers}.items()}
-        return functional_call(_Within(self.module), values, (call,))
+        result: T = functional_call(_Within(self.module), values, (call,))
+        return result
 
     def directional(
         self, batch: Batch, parameters: Named, direction: Named, buffers: dict[str, Tensor]

@@ -12,13 +12,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch.optim import Optimizer
-
 from metaweight import checkpoint
 from metaweight.callbacks import Callback
 from metaweight.contracts import Batch, MetaweightError, NonFiniteError, StepReport
 from metaweight.evaluation import Evaluate, evaluate
-from metaweight.learning_rate import LearningRate
+from metaweight.learning_rate import LearningRate, RateCourse
 from metaweight.registry import did_you_mean
 from metaweight.report.record import RunFolder
 from metaweight.reweighter import Reweighter
@@ -34,19 +32,6 @@ class Source(Protocol):
     def batch(self, epoch: int, position: int) -> Batch:
         """The ``position``-th batch of an epoch."""
         ...
-
-
-class _Rate:
-    """Sets an optimizer's learning rates from their values at the start: nothing to save or resume."""
-
-    def __init__(self, optimizer: Optimizer, course: LearningRate) -> None:
-        self.optimizer, self.course = optimizer, course
-        self.first = [group["lr"] for group in optimizer.param_groups]
-
-    def set(self, step: int, *, steps: int, steps_per_epoch: int) -> None:
-        factor = self.course.factor(step, steps=steps, steps_per_epoch=steps_per_epoch)
-        for group, first in zip(self.optimizer.param_groups, self.first, strict=True):
-            group["lr"] = first * factor
 
 
 class Interrupted(MetaweightError):
@@ -73,8 +58,10 @@ class Trainer:
     which it was not better; with ``higher_is_better=False`` it is a loss.  ``warmup_epochs`` are plain
     training without the teacher.  The teacher's learning rate takes the student's course unless it is given
     its own: hypergradients shrink with the student's rate, and an Adam that does not follow would turn what
-    noise is left in them into steps of full size.  With a ``folder`` each step is logged and
-    ``checkpoint.pt`` written at the end of each epoch and on Ctrl-C.
+    noise is left in them into steps of full size.  A Reweighter that unrolls K steps gets windows of K
+    batches, the last of an epoch may be shorter, and each takes the next meta batch.  With a ``folder`` each
+    iteration is logged and ``checkpoint.pt`` written at the end of each epoch and on Ctrl-C, which lets the
+    window end.
     """
 
     def __init__(
@@ -119,9 +106,12 @@ class Trainer:
         self._interrupted = False
         reweighter.total_steps = epochs * len(train)
         course = learning_rate or LearningRate()
-        self._rates = [_Rate(reweighter.optimizer, course)]
+        span = {"steps": epochs * len(train), "steps_per_epoch": len(train)}
+        self._rates = RateCourse(reweighter.optimizer, course, **span)
+        self._teacher_rates: RateCourse | None = None
         if reweighter.teacher_optimizer is not None:
-            self._rates.append(_Rate(reweighter.teacher_optimizer, teacher_learning_rate or course))
+            own = teacher_learning_rate or course
+            self._teacher_rates = RateCourse(reweighter.teacher_optimizer, own, **span)
 
     @property
     def checkpoint_path(self) -> Path | None:
@@ -154,14 +144,14 @@ class Trainer:
             if self._interrupted:
                 self._leave()
             started = time.perf_counter()
-            batch = self.train.batch(self.epoch, self.position)
-            report = self._step(batch)
+            window = self._window()
+            report = self._step(window)
             self.seconds += time.perf_counter() - started
-            self._loss_sum += report.train_loss
+            self._loss_sum += report.train_loss * len(window)
             self._log(report)
             for callback in self.callbacks:
-                callback.on_step(self, batch, report)
-            self.position += 1
+                callback.on_step(self, window[-1], report)
+            self.position += len(window)
         self.position = 0
         self.epoch += 1
         row = self._evaluate()
@@ -169,18 +159,23 @@ class Trainer:
             callback.on_epoch(self, row)
         self.save()
 
-    def _step(self, batch: Batch) -> StepReport:
+    def _window(self) -> list[Batch]:
+        """The next batches, as many as the Reweighter unrolls; fewer where the epoch ends."""
+        end = min(self.position + self.reweighter.unroll, len(self.train))
+        return [self.train.batch(self.epoch, position) for position in range(self.position, end)]
+
+    def _step(self, window: Sequence[Batch]) -> StepReport:
         teach = self.epoch >= self.warmup_epochs
         meta = None
         if self.meta is not None and teach:
-            # the meta set cycles: its own epoch and position at this step
-            meta = self.meta.batch(*divmod(self.reweighter.steps, len(self.meta)))
-        for rate in self._rates:
-            rate.set(
-                self.reweighter.steps, steps=self.epochs * len(self.train), steps_per_epoch=len(self.train)
-            )
+            # the meta set cycles: its own epoch and position at this iteration
+            meta = self.meta.batch(*divmod(self.reweighter.windows, len(self.meta)))
+        first = self.reweighter.steps
+        if self._teacher_rates is not None:
+            self._teacher_rates.set(first)
+        rates = [self._rates.at(step) for step in range(first, first + len(window))]
         try:
-            report = self.reweighter.step(batch, meta, teach=teach)
+            report = self.reweighter.step(window, meta, teach=teach, rates=rates)
         except NonFiniteError as error:
             path = self.checkpoint_path
             kept = f" The last good checkpoint is {path}." if path is not None and path.is_file() else ""
@@ -270,6 +265,8 @@ class Trainer:
         kinds = {"optimizer": type(r.optimizer).__name__, "teacher": type(r.teacher).__name__}
         return {
             **kinds,
+            # windows begin and end elsewhere; without it, as in checkpoints from before there were windows
+            **({"unroll": r.unroll} if r.unroll > 1 else {}),
             "epochs": self.epochs,
             "batches an epoch": len(self.train),
             **checkpoint.shapes_of("student", r.student.module.state_dict()),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import metaweight as mw
+from metaweight.engines import Engine, Reverse
 from metaweight.replay import RandomState
 
 
@@ -160,6 +161,14 @@ def able_student(engine: str, *students: str) -> str:
     return next(s for s in students if s not in REFUSED.get(engine, {}))
 
 
+def engine_for(name: str, optimizer: torch.optim.Optimizer) -> str | Engine:
+    """The engine; ``reverse`` keeps snapshots where the steps of this optimizer cannot be undone."""
+    undone = isinstance(optimizer, torch.optim.SGD) and all(
+        group["momentum"] and not group["nesterov"] for group in optimizer.param_groups
+    )
+    return Reverse("snapshots") if name == "reverse" and not undone else name
+
+
 def batch(shape: tuple[int, ...], size: int, seed: int, *, dtype: torch.dtype = torch.float64) -> mw.Batch:
     """Random inputs and labels of three classes."""
     g = torch.Generator().manual_seed(seed)
@@ -207,12 +216,15 @@ def meta_loss_after(
     meta: mw.Batch,
     weights: list[Tensor],
     max_norm: float | None = None,
+    rates: Sequence[Sequence[float]] | None = None,
 ) -> float:
     """The meta loss after real steps of a copy with the real torch optimizer, same masks each time."""
     state = RandomState.of(student.device)
     module, own = twin(student.module, optimizer)
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        for one, w in zip(train, weights, strict=True):
+        for step, (one, w) in enumerate(zip(train, weights, strict=True)):
+            for number, group in enumerate(own.param_groups):
+                group["lr"] = group["lr"] if rates is None else rates[step][number]
             plain_step(module, own, one, w, max_norm)
         with torch.no_grad():
             loss = F.cross_entropy(module(*meta.inputs), meta.targets)
@@ -228,6 +240,7 @@ def central_differences(
     weights: list[Tensor],
     *,
     max_norm: float | None = None,
+    rates: Sequence[Sequence[float]] | None = None,
     h: float = 1e-4,
 ) -> list[Tensor]:
     """dL_meta/dw for every weight by central differences of order 4 through the real optimizer."""
@@ -235,7 +248,7 @@ def central_differences(
     def shifted(step: int, unit: int, by: float) -> float:
         moved = [w.clone() for w in weights]
         moved[step][unit] += by
-        return meta_loss_after(student, optimizer, train, meta, moved, max_norm)
+        return meta_loss_after(student, optimizer, train, meta, moved, max_norm, rates)
 
     def slope(step: int, unit: int) -> float:
         near = shifted(step, unit, h) - shifted(step, unit, -h)

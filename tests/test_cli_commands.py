@@ -130,6 +130,12 @@ def test_ctrl_c_says_how_to_resume_and_the_resumed_run_ends(tmp_path: Path) -> N
         (["--data", "cifar10", "--data-dir", "/nowhere"], "/nowhere"),
         (["--teacher", "memry"], "unknown teacher 'memry'. Did you mean 'memory'"),
         (["--engine", "forwards"], "Did you mean 'forward'"),
+        (["--engine", "reverse", "--engine-options", "reply=snapshots"], "Did you mean 'replay'"),
+        (["--engine", "reverse", "--engine-options", "replay=snapshot"], "Did you mean 'snapshots'"),
+        (["--engine", "reverse", "--engine-options", "through_state=1"], "through_state is True or False"),
+        (["--engine", "forward", "--engine-options", "replay=momentum"], "no option 'replay'"),
+        (["--engine", "forward", "--unroll", "2"], "unrolls 1 inner step(s), not 2"),
+        (["--unroll", "0"], "unroll is 1 or more"),
         (["--noise", "unifrom"], "Did you mean 'uniform'"),
         (["--noise", "human:worse"], "no human labels 'worse'"),
         (["--noise-rate", "1.5", "--noise", "uniform"], "between 0 and 1"),
@@ -157,6 +163,17 @@ def test_a_mistake_is_said_in_words_and_leaves_nothing(
     assert main(["train", *arguments, "--out", str(out)]) == 2
     assert message in words(capsys)
     assert not out.exists()
+
+
+def test_a_run_in_windows_with_an_engines_options(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    chosen = ["--engine", "reverse", "--engine-options", "replay=snapshots", "through_state=true"]
+    more = ["--unroll", "4", "--schedule", "online", "--out", str(out)]
+    assert main(["train", *QUICK, *chosen, *more]) == 0
+    folder = RunFolder.open(out)
+    assert [row["step"] for row in folder.read_steps()] == [4, 6, 10, 12]
+    config = folder.manifest()["config"]
+    assert (config["unroll"], config["engine_options"]) == (4, ["replay=snapshots", "through_state=true"])
 
 
 def test_resume_takes_no_other_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,6 +57,8 @@ def test_values_are_json_or_else_text() -> None:
     [
         ({"max_tokens": "None"}, r"max_tokens is int \| None, got 'None'.*null for None"),
         ({"model_options": "dropout=0.1"}, r"model_options is tuple\[str, ...\], got 'dropout=0.1'"),
+        ({"engine_options": "replay=snapshots"}, r"engine_options is tuple\[str, ...\], got 'replay=snap"),
+        ({"unroll": 2.0}, "unroll is int, got 2.0"),
         ({"epochs": 2.5}, "epochs is int, got 2.5"),
         ({"epochs": True}, "epochs is int, got True"),
         ({"joint_vocab": 1}, "joint_vocab is bool, got 1"),

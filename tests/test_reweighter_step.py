@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.reweighter import CollapseWatch
-from oracles import STEP_ENGINES, STUDENTS, BatchNormResNet, able_student, batch, central_differences
+from oracles import (
+    STEP_ENGINES,
+    STUDENTS,
+    BatchNormResNet,
+    able_student,
+    batch,
+    central_differences,
+    engine_for,
+)
 
 SHAPE = (1, 4, 4)
 
@@ -109,7 +117,8 @@ def test_an_engine_with_teacher_lr_0_changes_nothing_bit_for_bit(engine: str, sc
     learned = build(module, ByLoss().double(), teacher_lr=0.0, engine=engine, schedule=schedule)
     run(learned)
     for a, b in zip(everything(learned), expected, strict=True):
-        if engine in ("ghost", "higher") and schedule == "online":  # a gradient that is summed otherwise
+        # a gradient that is summed otherwise
+        if engine == "ghost" or (engine == "higher" and schedule == "online"):
             torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-14)
         else:
             assert torch.equal(a, b)
@@ -167,11 +176,12 @@ def test_l2rw_weights_are_the_positive_part_of_the_closed_form() -> None:
     expected = expected / expected.sum() * 6
     for engine in STEP_ENGINES:
         own = copy.deepcopy(module)
+        sgd = torch.optim.SGD(own.parameters(), lr=0.1)
         made = mw.Reweighter(
             mw.Student(own),
             mw.build_teacher("l2rw", mw.StateSpec({}, 3, torch.float64)),
-            optimizer=torch.optim.SGD(own.parameters(), lr=0.1),
-            engine=engine,
+            optimizer=sgd,
+            engine=engine_for(engine, sgd),
         )
         torch.testing.assert_close(made.step(train, meta).weights, expected, rtol=1e-9, atol=1e-12)
 
@@ -252,18 +262,25 @@ def test_options_that_do_not_go_together() -> None:
         build(module, ByLoss(), schedule="look-ahead")
     with pytest.raises(ValueError, match="every is 1 or more"):
         build(module, ByLoss(), every=0)
-    with pytest.raises(ValueError, match="unroll=1"):
-        build(module, ByLoss(), unroll=2)
+    with pytest.raises(ValueError, match="unroll is 1 or more"):
+        build(module, ByLoss(), unroll=0)
+    with pytest.raises(ValueError, match=r"unrolls 1 inner step\(s\), not 2; engine='reverse'"):
+        build(module, ByLoss(), unroll=2, engine="forward")
     with pytest.raises(ValueError, match="max_norm"):
         build(module, ByLoss(), max_norm=0.0)
     with pytest.raises(ValueError, match="give teacher_optimizer"):
         mw.Reweighter(mw.Student(module), ByLoss(), optimizer=sgd)
     with pytest.raises(ValueError, match="lookahead, every=1"):
         mw.Reweighter(mw.Student(module), l2rw, optimizer=sgd, schedule="online")
+    with pytest.raises(ValueError, match="unroll=1"):
+        mw.Reweighter(mw.Student(module), l2rw, optimizer=sgd, unroll=2)
     with pytest.raises(KeyError, match="unknown engine"):
         build(module, ByLoss(), engine="highest")
-    with pytest.raises(TypeError, match="one Batch"):
-        build(module, ByLoss()).step([batch(SHAPE, 6, 1)], batch(SHAPE, 5, 2))
+    with pytest.raises(TypeError, match="one Batch or a list of them, got int"):
+        build(module, ByLoss()).step(3, batch(SHAPE, 5, 2))
+    for count in (0, 2):
+        with pytest.raises(ValueError, match=f"1 to 1 batches, as unroll=1 says, got {count}"):
+            build(module, ByLoss()).step([batch(SHAPE, 6, 1)] * count, batch(SHAPE, 5, 2))
 
 
 def test_collapse_is_said_once_and_only_then() -> None:

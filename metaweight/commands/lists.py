@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rich import get_console
 from rich.table import Table
@@ -18,24 +20,26 @@ class Teachers:
     def __call__(self) -> None:
         table = Table("teacher", "what it does", "options (default)")
         for name in teachers.names():
-            chosen = ", ".join(f"{k}={v}" for k, v in teachers.options(name).items())
-            table.add_row(name, _summary(teachers.registry[name]), chosen or "-")
+            table.add_row(name, _summary(teachers.registry[name]), _listed(teachers.options(name)))
         get_console().print(table)
 
 
 @dataclass(frozen=True)
 class Engines:
-    """List the engines that compute the meta-gradient."""
+    """List the engines that compute the meta-gradient, with their options."""
 
     def __call__(self) -> None:
-        table = Table("engine", "what it does", "inner steps (K)")
+        table = Table("engine", "what it does", "inner steps (K)", "options (default)")
         for name in engines.names():
             engine = engines.build_engine(name)
-            table.add_row(
-                name, engine.summary, "any" if engine.max_unroll is None else str(engine.max_unroll)
-            )
+            most = "any" if engine.max_unroll is None else str(engine.max_unroll)
+            table.add_row(name, engine.summary, most, _listed(engines.options(name)))
         get_console().print(table)
 
 
 def _summary(part: object) -> str:
     return (inspect.getdoc(part) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _listed(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={default}" for name, default in options.items()) or "-"

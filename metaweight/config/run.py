@@ -50,8 +50,12 @@ class RunConfig:
     """Learning rate of the teacher's Adam."""
     engine: str = "forward"
     """See `metaweight engines`."""
+    engine_options: tuple[str, ...] = ()
+    """Options of the engine as key=value."""
     schedule: str = "lookahead"
     """lookahead or online."""
+    unroll: int = 1
+    """Inner steps of one meta-gradient (K): an iteration is a window of K training batches."""
     every: int = 1
     """Update the teacher each N-th iteration."""
     center: bool | None = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, overload
 
 import torch
 
@@ -11,18 +13,30 @@ from metaweight.data.loader import ImageLoader
 from metaweight.data.splits import check_disjoint
 
 
-def pairs(train: Iterable[Batch], meta: Iterable[Batch]) -> Iterator[tuple[Batch, Batch]]:
+@overload
+def pairs(train: Iterable[Batch], meta: Iterable[Batch]) -> Iterator[tuple[Batch, Batch]]: ...
+@overload
+def pairs(
+    train: Iterable[Batch], meta: Iterable[Batch], *, unroll: int
+) -> Iterator[tuple[list[Batch], Batch]]: ...
+
+
+def pairs(train: Iterable[Batch], meta: Iterable[Batch], *, unroll: int | None = None) -> Iterator[Any]:
     """One epoch of training batches, each with the next meta batch; the meta loader starts over at its end.
 
+    With ``unroll=K`` each meta batch comes with a list of K training batches, as ``Reweighter(unroll=K)``
+    takes them; the last list of the epoch may be shorter.
     Any iterables of Batch will do, a torch DataLoader with ``collate`` among them; ``meta`` must be
     iterable more than once.  With two ImageLoaders each call is their next epoch, the meta batch is a pure
-    function of the step counted over all epochs, and no sample may be in both.
-    Raises ValueError for an empty meta loader, and for samples in both.
+    function of the pairs counted over all epochs, and no sample may be in both.
+    Raises ValueError for an empty meta loader, for samples in both, and for ``unroll`` below 1.
     """
+    if unroll is not None and unroll < 1:
+        raise ValueError(f"unroll is 1 or more, got {unroll}")
     if isinstance(train, ImageLoader) and isinstance(meta, ImageLoader):
         check_apart(train, meta)
-        return _aligned(train, meta)
-    return zip(train, _cycle(meta), strict=False)
+        return _aligned(train, meta, unroll)
+    return zip(train if unroll is None else _windows(train, unroll), _cycle(meta), strict=False)
 
 
 def check_apart(train: ImageLoader, meta: ImageLoader) -> None:
@@ -39,10 +53,18 @@ def check_apart(train: ImageLoader, meta: ImageLoader) -> None:
     check_disjoint(same_samples, same_samples)
 
 
-def _aligned(train: ImageLoader, meta: ImageLoader) -> Iterator[tuple[Batch, Batch]]:
-    epoch = train.begin_epoch()
-    for position, batch in enumerate(train.epoch(epoch)):
-        yield batch, meta.at(epoch * len(train) + position)
+def _aligned(train: ImageLoader, meta: ImageLoader, unroll: int | None) -> Iterator[Any]:
+    epoch, count = train.begin_epoch(), -(-len(train) // (unroll or 1))
+    batches = train.epoch(epoch)
+    for position, taken in enumerate(batches if unroll is None else _windows(batches, unroll)):
+        yield taken, meta.at(epoch * count + position)
+
+
+def _windows(batches: Iterable[Batch], unroll: int) -> Iterator[list[Batch]]:
+    """Lists of ``unroll`` batches; the last one holds what is left."""
+    left = iter(batches)
+    while window := list(islice(left, unroll)):
+        yield window
 
 
 def _cycle(batches: Iterable[Batch]) -> Iterator[Batch]:

@@ -7,18 +7,33 @@ from metaweight.engines import forward as _forward
 from metaweight.engines import ghost as _ghost
 from metaweight.engines import higher_copy as _higher_copy
 from metaweight.engines import implicit as _implicit
-from metaweight.engines.base import Engine, EngineError, HyperGradient, build_engine, hypergradient, registry
+from metaweight.engines.base import (
+    Engine,
+    EngineError,
+    HyperGradient,
+    build_engine,
+    engine_options,
+    hypergradient,
+    registry,
+)
+from metaweight.engines.replay import ReplayError, ReplayWarning
+from metaweight.engines.reverse import Reverse
 
 names = registry.names
+options = engine_options
 register_engine = registry.register
 
 __all__ = [
     "Engine",
     "EngineError",
     "HyperGradient",
+    "ReplayError",
+    "ReplayWarning",
+    "Reverse",
     "build_engine",
     "hypergradient",
     "names",
+    "options",
     "register_engine",
     "registry",
 ]

@@ -43,6 +43,7 @@ class Auto:
 
     summary = "exact; the cheapest of the others for the student's layers, the next one where it cannot"
     max_unroll: int | None = None
+    ends_window = True
 
     def __init__(self) -> None:
         self._engines: dict[str, Engine] = {}

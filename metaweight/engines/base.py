@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -12,11 +13,16 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.contracts import Batch, MetaweightError, NonFiniteError, StudentState
-from metaweight.registry import Registry, did_you_mean
+from metaweight.engines.checks import require_finite
+from metaweight.engines.scope import scope_of
+from metaweight.engines.window import Rates, WindowEnd, checked_rates
+from metaweight.registry import Registry, require_options
 from metaweight.replay import RandomState, differentiable, forked_rng
 from metaweight.student import Forward, Student
 
 Weigh = Callable[[StudentState], Tensor]
+GradientAt = Callable[[Tensor], Mapping[str, Tensor]]
+"""Weights [U] -> parameter name -> gradient of mean(weights * loss), detached."""
 
 
 class EngineError(MetaweightError):
@@ -53,6 +59,12 @@ class Problem:
     scope: frozenset[str] | None = None
     """Parameters through whose inner step the hypergradient goes; None for all.  The others' steps count
     as constants."""
+    rates: Rates | None = None
+    """K times the learning rate of each parameter group; None: as the optimizer has them."""
+
+    def rates_at(self, step: int) -> Sequence[float] | None:
+        """The learning rates of one of the K steps."""
+        return None if self.rates is None else self.rates[step]
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,10 @@ class Solution:
     """K times [U], position of each unit in the data set."""
     gradient: Mapping[str, Tensor]
     """Parameter name -> gradient of the last inner step's weighted loss, detached, before clipping."""
+    end: WindowEnd | None = None
+    """Where the inner steps lead, for the live student to go on from; None where the engine has not that."""
+    gradient_at: GradientAt | None = None
+    """Gradient of the train loss at other weights without a backward; None where the engine has not that."""
 
 
 class Engine(Protocol):
@@ -91,6 +107,13 @@ def attention_for(engine: Engine) -> AbstractContextManager[None]:
 
 
 @runtime_checkable
+class EndsWindow(Protocol):
+    """An engine that takes the K inner steps so that they can be the real ones: ``Solution.end``."""
+
+    ends_window: bool
+
+
+@runtime_checkable
 class KeepsFromPass(Protocol):
     """An engine that uses something of the train pass that is made before it runs."""
 
@@ -104,7 +127,7 @@ def keeping(engine: Engine, student: Student) -> AbstractContextManager[Any]:
     return engine.keeping(student) if isinstance(engine, KeepsFromPass) else nullcontext()
 
 
-registry: Registry[Callable[[], Engine]] = Registry("engine", group="metaweight.engines")
+registry: Registry[Callable[..., Engine]] = Registry("engine", group="metaweight.engines")
 
 
 @dataclass(frozen=True)
@@ -121,11 +144,26 @@ class HyperGradient:
     meta_state: StudentState | None = None
     gradient: Mapping[str, Tensor] = field(default_factory=dict)
     """Of the last inner step, by parameter name; ``online`` takes it for the real step."""
+    end: WindowEnd | None = None
+    """See ``Solution``; ``online`` takes it for K > 1 real steps."""
+    gradient_at: GradientAt | None = None
+    """See ``Solution``; ``lookahead`` takes it for the real step."""
 
 
-def build_engine(engine: str | Engine) -> Engine:
-    """An engine by name; an engine passes through.  Raises KeyError for an unknown name."""
-    return registry[engine]() if isinstance(engine, str) else engine
+def build_engine(engine: str | Engine, **options: Any) -> Engine:
+    """An engine by name, with options of its own; an engine passes through.
+
+    Raises KeyError for an unknown name, TypeError for an option that the engine does not have.
+    """
+    if not isinstance(engine, str):
+        return engine
+    require_options(f"engine {engine!r}", options, engine_options(engine))
+    return registry[engine](**options)
+
+
+def engine_options(name: str) -> dict[str, Any]:
+    """Option -> default of the engine ``name``."""
+    return {p.name: p.default for p in inspect.signature(registry[name]).parameters.values()}
 
 
 def hypergradient(
@@ -143,6 +181,7 @@ def hypergradient(
     progress: float = 0.0,
     recorded: Recorded | None = None,
     scope: Sequence[str] | None = None,
+    rates: Rates | None = None,
 ) -> HyperGradient:
     """Gradient of the meta loss after K weighted inner steps, with respect to what the weights depend on.
 
@@ -150,7 +189,8 @@ def hypergradient(
     with requires_grad.  ``center`` subtracts from dL/dw its mean over each batch's units;
     ``anchor`` then adds anchor * std(dL/dw) * (mean(w) - 1), a pull of the mean weight to 1.
     ``max_norm``: gradient clipping inside the step.  ``scope``: names of submodules; the inner step of
-    all other parameters then counts as a constant, which is cheaper and no longer exact.  Module,
+    all other parameters then counts as a constant, which is cheaper and no longer exact.  ``rates``: K
+    times the learning rate of each parameter group, where it changes within the window.  Module,
     buffers, optimizer and random state are left bit for bit.
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
     KeyError for an unknown submodule.
@@ -165,7 +205,16 @@ def hypergradient(
             "engine='higher' takes any number"
         )
     problem = Problem(
-        student, optimizer, batches, meta, weigh, max_norm, progress, recorded, scope_of(student, scope)
+        student,
+        optimizer,
+        batches,
+        meta,
+        weigh,
+        max_norm,
+        progress,
+        recorded,
+        scope_of(student, scope),
+        checked_rates(rates, len(batches), optimizer),
     )
     with forked_rng(student.device), attention_for(chosen), torch.enable_grad():
         solution = chosen.solve(problem)
@@ -190,27 +239,9 @@ def hypergradient(
         weights=tuple(w.detach() for w in solution.weights),
         meta_state=solution.meta.state(progress),
         gradient=solution.gradient,
+        end=solution.end,
+        gradient_at=solution.gradient_at,
     )
-
-
-def scope_of(student: Student, names: Sequence[str] | None) -> frozenset[str] | None:
-    """The trainable parameters in the submodules ``names``, tied ones under the name that they go by.
-
-    Raises KeyError for an unknown submodule, ValueError where none has a trainable parameter.
-    """
-    if names is None:
-        return None
-    if isinstance(names, str):
-        raise TypeError(f"scope is a sequence of names, got the string {names!r}; write [{names!r}]")
-    known = dict(student.module.named_modules())
-    for name in names:
-        if name not in known:
-            raise KeyError(f"unknown submodule {name!r} in scope.{did_you_mean(name, filter(None, known))}")
-    inside = {id(p) for name in names for p in known[name].parameters()}
-    chosen = frozenset(name for name, p in student.parameters().items() if id(p) in inside)
-    if not chosen:
-        raise ValueError(f"scope {list(names)} holds no trainable parameter of the student")
-    return chosen
 
 
 def _steered(slopes: Tensor, weights: Tensor, center: bool, anchor: float) -> Tensor:
@@ -233,29 +264,6 @@ def _pull_back(
         raise ValueError("the weights do not depend on any tensor of wrt: does weigh detach them?")
     grads = torch.autograd.grad([w for w, _ in live], list(wrt), [s for _, s in live], allow_unused=True)
     return tuple(torch.zeros_like(t) if g is None else g for g, t in zip(grads, wrt, strict=True))
-
-
-def checked_weights(weights: Tensor, index: Tensor) -> Tensor:
-    """``weights`` [U] if they can be those of the units ``index`` [U]: shape, finite, non-negative."""
-    if weights.shape != index.shape:
-        raise ValueError(f"a teacher gives weights of shape [{len(index)}], got {tuple(weights.shape)}")
-    require_finite("weight", weights, index)
-    if bool((weights.detach() < 0).any()):
-        raise ValueError(f"weights are non-negative, got a minimum of {float(weights.detach().min()):.3g}")
-    return weights
-
-
-def require_finite(what: str, values: Tensor, index: Tensor) -> None:
-    """Raise NonFiniteError, with the samples' indices, where one of ``values`` [U] is NaN or infinite."""
-    bad = ~values.detach().isfinite()
-    if bool(bad.any()):
-        found = index[bad.to(index.device)]
-        shown = ", ".join(str(int(i)) for i in found[:10]) + (", ..." if len(found) > 10 else "")
-        raise NonFiniteError(
-            f"the {what} of {len(found)} of {len(index)} samples is NaN or infinite (index {shown}); "
-            "look at these samples, or lower the learning rate",
-            found.cpu(),
-        )
 
 
 def refuse_reentrant(loss: Tensor) -> None:

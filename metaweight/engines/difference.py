@@ -7,7 +7,8 @@ import warnings
 import torch
 from torch import Tensor
 
-from metaweight.engines.base import EngineError, registry, require_finite
+from metaweight.engines.base import EngineError, registry
+from metaweight.engines.checks import require_finite
 from metaweight.engines.one_step import Named, OneStep, TrainPass, clones
 
 STEPS = {torch.float64: 3e-6, torch.float32: 1e-4, torch.bfloat16: 5e-3}

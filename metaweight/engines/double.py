@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaweight.engines.base import EngineError, first_line, registry
+from metaweight.engines.base import registry
 from metaweight.engines.one_step import Named, OneStep, TrainPass
+from metaweight.engines.second_order import double_backward
 
 
 @registry.register("double")
@@ -40,7 +41,7 @@ class Graph:
         self._train, self._leaf = train, weights.clone().requires_grad_()
         names = list(train.inner.options)
         parameters = train.student.parameters()
-        with _double_backward():
+        with double_backward():
             grads = torch.autograd.grad(
                 (self._leaf * train.loss).mean(),
                 [parameters[n] for n in names],
@@ -54,7 +55,7 @@ class Graph:
         """H v, H being the Hessian of mean(w * loss) over the parameters that ``v`` names."""
         names = [name for name in v if self._graph[name].requires_grad]
         parameters = self._train.student.parameters()
-        with _double_backward():
+        with double_backward():
             products = torch.autograd.grad(
                 [self._graph[n] for n in names],
                 [parameters[n] for n in v],
@@ -67,7 +68,7 @@ class Graph:
     def slopes(self, direction: Named) -> Tensor:
         """See ``Differentiated``."""
         names = [name for name in direction if self._graph[name].requires_grad]
-        with _double_backward():
+        with double_backward():
             (slopes,) = torch.autograd.grad(
                 [self._graph[n] for n in names],
                 self._leaf,
@@ -77,20 +78,3 @@ class Graph:
             )
         self._graph = {}
         return torch.zeros_like(self._leaf) if slopes is None else slopes * len(slopes)
-
-
-_NO_SECOND_DERIVATIVE = ("not implemented", "once_differentiable")
-
-
-class _double_backward:
-    """torch's "derivative for X is not implemented" as an EngineError that says what to do."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, RuntimeError) and any(said in str(error) for said in _NO_SECOND_DERIVATIVE):
-            raise EngineError(
-                f"the student has an operator without double backward ({first_line(error)}); "
-                "try engine='forward' or 'difference', or replace it"
-            ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import higher
@@ -12,34 +13,36 @@ from higher.optim import get_diff_optim
 from torch import Tensor, nn
 
 from metaweight.contracts import Batch
-from metaweight.engines.base import (
-    EngineError,
-    Problem,
-    Solution,
-    checked_weights,
-    first_line,
-    refuse_reentrant,
-    registry,
-    require_finite,
-)
-from metaweight.inner import clip_gradients, rule_for
+from metaweight.engines.base import EngineError, Problem, Solution, refuse_reentrant, registry
+from metaweight.engines.checks import require_finite
+from metaweight.engines.second_order import double_backward
+from metaweight.engines.sight import Sight, passing
+from metaweight.engines.window import WindowEnd
+from metaweight.inner import InnerStep, clip_gradients
 from metaweight.replay import RandomState
 from metaweight.student import Forward, Student
 
 
 @registry.register("higher")
 class HigherCopy:
-    """Exact for any K; memory and time of double backward (about 5.5 plain steps at K = 1)."""
+    """Exact for any K; memory and time of double backward (about 5.5 plain steps at K = 1).
+
+    ``through_state``: see ``Reverse``.
+    """
 
     summary = "exact, any number of inner steps; double backward through a monkeypatched copy of the student"
     max_unroll: int | None = None
+    ends_window = True
 
-    def __init__(self) -> None:
+    def __init__(self, through_state: bool = False) -> None:
+        if not isinstance(through_state, bool):
+            raise TypeError(f"through_state is True or False, got {through_state!r}")
+        self.through_state = through_state
         self._checked: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
     def solve(self, problem: Problem) -> Solution:
         student, module = problem.student, problem.student.module
-        rule_for(problem.optimizer)
+        inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
         if module not in self._checked:
             _check_copy(student, problem.train[0])
             self._checked.add(module)
@@ -53,7 +56,8 @@ class HigherCopy:
         scope = problem.scope
         held = {id(p) for group in problem.optimizer.param_groups for p in group["params"]}
         inside = [id(p) in held and p.requires_grad for p in module.parameters()]
-        weights: list[Tensor] = []
+        sights: list[Sight] = []
+        shown: list[tuple[Tensor, ...]] = []
         index: list[Tensor] = []
         leaves: list[Tensor] = []
         gradient: dict[str, Tensor] = {}
@@ -82,33 +86,82 @@ class HigherCopy:
             ]
 
         try:
-            for step, batch in enumerate(problem.train):
-                forward = _run(student, batch, copy)
-                seen = problem.recorded.forward if problem.recorded is not None and step == 0 else forward
-                require_finite("train loss", forward.loss, forward.index)
-                weights.append(checked_weights(problem.weigh(seen.state(problem.progress)), seen.index))
-                index.append(seen.index)
-                leaves.append(weights[-1].detach().requires_grad_())
-                optimizer.step((leaves[-1] * forward.loss).mean(), grad_callback=keep_and_clip)
-            meta = _run(student, problem.meta, copy)
-            require_finite("meta loss", meta.loss, meta.index)
-            slopes = torch.autograd.grad(meta.loss.mean(), leaves, allow_unused=True)
-        except RuntimeError as error:
-            # torch words it "derivative for X is not implemented", of the second derivative
-            if "not implemented" not in str(error):
-                raise
-            raise EngineError(
-                f"the student has an operator without double backward ({first_line(error)}); "
-                "try engine='forward', or replace it"
-            ) from error
+            with double_backward():
+                for step, batch in enumerate(problem.train):
+                    forward = _run(student, batch, copy)
+                    seen = problem.recorded.forward if problem.recorded is not None and step == 0 else forward
+                    require_finite("train loss", forward.loss, forward.index)
+                    # theta_0 does not depend on any weight, so nothing passes through the first state
+                    through = self.through_state and step > 0
+                    sights.append(
+                        Sight.of(problem.weigh, seen.state(problem.progress), through_state=through)
+                    )
+                    shown.append(passing(forward.state(detached=False)) if through else ())
+                    index.append(seen.index)
+                    leaves.append(sights[-1].weights.detach().requires_grad_())
+                    rates = problem.rates_at(step)
+                    optimizer.step(
+                        (leaves[-1] * forward.loss).mean(),
+                        override=None if rates is None else {"lr": list(rates)},
+                        grad_callback=keep_and_clip,
+                    )
+                end = _end(student, problem.optimizer, inner, copy, optimizer)
+                meta = _run(student, problem.meta, copy)
+                require_finite("meta loss", meta.loss, meta.index)
+                slopes = _slopes(meta.loss.mean(), leaves, sights, shown)
         finally:
             _release(copy)
-        if any(slope is None for slope in slopes):
+        if all(slope is None for slope in slopes):
             raise EngineError(
                 "the meta loss does not depend on the weights: no parameter that the optimizer moves has an "
                 "influence on the meta batch; check the optimizer's parameters"
             )
-        return Solution(tuple(weights), slopes, meta, tuple(index), gradient)
+        found = (torch.zeros_like(w) if s is None else s for s, w in zip(slopes, leaves, strict=True))
+        return Solution(
+            tuple(sight.weights for sight in sights), tuple(found), meta, tuple(index), gradient, end
+        )
+
+
+def _slopes(
+    meta_loss: Tensor, leaves: Sequence[Tensor], sights: Sequence[Sight], shown: Sequence[Sequence[Tensor]]
+) -> Sequence[Tensor | None]:
+    """dL/dw of each step; where weights depend on the state, the later ones' slopes reach the earlier."""
+    if not any(shown):
+        return torch.autograd.grad(meta_loss, leaves, allow_unused=True)
+    outputs, pulls = [meta_loss], [torch.ones_like(meta_loss)]
+    slopes: list[Tensor | None] = []
+    for leaf, sight, parts in reversed(list(zip(leaves, sights, shown, strict=True))):
+        (slope,) = torch.autograd.grad(outputs, [leaf], pulls, allow_unused=True, retain_graph=True)
+        slopes.insert(0, slope)
+        if slope is not None:
+            through = zip(parts, sight.pull_back(slope), strict=True)
+            reached = [(part, pull) for part, pull in through if pull is not None]
+            outputs += [part for part, _ in reached]
+            pulls += [pull for _, pull in reached]
+    return slopes
+
+
+def _end(
+    student: Student, live: torch.optim.Optimizer, inner: InnerStep, copy: nn.Module, optimizer: Any
+) -> WindowEnd:
+    """The copy and its optimizer as they stand, detached."""
+    names = {id(p): name for name, p in student.parameters().items()}
+    states = {
+        names[id(p)]: {
+            key: value.detach() if isinstance(value, Tensor) else value
+            for key, value in optimizer.state[number].get(place, {}).items()
+        }
+        for number, group in enumerate(live.param_groups)
+        for place, p in enumerate(group["params"])
+        if id(p) in names
+    }
+    moved = {
+        name: fast.detach()
+        for (name, own), fast in zip(student.module.named_parameters(), copy.parameters(), strict=True)
+        if own.requires_grad
+    }
+    buffers = {name: b.detach().clone() for name, b in copy.named_buffers()}
+    return WindowEnd(moved, replace(inner, states=states), buffers, RandomState.of(student.device))
 
 
 def _patched(module: nn.Module) -> Any:

@@ -65,7 +65,7 @@ class Implicit(DoubleBackward):
         assert isinstance(differentiated, Graph)
         parameters = train.student.parameters()
         here = {name: p.detach().requires_grad_() for name, p in parameters.items()}
-        meta, right = meta_pass(problem, train, here)
+        meta, right = meta_pass(problem, here, train.recorded.buffers, train.inner)
         right = {name: g for name, g in right.items() if name in differentiated.gradient}
         if not right:
             raise EngineError(NO_INFLUENCE)

@@ -6,22 +6,14 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from metaweight.contracts import Batch
-from metaweight.engines.base import (
-    EngineError,
-    Problem,
-    Recorded,
-    Solution,
-    checked_weights,
-    keeping,
-    refuse_reentrant,
-    require_finite,
-)
+from metaweight.engines.base import EngineError, Problem, Recorded, Solution, keeping, refuse_reentrant
+from metaweight.engines.checks import checked_weights, require_finite
 from metaweight.inner import InnerStep
 from metaweight.replay import RandomState
 from metaweight.student import Forward, Student
@@ -66,6 +58,15 @@ class Differentiated(Protocol):
         ...
 
 
+@runtime_checkable
+class WeighedAgain(Protocol):
+    """A differentiated train pass whose gradient costs no backward at other weights."""
+
+    def gradient_at(self, weights: Tensor) -> Named:
+        """Parameter name -> gradient of mean(weights * loss), for ``weights`` [U]; once more."""
+        ...
+
+
 class OneStep(ABC):
     """dL/dw_i = <u, grad loss_i> / U with u = (d theta'/dg)^T grad L_meta(theta').
 
@@ -101,7 +102,8 @@ class OneStep(ABC):
         slopes = differentiated.slopes(direction)
         gradient = differentiated.gradient
         self._check(train, fixed, gradient, direction, slopes, first_time=first_time)
-        return Solution((weights,), (slopes / len(index),), meta, (index,), gradient)
+        again = differentiated.gradient_at if isinstance(differentiated, WeighedAgain) else None
+        return Solution((weights,), (slopes / len(index),), meta, (index,), gradient, gradient_at=again)
 
     def direction(
         self, problem: Problem, train: TrainPass, differentiated: Differentiated
@@ -112,7 +114,7 @@ class OneStep(ABC):
         leaves = {name: g.detach().requires_grad_() for name, g in differentiated.gradient.items()}
         moved, _ = inner({name: p.detach() for name, p in student.parameters().items()}, leaves)
         virtual = {name: p.detach().requires_grad_() for name, p in moved.items()}
-        meta, pull = meta_pass(problem, train, virtual)
+        meta, pull = meta_pass(problem, virtual, train.recorded.buffers, inner)
         names = [name for name in leaves if name in pull]
         if not names:
             raise EngineError(NO_INFLUENCE)
@@ -169,16 +171,18 @@ class OneStep(ABC):
         """What to tell a user whose student makes the two differ."""
 
 
-def meta_pass(problem: Problem, train: TrainPass, virtual: Named) -> tuple[Forward, dict[str, Tensor]]:
+def meta_pass(
+    problem: Problem, virtual: Named, buffers: Named, inner: InnerStep
+) -> tuple[Forward, dict[str, Tensor]]:
     """The meta batch at parameters with requires_grad, and its mean loss's gradient, in scope."""
-    buffers = clones(train.recorded.buffers)
-    meta = train.student.functional(problem.meta, virtual, buffers)
+    student, buffers = problem.student, clones(buffers)
+    meta = student.functional(problem.meta, virtual, buffers)
     require_finite("meta loss", meta.loss, meta.index)
 
     def pull() -> dict[str, Tensor]:
-        return gradients(meta.loss.mean(), virtual, train.inner, scope=problem.scope)
+        return gradients(meta.loss.mean(), virtual, inner, scope=problem.scope)
 
-    return meta, train.student.within(virtual, buffers, pull)
+    return meta, student.within(virtual, buffers, pull)
 
 
 def gradients(

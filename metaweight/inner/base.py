@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -70,6 +70,8 @@ class InnerStep:
     states: Mapping[str, State]
     """Parameter name -> the optimizer's state of it, empty before its first step."""
     max_norm: float | None = None
+    groups: Mapping[str, int] = field(default_factory=dict)
+    """Parameter name -> number of its group."""
 
     @staticmethod
     def of(
@@ -84,6 +86,7 @@ class InnerStep:
         names = {id(p): name for name, p in parameters.items()}
         options: dict[str, Options] = {}
         states: dict[str, State] = {}
+        groups: dict[str, int] = {}
         for number, group in enumerate(optimizer.param_groups):
             chosen = {key: value for key, value in group.items() if key != "params"}
             for p in group["params"]:
@@ -95,10 +98,18 @@ class InnerStep:
                         "that is no parameter of the student; build it from the student's module"
                     )
                 options[names[id(p)]] = chosen
+                groups[names[id(p)]] = number
                 states[names[id(p)]] = dict(optimizer.state.get(p, {}))
         if not options:
             raise ValueError("the optimizer holds no trainable parameter of the student")
-        return InnerStep(update, options, states, max_norm)
+        return InnerStep(update, options, states, max_norm, groups)
+
+    def at(self, rates: Sequence[float] | None) -> InnerStep:
+        """The same step with the learning rate of each parameter group; None: as they are."""
+        if rates is None:
+            return self
+        options = {name: {**own, "lr": rates[self.groups[name]]} for name, own in self.options.items()}
+        return replace(self, options=options)
 
     def __call__(
         self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
@@ -113,4 +124,18 @@ class InnerStep:
             moved[name], states[name] = self.update(
                 parameters[name], value, self.states[name], self.options[name]
             )
-        return moved, InnerStep(self.update, self.options, states, self.max_norm)
+        return moved, replace(self, states=states)
+
+    def write_states(self, optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> None:
+        """Make these states those of the live ``optimizer`` of ``parameters``, in torch's own form."""
+        for name, state in self.states.items():
+            own = optimizer.state[parameters[name]] if state else {}
+            for key, value in state.items():
+                held = own.get(key)
+                if isinstance(held, Tensor):
+                    held.copy_(torch.as_tensor(value))
+                elif isinstance(value, float):  # torch counts steps in a tensor
+                    fused = self.options[name].get("capturable") or self.options[name].get("fused")
+                    own[key] = torch.tensor(value, device=parameters[name].device if fused else None)
+                else:
+                    own[key] = value.detach().clone() if isinstance(value, Tensor) else value

@@ -14,6 +14,7 @@ from metaweight.callbacks import AttentionHistory, WeightHistory
 from metaweight.config import RunConfig, parse_values
 from metaweight.contracts import StateSpec
 from metaweight.data import derive
+from metaweight.engines import build_engine
 from metaweight.registry import Registry
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
@@ -50,8 +51,9 @@ def build_reweighter(config: RunConfig, student: Student, spec: StateSpec) -> Re
         teacher,
         optimizer=build_optimizer(config, student.module.parameters()),
         teacher_optimizer=torch.optim.Adam(learned, lr=config.teacher_lr) if learned else None,
-        engine=config.engine,
+        engine=build_engine(config.engine, **parse_values(config.engine_options)),
         schedule=config.schedule,
+        unroll=config.unroll,
         every=config.every,
         center=config.center,
         anchor=config.anchor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -35,6 +35,15 @@ class Teacher(nn.Module, ABC):
 
     def track(self, state: StudentState) -> None:
         """Called after each real step with the train batch's detached state; default: nothing."""
+
+
+@runtime_checkable
+class ReadsHypergradient(Protocol):
+    """A teacher that turns the batch's own hypergradient into weights (L2RW); it has no parameters."""
+
+    def from_hypergradient(self, hypergradient: Tensor) -> Tensor:
+        """dL_meta/dw at zero weights [U] -> weights [U]."""
+        ...
 
 
 def register_teacher(name: str) -> Any:

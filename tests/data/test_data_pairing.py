@@ -48,6 +48,27 @@ def test_with_two_image_loaders_the_meta_batch_follows_the_step_over_all_epochs(
             assert torch.equal(b.index, loader(40, 50, seed=1).at(5 * epoch + position).index)
 
 
+@pytest.mark.parametrize("unroll", [1, 2, 5, 9])
+def test_windows_take_the_meta_batches_one_after_the_other_over_all_epochs(unroll):
+    train, meta = loader(0, 40, batch_size=8, seed=2), loader(40, 50, seed=1)  # 5 and 3 batches an epoch
+    same, count = loader(0, 40, batch_size=8, seed=2), -(-5 // unroll)
+    for epoch in range(3):
+        met = list(pairs(train, meta, unroll=unroll))
+        assert [len(window) for window, _ in met] == [min(unroll, 5 - unroll * n) for n in range(count)]
+        for n, (window, trusted) in enumerate(met):
+            for k, one in enumerate(window):
+                assert torch.equal(one.index, same.batch(epoch, unroll * n + k).index)
+            assert torch.equal(trusted.index, loader(40, 50, seed=1).at(count * epoch + n).index)
+
+
+def test_windows_of_any_iterable():
+    train, meta = [batch(i) for i in range(5)], [batch(10), batch(11)]
+    met = [([int(a.index) for a in w], int(b.index)) for w, b in pairs(train, meta, unroll=2)]
+    assert met == [([0, 1], 10), ([2, 3], 11), ([4], 10)]
+    with pytest.raises(ValueError, match="unroll is 1 or more, got 0"):
+        pairs(train, meta, unroll=0)
+
+
 @pytest.mark.parametrize("meta", [[], iter([batch(1), batch(2)])], ids=["empty", "an iterator"])
 def test_a_meta_loader_that_runs_dry_is_refused(meta):
     with pytest.raises(ValueError, match="meta loader is empty"):

@@ -8,7 +8,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import metaweight as mw
-from oracles import OPTIMIZERS, STEP_ENGINES, able, able_student, agreement, make, plain_step, relative, twin
+from oracles import (
+    OPTIMIZERS,
+    STEP_ENGINES,
+    able,
+    able_student,
+    agreement,
+    engine_for,
+    make,
+    plain_step,
+    relative,
+    twin,
+)
 
 INSIDE = {
     "batchnorm-resnet": ["bn2", "head"],
@@ -26,7 +37,8 @@ def weights() -> Tensor:
 
 def slopes(engine: str, built: tuple, scope: list[str] | None, **kw: object) -> Tensor:
     w = weights().requires_grad_()
-    return mw.hypergradient(*built, lambda _s: w, [w], engine, scope=scope, **kw).grads[0]
+    chosen = engine_for(engine, built[1])
+    return mw.hypergradient(*built, lambda _s: w, [w], chosen, scope=scope, **kw).grads[0]
 
 
 def differences(built: tuple, scope: list[str], h: float = 1e-4) -> Tensor:

@@ -14,7 +14,7 @@ from metaweight.losses import TokenCrossEntropy
 from metaweight.models.transformer import Transformer
 from metaweight.models.translators import time_axes
 from metaweight.replay import RandomState
-from oracles import OPTIMIZERS, STEP_ENGINES, agreement, relative, snapshot
+from oracles import OPTIMIZERS, STEP_ENGINES, agreement, engine_for, relative, snapshot
 
 WORDS = 11
 SMOOTHING = 0.1
@@ -106,7 +106,9 @@ def weights_of(batch: mw.Batch, unit: str) -> Tensor:
 
 def slopes(engine: str, built: tuple, unit: str, w: Tensor, **chosen: object) -> Tensor:
     leaf = w.clone().requires_grad_()
-    return mw.hypergradient(*built, lambda _state: leaf, [leaf], engine, **chosen).grads[0]
+    return mw.hypergradient(
+        *built, lambda _state: leaf, [leaf], engine_for(engine, built[1]), **chosen
+    ).grads[0]
 
 
 @pytest.mark.parametrize(("engine", "unit"), ABLE)

@@ -20,6 +20,7 @@ from oracles import (
     agreement,
     batch,
     central_differences,
+    engine_for,
     relative,
 )
 
@@ -31,7 +32,8 @@ def run(
     train, meta = batch(shape, 6, 1, dtype=dtype), batch(shape, 5, 2, dtype=dtype)
     weights = torch.ones(6, dtype=dtype, requires_grad=True)
     student = mw.Student(module)
-    return mw.hypergradient(student, optimizer, train, meta, lambda _s: weights, [weights], engine).grads[0]
+    chosen = engine_for(engine, optimizer)
+    return mw.hypergradient(student, optimizer, train, meta, lambda _s: weights, [weights], chosen).grads[0]
 
 
 def truth(module: nn.Module, shape: tuple[int, ...] = (3, 8)) -> Tensor:
@@ -94,7 +96,8 @@ def test_adam_with_a_gradient_of_exactly_zero_is_finite(engine: str) -> None:
     optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
     train, meta = batch((3, 8), 6, 1), batch((3, 8), 5, 2)
     w = torch.ones(6).double().requires_grad_()
-    (g,) = mw.hypergradient(mw.Student(module), optimizer, train, meta, lambda _s: w, [w], engine).grads
+    chosen = engine_for(engine, optimizer)
+    (g,) = mw.hypergradient(mw.Student(module), optimizer, train, meta, lambda _s: w, [w], chosen).grads
     assert g.isfinite().all()
 
 
@@ -108,8 +111,9 @@ def test_forward_hooks_do_not_leak_between_copy_and_original(engine: str) -> Non
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     w = torch.ones(6).double().requires_grad_()
     train, meta = batch((1, 4, 4), 6, 1), batch((1, 4, 4), 5, 2)
+    chosen = engine_for(engine, optimizer)
     result = mw.hypergradient(
-        student, optimizer, train, meta, lambda s: w + 0 * s.features[tap].sum(), [w], engine
+        student, optimizer, train, meta, lambda s: w + 0 * s.features[tap].sum(), [w], chosen
     )
     assert result.meta_state is not None
     assert len(result.meta_state.features[tap]) == 5
@@ -325,7 +329,7 @@ def test_clear_errors(engine: str) -> None:
     ones = torch.ones(6).double().requires_grad_()
 
     def solve(weigh: object, train: mw.Batch = train, meta: mw.Batch = meta) -> None:
-        mw.hypergradient(student, optimizer, train, meta, weigh, [ones], engine)
+        mw.hypergradient(student, optimizer, train, meta, weigh, [ones], engine_for(engine, optimizer))
 
     with pytest.raises(ValueError, match=r"shape \[6\], got \(5,\)"):
         solve(lambda _s: ones[:5])
@@ -375,4 +379,6 @@ def test_an_optimizer_that_moves_nothing_that_matters() -> None:
     optimizer = torch.optim.SGD(module.idle.parameters(), lr=0.1)
     for engine in STEP_ENGINES:
         with pytest.raises(EngineError, match="does not depend on"):
-            mw.hypergradient(mw.Student(module), optimizer, one, one, lambda _s: w, [w], engine)
+            mw.hypergradient(
+                mw.Student(module), optimizer, one, one, lambda _s: w, [w], engine_for(engine, optimizer)
+            )

@@ -1,0 +1,275 @@
+"""Engine ``reverse``: K inner steps, then the adjoint of each from the last to the first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaweight.contracts import Batch
+from metaweight.engines.base import EngineError, Problem, Solution, refuse_reentrant, registry
+from metaweight.engines.checks import require_finite
+from metaweight.engines.one_step import NO_INFLUENCE, Named, clones, gradients, meta_pass
+from metaweight.engines.replay import Momentum, Replay, Snapshots
+from metaweight.engines.second_order import double_backward
+from metaweight.engines.sight import Sight, passing
+from metaweight.engines.window import WindowEnd
+from metaweight.inner import InnerStep
+from metaweight.registry import did_you_mean
+from metaweight.replay import RandomState
+from metaweight.student import Forward
+
+REPLAYS = ("momentum", "snapshots")
+
+
+@registry.register("reverse")
+class Reverse:
+    """Algorithm 1 of Fan et al. (AAAI 2021): dL/dw of K steps with the memory of one.
+
+    ``replay="momentum"`` recovers the trajectory by undoing SGD's momentum steps and stores no parameters;
+    ``"snapshots"`` keeps them and takes any optimizer.  ``through_state``: the meta loss also depends on
+    weights through what the teacher sees of later steps, as ``weigh`` is a function of the student's state;
+    False, the paper's way, counts that as constant.
+
+    Differences from the printed algorithm: (1) the learning rate of an adjoint step is that of its own inner
+    step, so that it is exact where the rate changes; (2) the update's adjoint is one vector-Jacobian product
+    through its pure rule, so dampening, decay, clipping and Adam are exact; (3) the first step is taken from
+    the live parameters and not recovered.
+    """
+
+    summary = "exact, any number of inner steps in the memory of one; undoes momentum, or keeps snapshots"
+    max_unroll: int | None = None
+    ends_window = True
+
+    def __init__(self, replay: str = "momentum", through_state: bool = False) -> None:
+        if replay not in REPLAYS:
+            raise ValueError(f"unknown replay {replay!r}.{did_you_mean(str(replay), REPLAYS)}")
+        if not isinstance(through_state, bool):
+            raise TypeError(f"through_state is True or False, got {through_state!r}")
+        self.replay, self.through_state = replay, through_state
+
+    def solve(self, problem: Problem) -> Solution:
+        """See ``Engine``."""
+        student = problem.student
+        inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
+        if self.replay == "momentum":
+            Momentum.check(problem.optimizer)
+        start = {name: p.detach() for name, p in student.parameters().items() if name in inner.options}
+        replay: Replay = Momentum(start, inner) if self.replay == "momentum" else Snapshots(start)
+        way = _Way(problem, start, inner, replay, self.through_state)
+        for number in range(len(problem.train)):
+            way.go(number)
+        end = WindowEnd(way.parameters, way.inner, way.buffers, RandomState.of(student.device))
+
+        meta, pull = meta_pass(problem, _leaves(way.parameters), way.buffers, inner)
+        if not pull:
+            raise EngineError(NO_INFLUENCE)
+        adjoint = Adjoint(pull, {})
+        slopes: list[Tensor] = []
+        with double_backward():
+            for number in reversed(range(len(problem.train))):
+                slope, adjoint = way.come_back(number, adjoint)
+                slopes.insert(0, slope)
+        return Solution(
+            tuple(step.sight.weights for step in way.steps),
+            tuple(slopes),
+            meta,
+            tuple(step.index for step in way.steps),
+            way.gradient,
+            end,
+        )
+
+
+@dataclass(frozen=True)
+class Adjoint:
+    """dL_meta with respect to parameters and optimizer states at one point; what is missing is 0."""
+
+    parameters: Mapping[str, Tensor]
+    states: Mapping[str, Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What one inner step needs to be taken again; all of it of a batch's size."""
+
+    batch: Batch
+    index: Tensor
+    loss: Tensor
+    """[U], as it was."""
+    sight: Sight
+    random: RandomState
+    buffers: Mapping[str, Tensor]
+    """Before the pass; tensors that a step leaves alone are shared with the one before."""
+
+
+class _Way:
+    """The K inner steps, out and back."""
+
+    def __init__(
+        self, problem: Problem, start: Named, inner: InnerStep, replay: Replay, through_state: bool
+    ) -> None:
+        self.problem, self.replay, self.through_state = problem, replay, through_state
+        self.parameters, self.inner = start, inner
+        recorded = problem.recorded
+        self.buffers: Mapping[str, Tensor] = (
+            problem.student.buffers() if recorded is None else recorded.buffers
+        )
+        self.steps: list[_Step] = []
+        self.gradient: dict[str, Tensor] = {}
+
+    def go(self, number: int) -> None:
+        """Take the step ``number``: weights, gradient, update; without a graph but the teacher's."""
+        problem, student, before = self.problem, self.problem.student, self.buffers
+        inner, batch = self.inner.at(problem.rates_at(number)), problem.train[number]
+        recorded = problem.recorded if number == 0 else None
+        if recorded is not None:
+            random, forward, after = recorded.random, recorded.forward, student.buffers()
+            leaves: Named = student.parameters()
+        else:
+            random, after, leaves = RandomState.of(student.device), clones(before), _leaves(self.parameters)
+            forward = student.functional(batch, leaves, after)
+        require_finite("train loss", forward.loss, forward.index)
+        if number == 0:
+            refuse_reentrant(forward.loss)
+        # theta_0 does not depend on any weight, so nothing passes through the first state
+        sight = Sight.of(
+            problem.weigh,
+            forward.state(problem.progress),
+            through_state=self.through_state and number > 0,
+        )
+        loss = (sight.weights.detach() * forward.loss).mean()
+        keep_graph = recorded is not None and recorded.keep_graph
+        self.gradient = student.within(
+            leaves, after, lambda: gradients(loss, leaves, inner, keep_graph=keep_graph)
+        )
+        with torch.no_grad():
+            moved, successor = inner(self.parameters, self.gradient)
+        self.replay.went(inner, self.gradient, moved, successor)
+        self.steps.append(_Step(batch, forward.index, forward.loss.detach(), sight, random, before))
+        self.parameters, self.inner = moved, successor
+        self.buffers = {n: before[n] if torch.equal(b, before[n]) else b for n, b in after.items()}
+
+    def come_back(self, number: int, adjoint: Adjoint) -> tuple[Tensor, Adjoint]:
+        """dL/dw [U] of the step ``number`` and the adjoint before it, from the adjoint after it."""
+        student, step = self.problem.student, self.steps[number]
+        step.random.restore(student.device)
+        with torch.no_grad():
+            here = self.replay.back()
+        leaves, buffers = _leaves(here), clones(step.buffers)
+        forward = student.functional(step.batch, leaves, buffers, taps=bool(step.sight.inputs))
+        if number == 0:
+            _require_same(step.loss, forward.loss)
+        return student.within(
+            leaves, buffers, lambda: self._pulled_back(step, adjoint, here, leaves, forward)
+        )
+
+    def _pulled_back(
+        self, step: _Step, adjoint: Adjoint, here: Named, leaves: Named, forward: Forward
+    ) -> tuple[Tensor, Adjoint]:
+        scope, weights = self.problem.scope, step.sight.weights.detach().requires_grad_()
+        names = list(leaves)
+        found = torch.autograd.grad(
+            (weights * forward.loss).mean(),
+            [leaves[n] for n in names],
+            create_graph=True,
+            allow_unused=True,
+        )
+        graph = {n: g for n, g in zip(names, found, strict=True) if g is not None}
+        fixed = {n: g.detach() for n, g in graph.items()}
+        with torch.no_grad():
+            inner = self.replay.step(fixed)
+        pull, before = through_update(inner, here, fixed, adjoint)
+        inside = [n for n in names if scope is None or n in scope]
+        chosen = [n for n in pull if scope is None or n in scope]
+        if not chosen:  # no parameter that matters later has moved here
+            return torch.zeros_like(weights), before
+        slope, *bent = torch.autograd.grad(
+            [graph[n] for n in chosen],
+            [weights, *(leaves[n] for n in inside)],
+            [pull[n] for n in chosen],
+            allow_unused=True,
+            retain_graph=bool(step.sight.inputs),
+        )
+        total = dict(before.parameters)
+        _add(total, inside, bent)
+        if step.sight.inputs:
+            _add(total, inside, self._through_state(step, forward, slope, [leaves[n] for n in inside]))
+        return slope, replace(before, parameters=total)
+
+    def _through_state(
+        self, step: _Step, forward: Forward, slope: Tensor, leaves: Sequence[Tensor]
+    ) -> Sequence[Tensor | None]:
+        """What the weights' dependence on the state of this step adds to the parameters' adjoint."""
+        shown = passing(forward.state(self.problem.progress, detached=False))
+        pairs = [(s, p) for s, p in zip(shown, step.sight.pull_back(slope), strict=True) if p is not None]
+        if not pairs:
+            return [None] * len(leaves)
+        outputs, pulls = zip(*pairs, strict=True)
+        return torch.autograd.grad(outputs, leaves, pulls, allow_unused=True)
+
+
+def through_update(
+    inner: InnerStep, parameters: Named, gradient: Named, adjoint: Adjoint
+) -> tuple[dict[str, Tensor], Adjoint]:
+    """The vector-Jacobian product of one update: (dL/d gradient, adjoint before it, at a fixed gradient).
+
+    What has no entry in ``adjoint`` counts as constant: a parameter out of scope stays so.
+    """
+    moved = [n for n in inner.options if n in gradient]
+    g = _leaves(gradient)
+    p = {n: parameters[n].detach().requires_grad_() if n in gradient else parameters[n] for n in parameters}
+    states: dict[str, dict[str, Any]] = {n: dict(state) for n, state in inner.states.items()}
+    places = [(n, key) for n in moved for key, value in states[n].items() if _moves(key, value, p[n])]
+    for n, key in places:
+        states[n][key] = states[n][key].detach().requires_grad_()
+    after, successor = replace(inner, states=states)(p, g)
+    outputs = [(after[n], v) for n, v in adjoint.parameters.items() if n in g]
+    outputs += [
+        (successor.states[n][key], v)
+        for n, each in adjoint.states.items()
+        if n in g
+        for key, v in each.items()
+    ]
+    if not outputs:
+        return {}, adjoint
+    inputs = [*(g[n] for n in moved), *(p[n] for n in moved), *(states[n][key] for n, key in places)]
+    values, pulls = zip(*outputs, strict=True)
+    found = torch.autograd.grad(values, inputs, pulls, allow_unused=True)
+    count = len(moved)
+    pull = {n: v for n, v in zip(moved, found[:count], strict=True) if v is not None}
+    # what had no gradient in this step was left as it was, and so is its adjoint
+    before = {n: v for n, v in adjoint.parameters.items() if n not in g}
+    before |= {n: v for n, v in zip(moved, found[count : 2 * count], strict=True) if v is not None}
+    kept: dict[str, dict[str, Tensor]] = {n: dict(v) for n, v in adjoint.states.items() if n not in g}
+    for (n, key), v in zip(places, found[2 * count :], strict=True):
+        if v is not None:
+            kept.setdefault(n, {})[key] = v
+    return pull, Adjoint(before, kept)
+
+
+def _moves(key: str, value: object, parameter: Tensor) -> bool:
+    """Whether an entry of an optimizer's state is a function of gradients: the count of steps is none."""
+    return key != "step" and isinstance(value, Tensor) and value.shape == parameter.shape
+
+
+def _add(total: dict[str, Tensor], names: Sequence[str], more: Sequence[Tensor | None]) -> None:
+    for name, value in zip(names, more, strict=True):
+        if value is not None:
+            total[name] = total[name] + value if name in total else value
+
+
+def _leaves(values: Named) -> dict[str, Tensor]:
+    return {name: value.detach().requires_grad_() for name, value in values.items()}
+
+
+def _require_same(there: Tensor, here: Tensor) -> None:
+    """Raise EngineError where the first pass, taken again at the same point, gives other losses."""
+    tolerance = 1e-3 if here.dtype.itemsize < 8 else 1e-8
+    if not torch.allclose(here, there, rtol=tolerance, atol=tolerance):
+        raise EngineError(
+            "a train pass taken again gives other losses: the student draws random numbers outside torch's "
+            "generators or keeps state outside its buffers; use engine='higher'"
+        )

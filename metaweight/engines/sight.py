@@ -1,0 +1,55 @@
+"""What the teacher saw of one inner step, and how the meta loss comes back through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from metaweight.contracts import StudentState
+from metaweight.engines.checks import checked_weights
+
+Weigh = Callable[[StudentState], Tensor]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Weights with their graph to the teacher, and to its inputs where a gradient passes through these."""
+
+    weights: Tensor
+    """[U]"""
+    inputs: tuple[Tensor, ...] = ()
+    """Leaves in the place of ``passing`` of the state; none where the teacher's inputs are constants."""
+
+    @staticmethod
+    def of(weigh: Weigh, state: StudentState, *, through_state: bool = False) -> Sight:
+        """Weigh a detached ``state``.  Raises ValueError for what cannot be weights."""
+        if not through_state:
+            return Sight(checked_weights(weigh(state), state.index))
+        opened = replace(
+            state,
+            loss=_leaf(state.loss),
+            outputs=_leaf(state.outputs),
+            features={name: _leaf(value) for name, value in state.features.items()},
+        )
+        return Sight(checked_weights(weigh(opened), state.index), passing(opened))
+
+    def pull_back(self, slope: Tensor) -> list[Tensor | None]:
+        """dL/d(inputs), given dL/dw [U]; aligned with ``inputs``."""
+        if not self.inputs or not self.weights.requires_grad:
+            return [None] * len(self.inputs)
+        # the teacher's own gradient goes through the same graph later
+        return list(
+            torch.autograd.grad(self.weights, self.inputs, slope, allow_unused=True, retain_graph=True)
+        )
+
+
+def passing(state: StudentState) -> tuple[Tensor, ...]:
+    """The parts of a state that depend on the student's parameters: loss, outputs, features."""
+    return (state.loss, state.outputs, *state.features.values())
+
+
+def _leaf(value: Tensor) -> Tensor:
+    return value.detach().requires_grad_()

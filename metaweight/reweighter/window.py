@@ -1,0 +1,59 @@
+"""A window of K real steps: its batches, and what is reported of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metaweight.contracts import Batch, StepReport, StudentState
+from metaweight.engines.base import EndsWindow, Engine
+from metaweight.metrics.weights import weight_summary
+from metaweight.teachers.inputs import unit_loss
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one real step was taken with."""
+
+    state: StudentState
+    weights: Tensor
+    """[U], detached."""
+
+
+def checked_window(train: Batch | Sequence[Batch], unroll: int) -> tuple[Batch, ...]:
+    """One batch or up to ``unroll`` of them; raises TypeError and ValueError for anything else."""
+    batches = (train,) if isinstance(train, Batch) else train
+    if not isinstance(batches, list | tuple) or not all(isinstance(one, Batch) for one in batches):
+        raise TypeError(f"step takes one Batch or a list of them, got {type(train).__name__}")
+    if not 1 <= len(batches) <= unroll:
+        raise ValueError(f"step takes 1 to {unroll} batches, as unroll={unroll} says, got {len(batches)}")
+    return tuple(batches)
+
+
+def check_unroll(unroll: int, engine: Engine, schedule: str) -> None:
+    """Raise ValueError where ``engine`` cannot take ``unroll`` inner steps in ``schedule``."""
+    advice = "engine='reverse' and engine='higher' can"
+    if unroll < 1:
+        raise ValueError(f"unroll is 1 or more, got {unroll}")
+    if engine.max_unroll is not None and unroll > engine.max_unroll:
+        raise ValueError(f"this engine unrolls {engine.max_unroll} inner step(s), not {unroll}; {advice}")
+    if unroll > 1 and schedule == "online" and not (isinstance(engine, EndsWindow) and engine.ends_window):
+        raise ValueError(f"this engine cannot take unroll={unroll} real steps as inner steps; {advice}")
+
+
+@torch.no_grad()
+def reported(steps: Sequence[Seen], meta_loss: float | None, stats: Mapping[str, float]) -> StepReport:
+    """One report of all steps, one after the other."""
+    weights = torch.cat([seen.weights for seen in steps])
+    sizes = sum(float(seen.state.size.sum()) for seen in steps)
+    return StepReport(
+        weights,
+        torch.cat([unit_loss(seen.state) for seen in steps]),
+        sum(float(seen.state.loss.mean()) for seen in steps) / len(steps),
+        meta_loss,
+        {**stats, **weight_summary(weights), "size": sizes},
+        torch.cat([seen.state.index for seen in steps]),
+    )

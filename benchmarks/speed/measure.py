@@ -7,21 +7,15 @@ import multiprocessing
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 
-from benchmarks.speed.variants import (
-    Iterate,
-    Setting,
-    Variant,
-    fresh_module,
-    prepare,
-    random_pair,
-    small_batch,
-)
+from benchmarks.speed.iterate import Iterate, prepare
+from benchmarks.speed.start import fresh_start, random_pair, small_batch
+from benchmarks.speed.variants import Setting, Variant
 from metaweight import Batch, MetaweightError
 
 
@@ -34,7 +28,7 @@ class Timing:
     position: int
     """Place in its round's order, from 0."""
     seconds: float
-    """Of one iteration: a cycle's time over its iterations."""
+    """Of one inner step: a cycle's time over its iterations and their K."""
 
 
 def interleaved(
@@ -56,8 +50,8 @@ def interleaved(
             gc.collect()  # a variant pays for its own garbage, not for its neighbour's
             start = clock()
             for _ in range(variant.every):
-                iterates[variant](train, meta)
-            timings.append(Timing(number, variant.name, position, (clock() - start) / variant.every))
+                iterates[variant]([train] * variant.unroll, meta)
+            timings.append(Timing(number, variant.name, position, (clock() - start) / variant.inner_steps))
     return timings
 
 
@@ -83,20 +77,25 @@ def memory_of(variant: Variant, setting: Setting) -> int:
     """Extra peak bytes of a variant's iterations in this process, which must be a fresh one.
 
     A first cycle on two samples loads the libraries and makes the optimizers' states, which are not the
-    iteration's cost and would be counted as such.
+    iteration's cost and would be counted as such; where the student is compiled it has the real batches,
+    for other sizes would be compiled anew.
     """
     torch.set_num_threads(setting.threads)
     torch.manual_seed(setting.seed)
     generator = torch.Generator().manual_seed(setting.seed)
-    iterate = prepare(variant, fresh_module(setting), setting)
-    small, pair = small_batch(setting, generator), random_pair(setting, generator)
+    iterate = prepare(variant, fresh_start(setting), setting)
+    small = small_batch(setting, generator)
+    train, meta = random_pair(
+        replace(setting, meta_batch=variant.meta_batch or setting.meta_batch), generator
+    )
+    first = (train, meta) if variant.compile else (small, small)
     for _ in range(variant.every):
-        iterate(small, small)
+        iterate([first[0]] * variant.unroll, first[1])
     gc.collect()
 
     def cycle() -> None:
         for _ in range(max(2, variant.every)):
-            iterate(*pair)
+            iterate([train] * variant.unroll, meta)
 
     return extra_peak(cycle)
 

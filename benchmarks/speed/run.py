@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 
 import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.speed.measure import Timing, interleaved, memory_in_fresh_process
+from benchmarks.speed.charts import write_charts
+from benchmarks.speed.facts import Asked, gather, try_all, widest
+from benchmarks.speed.groups import chosen
+from benchmarks.speed.iterate import Iterate
+from benchmarks.speed.measure import Timing, interleaved
+from benchmarks.speed.peers import peers, versions
+from benchmarks.speed.start import random_pair
 from benchmarks.speed.students import subject
-from benchmarks.speed.table import HEADINGS, Row, cells, rows, to_csv, to_markdown
-from benchmarks.speed.variants import PLAIN, VARIANTS, Setting, fresh_module, prepare, random_pair
+from benchmarks.speed.table import BRIEF, Row, brief, rows, to_csv, to_markdown
+from benchmarks.speed.variants import PLAIN, Setting, Variant
 from metaweight import MetaweightError
 from metaweight.report.record import RunFolder, manifest
 
@@ -29,9 +36,13 @@ console = Console()
 class Options:
     """Cost of one iteration of each engine and schedule, against a plain training step.
 
-    Writes table.md, table.csv, rounds.csv and manifest.json into a new folder.
+    Writes table.md, table.csv, rounds.csv, manifest.json and charts into a new folder.
     """
 
+    groups: tuple[str, ...] = ("engines", "every")
+    """Which variants: engines, modes (compiled, bf16), every, meta-batch, unroll, peers."""
+    only: tuple[str, ...] = ()
+    """Of these, those whose name matches one of some patterns, such as 'forward*'."""
     rounds: int = 20
     """Measured rounds; each takes every variant once."""
     warmup: int = 2
@@ -41,12 +52,16 @@ class Options:
     meta_batch: int | None = None
     """As many in the meta batch."""
     model: str = "resnet-32"
-    """The student: an image model, or a translator (transformer-small)."""
+    """The student: an image model, mlp, or a translator (transformer-small)."""
     threads: int = 2
     """CPU threads of torch."""
     seed: int = 0
     memory: bool = True
     """Measure extra peak memory, a fresh process for each variant (Linux)."""
+    flops: bool = True
+    """Count floating-point operations."""
+    deviation: bool = True
+    """Compare the teacher's gradient with that of `higher` in float64."""
     out: str | None = None
     """Folder of this run; must not exist. Default: runs/speed-TIME."""
 
@@ -57,12 +72,18 @@ class Options:
             got = getattr(self, name)
             if got is not None and got < value:
                 raise ValueError(f"--{name.replace('_', '-')} is at least {value}, got {got}")
+        _ = self.variants  # KeyError for an unknown group, or a pattern without a match
 
     @property
     def setting(self) -> Setting:
         """What the variants share."""
         usual = subject(self.model).batch
         return Setting(self.model, self.batch or usual, self.meta_batch or usual, self.threads, self.seed)
+
+    @property
+    def variants(self) -> list[Variant]:
+        """What is compared; the plain step is the first."""
+        return chosen(self.groups, self.setting, self.only)
 
     @property
     def folder(self) -> Path:
@@ -79,28 +100,13 @@ class Options:
         ).replace("torch.", "")
 
 
-def time_all(options: Options) -> list[Timing]:
-    """Time every variant in this process."""
+def time_all(options: Options, iterates: Mapping[Variant, Iterate]) -> list[Timing]:
+    """Time variants in this process."""
     generator = torch.Generator().manual_seed(options.seed)
-    setting = options.setting
-    iterates = {variant: prepare(variant, fresh_module(setting), setting) for variant in VARIANTS}
-    interleaved(iterates, (random_pair(options.setting, generator) for _ in range(options.warmup)), generator)
+    drawn = replace(options.setting, meta_batch=widest(list(iterates), options.setting))
+    interleaved(iterates, (random_pair(drawn, generator) for _ in range(options.warmup)), generator)
     rounds = track(range(options.rounds), "rounds", console=console)
-    return interleaved(iterates, (random_pair(options.setting, generator) for _ in rounds), generator)
-
-
-def memory_all(options: Options) -> dict[str, int]:
-    """Extra peak bytes of every variant; empty where it is not wanted or the system cannot tell."""
-    if not options.memory:
-        return {}
-    try:
-        return {
-            variant.name: memory_in_fresh_process(variant, options.setting)
-            for variant in track(VARIANTS, "memory", console=console)
-        }
-    except OSError as error:
-        console.print(f"memory is not measured: {error}", style="yellow")
-        return {}
+    return interleaved(iterates, (random_pair(drawn, generator) for _ in rounds), generator)
 
 
 def write_rounds(path: Path, timings: Sequence[Timing]) -> None:
@@ -112,12 +118,12 @@ def write_rounds(path: Path, timings: Sequence[Timing]) -> None:
 
 
 def print_table(table: Sequence[Row], caption: str) -> None:
-    """The table in the terminal."""
-    shown = Table(caption=caption)
-    for number, heading in enumerate(HEADINGS):
-        shown.add_column(heading, justify="right" if number else "left")
+    """The table in the terminal, without its quartiles."""
+    shown = Table(caption=caption.replace("; quartiles in brackets", ", medians"))
+    for number, heading in enumerate(BRIEF):
+        shown.add_column(heading, justify="right" if number else "left", no_wrap=bool(number))
     for row in table:
-        shown.add_row(*cells(row))
+        shown.add_row(*map(escape, brief(row)))
     console.print(shown)
 
 
@@ -125,14 +131,20 @@ def run(options: Options) -> Path:
     """Measure, write and print; the run's folder.  Raises FileExistsError for a folder that exists."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    folder = RunFolder.create(options.folder, manifest(asdict(options), sys.argv)).path
-    timings = time_all(options)
+    config = {**asdict(options), "peers": versions()}
+    folder = RunFolder.create(options.folder, manifest(config, sys.argv)).path
+    variants = {variant.name: variant for variant in options.variants}
+    iterates, facts = try_all(list(variants.values()), options.setting, console)
+    timings = time_all(options, iterates)
     write_rounds(folder / "rounds.csv", timings)
-    names = [variant.name for variant in VARIANTS]
-    table = rows(timings, names, unit=PLAIN.name, extra=memory_all(options))
+    asked = Asked(options.flops, options.deviation, options.memory)
+    facts |= gather(list(iterates), options.setting, asked, console)
+    table = rows(timings, list(variants), unit=PLAIN.name, facts=facts)
+    notes = {v.name: peers[v.peer].note for v in iterates if v.peer and peers[v.peer].note}
     (folder / "table.csv").write_text(to_csv(table))
-    (folder / "table.md").write_text(to_markdown(table, options.caption))
+    (folder / "table.md").write_text(to_markdown(table, options.caption, notes))
     print_table(table, options.caption)
+    write_charts(folder, table, variants)
     console.print(f"run folder: {folder}", soft_wrap=True)
     return folder
 

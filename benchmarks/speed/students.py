@@ -1,10 +1,11 @@
-"""The students that are timed: image models and translators, with random batches of what they learn from."""
+"""The students that are timed, image models, an MLP and translators, with random batches for them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -30,8 +31,13 @@ class Subject(Protocol):
         """With first weights from torch's global generator."""
         ...
 
-    def student(self, module: nn.Module) -> mw.Student:
-        """``module`` with its unit losses."""
+    @property
+    def fast_layout(self) -> str:
+        """The memory format that goes with bf16."""
+        ...
+
+    def student(self, module: nn.Module, **options: Any) -> mw.Student:
+        """``module`` with its unit losses; ``options`` of the Student."""
         ...
 
     def optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
@@ -48,18 +54,23 @@ class Subject(Protocol):
 
 
 @dataclass(frozen=True)
-class Images:
-    """Images of 3x32x32 in 10 classes; momentum SGD as in the MW-Net protocol."""
+class Classified:
+    """Samples of one shape in 10 classes; momentum SGD as in the MW-Net protocol."""
 
-    model: str
+    build: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    described: str
     batch: int = 100
-    described: str = "3x32x32 images of 10 classes"
+
+    @property
+    def fast_layout(self) -> str:
+        return "channels_last" if len(self.shape) == 3 else "contiguous"
 
     def module(self) -> nn.Module:
-        return build_model(self.model, classes=10, channels=3, size=32)
+        return self.build()
 
-    def student(self, module: nn.Module) -> mw.Student:
-        return mw.Student(module)
+    def student(self, module: nn.Module, **options: Any) -> mw.Student:
+        return mw.Student(module, **options)
 
     def optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
         return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=5e-4)
@@ -68,9 +79,9 @@ class Images:
         return F.cross_entropy(module(*batch.inputs), batch.targets)
 
     def random_batch(self, units: int, first: int, generator: torch.Generator) -> mw.Batch:
-        images = torch.randn(units, 3, 32, 32, generator=generator)
+        inputs = torch.randn(units, *self.shape, generator=generator)
         labels = torch.randint(10, (units,), generator=generator)
-        return mw.Batch((images,), labels, torch.arange(first, first + units))
+        return mw.Batch((inputs,), labels, torch.arange(first, first + units))
 
 
 @dataclass(frozen=True)
@@ -80,12 +91,13 @@ class Sentences:
     model: str
     batch: int = 64
     described: str = "sentence pairs of 16 to 20 pieces, vocabulary 4,000"
+    fast_layout: str = "contiguous"
 
     def module(self) -> nn.Module:
         return build_translator(self.model, source_size=4000, target_size=4000)
 
-    def student(self, module: nn.Module) -> mw.Student:
-        return mw.Student(module, TokenCrossEntropy(PADDING, 0.1))
+    def student(self, module: nn.Module, **options: Any) -> mw.Student:
+        return mw.Student(module, TokenCrossEntropy(PADDING, 0.1), **options)
 
     def optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
         # a cold Adam step has no usable derivative, and eps keeps the first ones tame
@@ -108,10 +120,22 @@ class Sentences:
         return pieces.where(place < sizes, PADDING).where(place != sizes, EOS)
 
 
+def perceptron() -> nn.Module:
+    """784-512-512-10, 0.67 M parameters."""
+    return nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
+
+
+VECTORS = {"mlp": Classified(perceptron, (784,), "vectors of 784, 10 classes")}
+
+
 def subject(model: str) -> Subject:
     """The kind of student that ``model`` is.  Raises KeyError for an unknown one, with the nearest name."""
+    if model in VECTORS:
+        return VECTORS[model]
     if model in models:
-        return Images(model)
+        build = partial(build_model, model, classes=10, channels=3, size=32)
+        return Classified(build, (3, 32, 32), "3x32x32 images of 10 classes")
     if model in translators:
         return Sentences(model)
-    raise KeyError(f"unknown model {model!r}.{did_you_mean(model, (*models.names(), *translators.names()))}")
+    known = (*VECTORS, *models.names(), *translators.names())
+    raise KeyError(f"unknown model {model!r}.{did_you_mean(model, known)}")

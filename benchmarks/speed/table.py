@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from statistics import median, quantiles
 
+from benchmarks.speed.exactness import Deviation
 from benchmarks.speed.measure import Timing
 
 MIB = 2**20
@@ -29,37 +30,70 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A variant's cost."""
+class Facts:
+    """What is known of a variant beside its time; None where it was not measured."""
 
-    variant: str
+    extra_bytes: int | None = None
+    """Peak memory above the state before the iteration."""
+    flops: float | None = None
+    """Of one inner step."""
+    deviation: Deviation | None = None
+    refused: str | None = None
+    """Why there is no time."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A variant's time."""
+
     milliseconds: Spread
     ratio_of_medians: float
     """Median time over the plain step's median time."""
     ratio_in_round: Spread
     """Of the ratios to the same round's plain step: a machine that drifts moves both."""
-    extra_bytes: int | None
-    """Peak memory above the state before the iteration; None where it was not measured."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant's line."""
+
+    variant: str
+    cost: Cost | None
+    """None where it was refused."""
+    facts: Facts
+    plain_flops: float | None = None
+    """Of the plain step."""
+
+    @property
+    def flops_ratio(self) -> float | None:
+        """FLOPs in plain steps."""
+        if self.facts.flops is None or not self.plain_flops:
+            return None
+        return self.facts.flops / self.plain_flops
 
 
 def rows(
-    timings: Sequence[Timing], names: Sequence[str], *, unit: str, extra: Mapping[str, int]
+    timings: Sequence[Timing], names: Sequence[str], *, unit: str, facts: Mapping[str, Facts]
 ) -> list[Row]:
-    """A row for each of ``names``; ``unit`` names the plain step, ``extra`` has bytes by name."""
+    """A row for each of ``names``; ``unit`` names the plain step."""
     seconds: dict[str, dict[int, float]] = {name: {} for name in names}
     for timing in timings:
         seconds[timing.variant][timing.round] = timing.seconds
-    plain = seconds[unit]
+    plain_flops = facts.get(unit, Facts()).flops
     return [
-        Row(
-            variant=name,
-            milliseconds=Spread.of([1000 * s for s in of_round.values()]),
-            ratio_of_medians=median(of_round.values()) / median(plain.values()),
-            ratio_in_round=Spread.of([s / plain[number] for number, s in of_round.items()]),
-            extra_bytes=extra.get(name),
-        )
+        Row(name, _cost(of_round, seconds[unit]), facts.get(name, Facts()), plain_flops)
         for name, of_round in seconds.items()
     ]
+
+
+def _cost(of_round: Mapping[int, float], plain: Mapping[int, float]) -> Cost | None:
+    if not of_round:
+        return None
+    return Cost(
+        milliseconds=Spread.of([1000 * s for s in of_round.values()]),
+        ratio_of_medians=median(of_round.values()) / median(plain.values()),
+        ratio_in_round=Spread.of([s / plain[number] for number, s in of_round.items()]),
+    )
 
 
 HEADINGS = (
@@ -67,26 +101,56 @@ HEADINGS = (
     "ms, median [quartiles]",
     "plain steps, ratio of medians",
     "plain steps, median of rounds [quartiles]",
+    "GFLOP",
+    "FLOPs in plain steps",
     "extra peak memory, MiB",
+    "deviation in float64",
+    "deviation as timed",
 )
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as it is printed, under ``HEADINGS``."""
-    time, ratio = row.milliseconds, row.ratio_in_round
+    facts = row.facts
+    if row.cost is None:
+        return (row.variant, facts.refused or "not measured", *["-"] * (len(HEADINGS) - 2))
+    time, ratio, off = row.cost.milliseconds, row.cost.ratio_in_round, facts.deviation
     return (
         row.variant,
-        f"{time.median:.0f} [{time.low:.0f}, {time.high:.0f}]",
-        f"{row.ratio_of_medians:.2f}",
+        f"{_short(time.median)} [{_short(time.low)}, {_short(time.high)}]",
+        f"{row.cost.ratio_of_medians:.2f}",
         f"{ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]",
-        "-" if row.extra_bytes is None else f"{row.extra_bytes / MIB:.0f}",
+        "-" if facts.flops is None else _short(facts.flops / 1e9),
+        "-" if row.flops_ratio is None else f"{row.flops_ratio:.2f}",
+        "-" if facts.extra_bytes is None else f"{facts.extra_bytes / MIB:.0f}",
+        "-" if off is None or off.exact is None else f"{off.exact:.1e}",
+        "-" if off is None else f"{off.timed:.1e}",
     )
 
 
-def to_markdown(table: Sequence[Row], caption: str) -> str:
-    """The table for people, with the caption that says what was measured."""
+BRIEF = ("iteration", "ms", "plain steps", "FLOPs", "MiB", "deviation")
+
+
+def brief(row: Row) -> tuple[str, ...]:
+    """A row as a narrow terminal shows it, under ``BRIEF``: medians, FLOPs in plain steps."""
+    if row.cost is None:
+        return (f"{row.variant}: {row.facts.refused}", *["-"] * (len(BRIEF) - 1))
+    name, _, _, _, _, flops, extra, _, timed = cells(row)
+    time, ratio = row.cost.milliseconds.median, row.cost.ratio_in_round.median
+    return (name, _short(time), f"{ratio:.2f}", flops, extra, timed)
+
+
+def _short(value: float) -> str:
+    """Three digits or more."""
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+
+
+def to_markdown(table: Sequence[Row], caption: str, notes: Mapping[str, str] | None = None) -> str:
+    """The table for people, with the caption that says what was measured and notes on variants."""
     lines = [HEADINGS, ("---", *["---:"] * (len(HEADINGS) - 1)), *(cells(row) for row in table)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{caption}\n"
+    found = "".join(f"\n`{name}`: {note}\n" for name, note in (notes or {}).items())
+    text = "\n".join(f"| {' | '.join(c.replace('|', '/') for c in line)} |" for line in lines)
+    return f"{text}\n\n{caption}\n{found}"
 
 
 COLUMNS = (
@@ -99,15 +163,27 @@ COLUMNS = (
     "ratio_low",
     "ratio_high",
     "extra_bytes",
+    "flops",
+    "flops_ratio",
+    "deviation_float64",
+    "deviation_timed",
+    "refused",
 )
 
 
 def to_csv(table: Sequence[Row]) -> str:
-    """The table for programs, in full precision; extra_bytes is empty where it was not measured."""
+    """The table for programs, in full precision; what was not measured is empty."""
     out = io.StringIO()
     write = csv.writer(out, lineterminator="\n")
     write.writerow(COLUMNS)
     for row in table:
-        time, ratio = astuple(row.milliseconds), astuple(row.ratio_in_round)
-        write.writerow((row.variant, *time, row.ratio_of_medians, *ratio, row.extra_bytes))
+        cost: Sequence[float | None] = [None] * 7
+        if row.cost is not None:
+            time, ratio = astuple(row.cost.milliseconds), astuple(row.cost.ratio_in_round)
+            cost = (*time, row.cost.ratio_of_medians, *ratio)
+        facts = row.facts
+        off = (None, None) if facts.deviation is None else astuple(facts.deviation)
+        write.writerow(
+            (row.variant, *cost, facts.extra_bytes, facts.flops, row.flops_ratio, *off, facts.refused)
+        )
     return out.getvalue()

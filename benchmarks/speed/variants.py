@@ -1,39 +1,71 @@
-"""The iterations that are compared: a plain step, and the engines and schedules of metaweight."""
+"""The iterations that are compared, by name: a plain step, metaweight's engines and schedules, and peers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-import torch
-from torch import nn
-
-import metaweight as mw
-from benchmarks.speed.students import Subject, subject
-
-Iterate = Callable[[mw.Batch, mw.Batch], None]
+FULL = "float32"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to take one iteration; without an engine it is plain training."""
+    """A way to take one iteration; without an engine or a peer it is plain training.
 
-    name: str
+    An option that is left at its default is not passed on: a library that does not have it yet is asked
+    for nothing.
+    """
+
     engine: str | None = None
     schedule: str = "lookahead"
+    """``lookahead`` or ``online`` of the Reweighter, or ``gradient``: ``hypergradient`` and the teacher's
+    update alone, without a real step."""
     every: int = 1
     """The teacher is updated each ``every``-th iteration: that many make one cycle."""
+    meta_batch: int | None = None
+    """Samples of the meta batch; None for the setting's."""
+    unroll: int = 1
+    """K inner steps in one iteration, whose cost is given for each of them."""
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Of the engine."""
+    scope: tuple[str, ...] | None = None
+    compile: bool = False
+    precision: str = FULL
+    memory_format: str = "contiguous"
+    peer: str | None = None
+    """Another library, by its name in ``peers``."""
+
+    @property
+    def name(self) -> str:
+        """What it is, with all that differs from the defaults: ``forward, online, every=5``."""
+        ours = [self.engine, self.schedule] if self.engine else ["plain step"]
+        words = [self.peer] if self.peer else ours
+        words += [f"{key}={value}" for key, value in self.options.items()]
+        words += [f"every={self.every}"] * (self.every != 1)
+        words += [f"K={self.unroll}"] * (self.unroll != 1)
+        words += [f"meta {self.meta_batch}"] * (self.meta_batch is not None)
+        words += [f"scope {'+'.join(self.scope or ())}"] * (self.scope is not None)
+        words += ["compiled"] * self.compile
+        words += [self.precision] * (self.precision != FULL)
+        words += ["channels last"] * (self.memory_format == "channels_last")
+        return ", ".join(words)
+
+    @property
+    def inner_steps(self) -> int:
+        """Steps of the student that one cycle stands for."""
+        return self.every * self.unroll
+
+    def changed(self, *names: str) -> dict[str, Any]:
+        """Those of the fields ``names`` that are not at their default."""
+        return {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name in names and getattr(self, f.name) != f.default
+        }
 
 
-PLAIN = Variant("plain step")
-VARIANTS = (
-    PLAIN,
-    Variant("higher, lookahead", "higher"),
-    Variant("forward, lookahead", "forward"),
-    Variant("higher, online", "higher", "online"),
-    Variant("forward, online", "forward", "online"),
-    Variant("forward, lookahead, every=5", "forward", every=5),
-)
+PLAIN = Variant()
 
 
 @dataclass(frozen=True)
@@ -45,60 +77,3 @@ class Setting:
     meta_batch: int = 100
     threads: int = 2
     seed: int = 0
-
-
-def random_pair(setting: Setting, generator: torch.Generator) -> tuple[mw.Batch, mw.Batch]:
-    """A train batch and a meta batch that share no sample."""
-    kind = subject(setting.model)
-    train = kind.random_batch(setting.batch, 0, generator)
-    return train, kind.random_batch(setting.meta_batch, setting.batch, generator)
-
-
-def small_batch(setting: Setting, generator: torch.Generator) -> mw.Batch:
-    """Two samples."""
-    return subject(setting.model).random_batch(2, 0, generator)
-
-
-def fresh_module(setting: Setting) -> nn.Module:
-    """The student's module with its first weights: the same ones at each call."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(setting.seed)
-        return subject(setting.model).module()
-
-
-def prepare(variant: Variant, module: nn.Module, setting: Setting) -> Iterate:
-    """The function that takes one iteration of a variant with ``module``, a new optimizer and a new teacher.
-
-    The teacher is ``mw-net`` with Adam, so small that nearly all of the cost is the meta-gradient's.
-    """
-    kind = subject(setting.model)
-    optimizer = kind.optimizer(module.parameters())
-    if variant.engine is None:
-        return _plain(module, optimizer, kind)
-    student = kind.student(module)
-    teacher = mw.build_teacher("mw-net", spec=student.spec(small_batch(setting, torch.Generator())))
-    reweighter = mw.Reweighter(
-        student,
-        teacher,
-        optimizer=optimizer,
-        teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=1e-3),
-        engine=variant.engine,
-        schedule=variant.schedule,
-        every=variant.every,
-    )
-
-    def iterate(train: mw.Batch, meta: mw.Batch) -> None:
-        reweighter.step(train, meta)
-
-    return iterate
-
-
-def _plain(module: nn.Module, optimizer: torch.optim.Optimizer, kind: Subject) -> Iterate:
-    """The training loop that everybody writes, without metaweight: the unit of the table."""
-
-    def iterate(train: mw.Batch, _meta: mw.Batch) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        kind.loss(module, train).backward()
-        optimizer.step()
-
-    return iterate

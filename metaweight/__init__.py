@@ -12,6 +12,7 @@ from metaweight.contracts import (
 )
 from metaweight.data import pairs
 from metaweight.engines import HyperGradient, hypergradient
+from metaweight.execution import Execution
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
 from metaweight.teachers.base import Teacher, build_teacher, register_teacher
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Batch",
     "CollapseWarning",
+    "Execution",
     "HyperGradient",
     "MetaweightError",
     "NonFiniteError",

@@ -140,9 +140,12 @@ class Student:
         if self.compiled is not None and not plain:
             return self._run_compiled(batch, parameters, buffers, taps)
         values = {**parameters, **buffers}
-        return self._forward(
+        forward = self._forward(
             batch, self.module, lambda inputs: functional_call(self.module, values, inputs), taps, plain
         )
+        # a module may also assign a buffer anew; torch puts that into ``values``
+        buffers.update((name, values[name].detach()) for name in buffers)
+        return forward
 
     def within(self, parameters: Named, buffers: Named, call: Callable[[], T]) -> T:
         """``call()`` while the module stands on other parameters and buffers, as in ``functional``.
@@ -244,7 +247,7 @@ class Student:
     def spec(self, batch: Batch, *, class_counts: Sequence[int] | None = None) -> StateSpec:
         """Sizes of this student's states, measured on one batch; changes nothing."""
         with torch.no_grad(), forked_rng(self.device):
-            forward = self.functional(batch, {}, self.buffers())
+            forward = self.functional(batch, {}, self.buffers(), plain=True)
         return StateSpec(
             features={name: value.shape[1] for name, value in forward.features.items()},
             classes=forward.outputs.shape[-1],

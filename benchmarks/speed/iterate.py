@@ -12,6 +12,7 @@ from benchmarks.speed.start import Start, head_of
 from benchmarks.speed.students import subject
 from benchmarks.speed.variants import Setting, Variant
 from metaweight.engines import registry
+from metaweight.execution import Execution
 
 Iterate = Callable[[Sequence[mw.Batch], mw.Batch], Gradient]
 """One iteration on K train batches and a meta batch; the teacher's gradient that it used, if any."""
@@ -55,8 +56,8 @@ def tried(variant: Variant, iterate: Iterate, train: Sequence[mw.Batch], meta: m
 
 def student_of(variant: Variant, start: Start, setting: Setting) -> mw.Student:
     """The student with the options of a variant."""
-    options = variant.changed("compile", "precision", "memory_format")
-    return subject(setting.model).student(start.module, **options)
+    execution = Execution(**variant.changed("compile", "precision", "memory_format"))
+    return subject(setting.model).student(start.module, execution=execution)
 
 
 def _engine(variant: Variant) -> mw.engines.Engine:

@@ -15,7 +15,7 @@ from metaweight.config import RunConfig, config_from
 from metaweight.devices import require_device
 from metaweight.progress import EpochProgress
 from metaweight.report.record import RunFolder, manifest
-from metaweight.tasks import Prepared, assemble, described, require_kept, run, tasks
+from metaweight.tasks import Prepared, assemble, cost_line, described, require_kept, run, tasks
 from metaweight.trainer import Interrupted
 
 
@@ -45,6 +45,8 @@ class Train:
         task = tasks[config.task]
         console.print(f"data: {described(prepared)}", soft_wrap=True, highlight=False, markup=False)
         console.print(f"run folder: {folder.path}", soft_wrap=True)
+        if (line := cost_line(config, prepared)) is not None:
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
         try:
             with EpochProgress(
                 console, config.epochs, describe=task.epoch_text, counted=task.counted

@@ -58,6 +58,8 @@ class RunConfig:
     """Inner steps of one meta-gradient (K): an iteration is a window of K training batches."""
     every: int = 1
     """Update the teacher each N-th iteration."""
+    scope: tuple[str, ...] = ()
+    """Submodules that the meta-gradient goes through; default: all."""
     center: bool | None = None
     """Centre the hypergradient within the batch; default: as the teacher says."""
     anchor: float = 1.0
@@ -102,6 +104,12 @@ class RunConfig:
     """Seeds split, noise, initial weights and order."""
     device: str = "cpu"
     """cpu, cuda, cuda:1, ..."""
+    precision: str = "float32"
+    """float32, or bf16 for passes of the student under autocast."""
+    memory_format: str = "contiguous"
+    """contiguous, or channels_last for images."""
+    compile: bool = False
+    """Compile the student's passes with torch.compile: a minute or more for each input shape."""
 
 
 C = TypeVar("C", bound=RunConfig)

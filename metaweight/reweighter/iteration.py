@@ -20,16 +20,15 @@ from metaweight.engines.base import (
     keeping,
 )
 from metaweight.engines.checks import checked_weights, require_finite
+from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates, checked_rates
-from metaweight.registry import did_you_mean
 from metaweight.replay import RandomState
 from metaweight.reweighter.collapse import CollapseWatch
 from metaweight.reweighter.live import real_step, set_rates, state_now, statistics_kept
-from metaweight.reweighter.window import Seen, check_unroll, checked_window, reported
+from metaweight.reweighter.options import check_options, check_unroll
+from metaweight.reweighter.window import Seen, checked_window, reported
 from metaweight.student import Student
 from metaweight.teachers.base import ReadsHypergradient, Teacher
-
-SCHEDULES = ("lookahead", "online")
 
 
 class Reweighter:
@@ -38,9 +37,10 @@ class Reweighter:
     ``engine``: how the meta-gradient is had.  ``schedule``: ``lookahead`` takes virtual steps, updates
     the teacher and then takes the real steps with the new weights; ``online`` takes the real steps themselves
     as the inner steps.  ``unroll=K``: steps in a window, with one meta-gradient for all of them.
-    ``every=N`` updates the teacher in each N-th window.  ``center`` subtracts the batch's mean from the
-    hypergradient of the weights (None: as the teacher says); ``anchor`` is the strength of the pull of the
-    mean weight to 1 that takes its place.  ``max_norm`` clips the student's gradient in the virtual and in
+    ``every=N`` updates the teacher in each N-th window.  ``scope``: submodules that the meta-gradient goes
+    through; the steps of all other parameters then count as constants (None: all).  ``center`` subtracts the
+    batch's mean from the hypergradient of the weights (None: as the teacher says); ``anchor`` is the
+    strength of the pull of the mean weight to 1 that takes its place.  ``max_norm`` clips the student's gradient in the virtual and in
     the real step.  ``total_steps`` gives the teacher the share of training done.  Raises ValueError for
     options that do not go together.
     """
@@ -56,17 +56,13 @@ class Reweighter:
         schedule: str = "lookahead",
         unroll: int = 1,
         every: int = 1,
+        scope: Sequence[str] | None = None,
         center: bool | None = None,
         anchor: float = 1.0,
         max_norm: float | None = None,
         total_steps: int | None = None,
     ) -> None:
-        if schedule not in SCHEDULES:
-            raise ValueError(f"unknown schedule {schedule!r}.{did_you_mean(schedule, SCHEDULES)}")
-        if every < 1:
-            raise ValueError(f"every is 1 or more, got {every}")
-        if max_norm is not None and not max_norm > 0:
-            raise ValueError(f"max_norm is positive or None, got {max_norm}")
+        check_options(schedule, every, max_norm)
         self._learned = [p for p in teacher.parameters() if p.requires_grad]
         self._probes = isinstance(teacher, ReadsHypergradient)
         if self._learned and teacher_optimizer is None:
@@ -79,7 +75,8 @@ class Reweighter:
         self.optimizer, self.teacher_optimizer = optimizer, teacher_optimizer
         self.engine, self.schedule, self.every = build_engine(engine), schedule, every
         check_unroll(unroll, self.engine, schedule)
-        self.unroll = unroll
+        scope_of(student, scope)
+        self.unroll, self.scope = unroll, scope
         self.center = teacher.centered if center is None else center
         self.anchor = anchor
         self.max_norm, self.total_steps = max_norm, total_steps
@@ -93,7 +90,12 @@ class Reweighter:
     @property
     def needs_meta(self) -> bool:
         """Whether the teacher learns or looks at the meta set at all."""
-        return bool(self._learned) or self._probes or self._watches_meta
+        return self.learns or self._watches_meta
+
+    @property
+    def learns(self) -> bool:
+        """Whether meta-gradients are taken at all."""
+        return bool(self._learned) or self._probes
 
     def step(
         self,
@@ -122,7 +124,7 @@ class Reweighter:
             meta = None
         result: HyperGradient | None = None
         meta_loss: float | None = None
-        if meta is None or not (self._learned or self._probes):
+        if meta is None or not self.learns:
             seen, meta_loss = self._real_steps(batches, rates, meta, teach)
         elif len(batches) == 1:
             set_rates(self.optimizer, rates, 0)
@@ -240,6 +242,7 @@ class Reweighter:
             max_norm=self.max_norm,
             progress=self.progress,
             recorded=recorded,
+            scope=self.scope,
             rates=rates,
         )
 
@@ -279,9 +282,7 @@ class Reweighter:
             "student": self.student.module.state_dict(),
             "teacher": self.teacher.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "teacher_optimizer": None
-            if self.teacher_optimizer is None
-            else self.teacher_optimizer.state_dict(),
+            "teacher_optimizer": self.teacher_optimizer and self.teacher_optimizer.state_dict(),
             "steps": self.steps,
             "windows": self.windows,
             "collapse": self._collapse.state_dict(),

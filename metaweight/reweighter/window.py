@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from metaweight.contracts import Batch, StepReport, StudentState
-from metaweight.engines.base import EndsWindow, Engine
 from metaweight.metrics.weights import weight_summary
 from metaweight.teachers.inputs import unit_loss
 
@@ -31,17 +30,6 @@ def checked_window(train: Batch | Sequence[Batch], unroll: int) -> tuple[Batch, 
     if not 1 <= len(batches) <= unroll:
         raise ValueError(f"step takes 1 to {unroll} batches, as unroll={unroll} says, got {len(batches)}")
     return tuple(batches)
-
-
-def check_unroll(unroll: int, engine: Engine, schedule: str) -> None:
-    """Raise ValueError where ``engine`` cannot take ``unroll`` inner steps in ``schedule``."""
-    advice = "engine='reverse' and engine='higher' can"
-    if unroll < 1:
-        raise ValueError(f"unroll is 1 or more, got {unroll}")
-    if engine.max_unroll is not None and unroll > engine.max_unroll:
-        raise ValueError(f"this engine unrolls {engine.max_unroll} inner step(s), not {unroll}; {advice}")
-    if unroll > 1 and schedule == "online" and not (isinstance(engine, EndsWindow) and engine.ends_window):
-        raise ValueError(f"this engine cannot take unroll={unroll} real steps as inner steps; {advice}")
 
 
 @torch.no_grad()

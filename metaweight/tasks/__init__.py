@@ -2,7 +2,7 @@
 
 from metaweight.tasks import image, translation
 from metaweight.tasks.base import Evaluation, Prepared, Sources, Task, described, tasks
-from metaweight.tasks.cost import COST, iteration_cost
+from metaweight.tasks.cost import COST, cost_line, iteration_cost
 from metaweight.tasks.outcome import Finished, Outcome
 from metaweight.tasks.training import assemble, require_kept, run
 
@@ -18,6 +18,7 @@ __all__ = [
     "Sources",
     "Task",
     "assemble",
+    "cost_line",
     "described",
     "iteration_cost",
     "require_kept",

@@ -15,6 +15,7 @@ from metaweight.config import RunConfig, parse_values
 from metaweight.contracts import StateSpec
 from metaweight.data import derive
 from metaweight.engines import build_engine
+from metaweight.execution import Execution
 from metaweight.registry import Registry
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
@@ -42,6 +43,11 @@ def build_optimizer(config: RunConfig, parameters: Iterable[Tensor]) -> Optimize
     return kind(parameters, betas=config.betas, eps=config.eps, **shared)
 
 
+def execution(config: RunConfig) -> Execution:
+    """How the student is run.  Raises ValueError for an unknown precision or layout, with the nearest."""
+    return Execution(config.precision, config.memory_format, config.compile)  # type: ignore[arg-type]
+
+
 def build_reweighter(config: RunConfig, student: Student, spec: StateSpec) -> Reweighter:
     """``student`` with the teacher that ``config`` names, for states of ``spec``, and their optimizers."""
     teacher = build_teacher(config.teacher, spec, **parse_values(config.teacher_options))
@@ -55,6 +61,7 @@ def build_reweighter(config: RunConfig, student: Student, spec: StateSpec) -> Re
         schedule=config.schedule,
         unroll=config.unroll,
         every=config.every,
+        scope=config.scope or None,
         center=config.center,
         anchor=config.anchor,
         max_norm=config.max_norm,

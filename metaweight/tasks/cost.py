@@ -7,7 +7,9 @@ import time
 from statistics import median
 
 from metaweight.config import RunConfig
+from metaweight.engines.auto import Auto
 from metaweight.report.tables import Column
+from metaweight.reweighter import Reweighter
 from metaweight.tasks.base import Prepared, tasks
 
 COST = Column("cost, plain steps", "cost", digits=1, spread=False)
@@ -15,23 +17,39 @@ COST = Column("cost, plain steps", "cost", digits=1, spread=False)
 
 
 def iteration_cost(config: RunConfig, prepared: Prepared, *, rounds: int = 8) -> float:
-    """Time of one iteration in plain steps: medians of interleaved rounds on twins of the run's start."""
+    """Time of one real step in plain steps: medians of interleaved rounds on twins of the run's start."""
+    return _measured(config, prepared, rounds)[0]
+
+
+def cost_line(config: RunConfig, prepared: Prepared) -> str | None:
+    """What ``metaweight train`` says of its engine, measured; None where no meta-gradient is taken."""
+    engine = f"engine {config.engine}, {config.schedule}"
+    if config.compile:
+        return f"{engine}: compiled, so the first iterations take minutes"
+    cost, built = _measured(config, prepared, rounds=3)
+    if not built.learns:
+        return None
+    if isinstance(built.engine, Auto):
+        engine += f" ({built.engine.chosen}: {built.engine.why})"
+    return f"{engine}: an iteration takes {cost:.1f} plain steps"
+
+
+def _measured(config: RunConfig, prepared: Prepared, rounds: int) -> tuple[float, Reweighter]:
     task = tasks[config.task]
-    arms = [
-        task.build(dataclasses.replace(config, teacher="uniform", teacher_options=()), prepared),
-        task.build(config, prepared),
-    ]
+    plain = dataclasses.replace(config, teacher="uniform", teacher_options=())
+    arms = [task.build(plain, prepared), task.build(config, prepared)]
     train, meta = task.sources(config, prepared)
     seconds: list[list[float]] = [[], []]
     cycle = rounds * config.every
     for step in range(-2 * config.every, cycle):
         for arm, spent in zip(arms, seconds, strict=True):
-            batch, trusted = train.batch(0, step % len(train)), meta.batch(0, step % len(meta))
+            window = [train.batch(0, (step * config.unroll + k) % len(train)) for k in range(config.unroll)]
+            trusted = meta.batch(0, step % len(meta))
             started = time.perf_counter()
-            arm.step(batch, trusted)
+            arm.step(window, trusted)
             if step >= 0:  # the first ones warm up caches and run each engine's once-only checks
                 spent.append(time.perf_counter() - started)
-    plain, reweighted = (
+    unit, reweighted = (
         median(sum(spent[i : i + config.every]) for i in range(0, cycle, config.every)) for spent in seconds
     )
-    return reweighted / plain
+    return reweighted / unit, arms[1]

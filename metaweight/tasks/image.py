@@ -16,7 +16,7 @@ from metaweight.report.tables import Column
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
 from metaweight.tasks import image_data, pictures
-from metaweight.tasks.assembly import Assembled, build_reweighter, seed_of
+from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
 from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.cost import COST
 from metaweight.tasks.image_data import PreparedImages, loader
@@ -58,7 +58,8 @@ class ImageTask:
             size=size,
             **parse_values(config.model_options),
         ).to(config.device)
-        student = Student(module, taps=config.taps or default_taps(config.model))
+        taps = config.taps or default_taps(config.model)
+        student = Student(module, taps=taps, execution=execution(config))
         counts = torch.bincount(prepared.labels[prepared.splits.train], minlength=len(images.classes))
         probe = loader(config, prepared, "meta", batch_size=2, training=False).batch(0, 0)
         return build_reweighter(config, student, student.spec(probe, class_counts=counts.tolist()))

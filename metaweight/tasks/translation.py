@@ -26,7 +26,7 @@ from metaweight.report.tables import Column
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
 from metaweight.tasks import pictures, text_data, translation_notes
-from metaweight.tasks.assembly import Assembled, build_reweighter, seed_of
+from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
 from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.cost import COST
 from metaweight.tasks.outcome import Finished, Outcome
@@ -69,6 +69,7 @@ class TranslationTask:
             TokenCrossEntropy(PADDING, config.smoothing, config.unit),  # type: ignore[arg-type]
             taps=config.taps or default_translator_taps(config.model, **parse_values(config.model_options)),
             time_axes=time_axes,
+            execution=execution(config),
         )
         counts = prepared.token_counts() if config.unit == "token" else None
         probe = loader(config, prepared, "meta").batch(0, 0)

@@ -109,3 +109,29 @@ def test_mistakes() -> None:
         slopes("forward", built, [])
     with pytest.raises(TypeError, match="write \\['head'\\]"):
         slopes("forward", built, "head")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+def test_a_reweighter_teaches_through_its_scope(schedule: str) -> None:
+    student, own, train, meta = make("batchnorm-resnet", "momentum")
+    teacher = mw.build_teacher("mw-net", spec=student.spec(train))
+    expected = mw.hypergradient(
+        student, own, train, meta, teacher, list(teacher.parameters()), "higher", scope=["head"], center=False
+    ).grads
+    optimizer = torch.optim.SGD(teacher.parameters(), lr=1.0)
+    before = [p.detach().clone() for p in teacher.parameters()]
+    reweighter = mw.Reweighter(
+        student,
+        teacher,
+        optimizer=own,
+        teacher_optimizer=optimizer,
+        engine="forward",
+        schedule=schedule,
+        scope=["head"],
+        center=False,
+    )
+    reweighter.step(train, meta)
+    moved = torch.cat([(a - b).flatten() for a, b in zip(before, teacher.parameters(), strict=True)])
+    assert relative(moved.detach(), torch.cat([g.flatten() for g in expected])) <= 1e-9
+    with pytest.raises(KeyError, match="Did you mean 'head'"):
+        mw.Reweighter(student, teacher, optimizer=own, teacher_optimizer=optimizer, scope=["heat"])

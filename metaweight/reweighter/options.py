@@ -1,0 +1,29 @@
+"""Which options of a Reweighter go together."""
+
+from __future__ import annotations
+
+from metaweight.engines.base import EndsWindow, Engine
+from metaweight.registry import did_you_mean
+
+SCHEDULES = ("lookahead", "online")
+
+
+def check_options(schedule: str, every: int, max_norm: float | None) -> None:
+    """Raise ValueError for a schedule that there is not, or a number that makes no sense."""
+    if schedule not in SCHEDULES:
+        raise ValueError(f"unknown schedule {schedule!r}.{did_you_mean(schedule, SCHEDULES)}")
+    if every < 1:
+        raise ValueError(f"every is 1 or more, got {every}")
+    if max_norm is not None and not max_norm > 0:
+        raise ValueError(f"max_norm is positive or None, got {max_norm}")
+
+
+def check_unroll(unroll: int, engine: Engine, schedule: str) -> None:
+    """Raise ValueError where ``engine`` cannot take ``unroll`` inner steps in ``schedule``."""
+    advice = "engine='reverse' and engine='higher' can"
+    if unroll < 1:
+        raise ValueError(f"unroll is 1 or more, got {unroll}")
+    if engine.max_unroll is not None and unroll > engine.max_unroll:
+        raise ValueError(f"this engine unrolls {engine.max_unroll} inner step(s), not {unroll}; {advice}")
+    if unroll > 1 and schedule == "online" and not (isinstance(engine, EndsWindow) and engine.ends_window):
+        raise ValueError(f"this engine cannot take unroll={unroll} real steps as inner steps; {advice}")

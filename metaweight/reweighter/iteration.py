@@ -40,9 +40,9 @@ class Reweighter:
     ``every=N`` updates the teacher in each N-th window.  ``scope``: submodules that the meta-gradient goes
     through; the steps of all other parameters then count as constants (None: all).  ``center`` subtracts the
     batch's mean from the hypergradient of the weights (None: as the teacher says); ``anchor`` is the
-    strength of the pull of the mean weight to 1 that takes its place.  ``max_norm`` clips the student's gradient in the virtual and in
-    the real step.  ``total_steps`` gives the teacher the share of training done.  Raises ValueError for
-    options that do not go together.
+    strength of the pull of the mean weight to 1 that takes its place.  ``max_norm`` clips the student's
+    gradient in the virtual and in the real step.  ``total_steps`` gives the teacher the share of training
+    done.  Raises ValueError for options that do not go together, KeyError for an unknown submodule.
     """
 
     def __init__(

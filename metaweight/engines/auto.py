@@ -22,6 +22,7 @@ from metaweight.engines.base import (
     build_engine,
     keeping,
     registry,
+    weighs_again,
 )
 from metaweight.replay import RandomState
 from metaweight.student import Student
@@ -53,6 +54,16 @@ class Auto:
         )
         self.chosen: str | None = None
         self.why = "no batch has been solved yet"
+
+    @property
+    def differentiable(self) -> bool:
+        """Of the engine in use; True until one is chosen."""
+        return self.chosen is None or getattr(self._engine(self.chosen), "differentiable", True)
+
+    @property
+    def weighs_again(self) -> bool:
+        """Of the engine in use; False until one is chosen."""
+        return self.chosen is not None and weighs_again(self._engine(self.chosen))
 
     def solve(self, problem: Problem) -> Solution:
         """See ``Engine``.  Raises EngineError, with every engine's reason, where none can."""

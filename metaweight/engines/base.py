@@ -100,6 +100,11 @@ class Engine(Protocol):
         ...
 
 
+def weighs_again(engine: Engine) -> bool:
+    """Whether ``Solution.gradient_at`` is sure to be there: nobody needs the train pass's graph then."""
+    return bool(getattr(engine, "weighs_again", False))
+
+
 def attention_for(engine: Engine) -> AbstractContextManager[None]:
     """Attention in a form that ``engine`` can differentiate: an engine says ``differentiable = False``
     where any form will do, the fused kernels too."""

@@ -30,6 +30,8 @@ class Ghost(OneStep):
     samples.  Goodfellow (2015), arXiv 1510.01799, and the ghost products of Li et al. (2022), 2110.05679.
     """
 
+    differentiable = False
+    weighs_again = True
     summary = "exact, one inner step; slopes from the layers' inputs and output gradients; no BatchNorm"
 
     def __init__(self) -> None:

@@ -18,6 +18,7 @@ from metaweight.engines.base import (
     build_engine,
     hypergradient,
     keeping,
+    weighs_again,
 )
 from metaweight.engines.checks import checked_weights, require_finite
 from metaweight.engines.scope import scope_of
@@ -26,6 +27,7 @@ from metaweight.replay import RandomState
 from metaweight.reweighter.collapse import CollapseWatch
 from metaweight.reweighter.live import real_step, set_rates, state_now, statistics_kept
 from metaweight.reweighter.options import check_options, check_unroll
+from metaweight.reweighter.teaching import update, weights_of
 from metaweight.reweighter.window import Seen, checked_window, reported
 from metaweight.student import Student
 from metaweight.teachers.base import ReadsHypergradient, Teacher
@@ -120,8 +122,7 @@ class Reweighter:
         due = teach and self.needs_meta and self.windows % self.every == 0
         if due and meta is None:
             raise ValueError("this teacher needs a meta batch: step(train, meta)")
-        if not due:
-            meta = None
+        meta = meta if due else None
         result: HyperGradient | None = None
         meta_loss: float | None = None
         if meta is None or not self.learns:
@@ -151,7 +152,7 @@ class Reweighter:
                 forward = self.student(batch)
                 require_finite("train loss", forward.loss, forward.index)
                 state = forward.state(progress)
-                weights = self._weigh(state) if teach else torch.ones_like(state.loss)
+                weights = weights_of(self.teacher, state) if teach else torch.ones_like(state.loss)
                 if meta is not None and number == 0:
                     meta_state = state_now(self.student, meta, progress)
                     self.teacher.observe(meta_state)
@@ -169,21 +170,22 @@ class Reweighter:
                 forward = self.student(train)
             require_finite("train loss", forward.loss, forward.index)
             state = forward.state(self.progress)
-            recorded = Recorded(forward, buffers, random, keep_graph=not online, kept=kept)
+            backward_follows = not (online or weighs_again(self.engine))
+            recorded = Recorded(forward, buffers, random, backward_follows, kept)
             if self._probes:
                 result, weights = self._probe(train, meta, recorded)
             else:
                 result = self._solve([train], meta, self.teacher, self._learned, recorded)
                 weights = result.weights[0]
                 if not online:
-                    self._update_teacher(result)
-                    weights = self._weigh(state)
+                    self._teach(result)
+                    weights = weights_of(self.teacher, state)
             gradient = result.gradient if online else result.gradient_at and result.gradient_at(weights)
             real_step(
                 self.student, self.optimizer, forward, weights, max_norm=self.max_norm, gradient=gradient
             )
         if online:
-            self._update_teacher(result)
+            self._teach(result)
         return [self._taken(Seen(state, weights))], result
 
     def _unrolled(
@@ -199,7 +201,7 @@ class Reweighter:
 
         if self.schedule == "lookahead":
             result = self._solve(batches, meta, self.teacher, self._learned, rates=rates)
-            self._update_teacher(result)
+            self._teach(result)
             with attention_for(
                 self.engine
             ):  # the masks of fused attention would be others than the virtual steps'
@@ -209,7 +211,7 @@ class Reweighter:
         result.end.take_over(self.student, self.optimizer)
         self.student.module.zero_grad(set_to_none=True)
         set_rates(self.optimizer, rates, -1)
-        self._update_teacher(result)
+        self._teach(result)
         taken = zip(states, result.weights, strict=True)
         return [self._taken(Seen(state, weights)) for state, weights in taken], result
 
@@ -258,18 +260,9 @@ class Reweighter:
         self.teacher.observe(result.meta_state)
         return result, weights
 
-    def _weigh(self, state: StudentState) -> Tensor:
-        with torch.no_grad():
-            return checked_weights(self.teacher(state), state.index)
-
-    def _update_teacher(self, result: HyperGradient) -> None:
+    def _teach(self, result: HyperGradient) -> None:
         assert self.teacher_optimizer is not None
-        assert result.meta_state is not None
-        for parameter, grad in zip(self._learned, result.grads, strict=True):
-            parameter.grad = grad
-        self.teacher_optimizer.step()
-        self.teacher_optimizer.zero_grad(set_to_none=True)
-        self.teacher.observe(result.meta_state)
+        update(self.teacher, self.teacher_optimizer, self._learned, result)
 
     @property
     def progress(self) -> float:

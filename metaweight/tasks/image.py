@@ -36,6 +36,7 @@ class ImageTask:
     columns = (
         Column("accuracy, %", "accuracy", digits=1, best="highest"),
         Column("AUROC of the weights", "auroc", digits=2, best="highest"),
+        Column("training, s", "seconds", digits=0, spread=False),
         COST,
     )
     counted = "images"

@@ -19,7 +19,8 @@ from metaweight.engines.ghost import Ghost, Shares
 from metaweight.engines.one_step import TrainPass
 from metaweight.inner import InnerStep
 from metaweight.replay import RandomState
-from oracles import relative
+from oracles import batch as words_batch
+from oracles import make, relative
 
 UNITS = 6
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -482,3 +483,32 @@ def test_the_record_lives_as_long_as_the_graph(keep_graph: bool) -> None:
     shares(module, torch.ones(UNITS).double(), engine=engine)
     _, _, recorded = shares(module, torch.ones(UNITS).double(), keep_graph=keep_graph, engine=engine)
     assert len(recorded.kept.calls) == (2 if keep_graph else 0)
+
+
+@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+def test_the_real_step_takes_the_gradient_at_the_new_weights_without_a_backward(
+    schedule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for engine in ("forward", "ghost"):
+        student, own, _, _ = make("words-dropout", "adam")
+        torch.manual_seed(1)
+        teacher = mw.build_teacher("mlp", spec=student.spec(words_batch((3, 8), 6, 1)))
+        reweighter = mw.Reweighter(
+            student,
+            teacher,
+            optimizer=own,
+            teacher_optimizer=torch.optim.Adam(teacher.parameters(), lr=0.05),
+            engine=engine,
+            schedule=schedule,
+            max_norm=0.5,
+        )
+        with monkeypatch.context() as patch:
+            if engine == "ghost":
+                patch.setattr(Tensor, "backward", None)
+            torch.manual_seed(2)
+            for step in range(3):
+                report = reweighter.step(words_batch((3, 8), 6, step), words_batch((3, 8), 5, 10 + step))
+        state = [*student.module.parameters(), *teacher.parameters(), report.weights]
+        found.append(torch.cat([t.detach().flatten() for t in state]))
+    assert relative(found[1], found[0]) <= 1e-9

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 import metaweight as mw
 from metaweight.engines import EngineError
 from metaweight.engines.auto import Auto
+from metaweight.engines.base import Recorded, keeping
+from metaweight.replay import RandomState
 from oracles import agreement, batch, make, relative
 
 CHOICES = {
@@ -149,3 +151,35 @@ def test_where_none_can_every_reason_is_given() -> None:
     problem = of(module)
     with pytest.raises(EngineError, match=r"no exact engine.*ghost: .*double: .*forward: .*higher: "):
         slopes("auto", *problem)
+
+
+class LosesHalf(nn.Module):
+    """A convolution, and a branch that loses its tangent where no graph is recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 2, 3), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.head(torch.tanh(self.conv(x)).flatten(1))
+        again = self.head(torch.tanh(self.conv(2 * x)).flatten(1))
+        return out + (again if torch.is_grad_enabled() else again.data)
+
+
+def test_a_try_that_fails_at_its_last_check_leaves_the_graph() -> None:
+    """At zero weights ``forward`` is found out by the check with other weights, after all its backwards."""
+    torch.manual_seed(0)
+    module = LosesHalf().double()
+    student, own = mw.Student(module), torch.optim.SGD(module.parameters(), lr=0.1)
+    train, meta = batch((1, 4, 4), 6, 1), batch((1, 4, 4), 5, 2)
+    engine, w = Auto(), torch.zeros(6).double().requires_grad_()
+    random, buffers = RandomState.of(student.device), student.buffers()
+    with keeping(engine, student) as kept:
+        recorded = Recorded(student(train), buffers, random, keep_graph=False, kept=kept)
+    found, truth = (
+        mw.hypergradient(student, own, train, meta, lambda _s: w, [w], e, recorded=r).grads[0]
+        for e, r in ((engine, recorded), ("higher", None))
+    )
+    assert engine.chosen == "double"
+    assert "not forward: forward mode gives" in engine.why
+    assert relative(found, truth) <= 1e-9

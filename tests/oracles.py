@@ -109,6 +109,19 @@ class Tied(nn.Module):
         return self.head(torch.tanh(self.frozen(x)))
 
 
+class OwnRandom(nn.Module):
+    """Draws its mask from a generator that nobody replays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(8, 3)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = torch.rand(len(x), 8, generator=self.generator, dtype=x.dtype)
+        return self.head(x[:, 0] * mask)
+
+
 STEP_ENGINES = [name for name in mw.engines.names() if name != "implicit"]
 """The engines that differentiate inner steps; ``implicit`` answers another question."""
 EXACT = [name for name in STEP_ENGINES if name != "difference"]

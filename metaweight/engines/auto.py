@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import logging
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -24,6 +24,8 @@ from metaweight.engines.base import (
     registry,
     weighs_again,
 )
+from metaweight.engines.ghost_layers import couples
+from metaweight.engines.parts import described
 from metaweight.replay import RandomState
 from metaweight.student import Student
 
@@ -104,7 +106,7 @@ def preferences(module: nn.Module, *, several: bool) -> Iterator[Choice]:
     """Exact engines with the reason to try them, the most promising first."""
     if several:
         yield "reverse", "several inner steps, in the memory of one"
-    elif coupling := _first(module, _couples):
+    elif coupling := _first(module, couples):
         yield "forward", f"{coupling} couples the samples of a batch"
     elif convolution := _first(module, lambda part: isinstance(part, nn.modules.conv._ConvNd)):
         yield "forward", f"{convolution} is a convolution"
@@ -117,17 +119,9 @@ def preferences(module: nn.Module, *, several: bool) -> Iterator[Choice]:
     yield "higher", "any student"
 
 
-def _couples(part: nn.Module) -> bool:
-    return isinstance(part, nn.modules.batchnorm._BatchNorm) and (
-        part.training or not part.track_running_stats
-    )
-
-
-def _first(module: nn.Module, is_it: Any) -> str | None:
-    for name, part in module.named_modules():
-        if is_it(part):
-            return f"{name or 'the student'!r} ({type(part).__name__})"
-    return None
+def _first(module: nn.Module, is_it: Callable[[nn.Module], bool]) -> str | None:
+    found = next(filter(is_it, module.modules()), None)
+    return None if found is None else described(module, found)
 
 
 class _Remembered:

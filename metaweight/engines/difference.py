@@ -9,7 +9,8 @@ from torch import Tensor
 
 from metaweight.engines.base import EngineError, registry
 from metaweight.engines.checks import require_finite
-from metaweight.engines.one_step import Named, OneStep, TrainPass, clones
+from metaweight.engines.one_step import OneStep, TrainPass, clones
+from metaweight.student import Named
 
 STEPS = {torch.float64: 3e-6, torch.float32: 1e-4, torch.bfloat16: 5e-3}
 """Share of the parameters' norm that a step moves, by the type that the student computes in: where kinks of

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from metaweight.engines.base import registry
-from metaweight.engines.one_step import Named, OneStep, TrainPass
+from metaweight.engines.one_step import OneStep, TrainPass
 from metaweight.engines.second_order import double_backward
+from metaweight.student import Named
 
 
 @registry.register("double")

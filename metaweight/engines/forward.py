@@ -10,8 +10,9 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from metaweight.engines.base import EngineError, first_line, registry
 from metaweight.engines.linear_outputs import LinearOutputs
-from metaweight.engines.one_step import Named, OneStep, TrainPass, clones
-from metaweight.student import Student
+from metaweight.engines.one_step import OneStep, TrainPass, clones
+from metaweight.engines.parts import described
+from metaweight.student import Named, Student
 
 
 @registry.register("forward")
@@ -80,7 +81,6 @@ class Dual:
 
 def _failing_part(root: nn.Module, dual_pass: Callable[[], object]) -> str:
     """The innermost submodule that runs when the dual pass fails, as ``'name' (Class)``."""
-    names = {id(part): name for name, part in root.named_modules()}
     stack: list[nn.Module] = []
 
     def enter(part: nn.Module, _inputs: object) -> None:
@@ -97,7 +97,4 @@ def _failing_part(root: nn.Module, dual_pass: Callable[[], object]) -> str:
     finally:
         for handle in handles:
             handle.remove()
-    if not stack:
-        return "the student's loss"
-    part = stack[-1]
-    return f"{names.get(id(part)) or 'the student'!r} ({type(part).__name__})"
+    return described(root, stack[-1]) if stack else "the student's loss"

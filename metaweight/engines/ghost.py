@@ -13,8 +13,9 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from metaweight.engines.base import EngineError, registry
 from metaweight.engines.ghost_layers import RULES, SLOTS, Share, couples, has_rule
-from metaweight.engines.one_step import Named, OneStep, TrainPass
-from metaweight.student import Student
+from metaweight.engines.one_step import OneStep, TrainPass
+from metaweight.engines.parts import described, replaced
+from metaweight.student import Named, Student
 
 ELSEWHERE = "use engine='forward' or 'higher'"
 
@@ -26,7 +27,7 @@ class Ghost(OneStep):
 
     One backward of the unweighted loss down to the layers' outputs gives all delta_i; the gradient at any
     weights and the slopes are one matrix product a layer each.  No second-order graph, no second pass;
-    about 2.4 plain steps with ``online``.  Refuses what has no such rule, and batches that couple their
+    about 2.5 plain steps with ``online``.  Refuses what has no such rule, and batches that couple their
     samples.  Goodfellow (2015), arXiv 1510.01799, and the ghost products of Li et al. (2022), 2110.05679.
     """
 
@@ -92,7 +93,7 @@ class Ghost(OneStep):
         for name, value in expected.items():
             error = torch.linalg.vector_norm(value - found[name]) if name in found else norms[name]
             if bool(error > tolerance * (norms[name] + floor)):
-                part = _called(module, module.get_submodule(name.rpartition(".")[0]))
+                part = described(module, module.get_submodule(name.rpartition(".")[0]))
                 raise EngineError(
                     f"the calls of {part} do not give the gradient of {name!r} (off by "
                     f"{float(error / norms[name]):.1e} of itself): it is used outside these calls, or the "
@@ -136,14 +137,8 @@ class LayerCalls:
                 self.calls.append(Call(layer, input.detach(), input._version, _edge(output), output.shape))
             return output
 
-        for layer in layers:
-            # on the instance: hooks, which users may have, change a layer's output after its rule
-            layer.forward = keep.__get__(layer)
-        try:
+        with replaced(layers, keep):
             yield self
-        finally:
-            for layer in layers:
-                del layer.forward
 
     def shares(self, loss: Tensor, names: Mapping[int, str], *, keep_graph: bool) -> list[tuple[str, Share]]:
         """Shares in the gradients of ``loss`` [U], with the parameters' names by their id.
@@ -179,12 +174,12 @@ class LayerCalls:
     def _refuse(self, call: Call, units: int) -> None:
         if call.input._version != call.version:
             raise EngineError(
-                f"the input of {_called(self.module, call.layer)} was changed in place after the call; "
+                f"the input of {described(self.module, call.layer)} was changed in place after the call; "
                 "write the change without the underscore"
             )
         if call.input.dim() == 0 or len(call.input) % units or len(call.shape) == 1:
             raise EngineError(
-                f"{_called(self.module, call.layer)} got an input of shape {tuple(call.input.shape)} for "
+                f"{described(self.module, call.layer)} got an input of shape {tuple(call.input.shape)} for "
                 f"{units} units: engine 'ghost' needs the batch in dimension 0; {ELSEWHERE}"
             )
 
@@ -223,11 +218,11 @@ def _refuse(module: nn.Module, names: Mapping[int, str]) -> None:
     """Raise EngineError for a part that couples samples, or holds one of ``names`` without a rule for it."""
     for part in module.modules():
         if couples(part):
-            raise EngineError(f"{_called(module, part)} couples the samples of a batch; {ELSEWHERE}")
+            raise EngineError(f"{described(module, part)} couples the samples of a batch; {ELSEWHERE}")
         for slot, parameter in part.named_parameters(recurse=False, remove_duplicate=False):
             if id(parameter) in names and not (slot in SLOTS and has_rule(part)):
                 raise EngineError(
-                    f"engine 'ghost' has no rule for {slot!r} of {_called(module, part)}; {ELSEWHERE}"
+                    f"engine 'ghost' has no rule for {slot!r} of {described(module, part)}; {ELSEWHERE}"
                 )
 
 
@@ -243,8 +238,3 @@ def _edge(output: Tensor) -> GradientEdge:
     ):
         return get_gradient_edge(base)
     return get_gradient_edge(output)
-
-
-def _called(module: nn.Module, part: nn.Module) -> str:
-    name = next(name for name, known in module.named_modules() if known is part)
-    return f"{name!r} ({type(part).__name__})" if name else f"the student ({type(part).__name__})"

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from metaweight.engines.base import EngineError, Problem, registry
 from metaweight.engines.double import DoubleBackward, Graph
-from metaweight.engines.one_step import NO_INFLUENCE, Differentiated, Named, TrainPass, meta_pass
+from metaweight.engines.one_step import NO_INFLUENCE, Differentiated, TrainPass, meta_pass
 from metaweight.inner.base import Options
 from metaweight.registry import did_you_mean
-from metaweight.student import Forward
+from metaweight.student import Forward, Named
 
 SOLVERS = ("cg", "neumann")
 

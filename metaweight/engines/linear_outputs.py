@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-Call = Callable[[nn.Linear, Tensor], Tensor]
+from metaweight.engines.parts import replaced
 
 
 class LinearOutputs:
@@ -36,7 +36,7 @@ class LinearOutputs:
             self._calls[layer].append((output.detach(), output._version))
             return output
 
-        with self._replaced(keep):
+        with replaced(self._layers, keep):
             yield self
 
     @contextmanager
@@ -47,26 +47,18 @@ class LinearOutputs:
         def tangent_only(layer: nn.Linear, input: Tensor) -> Tensor:
             output, version = next(left[layer], (None, 0))
             shape = (*input.shape[:-1], layer.out_features)
-            if output is None or output._version != version or output.shape != shape:
-                return F.linear(input, layer.weight, layer.bias)
-            if output.dtype != input.dtype:  # the train pass ran under autocast
+            # it has another type where the train pass ran under autocast
+            if (
+                output is None
+                or (output._version, output.shape) != (version, shape)
+                or output.dtype != input.dtype
+            ):
                 return F.linear(input, layer.weight, layer.bias)
             tangent = _tangent(layer, input)
             return output if tangent is None else forward_ad.make_dual(output, tangent.to(output.dtype))
 
-        with self._replaced(tangent_only):
+        with replaced(self._layers, tangent_only):
             yield
-
-    @contextmanager
-    def _replaced(self, call: Call) -> Iterator[None]:
-        for layer in self._layers:
-            # on the instance: hooks, which users may have, still see the layer's call
-            layer.forward = call.__get__(layer)  # type: ignore[method-assign]
-        try:
-            yield
-        finally:
-            for layer in self._layers:
-                del layer.forward
 
 
 def _tangent(layer: nn.Linear, x: Tensor) -> Tensor | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -16,9 +15,8 @@ from metaweight.engines.base import EngineError, Problem, Recorded, Solution, ke
 from metaweight.engines.checks import checked_weights, require_finite
 from metaweight.inner import InnerStep
 from metaweight.replay import RandomState
-from metaweight.student import Forward, Student
+from metaweight.student import Forward, Named, Student
 
-Named = Mapping[str, Tensor]
 NO_INFLUENCE = (
     "the meta loss does not depend on any parameter that the optimizer moves: check which ones it was given"
 )

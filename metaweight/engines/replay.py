@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.engines.base import EngineError
 from metaweight.inner import InnerStep, clip_gradients
+from metaweight.student import Named
 
-Named = Mapping[str, Tensor]
 LONGEST = 50
 """Inner steps that single precision undoes without a warning."""
 FARTHEST = 1e-3

@@ -12,7 +12,7 @@ from torch import Tensor
 from metaweight.contracts import Batch
 from metaweight.engines.base import EngineError, Problem, Solution, refuse_reentrant, registry
 from metaweight.engines.checks import require_finite
-from metaweight.engines.one_step import NO_INFLUENCE, Named, clones, gradients, meta_pass
+from metaweight.engines.one_step import NO_INFLUENCE, clones, gradients, meta_pass
 from metaweight.engines.replay import Momentum, Replay, Snapshots
 from metaweight.engines.second_order import double_backward
 from metaweight.engines.sight import Sight, passing
@@ -20,7 +20,7 @@ from metaweight.engines.window import WindowEnd
 from metaweight.inner import InnerStep
 from metaweight.registry import did_you_mean
 from metaweight.replay import RandomState
-from metaweight.student import Forward
+from metaweight.student import Forward, Named
 
 REPLAYS = ("momentum", "snapshots")
 

@@ -202,9 +202,8 @@ class Reweighter:
         if self.schedule == "lookahead":
             result = self._solve(batches, meta, self.teacher, self._learned, rates=rates)
             self._teach(result)
-            with attention_for(
-                self.engine
-            ):  # the masks of fused attention would be others than the virtual steps'
+            # the masks of fused attention would be others than the virtual steps'
+            with attention_for(self.engine):
                 return self._real_steps(batches, rates)[0], result
         result = self._solve(batches, meta, weigh, self._learned, rates=rates)
         assert result.end is not None  # checked when this was built

@@ -18,7 +18,7 @@ COST = Column("cost, plain steps", "cost", digits=1, spread=False)
 
 def iteration_cost(config: RunConfig, prepared: Prepared, *, rounds: int = 8) -> float:
     """Time of one real step in plain steps: medians of interleaved rounds on twins of the run's start."""
-    return _measured(config, prepared, rounds)[0]
+    return _measured(config, prepared, tasks[config.task].build(config, prepared), rounds)
 
 
 def cost_line(config: RunConfig, prepared: Prepared) -> str | None:
@@ -26,30 +26,31 @@ def cost_line(config: RunConfig, prepared: Prepared) -> str | None:
     engine = f"engine {config.engine}, {config.schedule}"
     if config.compile:
         return f"{engine}: compiled, so the first iterations take minutes"
-    cost, built = _measured(config, prepared, rounds=3)
+    built = tasks[config.task].build(config, prepared)
     if not built.learns:
         return None
+    cost = _measured(config, prepared, built, rounds=3)
     if isinstance(built.engine, Auto):
         engine += f" ({built.engine.chosen}: {built.engine.why})"
     return f"{engine}: an iteration takes {cost:.1f} plain steps"
 
 
-def _measured(config: RunConfig, prepared: Prepared, rounds: int) -> tuple[float, Reweighter]:
+def _measured(config: RunConfig, prepared: Prepared, arm: Reweighter, rounds: int) -> float:
     task = tasks[config.task]
     plain = dataclasses.replace(config, teacher="uniform", teacher_options=())
-    arms = [task.build(plain, prepared), task.build(config, prepared)]
+    arms = [task.build(plain, prepared), arm]
     train, meta = task.sources(config, prepared)
     seconds: list[list[float]] = [[], []]
     cycle = rounds * config.every
     for step in range(-2 * config.every, cycle):
-        for arm, spent in zip(arms, seconds, strict=True):
+        for one, spent in zip(arms, seconds, strict=True):
             window = [train.batch(0, (step * config.unroll + k) % len(train)) for k in range(config.unroll)]
             trusted = meta.batch(0, step % len(meta))
             started = time.perf_counter()
-            arm.step(window, trusted)
+            one.step(window, trusted)
             if step >= 0:  # the first ones warm up caches and run each engine's once-only checks
                 spent.append(time.perf_counter() - started)
     unit, reweighted = (
         median(sum(spent[i : i + config.every]) for i in range(0, cycle, config.every)) for spent in seconds
     )
-    return reweighted / unit, arms[1]
+    return reweighted / unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -42,23 +43,31 @@ def closed_form(x: Tensor, y: Tensor, a: Tensor, b: Tensor, w: Tensor) -> Tensor
     return torch.autograd.grad(loss, leaf)[0]
 
 
+def slopes(
+    module: nn.Module,
+    own: torch.optim.Optimizer,
+    w: Tensor,
+    engine: object,
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor] = squared,
+    **kw: object,
+) -> Tensor:
+    """dL_meta/dw of the ridge problem's batches, at the module as it stands."""
+    x, y, a, b, _ = ridge()
+    train, meta = mw.Batch((x,), y, torch.arange(9)), mw.Batch((a,), b, torch.arange(7))
+    leaf = w.clone().requires_grad_()
+    return mw.hypergradient(
+        mw.Student(module, loss), own, train, meta, lambda _s: leaf, [leaf], engine, **kw
+    ).grads[0]
+
+
 def solve(engine: object, optimizer: type[torch.optim.Optimizer] = torch.optim.SGD, **kw: object) -> Tensor:
-    x, y, a, b, w = ridge()
+    x, y, _, _, w = ridge()
     module = nn.Linear(4, 1, bias=False).double()
     with torch.no_grad():
         module.weight.copy_(optimum(x, y, w)[None])
     own = optimizer(module.parameters(), lr=0.7, weight_decay=DECAY)
-    leaf = w.clone().requires_grad_()
-    return mw.hypergradient(
-        mw.Student(module, squared),
-        own,
-        mw.Batch((x,), y, torch.arange(9)),
-        mw.Batch((a,), b, torch.arange(7)),
-        lambda _s: leaf,
-        [leaf],
-        engine,
-        **kw,
-    ).grads[0]
+    return slopes(module, own, w, engine, **kw)
 
 
 @pytest.mark.parametrize(
@@ -133,17 +142,7 @@ def test_scope_makes_the_inner_problem_smaller() -> None:
         rest = y - x @ module.other.weight[0]
         module.own.weight.copy_(optimum(x, rest, w)[None])
     own = torch.optim.SGD(module.parameters(), lr=0.7, weight_decay=DECAY)
-    leaf = w.clone().requires_grad_()
-    found = mw.hypergradient(
-        mw.Student(module, squared),
-        own,
-        mw.Batch((x,), y, torch.arange(9)),
-        mw.Batch((a,), b, torch.arange(7)),
-        lambda _s: leaf,
-        [leaf],
-        "implicit",
-        scope=["own"],
-    ).grads[0]
+    found = slopes(module, own, w, "implicit", scope=["own"])
     assert relative(found, closed_form(x, rest, a, b - a @ module.other.weight.detach()[0], w)) <= 1e-9
 
 
@@ -167,8 +166,6 @@ def test_what_cannot_be_answered_is_said() -> None:
 
 
 def test_a_direction_of_negative_curvature_is_said_once() -> None:
-    x, y, a, b, _ = ridge()
-    leaf = torch.ones(9).double().requires_grad_()
     module = nn.Linear(4, 1, bias=False).double()
     engine = Implicit()
 
@@ -176,15 +173,8 @@ def test_a_direction_of_negative_curvature_is_said_once() -> None:
         return 10 - squared(outputs, targets)
 
     def again() -> None:
-        mw.hypergradient(
-            mw.Student(module, hill),
-            torch.optim.SGD(module.parameters(), lr=0.1),
-            mw.Batch((x,), y, torch.arange(9)),
-            mw.Batch((a,), b, torch.arange(7)),
-            lambda _s: leaf,
-            [leaf],
-            engine,
-        )
+        own = torch.optim.SGD(module.parameters(), lr=0.1)
+        slopes(module, own, torch.ones(9).double(), engine, loss=hill)
 
     with pytest.warns(ImplicitWarning, match="curves down.*raise damping"):
         again()

@@ -20,6 +20,7 @@ from metaweight.replay import RandomState
 from oracles import (
     OPTIMIZERS,
     STUDENTS,
+    OwnRandom,
     batch,
     central_differences,
     engine_for,
@@ -408,22 +409,10 @@ def test_momentum_replay_keeps_nothing_of_the_parameters_size_per_step(replay: s
     assert (most[1] - most[0] >= 6) if grows else (most[1] == most[0])
 
 
-class OwnRandom(nn.Module):
-    """Draws its mask from a generator that nobody replays."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(8, 3)
-        self.generator = torch.Generator().manual_seed(0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(x * torch.rand(len(x), 8, generator=self.generator, dtype=x.dtype))
-
-
 def test_masks_that_cannot_be_replayed_are_seen() -> None:
     module = OwnRandom().double()
     own = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
-    built = mw.Student(module), own, None, batch((8,), 5, 2)
+    built = mw.Student(module), own, None, batch((3, 8), 5, 2)
     for steps in (1, 3):
         with pytest.raises(EngineError, match="random numbers outside"):
-            slopes("reverse", built, [batch((8,), 6, k) for k in range(steps)])
+            slopes("reverse", built, [batch((3, 8), 6, k) for k in range(steps)])

@@ -15,6 +15,7 @@ from oracles import (
     STEP_ENGINES,
     STUDENTS,
     Encoder,
+    OwnRandom,
     Recurrent,
     able_student,
     agreement,
@@ -300,19 +301,6 @@ def test_a_part_without_tangent_is_seen() -> None:
     torch.manual_seed(0)
     with pytest.raises(EngineError, match=r"drops tangents.*engine='higher'"):
         run(HalfCut().double(), "forward")
-
-
-class OwnRandom(nn.Module):
-    """Draws its mask from a generator that nobody replays."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(8, 3)
-        self.generator = torch.Generator().manual_seed(0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        mask = torch.rand(len(x), 8, generator=self.generator, dtype=x.dtype)
-        return self.head(x[:, 0] * mask)
 
 
 def test_masks_that_cannot_be_replayed_are_seen() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
+from torch import Tensor
 
 from metaweight.contracts import Batch
 from metaweight.metrics.classification import accuracy
@@ -28,3 +29,9 @@ def evaluate(student: Student, batches: Iterable[Batch]) -> dict[str, float]:
         "accuracy": accuracy(torch.cat(outputs), torch.cat(targets)),
         "loss": float(torch.cat(losses).mean()),
     }
+
+
+def class_probabilities(student: Student, batches: Iterable[Batch]) -> Tensor:
+    """Softmax of the student's logits in eval mode, batch after batch: [n, C]; leaves its mode as it was."""
+    with torch.no_grad(), evaluating(student.module):
+        return torch.cat([student(batch, taps=False).outputs.softmax(dim=-1) for batch in batches])

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import metaweight as mw
 from metaweight.cli import main
@@ -73,6 +74,8 @@ def test_train_leaves_a_run_folder_with_the_weight_of_every_sample(
     assert folder.manifest()["task"] == "image"
     samples = folder.read_weights()
     assert samples.weights.shape == (2, 300)
+    assert samples.probabilities.shape == (300, 10)
+    torch.testing.assert_close(samples.probabilities.sum(dim=1), torch.ones(300))
     with (out / "weights.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 300
@@ -81,6 +84,16 @@ def test_train_leaves_a_run_folder_with_the_weight_of_every_sample(
     assert main(["train", *QUICK, "--teacher", "memory", "--out", str(out)]) == 2
     assert "exists" in words(capsys)
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+
+def test_probabilities_are_those_of_the_samples_in_their_order(tmp_path: Path) -> None:
+    quick = ["--epochs", "6", "--warmup-epochs", "0", "--train-size", "600", "--lr", "0.05"]
+    assert (
+        main(["train", *quick, "--teacher", "uniform", "--batch-size", "20", "--out", str(tmp_path / "r")])
+        == 0
+    )
+    samples = RunFolder.open(tmp_path / "r").read_weights()
+    assert (samples.predicted() == samples.clean).float().mean() > 0.9
 
 
 def test_ctrl_c_says_how_to_resume_and_the_resumed_run_ends(tmp_path: Path) -> None:

@@ -42,12 +42,16 @@ class SampleWeights:
     """[n], the right label, where known."""
     flipped: Tensor | None = None
     """[n] bool, where known."""
+    probabilities: Tensor | None = None
+    """[n, C] float32, what the student of the last epoch says of each class, where a unit has one."""
 
     def __post_init__(self) -> None:
         samples, epochs = self.index.numel(), self.weights.shape[0] if self.weights.dim() else 0
         for field in fields(self):
             value: Tensor | None = getattr(self, field.name)
             wanted = (epochs, samples) if field.name in ("weights", "loss") else (samples,)
+            if field.name == "probabilities" and value is not None:
+                wanted = (samples, value.shape[-1] if value.dim() == 2 else 0)
             if value is not None and value.shape != wanted:
                 got = tuple(value.shape)
                 raise ValueError(f"{field.name} of {samples} samples has shape {wanted}, got {got}")
@@ -55,6 +59,10 @@ class SampleWeights:
     def mean_weight(self) -> Tensor:
         """[n], the mean over the epochs that saw the sample; NaN where none did."""
         return self.weights.nanmean(dim=0)
+
+    def predicted(self) -> Tensor | None:
+        """[n] int64, the student's most probable class; None where probabilities were not kept."""
+        return None if self.probabilities is None else self.probabilities.argmax(dim=1)
 
 
 class RunFolder:
@@ -162,12 +170,13 @@ class RunFolder:
         given: Tensor | None = None,
         clean: Tensor | None = None,
         flipped: Tensor | None = None,
+        probabilities: Tensor | None = None,
     ) -> None:
         """Write ``weights.npz`` (see SampleWeights) and ``weights.csv``, each whole or not at all.
 
         Raises ValueError for shapes that do not fit together.
         """
-        samples = SampleWeights(index, weights.float(), loss.float(), given, clean, flipped)
+        samples = SampleWeights(index, weights.float(), loss.float(), given, clean, flipped, probabilities)
         arrays = {field.name: getattr(samples, field.name) for field in fields(samples)}
         with whole_file(self.path / "weights.npz") as file:
             known = {

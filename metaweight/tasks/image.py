@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from metaweight.config import ImageConfig, parse_values
+from metaweight.evaluation import class_probabilities
 from metaweight.metrics.weights import auroc
 from metaweight.models import build_model, default_taps
 from metaweight.report.record import RunFolder
@@ -82,6 +83,7 @@ class ImageTask:
     ) -> Outcome:
         index, noise = prepared.splits.train, prepared.noise
         if folder is not None:
+            shown = loader(config, prepared, "train", batch_size=1000, training=False)
             folder.save_weights(
                 index=index,
                 given=noise.labels,
@@ -89,6 +91,7 @@ class ImageTask:
                 flipped=noise.flipped,
                 weights=trained.weights.weights[:, index],
                 loss=trained.weights.loss[:, index],
+                probabilities=class_probabilities(trained.trainer.reweighter.student, shown).float().cpu(),
             )
         weights = trained.weights.mean_weight()[index]
         seen = weights.isfinite()

@@ -16,7 +16,7 @@ import torch
 
 import metaweight
 from metaweight.report import environment as source
-from metaweight.report.record import PENDING, RunFolder, environment, manifest
+from metaweight.report.record import PENDING, RunFolder, SampleWeights, environment, manifest
 
 NAN = float("nan")
 
@@ -173,6 +173,16 @@ def test_weights_come_back_exactly_and_as_csv(tmp_path: Path) -> None:
         assert arrays["flipped"].dtype == bool
 
 
+def test_probabilities_come_back_and_name_the_predicted_class(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", {})
+    probabilities = torch.tensor([[0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.1, 0.2, 0.7]])
+    folder.save_weights(**samples(probabilities=probabilities))
+    read = folder.read_weights()
+    torch.testing.assert_close(read.probabilities, probabilities, rtol=0, atol=0)
+    assert read.predicted().tolist() == [1, 0, 2]
+    assert SampleWeights(**samples()).predicted() is None
+
+
 def test_weights_without_known_labels(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", {})
     with pytest.raises(FileNotFoundError, match="written when a run ends"):
@@ -193,6 +203,8 @@ def test_weights_without_known_labels(tmp_path: Path) -> None:
         ("weights", torch.ones(3)),
         ("loss", torch.ones(1, 3)),
         ("flipped", torch.ones(4)),
+        ("probabilities", torch.ones(3)),
+        ("probabilities", torch.ones(4, 2)),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_and_nothing_is_written(

@@ -146,6 +146,8 @@ class StateSpec:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     class_counts: tuple[int, ...] | None = None
     """Samples of each (given) class in the training set, where known; length C."""
+    samples: int | None = None
+    """One more than the largest index of the training set, where known."""
     sentences: bool = False
     """Whether a unit is a sentence: outputs [U, T, V] and targets [U, T]."""
     tokens: bool = False

@@ -244,8 +244,13 @@ class Student:
             )
         return units
 
-    def spec(self, batch: Batch, *, class_counts: Sequence[int] | None = None) -> StateSpec:
-        """Sizes of this student's states, measured on one batch; changes nothing."""
+    def spec(
+        self, batch: Batch, *, class_counts: Sequence[int] | None = None, samples: int | None = None
+    ) -> StateSpec:
+        """Sizes of this student's states, measured on one batch; changes nothing.
+
+        ``class_counts`` and ``samples``: what some teachers want to know of the training set.
+        """
         with torch.no_grad(), forked_rng(self.device):
             forward = self.functional(batch, {}, self.buffers(), plain=True)
         return StateSpec(
@@ -257,6 +262,7 @@ class Student:
             tokens=forward.units.each_token,
             source_taps=tuple(forward.lengths),
             class_counts=None if class_counts is None else tuple(int(n) for n in class_counts),
+            samples=samples,
         )
 
 

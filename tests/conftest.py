@@ -13,12 +13,17 @@ from metaweight.contracts import StateSpec, StudentState
 TAPS = {"low": 5, "middle": 7, "deep": 6}
 
 
+SAMPLES = 100_000
+"""More than any index of ``make_state``."""
+
+
 @pytest.fixture(scope="session")
 def make_spec() -> Callable[..., StateSpec]:
     """``make_spec(taps=..., classes=4, ...)``; three taps by default."""
 
     def make(taps: Mapping[str, int] = TAPS, *, classes: int = 4, **chosen: object) -> StateSpec:
-        return StateSpec(features=dict(taps), classes=classes, **chosen)
+        known = {"samples": SAMPLES, **chosen}
+        return StateSpec(features=dict(taps), classes=classes, **known)
 
     return make
 

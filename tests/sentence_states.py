@@ -20,7 +20,7 @@ def sentence_spec(taps: Mapping[str, int] = TAPS, *, words: int = WORDS, **chose
     """Two taps over the source, one over the target."""
     source = tuple(tap for tap in taps if tap in SOURCE_TAPS)
     fields = {"sentences": True, "source_taps": source, **chosen}
-    return StateSpec(features=dict(taps), classes=words, **fields)
+    return StateSpec(features=dict(taps), classes=words, samples=100_000, **fields)
 
 
 def sentence_state(

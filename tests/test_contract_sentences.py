@@ -41,6 +41,9 @@ def experienced(
     for one in (11, 12):
         teacher.track(sentence_state(9, seed=one, dtype=dtype, device=device))
         teacher.observe(sentence_state(10, seed=one + 10, dtype=dtype, device=device))
+    for one in range(8):  # of the sentences that the tests weigh
+        state = sentence_state(60, seed=one, dtype=dtype, device=device)
+        teacher.take_hypergradient(state.index, (state.index % 7 - state.loss).to(state.loss))
     with torch.no_grad():
         for parameter in teacher.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -77,7 +80,7 @@ def test_a_teacher_of_class_labels_refuses_sentences_when_it_is_built(name: str)
 @pytest.mark.parametrize("name", ONE_LABEL)
 @pytest.mark.parametrize("act", ["forward", "track"])
 def test_a_teacher_of_class_labels_refuses_the_first_sentences_it_meets(name: str, act: str) -> None:
-    teacher = build(name, StateSpec(features=TAPS, classes=9))
+    teacher = build(name, StateSpec(features=TAPS, classes=9, samples=100))
     if (name, act) == ("cmw-net", "track"):
         act = "forward"  # it keeps nothing of the batch
     with pytest.raises(ValueError, match=r"one class label \[U\].*got targets"):
@@ -86,7 +89,7 @@ def test_a_teacher_of_class_labels_refuses_the_first_sentences_it_meets(name: st
 
 @pytest.mark.parametrize("name", ["surface", "mlp", "attention", "memory"])
 def test_classes_and_sentences_are_not_taken_for_each_other(name: str) -> None:
-    by_class = build(name, StateSpec(features=TAPS, classes=9))
+    by_class = build(name, StateSpec(features=TAPS, classes=9, samples=100))
     with pytest.raises(ValueError, match="one class label"):
         by_class(sentence_state())
     state = sentence_state()
@@ -235,7 +238,7 @@ def test_a_learned_teacher_learns_from_a_transformer(name: str, unit: str) -> No
         shifted = torch.cat([torch.full((size, 1), 2), target[:, :-1]], dim=1) * real
         return mw.Batch((source, shifted), target, torch.randperm(100, generator=g)[:size])
 
-    teacher = mw.build_teacher(name, student.spec(pairs(6)))
+    teacher = mw.build_teacher(name, student.spec(pairs(6), samples=100))
     start = copy.deepcopy(dict(teacher.named_parameters()))
     reweighter = mw.Reweighter(
         student,

@@ -17,7 +17,7 @@ from metaweight.teachers import Teacher, build_teacher
 MakeSpec = Callable[..., StateSpec]
 MakeState = Callable[..., StudentState]
 NAMES = teachers.names()
-ANY = StateSpec(features={"deep": 6}, classes=4)
+ANY = StateSpec(features={"deep": 6}, classes=4, samples=10)
 LEARNED = [name for name in NAMES if any(p.requires_grad for p in build_teacher(name, ANY).parameters())]
 SIZES = {"class_counts": (40, 30, 4, 9)}
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -36,6 +36,9 @@ def experienced(name: str, spec: StateSpec, make_state: MakeState, **chosen: obj
     for seed in (11, 12):
         teacher.track(make_state(9, seed=seed, **chosen))
         teacher.observe(make_state(10, seed=seed + 10, **chosen))
+    for seed in range(8):  # of the samples that the tests weigh
+        state = make_state(60, seed=seed, **chosen)
+        teacher.take_hypergradient(state.index, (state.index % 7 - state.loss).to(state.loss))
     with torch.no_grad():
         for parameter in teacher.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

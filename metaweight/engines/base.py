@@ -146,6 +146,10 @@ class HyperGradient:
     stats: Mapping[str, float]
     weights: tuple[Tensor, ...] = ()
     """K times [U], detached."""
+    slopes: tuple[Tensor, ...] = ()
+    """K times [U], dL_meta/dw before it is centred."""
+    index: tuple[Tensor, ...] = ()
+    """K times [U], position of each unit in the data set."""
     meta_state: StudentState | None = None
     gradient: Mapping[str, Tensor] = field(default_factory=dict)
     """Of the last inner step, by parameter name; ``online`` takes it for the real step."""
@@ -242,6 +246,8 @@ def hypergradient(
             "slope_mean": float(torch.cat(solution.slopes).mean()),
         },
         weights=tuple(w.detach() for w in solution.weights),
+        slopes=solution.slopes,
+        index=solution.index,
         meta_state=solution.meta.state(progress),
         gradient=solution.gradient,
         end=solution.end,

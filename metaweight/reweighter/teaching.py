@@ -21,10 +21,12 @@ def weights_of(teacher: Teacher, state: StudentState) -> Tensor:
 
 
 def update(teacher: Teacher, optimizer: Optimizer, learned: Sequence[Tensor], result: HyperGradient) -> None:
-    """One step along a hypergradient of the parameters ``learned``; then the teacher sees the meta pass."""
+    """One step along a hypergradient of the parameters ``learned``; then the teacher sees its source."""
     assert result.meta_state is not None
     for parameter, grad in zip(learned, result.grads, strict=True):
         parameter.grad = grad
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    for index, slopes in zip(result.index, result.slopes, strict=True):
+        teacher.take_hypergradient(index, slopes)
     teacher.observe(result.meta_state)

@@ -64,7 +64,9 @@ class ImageTask:
         student = Student(module, taps=taps, execution=execution(config))
         counts = torch.bincount(prepared.labels[prepared.splits.train], minlength=len(images.classes))
         probe = loader(config, prepared, "meta", batch_size=2, training=False).batch(0, 0)
-        return build_reweighter(config, student, student.spec(probe, class_counts=counts.tolist()))
+        return build_reweighter(
+            config, student, student.spec(probe, class_counts=counts.tolist(), samples=prepared.samples)
+        )
 
     def sources(self, config: ImageConfig, prepared: PreparedImages) -> Sources:
         return Sources(

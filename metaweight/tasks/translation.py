@@ -73,7 +73,8 @@ class TranslationTask:
         )
         counts = prepared.token_counts() if config.unit == "token" else None
         probe = loader(config, prepared, "meta").batch(0, 0)
-        return build_reweighter(config, student, student.spec(probe, class_counts=counts))
+        spec = student.spec(probe, class_counts=counts, samples=prepared.samples)
+        return build_reweighter(config, student, spec)
 
     def sources(self, config: TranslationConfig, prepared: PreparedText) -> Sources:
         return Sources(loader(config, prepared, "train"), loader(config, prepared, "meta"))

@@ -7,6 +7,7 @@ from metaweight.teachers import l2rw as _l2rw
 from metaweight.teachers import loss_net as _loss_net
 from metaweight.teachers import memory as _memory
 from metaweight.teachers import neighbours as _neighbours
+from metaweight.teachers import recall as _recall
 from metaweight.teachers import surface as _surface
 from metaweight.teachers.base import (
     Normalize,
@@ -32,4 +33,4 @@ __all__ = [
     "registry",
     "weights_from",
 ]
-del _attention, _deep, _fixed, _l2rw, _loss_net, _memory, _neighbours, _surface
+del _attention, _deep, _fixed, _l2rw, _loss_net, _memory, _neighbours, _recall, _surface

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ class LayerAttention(Teacher):
     embedding, and the projection's products with the label's embedding.  The MLP reads the query, the
     attended projections and products, and the attended bilinear score.  Fan et al. (2021); difference:
     (1) the products, as in ``mlp``.  ``projection``: width of a layer's projection, a multiple of ``heads``.
+    ``label=False`` leaves out all that is made of the label but what the loss says: a control.
     Raises ValueError for a student without taps or a width that the heads do not divide.
     """
 
@@ -34,6 +36,7 @@ class LayerAttention(Teacher):
         *,
         projection: int = 32,
         heads: int = 2,
+        label: bool = True,
         width: int = 64,
         label_width: int = 8,
         normalize: Normalize = "none",
@@ -44,31 +47,33 @@ class LayerAttention(Teacher):
             raise ValueError(f"projection is a multiple of heads, got projection={projection}, heads={heads}")
         self.taps = tuple(taps)
         self.heads = heads
-        self.surface = Surface(spec, label_width=label_width)
+        self.surface = Surface(spec, label_width=label_width if label else 0)
         self.project = nn.ModuleList(HiddenProjection(features, projection) for features in taps.values())
         self.layer = nn.Embedding(len(taps), projection)
-        self.label = LabelEmbedding(spec, projection)
+        self.label = LabelEmbedding(spec, projection) if label else None
         self.query = nn.Linear(self.surface.width, projection)
-        self.key = nn.Linear(2 * projection, projection, bias=False)  # a bias cancels in the softmax
-        self.head = WeightHead(3 * projection + 1, width, normalize=normalize)
+        seen = 2 * projection if label else projection
+        self.key = nn.Linear(seen, projection, bias=False)  # a bias cancels in the softmax
+        self.head = WeightHead(projection + seen + label, width, normalize=normalize)
         self.register_buffer("layer_share", torch.zeros(len(taps)))
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U]."""
         query = self.query(self.surface(state))
-        own, products = self._tokens(state)
-        shares = self._shares(query, own, products)
-        context, agreement = self._attend(shares, own), self._attend(shares, products)
-        bilinear = agreement.sum(dim=1, keepdim=True) / math.sqrt(agreement.shape[1])
+        tokens = self._tokens(state)
+        shares = self._shares(query, tokens)
+        attended = [self._attend(shares, token) for token in tokens]
         # one scale for each part, or the many noisy columns would drown the few that tell
-        scale = context.shape[1] ** -0.5
-        weights: Tensor = self.head(torch.cat([query, context * scale, agreement * scale, bilinear], dim=1))
+        scale = query.shape[1] ** -0.5
+        parts = [query, *(part * scale for part in attended)]
+        if self.label is not None:
+            parts.append(attended[1].sum(dim=1, keepdim=True) / math.sqrt(query.shape[1]))
+        weights: Tensor = self.head(torch.cat(parts, dim=1))
         return weights.to(state.loss.dtype)
 
     def attention_map(self, state: StudentState) -> Tensor:
         """How much each sample attends to each layer, mean over heads: [U, L], rows sum to 1."""
-        own, products = self._tokens(state)
-        return self._shares(self.query(self.surface(state)), own, products).mean(dim=1)
+        return self._shares(self.query(self.surface(state)), self._tokens(state)).mean(dim=1)
 
     def last_attention(self) -> dict[str, float]:
         """Tap -> its mean share of the attention in the last tracked batch; 0 before any."""
@@ -84,15 +89,16 @@ class LayerAttention(Teacher):
         """See ``Surface.observe``."""
         self.surface.observe(meta_state)
 
-    def _tokens(self, state: StudentState) -> tuple[Tensor, Tensor]:
-        """Projections with layer embedding, and products with the label's embedding: both [U, L, d]."""
+    def _tokens(self, state: StudentState) -> list[Tensor]:
+        """Projections with layer embedding, and their products with the label's embedding: each [U, L, d]."""
         projected = [p(hidden(state, tap)) for p, tap in zip(self.project, self.taps, strict=True)]
         plain = torch.stack(projected, dim=1)
-        return plain + self.layer.weight, plain * self.label.of(state)[:, None]
+        products = [] if self.label is None else [plain * self.label.of(state)[:, None]]
+        return [plain + self.layer.weight, *products]
 
-    def _shares(self, query: Tensor, own: Tensor, products: Tensor) -> Tensor:
-        """Softmax over layers of query x key: [U, d], two of [U, L, d] -> [U, heads, L]."""
-        key = self._by_head(self.key(torch.cat([own, products], dim=2)))
+    def _shares(self, query: Tensor, tokens: Sequence[Tensor]) -> Tensor:
+        """Softmax over layers of query x key: [U, d], one or two of [U, L, d] -> [U, heads, L]."""
+        key = self._by_head(self.key(torch.cat(list(tokens), dim=2)))
         asked = self._by_head(query)
         # written out, as fused attention has no second derivative
         score = torch.einsum("uhd,ulhd->uhl", asked, key) / math.sqrt(asked.shape[-1])

@@ -36,6 +36,10 @@ class Teacher(nn.Module, ABC):
     def track(self, state: StudentState) -> None:
         """Called after each real step with the train batch's detached state; default: nothing."""
 
+    def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
+        """Called after each update with the dL_meta/dw [U] of the samples ``index`` [U] that it was made of,
+        as the engine gave it; default: nothing."""
+
 
 @runtime_checkable
 class ReadsHypergradient(Protocol):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metaweight.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, register_teacher
 from metaweight.teachers.head import WeightHead
-from metaweight.teachers.inputs import HiddenProjection, hidden, last_tap
+from metaweight.teachers.inputs import HiddenProjection, deepest_taps, hidden
 from metaweight.teachers.sentences import LabelEmbedding
 from metaweight.teachers.surface import Surface
 
@@ -20,7 +20,9 @@ class DeepMLP(Teacher):
     Fan et al. (2021), where label and state are concatenated.  Difference: (1) their products enter too,
     one by one and summed (a bilinear score: on which side of its label does the state lie?); a
     concatenation did not find wrong labels that depend on the image.
-    ``projection``: width of the projected state.  Raises ValueError for a student without taps.
+    ``projection``: width of a projected state.  ``layers``: so many of the deepest taps, 0 for all; each
+    has a projection, products and a score of its own.  ``label=False`` leaves out all that is made of the
+    label but what the loss says: a control.  Raises ValueError for a student with fewer taps.
     """
 
     def __init__(
@@ -28,24 +30,34 @@ class DeepMLP(Teacher):
         spec: StateSpec,
         *,
         projection: int = 32,
+        layers: int = 1,
+        label: bool = True,
         width: int = 64,
         label_width: int = 8,
         normalize: Normalize = "none",
     ) -> None:
         super().__init__()
-        self.tap, features = last_tap(spec, "mlp")
-        self.surface = Surface(spec, label_width=label_width)
-        self.project = HiddenProjection(features, projection)
-        self.label = LabelEmbedding(spec, projection)
-        self.head = WeightHead(self.surface.width + 2 * projection + 1, width, normalize=normalize)
+        taps = deepest_taps(spec, "mlp", layers)
+        self.taps = tuple(taps)
+        self.surface = Surface(spec, label_width=label_width if label else 0)
+        self.project = HiddenProjection(taps[self.taps[0]], projection)
+        self.deeper = nn.ModuleList(HiddenProjection(taps[tap], projection) for tap in self.taps[1:])
+        self.label = LabelEmbedding(spec, projection) if label else None
+        each = 2 * projection + 1 if label else projection
+        self.head = WeightHead(self.surface.width + each * len(taps), width, normalize=normalize)
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U]."""
-        own = self.project(hidden(state, self.tap))
-        products = own * self.label.of(state)
-        bilinear = products.sum(dim=1, keepdim=True) * own.shape[1] ** -0.5
-        # one scale for each part, or the many noisy columns would drown the few that tell
-        parts = [self.surface(state), own * own.shape[1] ** -0.5, products * own.shape[1] ** -0.5, bilinear]
+        parts = [self.surface(state)]
+        for tap, project in zip(self.taps, (self.project, *self.deeper), strict=True):
+            own = project(hidden(state, tap))
+            # one scale for each part, or the many noisy columns would drown the few that tell
+            scale = own.shape[1] ** -0.5
+            parts.append(own * scale)
+            if self.label is not None:
+                products = own * self.label.of(state)
+                bilinear = products.sum(dim=1, keepdim=True) * scale
+                parts += [products * scale, bilinear]
         weights: Tensor = self.head(torch.cat(parts, dim=1))
         return weights.to(state.loss.dtype)
 

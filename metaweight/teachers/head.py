@@ -11,7 +11,8 @@ class WeightHead(nn.Module):
     """One hidden layer of ``width`` ReLU units and a bounded weight: [U, inputs] -> [U] in [0, 2].
 
     The output layer starts at zero, so that the first weights are exactly 1 and training begins as plain
-    training.  With ``outputs`` > 1, ``column`` [U] says which of the output scores is a unit's own.
+    training.  With ``outputs`` > 1, ``column`` [U] says which of the output scores is a unit's own;
+    ``start`` [U] is added to the scores.
     """
 
     def __init__(self, inputs: int, width: int, *, normalize: Normalize, outputs: int = 1) -> None:
@@ -24,8 +25,10 @@ class WeightHead(nn.Module):
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
-    def forward(self, features: Tensor, *, column: Tensor | None = None) -> Tensor:
+    def forward(
+        self, features: Tensor, *, column: Tensor | None = None, start: Tensor | None = None
+    ) -> Tensor:
         """Weights [U] of the units with these features [U, inputs]."""
         scores = self.output(self.hidden(features).relu())
         score = scores[:, 0] if column is None else scores.gather(1, column[:, None]).squeeze(1)
-        return weights_from(score, self.normalize)
+        return weights_from(score if start is None else score + start, self.normalize)

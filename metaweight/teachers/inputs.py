@@ -95,6 +95,17 @@ def last_tap(spec: StateSpec, teacher: str) -> tuple[str, int]:
     return list(required_taps(spec, teacher).items())[-1]
 
 
+def deepest_taps(spec: StateSpec, teacher: str, layers: int) -> dict[str, int]:
+    """Tap name -> width of the ``layers`` deepest taps, the deepest first; 0: of all.
+
+    Raises ValueError where there are fewer.
+    """
+    taps = list(required_taps(spec, teacher).items())
+    if not 0 <= layers <= len(taps):
+        raise ValueError(f"layers is 0 (all) to {len(taps)}, the student's taps, got {layers}")
+    return dict(reversed(taps[-layers:]))
+
+
 def hidden(state: StudentState, tap: str) -> Tensor:
     """The hidden states [U, D] of a tap.  Raises KeyError where this student does not have it."""
     if tap not in state.features:

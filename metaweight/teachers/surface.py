@@ -26,7 +26,8 @@ class Surface(nn.Module):
 
     What the outputs say of the given label (``class_scalars``, ``sentence_scalars``), training progress,
     the running mean of the train loss, the best meta loss so far, and an embedding of the given label.
-    What is not known yet is 0.  Raises ValueError for less than two classes or an empty embedding.
+    What is not known yet is 0.  ``label_width=0``: no embedding.  Raises ValueError for less than two
+    classes.
     """
 
     train_loss: Tensor
@@ -37,27 +38,29 @@ class Surface(nn.Module):
         super().__init__()
         if spec.classes < 2:
             raise ValueError(f"surface information needs 2 classes or more, got {spec.classes}")
-        if label_width < 1 or not 0 <= decay < 1:
-            raise ValueError(f"label_width is 1 or more, decay in [0, 1), got {label_width} and {decay}")
+        if label_width < 0 or not 0 <= decay < 1:
+            raise ValueError(f"label_width is 0 or more, decay in [0, 1), got {label_width} and {decay}")
         self.classes = spec.classes
         self.decay = decay
         self.scalars = sentence_scalars if spec.sentences else class_scalars
         self.width = surface_width(spec, label_width)
-        self.label = LabelEmbedding(spec, label_width)
+        self.label = LabelEmbedding(spec, label_width) if label_width else None
         self.register_buffer("train_loss", torch.zeros(()))
         self.register_buffer("tracked", torch.zeros((), dtype=torch.int64))
         self.register_buffer("best_meta_loss", torch.full((), math.inf))
 
     def forward(self, state: StudentState) -> Tensor:
-        """Features [U, width] in the dtype of the parameters."""
-        scalars = self.scalars(state, output_log_probabilities(state, self.label.weight.dtype))
+        """Features [U, width] in the teacher's dtype."""
+        scalars = self.scalars(state, output_log_probabilities(state, self.train_loss.dtype))
         same = [
             scalars.new_full((), 2 * state.progress - 1),
             self._known(self.train_loss, self.tracked > 0),
             self._known(self.best_meta_loss, self.best_meta_loss.isfinite()),
         ]
         common = torch.stack(same).expand(len(state), -1)
-        return torch.cat([scalars, common, self.label.of(state)], dim=1)
+        return torch.cat(
+            [scalars, common, *([self.label.of(state)] if self.label is not None else [])], dim=1
+        )
 
     def _known(self, loss: Tensor, known: Tensor) -> Tensor:
         return scaled_loss(loss, self.classes).where(known, torch.zeros_like(loss))

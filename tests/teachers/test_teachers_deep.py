@@ -78,6 +78,34 @@ def test_mlp_reads_the_deepest_tap_alone(make_spec, make_state):
     assert not torch.equal(teacher(state), teacher(replace(state, features=moved)))
 
 
+def test_mlp_on_all_layers_reads_each_for_itself_the_deepest_first(make_spec, make_state):
+    teacher = wander(build_teacher("mlp", make_spec(dtype=DOUBLE), projection=3, layers=0))
+    state = make_state(9, dtype=DOUBLE)
+    assert teacher.taps == ("deep", "middle", "low")
+    parts, label = [teacher.surface(state)], teacher.label(state.targets)
+    for tap, project in zip(teacher.taps, [teacher.project, *teacher.deeper], strict=True):
+        own = project(state.features[tap])
+        parts.append(torch.cat([own, own * label, (own * label).sum(1, keepdim=True)], dim=1) / 3**0.5)
+    expected = teacher.head(torch.cat(parts, dim=1))
+    torch.testing.assert_close(teacher(state), expected, rtol=1e-12, atol=0)
+    assert build_teacher("mlp", make_spec(), layers=2).taps == ("deep", "middle")
+    with pytest.raises(ValueError, match=r"layers is 0 \(all\) to 3, the student's taps, got 4"):
+        build_teacher("mlp", make_spec(), layers=4)
+
+
+@pytest.mark.parametrize("name", ["mlp", "attention"])
+def test_without_the_label_only_the_loss_tells_of_it(name, make_spec, make_state):
+    teacher, state = wander(build_teacher(name, make_spec(), label=False)), make_state(9)
+    scalars = teacher.surface.scalars
+    teacher.surface.scalars = lambda state, log_p: scalars(state, log_p) * 0
+    weights = teacher(state)
+    assert float(weights.detach().std()) > 0.01  # the states still tell samples apart
+    assert torch.equal(weights, teacher(replace(state, targets=(state.targets + 1) % 4)))
+    labelled = wander(build_teacher(name, make_spec()))
+    labelled.surface.scalars = teacher.surface.scalars
+    assert not torch.equal(labelled(state), labelled(replace(state, targets=(state.targets + 1) % 4)))
+
+
 @pytest.mark.parametrize("heads", [1, 2, 4])
 def test_attention_is_torchs_scaled_dot_product_attention(heads, make_spec, make_state):
     teacher = wander(build_teacher("attention", make_spec(dtype=DOUBLE), heads=heads, projection=8))

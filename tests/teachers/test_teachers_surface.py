@@ -114,8 +114,8 @@ def test_surface_without_taps_has_nothing_to_match(make_spec):
 def test_sizes_out_of_range_are_refused(make_spec):
     with pytest.raises(ValueError, match="2 classes or more, got 1"):
         Surface(make_spec(classes=1))
-    with pytest.raises(ValueError, match="label_width is 1 or more"):
-        Surface(make_spec(), label_width=0)
+    with pytest.raises(ValueError, match="label_width is 0 or more"):
+        Surface(make_spec(), label_width=-1)
     with pytest.raises(ValueError, match="1 unit or more, got 0"):
         build_teacher("surface", make_spec(), width=0)
 

@@ -1,0 +1,115 @@
+"""A teacher that starts from L2RW's signal: it remembers what each sample's own hypergradient was."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from metaweight.contracts import StateSpec, StudentState
+from metaweight.teachers.base import Normalize, Teacher, register_teacher
+from metaweight.teachers.head import WeightHead
+from metaweight.teachers.surface import Surface
+
+CLIP = 3.0
+"""Of a signal, in standard deviations of its batch: one step with a wild gradient is no evidence."""
+
+
+class SampleSignals(nn.Module):
+    """A running mean of each sample's signal, which is minus its hypergradient as the batch has it.
+
+    A batch's hypergradient is centred, divided by its root mean square and clipped to +-CLIP, so that early
+    and late visits count alike.  The mean is plain at first, then exponential with ``decay``.
+    """
+
+    mean: Tensor
+    """[N], 0 where a sample was never seen."""
+    visits: Tensor
+    """[N] int64."""
+
+    def __init__(self, samples: int, *, decay: float) -> None:
+        super().__init__()
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay lies in [0, 1), got {decay}")
+        self.decay = decay
+        self.register_buffer("mean", torch.zeros(samples))
+        self.register_buffer("visits", torch.zeros(samples, dtype=torch.int64))
+
+    def of(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean signal [U] of the samples ``index``, and the share of their visits in 1 / (1 - decay) [U]."""
+        index = self._checked(index)
+        seen = self.visits[index].to(self.mean) * (1 - self.decay)
+        return self.mean[index], seen.clamp_max(1)
+
+    def put(self, index: Tensor, hypergradient: Tensor) -> None:
+        """Take dL_meta/dw [U] of the samples ``index`` [U]; the tokens of a sentence count as their mean."""
+        seen, place = self._checked(index).unique(return_inverse=True)
+        centred = hypergradient.detach().to(self.mean) - hypergradient.mean().to(self.mean)
+        size = centred.square().mean().sqrt()
+        signal = (-centred / size.where(size > 0, torch.ones_like(size))).clamp(-CLIP, CLIP)
+        units = torch.bincount(place, minlength=len(seen)).to(signal)
+        signal = torch.zeros_like(units).index_add_(0, place, signal) / units
+        # out of place: a graph that was built on the old means stays valid
+        self.visits = self.visits.index_add(0, seen, torch.ones_like(seen))
+        rate = (1 / self.visits[seen].to(signal)).clamp_min(1 - self.decay)
+        self.mean = self.mean.index_copy(0, seen, self.mean[seen].lerp(signal, rate))
+
+    def _checked(self, index: Tensor) -> Tensor:
+        if index.numel() and int(index.max()) >= len(self.mean):
+            raise ValueError(
+                f"sample {int(index.max())} lies beyond the {len(self.mean)} samples that the teacher was "
+                "built for: student.spec(batch, samples=N) names one more than the largest index"
+            )
+        return index
+
+
+@register_teacher("recall")
+class Recall(Teacher):
+    """An MLP on the surface and on what each sample's own hypergradients said so far; starts from these.
+
+    The score is the remembered signal times a learnt gain, plus what the MLP makes of signal and surface:
+    before the MLP has learnt anything it is L2RW (Ren et al., 2018) with a memory.  Differences to L2RW:
+    (1) the signal is taken at the teacher's weights, not at zero; (2) it is centred and scaled within its
+    batch; (3) a sample's weight follows from its earlier visits, at no cost of its own.
+    Raises ValueError where the spec does not say how many samples there are.
+    """
+
+    def __init__(
+        self,
+        spec: StateSpec,
+        *,
+        gain: float = 4.0,
+        decay: float = 0.9,
+        width: int = 64,
+        label_width: int = 8,
+        normalize: Normalize = "none",
+    ) -> None:
+        super().__init__()
+        if spec.samples is None:
+            raise ValueError(
+                "teacher 'recall' remembers a number for every sample: say how many there are, "
+                "student.spec(batch, samples=N)"
+            )
+        self.signals = SampleSignals(spec.samples, decay=decay)
+        self.surface = Surface(spec, label_width=label_width)
+        self.gain = nn.Parameter(torch.full((), float(gain)))
+        self.head = WeightHead(self.surface.width + 2, width, normalize=normalize)
+
+    def forward(self, state: StudentState) -> Tensor:
+        """Weights [U]."""
+        surface = self.surface(state)
+        signal, known = self.signals.of(state.index)
+        features = torch.cat([surface, torch.stack([signal, known], dim=1)], dim=1)
+        weights: Tensor = self.head(features, start=self.gain * signal)
+        return weights.to(state.loss.dtype)
+
+    def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
+        """Remember what the batch's hypergradient says of its samples."""
+        self.signals.put(index, hypergradient)
+
+    def track(self, state: StudentState) -> None:
+        """See ``Surface.track``."""
+        self.surface.track(state)
+
+    def observe(self, meta_state: StudentState) -> None:
+        """See ``Surface.observe``."""
+        self.surface.observe(meta_state)

@@ -77,7 +77,7 @@ class Recall(Teacher):
         self,
         spec: StateSpec,
         *,
-        gain: float = 4.0,
+        gain: float = 2.0,
         decay: float = 0.9,
         width: int = 64,
         label_width: int = 8,

@@ -1,41 +1,16 @@
-"""Losses per unit: what gets a weight has a loss of its own."""
+"""Losses of sequences, where a unit is a sentence or a token."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from metaweight.contracts import Units
-
-UnitLoss = Callable[[Any, Tensor], "Tensor | tuple[Tensor, Tensor] | Units"]
-"""(outputs, targets) -> loss [U], (loss [U], size [U]) or Units; the mean of loss is the ordinary loss."""
-
-
-def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of each sample: logits [U, C], labels [U] int64 -> [U] in nats.
-
-    Raises ValueError where a label lies outside 0..C-1.
-    """
-    classes = outputs.shape[-1]
-    if targets.device.type == "cpu":  # elsewhere the check would wait for the device at each step
-        check_labels(targets, classes)
-    return F.cross_entropy(outputs, targets, reduction="none")
-
-
-def check_labels(labels: Tensor, classes: int) -> None:
-    """Raise ValueError unless every label lies in 0..classes-1."""
-    wrong = ((labels < 0) | (labels >= classes)).nonzero().flatten()
-    if len(wrong):
-        at = ", ".join(f"{int(labels[i])} at position {int(i)}" for i in wrong[:3])
-        raise ValueError(
-            f"labels run from 0 to {classes - 1}, got {at} ({len(wrong)} in all); "
-            "map the labels to 0..C-1, or give the student more outputs"
-        )
+from metaweight.losses.base import check_labels
 
 
 def token_cross_entropy(

@@ -23,6 +23,11 @@ class Run(Protocol):
     """Of training, evaluation left out."""
 
     @property
+    def best_epoch(self) -> int | None:
+        """By the figure that the Trainer monitors, so far; None before its first evaluation."""
+        ...
+
+    @property
     def done(self) -> float:
         """Epochs done, the one at hand in part."""
         ...

@@ -17,9 +17,10 @@ from metaweight.atomic import whole_file
 from metaweight.config import RunConfig, config_from
 from metaweight.contracts import CollapseWarning
 from metaweight.progress import CellProgress, TellProgress
+from metaweight.remedies import begun, run
 from metaweight.report.record import RunFolder, manifest
 from metaweight.report.tables import Result
-from metaweight.tasks import COST, Finished, Outcome, iteration_cost, require_kept, run, tasks
+from metaweight.tasks import COST, Finished, Outcome, iteration_cost, require_kept, tasks
 from metaweight.trainer import History
 
 Progress = Callable[[CellProgress], None]
@@ -94,7 +95,9 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
                 callbacks=(TellProgress(cell.name, tell),),
                 resume=resume,
             )
-        spent = iteration_cost(cell.config, prepared) if cost else None
+        spent = outcome.cost
+        if cost and spent is None:
+            spent = iteration_cost(cell.config, prepared)
         messages = tuple(dict.fromkeys(str(warning.message) for warning in said))
         result = CellResult(cell, outcome, spent, place, warnings=messages)
         with whole_file(place / RESULT) as file:
@@ -122,8 +125,9 @@ def read_cell(cell: Cell, place: Path) -> CellResult | None:
 def _enter(cell: Cell, place: Path) -> tuple[RunFolder, bool]:
     """The run's folder, and whether a checkpoint lies there to go on from."""
     if place.is_dir():
-        if (place / "checkpoint.pt").is_file():
-            return RunFolder.open(place), True
+        there = RunFolder.open(place)
+        if begun(there):
+            return there, True
         shutil.rmtree(place)  # stopped before its first epoch's end
     about = {"task": cell.config.task} | manifest(asdict(cell.config), sys.argv)
     return RunFolder.create(place, about), False

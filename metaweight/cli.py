@@ -1,4 +1,4 @@
-"""The command line: metaweight train | translate | score | compare | teachers | engines."""
+"""The command line: metaweight train | translate | score | compare | teachers | engines | remedies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich import get_console
 from rich.console import Console
 
 from metaweight import __version__
-from metaweight.commands import Compare, Engines, Score, Teachers, Train, Translate
+from metaweight.commands import Compare, Engines, Remedies, Score, Teachers, Train, Translate
 from metaweight.contracts import CollapseWarning, MetaweightError
 from metaweight.tasks import tasks
 from metaweight.trainer import Interrupted
@@ -35,6 +35,7 @@ def commands(task: str) -> Mapping[str, Callable[[], None]]:
         "score": Score(hypothesis=tyro.MISSING, reference=tyro.MISSING),
         "teachers": Teachers(),
         "engines": Engines(),
+        "remedies": Remedies(),
     }
 
 

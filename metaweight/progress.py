@@ -69,7 +69,8 @@ class EpochProgress(Callback):
 
     def on_start(self, run: Run) -> None:
         self.pace.on_start(run)
-        self.bar.update(self.task, completed=run.done)
+        # a remedy has stages, each of as many epochs as it likes
+        self.bar.update(self.task, completed=run.done, total=run.epochs)
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
         self._last = report

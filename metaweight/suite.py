@@ -16,6 +16,7 @@ from metaweight.compare import Grid, run_grid
 from metaweight.contracts import MetaweightError
 from metaweight.devices import require_device
 from metaweight.progress import GridProgress
+from metaweight.remedies import build_remedy
 from metaweight.report.record import RunFolder, manifest
 from metaweight.report.tables import aggregate, print_table, runs_to_csv, to_csv, to_markdown
 from metaweight.tasks import described, tasks
@@ -30,8 +31,10 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console, resume: bool
     Raises MetaweightError, after everything is written, where a cell failed.
     """
     cells = grid.cells()
-    for cell in cells:
-        _ = teachers[cell.config.teacher]  # an unknown name stops here, not in the first cell
+    for cell in cells:  # an unknown name stops here, not in the first cell
+        _ = teachers[cell.config.teacher]
+        build_remedy(cell.config)
+        tasks[cell.config.task].check(cell.config)
     require_device(grid.base.device)
     task = grid.base.task
     prepared = tasks[task].prepare(cells[0].config)  # and so does a missing data folder

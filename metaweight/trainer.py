@@ -103,7 +103,7 @@ class Trainer:
         self.epoch = self.position = 0
         self.seconds = 0.0
         self._loss_sum = 0.0
-        self._interrupted = False
+        self.interrupted = False
         reweighter.total_steps = epochs * len(train)
         course = learning_rate or LearningRate()
         span = {"steps": epochs * len(train), "steps_per_epoch": len(train)}
@@ -117,6 +117,11 @@ class Trainer:
     def checkpoint_path(self) -> Path | None:
         """Where this run's checkpoint lies."""
         return None if self.folder is None else self.folder.path / "checkpoint.pt"
+
+    @property
+    def best_epoch(self) -> int | None:
+        """By the monitored figure, so far; None before its first evaluation."""
+        return self.history.best_epoch
 
     @property
     def done(self) -> float:
@@ -141,7 +146,7 @@ class Trainer:
 
     def _run_epoch(self) -> None:
         while self.position < len(self.train):
-            if self._interrupted:
+            if self.interrupted:
                 self._leave()
             started = time.perf_counter()
             window = self._window()
@@ -234,9 +239,9 @@ class Trainer:
             return
 
         def stop(_number: int, _frame: Any) -> None:
-            if self._interrupted:
+            if self.interrupted:
                 raise KeyboardInterrupt
-            self._interrupted = True
+            self.interrupted = True
 
         before = signal.signal(signal.SIGINT, stop)
         try:

@@ -41,11 +41,12 @@ FLOORS = {
     "trainer": 6,
     "progress": 6,
     "tasks": 7,
-    "cells": 8,
-    "compare": 9,
-    "suite": 10,
-    "commands": 11,
-    "cli": 12,
+    "remedies": 8,
+    "cells": 9,
+    "compare": 10,
+    "suite": 11,
+    "commands": 12,
+    "cli": 13,
 }
 LONGEST = 300
 NAMELESS = {"utils", "helpers", "common", "util", "helper", "misc"}

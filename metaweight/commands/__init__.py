@@ -1,8 +1,8 @@
 """The commands of the command line: each a dataclass of its options that is called to do its work."""
 
 from metaweight.commands.compare import Compare
-from metaweight.commands.lists import Engines, Teachers
+from metaweight.commands.lists import Engines, Remedies, Teachers
 from metaweight.commands.train import Train
 from metaweight.commands.translate import Score, Translate
 
-__all__ = ["Compare", "Engines", "Score", "Teachers", "Train", "Translate"]
+__all__ = ["Compare", "Engines", "Remedies", "Score", "Teachers", "Train", "Translate"]

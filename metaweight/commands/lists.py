@@ -1,4 +1,4 @@
-"""``metaweight teachers`` and ``metaweight engines``: what there is to choose from."""
+"""``metaweight teachers``, ``engines`` and ``remedies``: what there is to choose from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from rich import get_console
 from rich.table import Table
 
-from metaweight import engines, teachers
+from metaweight import engines, remedies, teachers
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,17 @@ class Engines:
             engine = engines.build_engine(name)
             most = "any" if engine.max_unroll is None else str(engine.max_unroll)
             table.add_row(name, engine.summary, most, _listed(engines.options(name)))
+        get_console().print(table)
+
+
+@dataclass(frozen=True)
+class Remedies:
+    """List the remedies for bad data that need no teacher, with their options."""
+
+    def __call__(self) -> None:
+        table = Table("remedy", "what it does", "options (default)")
+        for name in remedies.remedies.names():
+            table.add_row(name, _summary(remedies.remedies[name]), _listed(remedies.remedy_options(name)))
         get_console().print(table)
 
 

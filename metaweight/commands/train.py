@@ -10,12 +10,13 @@ from rich import get_console
 from rich.table import Column, Table
 from tyro.conf import OmitArgPrefixes
 
+from metaweight import remedies
 from metaweight.commands.places import run_folder
 from metaweight.config import RunConfig, config_from
 from metaweight.devices import require_device
 from metaweight.progress import EpochProgress
 from metaweight.report.record import RunFolder, manifest
-from metaweight.tasks import Prepared, assemble, cost_line, described, require_kept, run, tasks
+from metaweight.tasks import Prepared, assemble, cost_line, described, require_kept, tasks
 from metaweight.trainer import Interrupted
 
 
@@ -51,7 +52,7 @@ class Train:
             with EpochProgress(
                 console, config.epochs, describe=task.epoch_text, counted=task.counted
             ) as shown:
-                outcome = run(
+                outcome = remedies.run(
                     config, folder, prepared=prepared, callbacks=(shown,), resume=self.resume is not None
                 )
         except Interrupted as error:
@@ -70,6 +71,7 @@ class Train:
         # a bad option or data folder leaves no run folder behind
         prepared = tasks[config.task].prepare(config)
         assemble(config, prepared)
+        remedies.check(config, prepared)
         about = {"task": config.task} | manifest(asdict(config), sys.argv)
         about |= {"data": described(prepared)}
         return RunFolder.create(run_folder(self.out, config.teacher), about), config, prepared

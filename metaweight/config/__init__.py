@@ -1,7 +1,15 @@
 """What decides a run, task by task, and how text becomes options."""
 
 from metaweight.config.image import ImageConfig
-from metaweight.config.run import RunConfig, config_from, parse_values, with_options
+from metaweight.config.run import RunConfig, config_from, fits, parse_values, with_options
 from metaweight.config.translation import TranslationConfig
 
-__all__ = ["ImageConfig", "RunConfig", "TranslationConfig", "config_from", "parse_values", "with_options"]
+__all__ = [
+    "ImageConfig",
+    "RunConfig",
+    "TranslationConfig",
+    "config_from",
+    "fits",
+    "parse_values",
+    "with_options",
+]

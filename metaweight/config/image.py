@@ -28,6 +28,10 @@ class ImageConfig(RunConfig):
     """Nominal noise rate; for cluster the probability of a flip inside the chosen clusters."""
     model: str = "convnet"
     """convnet, resnet-20, resnet-32 or wrn-28-10."""
+    loss: str = "cross-entropy"
+    """cross-entropy, gce, bootstrap-soft, bootstrap-hard or label-smoothing."""
+    loss_options: tuple[str, ...] = ()
+    """Options of the loss as key=value."""
     teacher_lr: float = 3e-3
     epochs: int = 30
     warmup_epochs: int = 3

@@ -48,6 +48,10 @@ class RunConfig:
     """Options of the teacher as key=value."""
     teacher_lr: float
     """Learning rate of the teacher's Adam."""
+    remedy: str = "none"
+    """What is done about bad data without a teacher; see `metaweight remedies`."""
+    remedy_options: tuple[str, ...] = ()
+    """Options of the remedy as key=value."""
     engine: str = "forward"
     """See `metaweight engines`."""
     engine_options: tuple[str, ...] = ()
@@ -133,7 +137,7 @@ def _options(kind: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     hints = get_type_hints(kind)
     for name, value in options.items():
-        if not _fits(value, hints[name]):
+        if not fits(value, hints[name]):
             wanted = hints[name].__name__ if isinstance(hints[name], type) else hints[name]
             raise TypeError(
                 f"option {name} is {wanted}, got {value!r}; on a command line values are JSON: "
@@ -142,16 +146,16 @@ def _options(kind: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]
     return options
 
 
-def _fits(value: object, hint: Any) -> bool:
-    """Whether ``value`` is one of a config field's type."""
+def fits(value: object, hint: Any) -> bool:
+    """Whether ``value`` is one of a field's type."""
     parts = get_args(hint)
     if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, part) for part in parts)
+        return any(fits(value, part) for part in parts)
     if get_origin(hint) is tuple:
         if not isinstance(value, tuple):
             return False
         each = parts[:1] * len(value) if parts[1:] == (...,) else parts
-        return len(value) == len(each) and all(map(_fits, value, each))
+        return len(value) == len(each) and all(map(fits, value, each))
     if isinstance(value, bool):
         return hint is bool
     return isinstance(value, int | float if hint is float else hint)

@@ -1,9 +1,11 @@
 """Tasks: what a student learns, from data to the figures of a table; each under one registered name."""
 
 from metaweight.tasks import image, translation
+from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.base import Evaluation, Prepared, Sources, Task, described, tasks
 from metaweight.tasks.cost import COST, cost_line, iteration_cost
 from metaweight.tasks.outcome import Finished, Outcome
+from metaweight.tasks.pool import Pool, Pooled, pooled
 from metaweight.tasks.training import assemble, require_kept, run
 
 tasks.add("image", image.ImageTask())
@@ -11,9 +13,12 @@ tasks.add("translation", translation.TranslationTask())
 
 __all__ = [
     "COST",
+    "Assembled",
     "Evaluation",
     "Finished",
     "Outcome",
+    "Pool",
+    "Pooled",
     "Prepared",
     "Sources",
     "Task",
@@ -21,6 +26,7 @@ __all__ = [
     "cost_line",
     "described",
     "iteration_cost",
+    "pooled",
     "require_kept",
     "run",
     "tasks",

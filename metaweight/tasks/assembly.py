@@ -75,6 +75,14 @@ class Assembled:
     trainer: Trainer
     weights: WeightHistory
     attention: AttentionHistory
+    epoch: int | None = None
+    """The epoch whose student is handed out; None: the last."""
+
+    @property
+    def row(self) -> Mapping[str, float]:
+        """What was measured in the epoch whose student is handed out."""
+        epochs = self.trainer.history.epochs
+        return epochs[-1] if self.epoch is None else epochs[self.epoch - 1]
 
     def outcome(self, figures: Mapping[str, float], details: Mapping[str, Any] | None = None) -> Outcome:
         """``figures`` and what every task keeps beside them."""

@@ -90,6 +90,10 @@ class Task(Protocol[C, P]):
         """Kinds of noise that ``metaweight compare`` takes by default."""
         ...
 
+    def check(self, config: C) -> None:
+        """Raise for names and options of the task that no data are needed to check."""
+        ...
+
     def prepare(self, config: C) -> P:
         """Load, split and corrupt the data; the same for every teacher."""
         ...

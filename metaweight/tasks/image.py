@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from metaweight.config import ImageConfig, parse_values
+from metaweight.data.epochs import Epochs
 from metaweight.evaluation import class_probabilities
+from metaweight.losses import build_loss
 from metaweight.metrics.weights import auroc
 from metaweight.models import build_model, default_taps
 from metaweight.report.record import RunFolder
@@ -22,15 +25,17 @@ from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.cost import COST
 from metaweight.tasks.image_data import PreparedImages, loader
 from metaweight.tasks.outcome import Finished, Outcome
+from metaweight.tasks.pool import Pool
 
 
 class ImageTask:
     """A classifier of images; test accuracy, and how well the weights find the flipped labels.
 
-    Figures: ``accuracy`` in percent on the clean test set at the last epoch, ``accuracy_at_best`` at the
-    epoch that was best on the validation set; ``auroc`` of the mean weight for finding the flipped
-    samples, NaN where nothing or everything is flipped; ``realised_noise``; ``seconds``; ``weight_mean``
-    over all samples and epochs: away from 1, the teacher also sets the learning rate.
+    Figures: ``accuracy`` in percent on the clean test set at the last epoch (or at the one whose student a
+    remedy hands out), ``accuracy_at_best`` at the epoch that was best on the validation set; ``auroc`` of
+    the mean weight for finding the flipped samples, NaN where nothing or everything is flipped;
+    ``realised_noise``; ``seconds``; ``weight_mean`` over all samples and epochs: away from 1, the teacher
+    also sets the learning rate.
     """
 
     config = ImageConfig
@@ -42,6 +47,9 @@ class ImageTask:
     )
     counted = "images"
     noises = ("uniform@0.4", "cluster@0.8")
+
+    def check(self, config: ImageConfig) -> None:
+        build_loss(config.loss, **parse_values(config.loss_options))
 
     def prepare(self, config: ImageConfig) -> PreparedImages:
         return image_data.prepare(config)
@@ -61,7 +69,8 @@ class ImageTask:
             **parse_values(config.model_options),
         ).to(config.device)
         taps = config.taps or default_taps(config.model)
-        student = Student(module, taps=taps, execution=execution(config))
+        loss = build_loss(config.loss, **parse_values(config.loss_options))
+        student = Student(module, loss, taps=taps, execution=execution(config))
         counts = torch.bincount(prepared.labels[prepared.splits.train], minlength=len(images.classes))
         probe = loader(config, prepared, "meta", batch_size=2, training=False).batch(0, 0)
         return build_reweighter(
@@ -73,6 +82,17 @@ class ImageTask:
             loader(config, prepared, "train", batch_size=config.batch_size, training=True),
             loader(config, prepared, "meta", batch_size=config.meta_batch_size, training=True),
         )
+
+    def pool(self, config: ImageConfig, prepared: PreparedImages) -> Pool:
+        splits, noise = prepared.splits, prepared.noise
+        classes = len(prepared.images.classes)
+        return Pool(splits.train, splits.meta, noise.flipped, noise.nominal, prepared.labels, classes)
+
+    def batches(
+        self, config: ImageConfig, prepared: PreparedImages, positions: Tensor, *, training: bool
+    ) -> Epochs:
+        size = min(config.batch_size, len(positions)) if training else 1000
+        return loader(config, prepared, "train", batch_size=size, training=training, positions=positions)
 
     def evaluation(self, config: ImageConfig, prepared: PreparedImages) -> Evaluation:
         splits = ("valid", "test") if len(prepared.splits.valid) else ("test",)
@@ -98,7 +118,7 @@ class ImageTask:
         weights = trained.weights.mean_weight()[index]
         seen = weights.isfinite()
         history = trained.trainer.history
-        last = history.epochs[-1]
+        last = trained.row
         best = next((row for row in history.epochs if row["epoch"] == history.best_epoch), last)
         return trained.outcome(
             {

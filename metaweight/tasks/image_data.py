@@ -99,15 +99,26 @@ def _imbalanced(config: ImageConfig, labels: Tensor, splits: Splits, classes: in
 
 
 def loader(
-    config: ImageConfig, prepared: PreparedImages, split: str, *, batch_size: int, training: bool
+    config: ImageConfig,
+    prepared: PreparedImages,
+    split: str,
+    *,
+    batch_size: int,
+    training: bool,
+    positions: Tensor | None = None,
 ) -> ImageLoader:
-    """Batches of one split; shuffled and augmented only where ``training``."""
+    """Batches of one split; shuffled and augmented only where ``training``.
+
+    ``positions`` [n]: these samples instead of the split's own.
+    """
     images = prepared.images
     test = split == "test"
+    if positions is None:
+        positions = torch.arange(len(images.test_labels)) if test else getattr(prepared.splits, split)
     return ImageLoader(
         images.test_images if test else images.train_images,
         images.test_labels if test else prepared.labels,
-        torch.arange(len(images.test_labels)) if test else getattr(prepared.splits, split),
+        positions,
         batch_size=batch_size,
         mean=images.mean,
         std=images.std,

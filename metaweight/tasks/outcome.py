@@ -24,6 +24,8 @@ class Outcome:
     """[epochs, L], share of attention on each tapped layer, for a teacher that has it."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """More that the task keeps in result.json, as JSON holds it: a score's signature."""
+    cost: float | None = None
+    """Training in all stages of a remedy, in plain runs; None where there are no stages."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from metaweight.data.text.noise import NoisyBitext, corrupt_bitext
 from metaweight.data.text.vocabulary import EOS, Vocabularies, train_vocabularies
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.own_text import check_options, load_own
+from metaweight.tasks.pool import Pool
 
 MAX_PIECES = 1024
 """Of a trusted sentence; a search on it has up to twice as many steps."""
@@ -140,6 +141,54 @@ def _require_held_out(prepared: PreparedText) -> None:
                         f"{name}: the {side} of {part} pair {number} has {len(pieces):,} pieces, more "
                         f"than {MAX_PIECES:,}; take the pair out, or raise vocab_size"
                     )
+
+
+KNOWN_CLEAN = ("cldr", "multi30k", "tatoeba", "tatoeba-mini")
+"""Text sets whose training pairs count as good ones where no noise is put in."""
+
+
+def pool(config: TranslationConfig, prepared: PreparedText) -> Pool:
+    """Training pairs, and behind them the trusted ones."""
+    pairs, trusted, noisy = len(prepared.text.train), len(prepared.text.meta), prepared.noisy
+    known = config.noise != "none" or (config.train is None and config.data in KNOWN_CLEAN)
+    both = [prepared.pairs(split) for split in ("train", "meta")]
+    characters = [[len(s) for b in both for s in getattr(b, side)] for side in ("source", "target")]
+    pieces = [[len(s) for s in side] for side in _pooled(prepared)]
+    return Pool(
+        train=torch.arange(pairs),
+        meta=torch.arange(pairs, pairs + trusted),
+        flipped=noisy.flipped if known else None,
+        nominal=noisy.nominal if known else None,
+        lengths={"pieces": torch.tensor(pieces).t(), "characters": torch.tensor(characters).t()},
+    )
+
+
+def _pooled(prepared: PreparedText) -> tuple[Pieces, Pieces]:
+    """Sources and targets of the pool in pieces."""
+    train, meta = prepared.encoded("train"), prepared.encoded("meta")
+    return train[0] + meta[0], train[1] + meta[1]
+
+
+def pool_loader(
+    config: TranslationConfig, prepared: PreparedText, positions: torch.Tensor, *, training: bool
+) -> TextLoader:
+    """Batches of the pool's ``positions`` [n]: like the training set's, or sorted ones of all of them."""
+    size = min(config.batch_size, len(positions)) if config.max_tokens is None else None
+    return TextLoader(
+        *_pooled(prepared),
+        positions,
+        batch_size=size if training else None,
+        max_tokens=config.max_tokens if training else _roomy(prepared),
+        shuffle=training,
+        seed=seed_of(config.seed, "train"),
+        drop_last=training and size is not None,
+        device=torch.device(config.device),
+    )
+
+
+def _roomy(prepared: PreparedText) -> int:
+    """``EVALUATION_TOKENS``, or the longest sentence's."""
+    return max(EVALUATION_TOKENS, *(len(pieces) + 1 for side in _pooled(prepared) for pieces in side))
 
 
 def loader(config: TranslationConfig, prepared: PreparedText, split: str) -> TextLoader:

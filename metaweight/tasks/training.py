@@ -11,10 +11,11 @@ from metaweight.callbacks import AttentionHistory, Callback, WeightHistory
 from metaweight.config import RunConfig
 from metaweight.learning_rate import LearningRate
 from metaweight.report.record import RunFolder
+from metaweight.reweighter import Reweighter
 from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.base import Prepared, Task, tasks
 from metaweight.tasks.outcome import Outcome
-from metaweight.trainer import Trainer
+from metaweight.trainer import Source, Trainer
 
 
 def assemble(
@@ -23,17 +24,23 @@ def assemble(
     folder: RunFolder | None = None,
     *,
     callbacks: Sequence[Callback] = (),
+    reweighter: Reweighter | None = None,
+    train: Source | None = None,
+    samples: int | None = None,
 ) -> Assembled:
-    """Everything that ``run`` needs; a mistake in the config shows here, before anything is written."""
+    """Everything that ``run`` needs; a mistake in the config shows here, before anything is written.
+
+    ``reweighter``, ``train``: others than the task builds; ``samples``: one more than their largest index.
+    """
     task = tasks[config.task]
-    weights = WeightHistory(prepared.samples, config.epochs)
+    weights = WeightHistory(prepared.samples if samples is None else samples, config.epochs)
     attention = AttentionHistory()
-    train, meta = task.sources(config, prepared)
+    sources = task.sources(config, prepared)
     evaluation = task.evaluation(config, prepared)
     trainer = Trainer(
-        task.build(config, prepared),
-        train,
-        meta,
+        task.build(config, prepared) if reweighter is None else reweighter,
+        sources.train if train is None else train,
+        sources.meta,
         epochs=config.epochs,
         evaluations=evaluation.batches,
         evaluate=evaluation.function,

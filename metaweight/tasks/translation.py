@@ -10,10 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from metaweight.atomic import whole_file
 from metaweight.config import TranslationConfig, parse_values
 from metaweight.contracts import Batch
+from metaweight.data.epochs import Epochs
 from metaweight.data.text.vocabulary import PADDING, Vocabularies
 from metaweight.losses import TokenCrossEntropy
 from metaweight.metrics.translation import score
@@ -30,6 +32,7 @@ from metaweight.tasks.assembly import Assembled, build_reweighter, execution, se
 from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.cost import COST
 from metaweight.tasks.outcome import Finished, Outcome
+from metaweight.tasks.pool import Pool
 from metaweight.tasks.text_data import PreparedText, loader
 from metaweight.translation import one_line, translate
 
@@ -53,6 +56,9 @@ class TranslationTask:
     )
     counted = "tokens"
     noises = ("mixed@0.4",)
+
+    def check(self, config: TranslationConfig) -> None:
+        pass
 
     def prepare(self, config: TranslationConfig) -> PreparedText:
         return text_data.prepare(config)
@@ -79,6 +85,14 @@ class TranslationTask:
     def sources(self, config: TranslationConfig, prepared: PreparedText) -> Sources:
         return Sources(loader(config, prepared, "train"), loader(config, prepared, "meta"))
 
+    def pool(self, config: TranslationConfig, prepared: PreparedText) -> Pool:
+        return text_data.pool(config, prepared)
+
+    def batches(
+        self, config: TranslationConfig, prepared: PreparedText, positions: Tensor, *, training: bool
+    ) -> Epochs:
+        return text_data.pool_loader(config, prepared, positions, training=training)
+
     def evaluation(self, config: TranslationConfig, prepared: PreparedText) -> Evaluation:
         held = {"valid": loader(config, prepared, "valid")} if len(prepared.text.valid) else {}
         return Evaluation(held, loss_per_token, "valid_loss", higher_is_better=False)
@@ -96,7 +110,8 @@ class TranslationTask:
             greedy = score(_translations(config, prepared, module, beam=1), references)
         if folder is not None:
             _save(folder, prepared, trained, {"hypothesis.txt": hypotheses, "reference.txt": references})
-        weights, noisy = trained.weights.mean_weight(), prepared.noisy
+        # a remedy may have trained on trusted pairs too, whose positions come behind
+        weights, noisy = trained.weights.mean_weight()[: prepared.samples], prepared.noisy
         seen = weights.isfinite()
         figures = {
             "bleu": scores.bleu,
@@ -107,9 +122,8 @@ class TranslationTask:
         for number, kind in enumerate(noisy.kinds, start=1):
             some = seen & ((noisy.kind == 0) | (noisy.kind == number))
             figures[f"auroc_{kind}"] = auroc(weights[some], noisy.flipped[some])
-        history = trained.trainer.history
         figures |= {
-            "valid_loss": history.epochs[-1].get("valid_loss", math.nan),
+            "valid_loss": trained.row.get("valid_loss", math.nan),
             "realised_noise": noisy.realised,
             "seconds": trained.trainer.seconds,
             "weight_mean": float(weights[seen].mean()),
@@ -207,15 +221,15 @@ def _save(
     noisy, weights = prepared.noisy, trained.weights
     folder.save_weights(
         index=torch.arange(prepared.samples),
-        weights=weights.weights,
-        loss=weights.loss,
+        weights=weights.weights[:, : prepared.samples],
+        loss=weights.loss[:, : prepared.samples],
         flipped=noisy.flipped,
     )
     names = ("", *noisy.kinds)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", "mean_weight", "kind", "source", "target"])
-    means, kinds = weights.mean_weight().tolist(), noisy.kind.tolist()
+    means, kinds = weights.mean_weight()[: prepared.samples].tolist(), noisy.kind.tolist()
     for index, (mean, kind) in enumerate(zip(means, kinds, strict=True)):
         pair = noisy.bitext.source[index], noisy.bitext.target[index]
         writer.writerow([index, "" if math.isnan(mean) else f"{mean:.6g}", names[kind], *pair])

@@ -93,6 +93,9 @@ class LineTask:
     counted = "points"
     noises = ("none", "far")
 
+    def check(self, config: LineConfig) -> None:
+        pass
+
     def prepare(self, config: LineConfig) -> Points:
         x = torch.randn(36, 1, generator=derive(config.seed, "x"))
         y = config.slope * x.squeeze(-1)

@@ -1,0 +1,19 @@
+"""Remedies: what to do about bad data without a teacher; each under one registered name."""
+
+from metaweight.remedies import co_teaching, early_stopping, filters, glc, trusted  # noqa: F401 - they register
+from metaweight.remedies.base import NONE, Remedy, build_remedy, check, remedies, remedy_options
+from metaweight.remedies.course import Course, Stage
+from metaweight.remedies.training import begun, run
+
+__all__ = [
+    "NONE",
+    "Course",
+    "Remedy",
+    "Stage",
+    "begun",
+    "build_remedy",
+    "check",
+    "remedies",
+    "remedy_options",
+    "run",
+]

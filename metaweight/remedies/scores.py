@@ -1,0 +1,37 @@
+"""What a trained student says of single samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from metaweight.contracts import Batch
+from metaweight.modes import evaluating
+from metaweight.student import Student
+from metaweight.teachers.inputs import unit_loss
+
+
+def token_losses(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+    """Each sample's loss per target in eval mode: its index [n] int64 and the loss [n] float64.
+
+    An image has one target; of the tokens of a sentence it is the mean.
+    """
+    indices, losses = [], []
+    with torch.no_grad(), evaluating(student.module):
+        for batch in batches:
+            forward = student(batch, taps=False)
+            place = torch.searchsorted(batch.index.sort().values, forward.index)
+            values = unit_loss(forward.state()).double()
+            sums = torch.zeros(len(batch), dtype=torch.float64, device=values.device)
+            sums.index_add_(0, place, values)
+            indices.append(batch.index.sort().values.cpu())
+            losses.append((sums / torch.bincount(place, minlength=len(batch))).cpu())
+    return torch.cat(indices), torch.cat(losses)
+
+
+def by_position(index: Tensor, values: Tensor, positions: Tensor) -> Tensor:
+    """Rows of ``values`` [n, ...] of the samples ``index`` [n], in the order of ``positions`` [n]."""
+    order = index.argsort()
+    return values[order[torch.searchsorted(index[order], positions)]]

@@ -1,0 +1,190 @@
+"""The three sentences that a user wants of a comparison, and no more than its seeds allow to say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from metaweight.report.differences import Paired, by_cell, paired, rank_cells, ranks, win_tie_loss
+from metaweight.report.tables import Result
+
+PLAIN, INTERNAL, SURFACE, REMEDY, BOUND, OTHER = "plain", "internal", "surface", "remedy", "bound", "other"
+GROUPS: Mapping[str, str] = {
+    "uniform": PLAIN,
+    **dict.fromkeys(("mlp", "attention", "memory"), INTERNAL),
+    **dict.fromkeys(("surface", "mw-net", "cmw-net", "l2rw"), SURFACE),
+    **dict.fromkeys(("random", "class-balanced", "focal", "self-paced", "knn"), REMEDY),
+    **dict.fromkeys(("gce", "bootstrap-soft", "bootstrap-hard", "label-smoothing", "meta-only"), REMEDY),
+    **dict.fromkeys(("with-meta", "fine-tune", "early-stopping", "glc", "co-teaching"), REMEDY),
+    **dict.fromkeys(("confident-learning", "length-ratio", "loss-filter"), REMEDY),
+    "clean-and-meta": BOUND,
+}
+"""Arm -> what it is: ``plain`` training, a teacher that sees ``internal`` states, one that sees the
+``surface`` (or the loss alone, or the gradient), a simple ``remedy``, an upper ``bound`` that uses the truth
+and is compared with nothing."""
+INSIDE = "internal states"
+
+
+def answer(
+    results: Sequence[Result],
+    figure: str,
+    *,
+    unit: str,
+    digits: int = 1,
+    higher_is_better: bool = True,
+    groups: Mapping[str, str] | None = None,
+) -> tuple[str, str, str]:
+    """Do internal states beat surface and loss; do they beat the other arms; which arm to use here.
+
+    ``unit`` stands behind a difference ("points of accuracy").  ``groups``: arm -> group, over GROUPS; an arm
+    in neither is ``other``: it counts among the other arms and may be recommended.  A group is stood for by
+    the arm that has its best mean under that kind of noise; the choice is made on the figures that are then
+    compared, which flatters both sides.  "Beats" means that the 95 % t interval of the paired difference
+    leaves out 0; it is not corrected for the number of comparisons.
+    Raises KeyError for a figure that no result names, ValueError for a run that is given twice.
+    """
+    case = _Case(results, figure, unit, digits, higher_is_better, {**GROUPS, **(groups or {})})
+    inside = case.arms(INTERNAL)
+    if not case.cells:
+        return (f"No finished run has the figure {figure}: there is nothing to compare.", "", "")
+    others = case.arms(REMEDY, OTHER)
+    named = "the simple remedies"
+    if case.arms(OTHER):
+        named = "the other arms" if not case.arms(REMEDY) else "the simple remedies and other arms"
+    return (
+        _contest(case, inside, case.arms(SURFACE), "arms that see surface or loss alone"),
+        _contest(case, inside, others, named),
+        _recommendation(case),
+    )
+
+
+@dataclass(frozen=True)
+class _Case:
+    """The results and how they are read."""
+
+    results: Sequence[Result]
+    figure: str
+    unit: str
+    digits: int
+    higher_is_better: bool
+    groups: Mapping[str, str]
+    cells: Mapping[tuple[str, int], Mapping[str, float]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells", by_cell(self.results, self.figure))
+
+    def arms(self, *groups: str) -> list[str]:
+        """Arms of these groups that have the figure somewhere, in the order of the results."""
+        having = {arm for cell in self.cells.values() for arm in cell}
+        named = dict.fromkeys(result.teacher for result in self.results)
+        return [arm for arm in named if arm in having and self.groups.get(arm, OTHER) in groups]
+
+    @property
+    def noises(self) -> list[str]:
+        return list(dict.fromkeys(noise for noise, _ in self.cells))
+
+    def best(self, noise: str, arms: Sequence[str]) -> str | None:
+        """The arm with the best mean over its seeds; the first of equal ones."""
+        means = {
+            arm: fmean(values)
+            for arm in arms
+            if (values := [c[arm] for (kind, _), c in self.cells.items() if kind == noise and arm in c])
+        }
+        pick: Callable[..., str] = max if self.higher_is_better else min
+        return pick(means, key=means.__getitem__) if means else None
+
+    def paired(self, noise: str, arm: str, base: str) -> Paired | None:
+        return paired(
+            self.results,
+            self.figure,
+            arm=arm,
+            base=base,
+            noise=noise,
+            higher_is_better=self.higher_is_better,
+        )
+
+    def shown(self, pair: Paired) -> str:
+        """``+3.2 points [+1.0, +5.4]``; without an interval for one seed."""
+        digits = self.digits
+        text = f"{pair.mean:+.{digits}f} {self.unit}".rstrip()
+        return text if math.isnan(pair.low) else f"{text} [{pair.low:+.{digits}f}, {pair.high:+.{digits}f}]"
+
+
+def _contest(case: _Case, ours: Sequence[str], theirs: Sequence[str], named: str) -> str:
+    """One sentence: on which kinds of noise the best of ours beats the best of theirs, by how much."""
+    if not ours or not theirs:
+        missing = f"arms that see {INSIDE}" if not ours else named
+        return f"Whether {INSIDE} beat {named} cannot be said: there is no finished run of {missing}."
+    found: dict[int, list[str]] = {1: [], 0: [], -1: []}
+    pairs = []
+    for noise in case.noises:
+        one, other = case.best(noise, ours), case.best(noise, theirs)
+        pair = case.paired(noise, one, other) if one and other else None
+        if pair is not None:
+            pairs.append(pair)
+            found[pair.verdict].append(f"{noise} ({one} against {other}: {case.shown(pair)})")
+    if not pairs:
+        return f"Whether {INSIDE} beat {named} cannot be said: no seed has both under one kind of noise."
+    said = {1: f"beat {named} on", 0: "cannot be told from them on", -1: "lose to them on"}
+    if not found[1]:
+        said[0] = f"cannot be told from {named} on"
+        if not found[0]:
+            said[-1] = f"lose to {named} on"
+    parts = [f"{said[sign]} {', '.join(found[sign])}" for sign in (1, 0, -1) if found[sign]]
+    return f"Arms that see {INSIDE} {'; they '.join(parts)}; {_basis(pairs)}."
+
+
+def _basis(pairs: Sequence[Paired]) -> str:
+    """What the intervals are: ``95 % t intervals over 3 seeds``."""
+    counts = sorted({len(pair.seeds) for pair in pairs})
+    if counts == [1]:
+        return "one seed, which says nothing of how much seeds differ"
+    return f"95 % t intervals over {' to '.join(str(n) for n in {counts[0]: 0, counts[-1]: 0})} seeds"
+
+
+def _recommendation(case: _Case) -> str:
+    """One sentence: the arm to use here, or that the differences are inside the spread of the seeds."""
+    results = [r for r in case.results if case.groups.get(r.teacher, OTHER) != BOUND]
+    order = ranks(results, case.figure, higher_is_better=case.higher_is_better)
+    if len(order) < 2:
+        return "Which arm to use cannot be said: there is no kind of noise and seed that two arms share."
+    first = min(order, key=order.__getitem__)
+    used, cells = rank_cells(results, case.figure)
+    of = f"{used}" if used == cells else f"the {used} of {cells} that all arms have"
+    about = f"has the best mean rank ({order[first]:.1f} of {len(order)} arms; runs compared: {of})"
+    rivals = {
+        arm: win_tie_loss(results, case.figure, first, arm, higher_is_better=case.higher_is_better)
+        for arm in order
+        if arm != first
+    }
+    pairs = [pair for noise in case.noises for arm in rivals if (pair := case.paired(noise, first, arm))]
+    if max(len(pair.seeds) for pair in pairs) == 1:
+        return (
+            f"One seed cannot choose an arm: {first} {about}, but run at least 3 seeds before you rely on it."
+        )
+    plain = next((arm for arm in rivals if case.groups.get(arm) == PLAIN), None)
+    parts = [f"Use {first}: it {about}" if plain is None or rivals[plain].wins else f"{first} {about}"]
+    if plain is not None:
+        parts += [
+            f"it beats {plain} on {_listed(rivals[plain].wins)}" if rivals[plain].wins else "",
+            f"it loses to {plain} on {_listed(rivals[plain].losses)}" if rivals[plain].losses else "",
+            f"it cannot be told from {plain} on {_listed(rivals[plain].ties)}" if rivals[plain].ties else "",
+        ]
+    parts += [
+        f"{arm} beats it on {_listed(found.losses)}"
+        for arm, found in rivals.items()
+        if found.losses and arm != plain
+    ]
+    equal = [arm for arm, found in rivals.items() if not found.wins and not found.losses and arm != plain]
+    parts.append(f"inside the spread of the seeds from it everywhere: {_listed(equal)}" if equal else "")
+    if plain is not None and not rivals[plain].wins:
+        parts.append(f"so nothing here speaks against {plain}, the cheapest")
+    return f"{'; '.join(part for part in parts if part)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from metaweight.report.standings import groups_of, standings, standings_to_csv, standings_to_markdown
 from metaweight.report.tables import Result, aggregate, runs_to_csv, to_csv, to_markdown
 from metaweight.tasks import tasks
 
@@ -45,7 +46,7 @@ def _result(row: Mapping[str, str]) -> Result:
 
 
 def join(parts: Sequence[Part], out: Path) -> str:
-    """Write table.md, table.csv, runs.csv and every part's manifest into the new folder ``out``; the table.
+    """Write tables, statistics, runs.csv and every part's manifest into the new folder ``out``; the table.
 
     Raises ValueError where two parts differ in more than their seeds, or have a run in common.
     """
@@ -53,7 +54,8 @@ def join(parts: Sequence[Part], out: Path) -> str:
     for part in parts[1:]:
         for name, ours, theirs in _differences(first.manifest["config"], part.manifest["config"]):
             raise ValueError(f"{part.folder} has {name} {theirs!r}, {first.folder} has {ours!r}: not joined")
-    columns = tasks[first.manifest.get("task", "image")].columns
+    task = tasks[first.manifest.get("task", "image")]
+    columns = task.columns
     results = [result for part in parts for result in part.results]
     table = aggregate(results, columns)
     out.mkdir(parents=True)
@@ -62,6 +64,15 @@ def join(parts: Sequence[Part], out: Path) -> str:
     (out / "table.md").write_text(text, encoding="utf-8")
     (out / "table.csv").write_text(to_csv(table), encoding="utf-8")
     (out / "runs.csv").write_text(runs_to_csv(results, columns), encoding="utf-8", newline="")
+    overrides = first.manifest["config"].get("overrides", {})
+    arms = {
+        result.teacher: overrides.get(result.teacher, {}).get("teacher", result.teacher) for result in results
+    }
+    found = standings(results, task.compared, groups=groups_of(arms))
+    if found is not None:
+        statistics = f"{title}\n\n{standings_to_markdown(found)}"
+        (out / "statistics.md").write_text(statistics, encoding="utf-8")
+        (out / "statistics.csv").write_text(standings_to_csv(found), encoding="utf-8")
     for part in parts:
         seeds = "-".join(str(seed) for seed in sorted({result.seed for result in part.results}))
         shutil.copyfile(part.folder / "manifest.json", out / f"manifest.seeds-{seeds}.json")

@@ -18,6 +18,13 @@ from metaweight.devices import require_device
 from metaweight.progress import GridProgress
 from metaweight.remedies import build_remedy
 from metaweight.report.record import RunFolder, manifest
+from metaweight.report.standings import (
+    groups_of,
+    print_standings,
+    standings,
+    standings_to_csv,
+    standings_to_markdown,
+)
 from metaweight.report.tables import aggregate, print_table, runs_to_csv, to_csv, to_markdown
 from metaweight.tasks import described, tasks
 from metaweight.teachers.base import registry as teachers
@@ -71,7 +78,7 @@ def _reopen(path: Path, cells: Sequence[Cell], about: Mapping[str, Any]) -> RunF
 
 
 def publish(results: Sequence[CellResult], folder: Path, console: Console, *, title: str) -> None:
-    """Write table.md, table.csv, runs.csv, failures.txt and the plots; print the table and its notes."""
+    """Write table, rows by run, statistics, failures.txt and the plots; print the table and what it says."""
     failed = [result for result in results if result.error is not None]
     (folder / "failures.txt").unlink(missing_ok=True)  # of an earlier start
     if failed:
@@ -90,6 +97,13 @@ def publish(results: Sequence[CellResult], folder: Path, console: Console, *, ti
     print_table(table, console=console)
     for note in notes:
         console.print(note, highlight=False, markup=False)
+    teachers_of = {result.cell.arm: result.cell.config.teacher for result in results}
+    found = standings(rows, task.compared, groups=groups_of(teachers_of))
+    if found is not None:
+        text = f"# {title}\n\n{standings_to_markdown(found)}"
+        (folder / "statistics.md").write_text(text, encoding="utf-8")
+        (folder / "statistics.csv").write_text(standings_to_csv(found), encoding="utf-8")
+        print_standings(found, console=console)
     plots = folder / "plots"
     if plots.is_dir():  # of an earlier start
         shutil.rmtree(plots)

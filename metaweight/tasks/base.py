@@ -12,6 +12,7 @@ from metaweight.contracts import Batch
 from metaweight.evaluation import Evaluate, evaluate
 from metaweight.registry import Registry
 from metaweight.report.record import RunFolder
+from metaweight.report.standings import Compared
 from metaweight.report.tables import Column
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.assembly import Assembled
@@ -78,6 +79,11 @@ class Task(Protocol[C, P]):
     @property
     def columns(self) -> tuple[Column, ...]:
         """Of its table; they print figures of the Outcome, and "cost"."""
+        ...
+
+    @property
+    def compared(self) -> tuple[Compared, ...]:
+        """Figures of the Outcome by which arms are compared; the sentences are about the first."""
         ...
 
     @property

@@ -16,6 +16,7 @@ from metaweight.losses import build_loss
 from metaweight.metrics.weights import auroc
 from metaweight.models import build_model, default_taps
 from metaweight.report.record import RunFolder
+from metaweight.report.standings import Compared
 from metaweight.report.tables import Column
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
@@ -44,6 +45,10 @@ class ImageTask:
         Column("AUROC of the weights", "auroc", digits=2, best="highest"),
         Column("training, s", "seconds", digits=0, spread=False),
         COST,
+    )
+    compared = (
+        Compared("accuracy", "last epoch", "points of accuracy"),
+        Compared("accuracy_at_best", "best on validation", "points of accuracy"),
     )
     counted = "images"
     noises = ("uniform@0.4", "cluster@0.8")

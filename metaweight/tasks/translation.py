@@ -24,6 +24,7 @@ from metaweight.models.transformer import Transformer
 from metaweight.models.translators import build_translator, default_translator_taps, time_axes
 from metaweight.modes import evaluating
 from metaweight.report.record import RunFolder
+from metaweight.report.standings import Compared
 from metaweight.report.tables import Column
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
@@ -54,6 +55,7 @@ class TranslationTask:
         Column("AUROC of the weights", "auroc", digits=2, best="highest"),
         COST,
     )
+    compared = (Compared("bleu", "BLEU, last epoch", "BLEU"),)
     counted = "tokens"
     noises = ("mixed@0.4",)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.join import main
+from metaweight.report.standings import standings, standings_to_csv, standings_to_markdown
 from metaweight.report.tables import Result, aggregate, runs_to_csv, to_csv, to_markdown
 from metaweight.tasks import tasks
 
@@ -40,6 +41,10 @@ def test_the_joined_table_is_that_of_one_run_of_all_seeds(tmp_path: Path) -> Non
     whole = aggregate(results((0, 1, 2)), COLUMNS)
     assert (tmp_path / "out" / "table.md").read_text() == f"# digits\n\n{to_markdown(whole)}"
     assert (tmp_path / "out" / "table.csv").read_text() == to_csv(whole)
+    found = standings(results((0, 1, 2)), tasks["image"].compared)
+    assert found is not None
+    assert (tmp_path / "out" / "statistics.md").read_text() == f"# digits\n\n{standings_to_markdown(found)}"
+    assert (tmp_path / "out" / "statistics.csv").read_text() == standings_to_csv(found)
     manifests = sorted(path.name for path in (tmp_path / "out").glob("manifest.*"))
     assert manifests == ["manifest.seeds-0.json", "manifest.seeds-1-2.json"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 import math
 import statistics
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from metaweight.report.standings import groups_of, standings, standings_to_markdown
 from metaweight.report.tables import (
     Column,
     Result,
@@ -181,6 +183,15 @@ def test_the_kept_tables_are_what_their_runs_give(folder: Path) -> None:
         for row in kept
     ]
     columns = tasks["image"].columns
+    manifest = json.loads(next(iter(sorted(folder.glob("manifest*.json")))).read_text(encoding="utf-8"))
+    overrides = manifest["config"].get("overrides", {})
+    groups = groups_of(
+        {run.teacher: overrides.get(run.teacher, {}).get("teacher", run.teacher) for run in runs}
+    )
+    found = standings(runs, tasks["image"].compared, groups=groups)
+    assert found is not None
+    statistics = (folder / "statistics.md").read_text(encoding="utf-8")
+    assert statistics.endswith(f"\n\n{standings_to_markdown(found)}")
     table = aggregate(runs, columns)
     assert (folder / "table.md").read_text(encoding="utf-8").endswith(f"\n\n{to_markdown(table)}")
     assert to_csv(table) == (folder / "table.csv").read_text()

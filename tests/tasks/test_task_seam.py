@@ -19,6 +19,7 @@ from metaweight.config import RunConfig
 from metaweight.contracts import MetaweightError
 from metaweight.data import derive
 from metaweight.report.record import RunFolder
+from metaweight.report.standings import Compared
 from metaweight.report.tables import Column
 from metaweight.suite import compare
 from metaweight.tasks import Evaluation, Finished, Outcome, Sources, run, tasks
@@ -90,6 +91,7 @@ class LineTask:
 
     config = LineConfig
     columns = (Column("loss", "loss", digits=3, best="lowest"), COST)
+    compared = (Compared("loss", "last epoch", "", digits=3, higher_is_better=False),)
     counted = "points"
     noises = ("none", "far")
 

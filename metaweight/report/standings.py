@@ -1,0 +1,233 @@
+"""The statistics beneath a table: difference to plain training, wins and losses, mean ranks, the answer."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from metaweight.report.answer import GROUPS, OTHER, REMEDY, answer
+from metaweight.report.differences import Paired, WinTieLoss, paired, rank_cells, ranks, win_tie_loss
+from metaweight.report.tables import Result
+
+BASE = "uniform"
+LEGEND = (
+    "Less {base}: mean difference on the seeds that both have, with its 95 % t interval. "
+    "Seeds: better / equal / worse. Kinds of noise: the whole interval better / holding 0 / worse."
+)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A figure that the arms are compared by."""
+
+    figure: str
+    """Its name among a result's figures."""
+    heading: str
+    """``last epoch``."""
+    unit: str
+    """Of a difference, as a sentence has it: ``points of accuracy``."""
+    digits: int = 1
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One arm by one figure."""
+
+    arm: str
+    compared: Compared
+    pairs: Mapping[str, Paired]
+    """Kind of noise -> less the base; empty for the base itself or where there is none."""
+    kinds: WinTieLoss
+    rank: float
+    """Mean rank, NaN where the arm has none."""
+
+
+@dataclass(frozen=True)
+class Standings:
+    """What stands beneath a table."""
+
+    results: Sequence[Result]
+    compared: tuple[Compared, ...]
+    """Those of the task that a run has; the sentences are about the first."""
+    standings: tuple[Standing, ...]
+    """Figure by figure, arms in the order of the results."""
+    sentences: tuple[str, str, str]
+    ranked: tuple[int, int]
+    """How many (noise, seed) the ranks of the first figure are over, and of how many."""
+    base: str = BASE
+
+    @property
+    def noises(self) -> list[str]:
+        return list(dict.fromkeys(result.noise for result in self.results))
+
+    @property
+    def arms(self) -> list[str]:
+        return list(dict.fromkeys(result.teacher for result in self.results))
+
+
+def groups_of(teachers: Mapping[str, str]) -> dict[str, str]:
+    """Arm -> group for arms whose names GROUPS lacks, from the teacher that each runs with.
+
+    ``uniform`` with options of its own is a remedy.
+    """
+    return {
+        arm: REMEDY if teacher == BASE else GROUPS.get(teacher, OTHER)
+        for arm, teacher in teachers.items()
+        if arm not in GROUPS
+    }
+
+
+def standings(
+    results: Sequence[Result],
+    compared: Sequence[Compared],
+    *,
+    groups: Mapping[str, str] | None = None,
+    base: str = BASE,
+) -> Standings | None:
+    """All statistics of a comparison; None where fewer than two arms or no compared figure is there.
+
+    ``groups``: see ``answer``.
+    """
+    having = [c for c in compared if any(result.figures.get(c.figure) is not None for result in results)]
+    if not having or len({result.teacher for result in results}) < 2:
+        return None
+    main = having[0]
+    return Standings(
+        results,
+        tuple(having),
+        tuple(standing for one in having for standing in _of_figure(results, one, base)),
+        answer(
+            results,
+            main.figure,
+            unit=main.unit,
+            digits=main.digits,
+            higher_is_better=main.higher_is_better,
+            groups=groups,
+        ),
+        rank_cells(results, main.figure),
+        base,
+    )
+
+
+def _of_figure(results: Sequence[Result], one: Compared, base: str) -> list[Standing]:
+    order = ranks(results, one.figure, higher_is_better=one.higher_is_better)
+    noises = dict.fromkeys(result.noise for result in results)
+    found = []
+    for arm in dict.fromkeys(result.teacher for result in results):
+        pairs, kinds = {}, WinTieLoss((), (), ())
+        if arm != base:
+            better = one.higher_is_better
+            for noise in noises:
+                pair = paired(results, one.figure, arm=arm, base=base, noise=noise, higher_is_better=better)
+                if pair is not None:
+                    pairs[noise] = pair
+            kinds = win_tie_loss(results, one.figure, arm, base, higher_is_better=better)
+        found.append(Standing(arm, one, pairs, kinds, order.get(arm, math.nan)))
+    return found
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """A table of text."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def _sheets(found: Standings) -> list[_Sheet]:
+    by_arm: dict[str, list[Standing]] = {}
+    for standing in found.standings:
+        by_arm.setdefault(standing.arm, []).append(standing)
+    sheets = []
+    for noise in found.noises:
+        rows = [
+            (arm, *(cell for s in row for cell in _difference(s.pairs.get(noise), s.compared)))
+            for arm, row in by_arm.items()
+            if any(noise in s.pairs for s in row)
+        ]
+        columns = [(f"{c.heading}, less {found.base}", "seeds") for c in found.compared]
+        headings = ("teacher", *(heading for pair in columns for heading in pair))
+        if rows:
+            sheets.append(_Sheet(f"Noise: {noise}", headings, tuple(rows)))
+    used, cells = found.ranked
+    title = f"All kinds of noise ({used} of {cells} runs of an arm are those that every arm has)"
+    columns = [(f"{c.heading}, mean rank", "kinds of noise") for c in found.compared]
+    overall = tuple(
+        (arm, *(cell for s in row for cell in (_rank(s.rank), s.kinds.text() if s.pairs else "-")))
+        for arm, row in by_arm.items()
+    )
+    headings = ("teacher", *(heading for pair in columns for heading in pair))
+    return [*sheets, _Sheet(title if used < cells else "All kinds of noise", headings, overall)]
+
+
+def _difference(pair: Paired | None, one: Compared) -> tuple[str, str]:
+    if pair is None:
+        return "-", "-"
+    text = f"{pair.mean:+.{one.digits}f}"
+    if not math.isnan(pair.low):
+        text += f" [{pair.low:+.{one.digits}f}, {pair.high:+.{one.digits}f}]"
+    return text, f"{pair.wins} / {pair.ties} / {pair.losses}"
+
+
+def _rank(rank: float) -> str:
+    return "-" if math.isnan(rank) else f"{rank:.1f}"
+
+
+def standings_to_markdown(found: Standings) -> str:
+    """The three sentences, a block for each kind of noise, one over all, and how to read them."""
+    parts = ["".join(f"{number}. {s}\n" for number, s in enumerate(found.sentences, start=1))]
+    for sheet in _sheets(found):
+        rule = ("---", *["---:"] * (len(sheet.headings) - 1))
+        lines = (f"| {' | '.join(line)} |\n" for line in (sheet.headings, rule, *sheet.rows))
+        parts.append(f"**{sheet.title}**\n\n{''.join(lines)}")
+    return "\n".join([*parts, f"{LEGEND.format(base=found.base)}\n"])
+
+
+def standings_to_csv(found: Standings) -> str:
+    """A row for each figure, kind of noise and arm, in full precision; empty where something is undefined.
+
+    ``low`` and ``high`` are the 95 % t interval, ``bootstrap_*`` the percentile one; rank and kinds are over
+    all kinds of noise and the same in each row of an arm.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    pair_names = ["seeds", "difference", "low", "high", "bootstrap_low", "bootstrap_high"]
+    counts = ["seeds_better", "seeds_equal", "seeds_worse", "mean_rank"]
+    kinds = ["kinds_better", "kinds_equal", "kinds_worse"]
+    writer.writerow(["figure", "noise", "teacher", *pair_names, *counts, *kinds])
+    for standing in found.standings:
+        for noise in found.noises:
+            pair = standing.pairs.get(noise)
+            numbers: list[float | str] = [""] * 9
+            if pair is not None:
+                interval = [pair.mean, pair.low, pair.high, *pair.bootstrap]
+                numbers = [len(pair.seeds), *interval, pair.wins, pair.ties, pair.losses]
+            overall: list[float | str] = [standing.rank, "", "", ""]
+            if standing.pairs:
+                overall[1:] = map(len, (standing.kinds.wins, standing.kinds.ties, standing.kinds.losses))
+            cells = [*numbers, *overall]
+            shown = ["" if isinstance(n, float) and math.isnan(n) else n for n in cells]
+            writer.writerow([standing.compared.figure, noise, standing.arm, *shown])
+    return text.getvalue()
+
+
+def print_standings(found: Standings, *, console: Console) -> None:
+    """The statistics in the terminal, the sentences last: they are what is read first."""
+    for sheet in _sheets(found):
+        printed = Table(title=sheet.title, title_justify="left")
+        for number, heading in enumerate(sheet.headings):
+            printed.add_column(heading, justify="right" if number else "left", no_wrap=not number)
+        for row in sheet.rows:
+            printed.add_row(*row)
+        console.print(printed)
+    console.print(LEGEND.format(base=found.base), highlight=False, markup=False)
+    for sentence in found.sentences:
+        console.print(sentence, highlight=False, markup=False)

@@ -6,7 +6,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from rich.console import Console
 
 from metaweight.commands.places import run_folder
 from metaweight.compare import Grid
-from metaweight.config import config_from, parse_values
+from metaweight.config import parse_values
+from metaweight.grid_file import Plan, plan
 from metaweight.registry import did_you_mean
 from metaweight.suite import compare
-from metaweight.tasks import tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,19 +79,24 @@ class SuiteCommand:
 
     def grid(self, arguments: Arguments) -> tuple[Grid, int]:
         """The grid that the arguments name, and how many runs go side by side."""
+        asked = self.plan(arguments)
+        return asked.grid, arguments.jobs or asked.jobs or 1
+
+    def plan(self, arguments: Arguments) -> Plan:
+        """A profile with the arguments over it.  Raises as ``metaweight.grid_file.plan``."""
         profile = self.profile(arguments.data, arguments.profile)
-        run = {"data": arguments.data, **profile["run"], **parse_values(arguments.options)}
+        run = parse_values(arguments.options)
         if arguments.data_dir is not None:
             run["data_dir"] = arguments.data_dir
-        grid = Grid(
-            config_from(tasks[self.task].config, run),
-            arguments.teachers or tuple(profile["teachers"]),
-            arguments.noises or tuple(profile["noises"]),
-            arguments.seeds or tuple(profile["seeds"]),
-            profile.get("teacher", {}),
-            profile.get("noise", {}),
+        own = {"task": self.task, **profile, "run": {"data": arguments.data, **profile["run"]}}
+        asked = plan(own, where=f"{arguments.data}, profile {arguments.profile}", run=run)
+        grid = replace(
+            asked.grid,
+            teachers=arguments.teachers or asked.grid.teachers,
+            noises=arguments.noises or asked.grid.noises,
+            seeds=arguments.seeds or asked.grid.seeds,
         )
-        return grid, arguments.jobs or profile.get("jobs", 1)
+        return replace(asked, grid=grid)
 
     def __call__(self, args: Sequence[str] | None = None) -> int:
         """Run the suite; 2 for a user's mistake."""

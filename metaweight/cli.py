@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import tyro
 from rich import get_console
@@ -15,6 +16,7 @@ from rich.console import Console
 from metaweight import __version__
 from metaweight.commands import Compare, Engines, Remedies, Score, Teachers, Train, Translate
 from metaweight.contracts import CollapseWarning, MetaweightError
+from metaweight.grid_file import read_plan
 from metaweight.tasks import tasks
 from metaweight.trainer import Interrupted
 
@@ -25,12 +27,17 @@ DESCRIPTION = (
 )
 
 
-def commands(task: str) -> Mapping[str, Callable[[], None]]:
-    """Every command with the options that it has for a task.  Raises KeyError for an unknown task."""
+def commands(task: str | None, grid: str | None = None) -> Mapping[str, Callable[[], None]]:
+    """Every command with the options that it has for a task; those of ``compare`` begin as a grid file says.
+
+    Raises KeyError for an unknown task, and as ``read_plan``.
+    """
+    compare = Compare.of(read_plan(Path(grid), task=task), grid) if grid is not None else None
+    task = compare.task if compare is not None else task or "image"
     config = tasks[task].config()
     return {
         "train": Train(task=task, run=config),
-        "compare": Compare(task=task, run=config, noises=tasks[task].noises),
+        "compare": compare or Compare(task=task, run=config, noises=tasks[task].noises),
         "translate": Translate(run=tyro.MISSING),
         "score": Score(hypothesis=tyro.MISSING, reference=tyro.MISSING),
         "teachers": Teachers(),
@@ -39,14 +46,14 @@ def commands(task: str) -> Mapping[str, Callable[[], None]]:
     }
 
 
-def chosen_task(arguments: Sequence[str]) -> str:
-    """What ``--task NAME`` or ``--task=NAME`` says; it decides which other options there are."""
-    chosen = "image"
-    for argument, following in zip(arguments, [*arguments[1:], "image"], strict=True):
+def chosen(arguments: Sequence[str], option: str) -> str | None:
+    """What ``--option VALUE`` or ``--option=VALUE`` says; task and grid decide what else there is."""
+    found = None
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
         flag, equals, value = argument.partition("=")
-        if flag == "--task":
-            chosen = value if equals else following
-    return chosen
+        if flag == option:
+            found = value if equals else following
+    return found
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -58,7 +65,8 @@ def main(args: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("once", CollapseWarning)
         try:
-            known = commands(chosen_task(arguments))
+            grid = chosen(arguments, "--grid") if arguments[:1] == ["compare"] else None
+            known = commands(chosen(arguments, "--task"), grid)
             about = {name: inspect.getdoc(command) or "" for name, command in known.items()}
             command = tyro.cli(
                 tyro.extras.subcommand_type_from_defaults(known, about),

@@ -35,12 +35,22 @@ class Grid:
     """Kind of noise -> options of its runs; with ``noise`` among them the kind may have any name."""
 
     def cells(self) -> list[Cell]:
-        """All runs, seed by seed; raises ValueError for a kind named twice."""
+        """All runs, seed by seed; raises ValueError for two of one name, or a name that is no folder's."""
         if len(set(self.noises)) < len(self.noises) or len(set(self.teachers)) < len(self.teachers):
             raise ValueError("a grid names each teacher and each kind of noise once")
-        return [self._cell(t, n, s) for s in self.seeds for n in self.noises for t in self.teachers]
+        cells = [self.cell(t, n, s) for s in self.seeds for n in self.noises for t in self.teachers]
+        named: dict[str, Cell] = {}
+        for cell in cells:
+            if "/" in cell.name or "\\" in cell.name:
+                raise ValueError(f"a run's folder is named {cell.name!r}: name arm and noise without a slash")
+            other = named.setdefault(cell.name, cell)
+            if other is not cell:
+                one, two = (f"{c.arm} under {c.noise} with seed {c.config.seed}" for c in (other, cell))
+                raise ValueError(f"two runs would share the folder {cell.name}: {one}, and {two}")
+        return cells
 
-    def _cell(self, teacher: str, noise: str, seed: int) -> Cell:
+    def cell(self, teacher: str, noise: str, seed: int) -> Cell:
+        """One run."""
         kind, at, rate = noise.partition("@")
         try:
             options: dict[str, Any] = {"noise_rate": float(rate)} if at else {}

@@ -44,6 +44,7 @@ FLOORS = {
     "remedies": 8,
     "cells": 9,
     "compare": 10,
+    "grid_file": 11,
     "suite": 11,
     "commands": 12,
     "cli": 13,

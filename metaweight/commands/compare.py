@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from rich import get_console
-from tyro.conf import OmitArgPrefixes
+from tyro.conf import OmitArgPrefixes, Suppress
 
 from metaweight.commands.places import run_folder
 from metaweight.compare import Grid
 from metaweight.config import RunConfig
+from metaweight.grid_file import Plan
 from metaweight.suite import compare
 
 
@@ -18,11 +21,15 @@ class Compare:
     """Train every teacher under every kind of noise with every seed; print and keep the table.
 
     Example: metaweight compare --teachers uniform mw-net memory --noises uniform@0.4 cluster@0.8
+    Example: metaweight compare --grid grid.toml --seeds 0
     """
 
     task: str
     """What the student learns; each task has its own options: image, translation."""
     run: OmitArgPrefixes[RunConfig]
+    grid: str | None = None
+    """A TOML file with teachers, noises, seeds, jobs, [run], [teacher.NAME] and [noise.KIND]; other options
+    go over what it says."""
     teachers: tuple[str, ...] = ("uniform", "knn", "l2rw", "mw-net", "surface", "mlp", "attention", "memory")
     """Teachers, as `metaweight teachers` lists them."""
     noises: tuple[str, ...]
@@ -36,7 +43,26 @@ class Compare:
     resume: bool = False
     """Go on in the folder --out: finished runs are kept, stopped ones go on."""
 
+    overrides: Suppress[Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    noise_overrides: Suppress[Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Plan, grid: str) -> Compare:
+        """The command as the file ``grid``, which holds ``plan``, asks for it."""
+        asked = plan.grid
+        return cls(
+            task=plan.task,
+            run=asked.base,
+            grid=grid,
+            teachers=asked.teachers,
+            noises=asked.noises,
+            seeds=asked.seeds,
+            jobs=cls.jobs if plan.jobs is None else plan.jobs,
+            overrides=asked.overrides,
+            noise_overrides=asked.noise_overrides,
+        )
+
     def __call__(self) -> None:
-        grid = Grid(self.run, self.teachers, self.noises, self.seeds)
+        grid = Grid(self.run, self.teachers, self.noises, self.seeds, self.overrides, self.noise_overrides)
         folder = run_folder(self.out, "compare", resume=self.resume)
         compare(grid, folder, jobs=self.jobs, console=get_console(), resume=self.resume)

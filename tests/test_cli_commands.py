@@ -37,7 +37,7 @@ def words(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join((captured.out + captured.err).split())
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["compare"], ["teachers"], ["engines"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["compare"], ["teachers"], ["engines"], ["remedies"]])
 def test_help_explains_itself(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])
@@ -47,7 +47,7 @@ def test_help_explains_itself(command: list[str], capsys: pytest.CaptureFixture[
         assert "--noise-rate" in text
         assert "Example: metaweight train" in text
     if not command:
-        assert all(name in text for name in ("train", "compare", "teachers", "engines"))
+        assert all(name in text for name in ("train", "compare", "teachers", "engines", "remedies"))
 
 
 def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ class Train:
     """What the student learns; each task has its own options: image, translation."""
     run: OmitArgPrefixes[RunConfig]
     out: str | None = None
-    """Folder of this run; must not exist. Default: runs/TEACHER-TIME."""
+    """Folder of this run; must not exist. Default: runs/TEACHER-TIME, or runs/REMEDY-TIME."""
     resume: str | None = None
     """Go on with this run folder, with its own options; no other option may be given."""
     threads: int | None = None
@@ -74,7 +74,8 @@ class Train:
         remedies.check(config, prepared)
         about = {"task": config.task} | manifest(asdict(config), sys.argv)
         about |= {"data": described(prepared)}
-        return RunFolder.create(run_folder(self.out, config.teacher), about), config, prepared
+        name = config.teacher if config.remedy == remedies.NONE else config.remedy
+        return RunFolder.create(run_folder(self.out, name), about), config, prepared
 
     def _reopen(self, path: str) -> tuple[RunFolder, RunConfig, Prepared]:
         if self.run != tasks[self.task].config() or self.out is not None:

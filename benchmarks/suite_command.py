@@ -105,8 +105,9 @@ class SuiteCommand:
         name = f"{self.name}-{data}-{arguments.profile}"
         try:
             grid, jobs = self.grid(arguments)
+            tuning = self.plan(arguments).tuning
             folder = run_folder(arguments.out, name, resume=arguments.resume)
-            compare(grid, folder, jobs=jobs, console=Console(), resume=arguments.resume)
+            compare(grid, folder, jobs=jobs, console=Console(), resume=arguments.resume, tuning=tuning)
         except KeyboardInterrupt:
             print("stopped; finished runs are in the run folder", file=sys.stderr)
             return 130

@@ -8,7 +8,7 @@ import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -172,3 +172,11 @@ def failure(cell: Cell, folder: Path, error: BaseException) -> CellResult:
     """The result of a cell that ended in ``error``; its first line is type and message."""
     text = f"{type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}"
     return CellResult(cell, None, None, folder / "cells" / cell.name, text)
+
+
+def keep_failures(results: Sequence[CellResult], path: Path) -> None:
+    """Write what ended the cells that failed; no file where none did."""
+    path.unlink(missing_ok=True)  # of an earlier start
+    texts = [f"{result.cell.name}\n{result.error}" for result in results if result.error is not None]
+    if texts:
+        path.write_text("\n\n".join(texts), encoding="utf-8")

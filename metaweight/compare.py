@@ -33,6 +33,8 @@ class Grid:
     any name."""
     noise_overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Kind of noise -> options of its runs; with ``noise`` among them the kind may have any name."""
+    chosen: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Kind of noise -> teacher -> options chosen on the validation set; they go over all others."""
 
     def cells(self) -> list[Cell]:
         """All runs, seed by seed; raises ValueError for two of one name, or a name that is no folder's."""
@@ -59,6 +61,7 @@ class Grid:
         config = with_options(self.base, {"teacher": teacher, "noise": kind, "seed": seed} | options)
         config = with_options(config, self.noise_overrides.get(noise, {}))
         config = with_options(config, self.overrides.get(teacher, {}))
+        config = with_options(config, self.chosen.get(noise, {}).get(teacher, {}))
         name = f"{noise.replace(':', '-').replace('@', '-')}.{teacher}.{seed}"
         return Cell(name, config, noise, teacher)
 
@@ -77,19 +80,18 @@ def _work(cell: Cell, folder: Path, cost: bool) -> CellResult:
     return run_cell(cell, folder, _messages.put, cost=cost)
 
 
-def run_grid(
-    grid: Grid,
+def run_cells(
+    cells: Sequence[Cell],
     folder: Path,
     *,
     jobs: int = 1,
+    timed: int | None = None,
     progress: Progress | None = None,
 ) -> list[CellResult]:
     """Run every cell, ``jobs`` at a time with the CPU's threads shared out; results in the cells' order.
 
-    The cost of an iteration is measured in the cells of the first seed.
+    The cost of an iteration is measured in the cells of the seed ``timed``.
     """
-    cells = grid.cells()
-    timed = grid.seeds[0]
     tell = progress or (lambda _cell: None)
     if jobs == 1:
         return [run_cell(c, folder, tell, cost=c.config.seed == timed) for c in cells]

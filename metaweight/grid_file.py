@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import Any
 
 from metaweight.compare import Grid
 from metaweight.config import config_from, with_options
-from metaweight.registry import did_you_mean
+from metaweight.registry import did_you_mean, require_options
 from metaweight.tasks import tasks
 from metaweight.teachers.base import registry as teachers
+from metaweight.tuning import ALL, Tuning, candidates
 
-KEYS = ("task", "teachers", "noises", "seeds", "jobs", "run", "teacher", "noise")
+KEYS = ("task", "teachers", "noises", "seeds", "jobs", "run", "teacher", "noise", "tune")
+TUNE_KEYS = ("budget", "seeds", "figure", "goal")
 DEFAULT_SEEDS = (0, 1, 2)
 
 
@@ -27,6 +29,7 @@ class Plan:
     grid: Grid
     jobs: int | None
     """Runs side by side; None where the table does not say."""
+    tuning: Tuning | None = None
 
 
 def read_plan(path: Path, *, task: str | None = None) -> Plan:
@@ -49,9 +52,9 @@ def plan(table: Mapping[str, Any], *, where: str, run: Mapping[str, Any] | None 
     """A grid from the keys KEYS; ``run`` goes over the options of the table ``run``.
 
     ``teachers`` and ``noises`` are the arms and kinds of noise, ``run`` the options of every run,
-    ``teacher.NAME`` and ``noise.KIND`` those of one arm's and one kind's.  Every error begins with ``where``:
-    KeyError for an unknown key, arm or task, TypeError for an unknown option or one of another type,
-    ValueError for two runs of one name and for a table of an arm or kind that no list names.
+    ``teacher.NAME`` and ``noise.KIND`` those of one arm's and one kind's, ``tune`` a Tuning.  Every error
+    begins with ``where``: KeyError for an unknown key, arm or task, TypeError for an unknown option or one
+    of another type, ValueError for two runs of one name and for a table of an arm or kind that no list names.
     """
     with _at(where):
         for key in table:
@@ -81,7 +84,39 @@ def plan(table: Mapping[str, Any], *, where: str, run: Mapping[str, Any] | None 
             _ = teachers[overrides["teacher"][arm]["teacher"] if own else arm]
     with _at(where):
         grid.cells()
-    return Plan(table["task"], grid, jobs)
+    tuning = None
+    if "tune" in table:
+        with _at(f"{where}, [tune]"):
+            tuning = _tuning(_typed(table, "tune", dict), arms)
+            for arm in tuning.spaces:
+                if arm not in (ALL, *arms):
+                    raise ValueError(f"teachers does not list {arm!r}.{did_you_mean(arm, [ALL, *arms])}")
+            candidates(grid, tuning)
+    return Plan(table["task"], grid, jobs, tuning)
+
+
+def _tuning(table: Mapping[str, Any], arms: Sequence[str]) -> Tuning:
+    """From ``budget``, ``seeds``, ``figure``, ``goal`` and a table of lists for each arm or ``all``."""
+    spaces = {key: value for key, value in table.items() if isinstance(value, dict)}
+    plain = {key: value for key, value in table.items() if key not in spaces}
+    require_options("tune", plain, TUNE_KEYS)
+    for arm in {ALL, *TUNE_KEYS} & set(arms):
+        raise ValueError(f"{arm} has a meaning of its own here: give that arm another name")
+    for space in spaces.values():
+        for option in space:
+            _listed(space, option, object)
+    if "seeds" in plain:
+        plain["seeds"] = _listed(plain, "seeds", int)
+    plain["budget"] = _typed(plain, "budget", int)
+    lists = {
+        arm: {option: tuple(_frozen(value) for value in values) for option, values in space.items()}
+        for arm, space in spaces.items()
+    }
+    return Tuning(spaces=lists, **plain)
+
+
+def _frozen(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @contextmanager
@@ -98,7 +133,7 @@ def _typed(table: Mapping[str, Any], key: str, kind: Callable[..., Any], missing
     value = table.get(key, missing)
     if not _is(value, kind):
         raise TypeError(f"{key} is {_WORDS[kind]}, got {value!r}")
-    if kind is dict and not all(isinstance(part, dict) for part in value.values()) and key != "run":
+    if key in ("teacher", "noise") and not all(isinstance(part, dict) for part in value.values()):
         raise TypeError(f"[{key}] holds a table for each name: write [{key}.NAME]")
     return value
 
@@ -106,7 +141,7 @@ def _typed(table: Mapping[str, Any], key: str, kind: Callable[..., Any], missing
 def _listed(table: Mapping[str, Any], key: str, kind: Callable[..., Any]) -> tuple[Any, ...]:
     value = table.get(key)
     if not isinstance(value, list) or not value or not all(_is(part, kind) for part in value):
-        wanted = "names" if kind is str else "whole numbers"
+        wanted = {str: "names", int: "whole numbers"}.get(kind, "values")  # type: ignore[call-overload]
         raise TypeError(f"{key} is a list of {wanted} with at least one, got {value!r}")
     return tuple(value)
 
@@ -115,4 +150,4 @@ _WORDS: Mapping[Any, str] = {str: "a text", int: "a whole number", dict: "a tabl
 
 
 def _is(value: object, kind: Any) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is object or not isinstance(value, bool))

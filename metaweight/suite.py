@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from metaweight.cells import Cell, CellResult, require_same_options
-from metaweight.compare import Grid, run_grid
+from metaweight.cells import Cell, CellResult, keep_failures, require_same_options
+from metaweight.compare import Grid, run_cells
 from metaweight.contracts import MetaweightError
 from metaweight.devices import require_device
 from metaweight.progress import GridProgress
@@ -28,13 +28,23 @@ from metaweight.report.standings import (
 from metaweight.report.tables import aggregate, print_table, runs_to_csv, to_csv, to_markdown
 from metaweight.tasks import described, tasks
 from metaweight.teachers.base import registry as teachers
+from metaweight.tuning import Tuning, candidates, choose
 
 
-def compare(grid: Grid, path: Path, *, jobs: int, console: Console, resume: bool = False) -> list[CellResult]:
+def compare(
+    grid: Grid,
+    path: Path,
+    *,
+    jobs: int,
+    console: Console,
+    resume: bool = False,
+    tuning: Tuning | None = None,
+) -> list[CellResult]:
     """Run a grid and write manifest, table, per-run rows and plots into the new folder ``path``.
 
     With ``resume`` it goes on in a folder that is there: finished runs are read, stopped ones go on from
     their checkpoints; teachers, noises and seeds may be more or fewer, options must be the same.
+    With ``tuning`` every arm's options are chosen on the validation set first, by runs below ``tuning/``.
     Raises MetaweightError, after everything is written, where a cell failed.
     """
     cells = grid.cells()
@@ -45,12 +55,29 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console, resume: bool
     require_device(grid.base.device)
     task = grid.base.task
     prepared = tasks[task].prepare(cells[0].config)  # and so does a missing data folder
+    tried = candidates(grid, tuning) if tuning is not None else []
+    if tuning is not None:
+        figure, higher = tuning.scored_by(tasks[task].evaluation(cells[0].config, prepared))
     about = {"data": described(prepared), "jobs": jobs}
+    about |= {"tuning": asdict(tuning)} if tuning is not None else {}
     about = {"task": task} | manifest(asdict(grid), sys.argv) | about
-    folder = _reopen(path, cells, about) if resume else RunFolder.create(path, about)
-    with GridProgress(console, [cell.name for cell in cells], counted=tasks[task].counted) as shown:
-        results = run_grid(grid, folder.path, jobs=jobs, progress=shown)
-    publish(results, folder.path, console, title=prepared.title)
+    trials = [cell for one in tried for cell in one.cells]
+    below = {path / "tuning": trials} if trials else {path: cells}
+    folder = _reopen(path, below, about) if resume else RunFolder.create(path, about)
+    counted, notes = tasks[task].counted, []
+    if trials:
+        console.print(f"tuning on the validation set: {len(trials)} runs", highlight=False)
+        with GridProgress(console, [cell.name for cell in trials], counted=counted) as shown:
+            trial_results = run_cells(trials, path / "tuning", jobs=jobs, progress=shown)
+        choices = choose(tried, trial_results, figure=figure, higher_is_better=higher)
+        (path / "choices.csv").write_text(choices.to_csv(), encoding="utf-8")
+        keep_failures(trial_results, path / "tuning" / "failures.txt")
+        cells, notes = choices.applied(grid).cells(), [choices.note()]
+        for cell in cells:
+            require_same_options(cell, path / "cells" / cell.name)
+    with GridProgress(console, [cell.name for cell in cells], counted=counted) as shown:
+        results = run_cells(cells, folder.path, jobs=jobs, timed=grid.seeds[0], progress=shown)
+    publish(results, folder.path, console, title=prepared.title, notes=notes)
     console.print(f"run folder: {folder.path}", soft_wrap=True, highlight=False)
     for message in dict.fromkeys(text for result in results for text in result.warnings):
         cells_of = [result.cell.name for result in results if message in result.warnings]
@@ -65,11 +92,12 @@ def compare(grid: Grid, path: Path, *, jobs: int, console: Console, resume: bool
     return results
 
 
-def _reopen(path: Path, cells: Sequence[Cell], about: Mapping[str, Any]) -> RunFolder:
+def _reopen(path: Path, below: Mapping[Path, Sequence[Cell]], about: Mapping[str, Any]) -> RunFolder:
     """The folder of an earlier start of this grid; says in a manifest of its own what goes on there."""
     folder = RunFolder.open(path)
-    for cell in cells:
-        require_same_options(cell, path / "cells" / cell.name)
+    for place, cells in below.items():
+        for cell in cells:
+            require_same_options(cell, place / "cells" / cell.name)
     number = 2
     while (path / f"manifest-{number}.json").exists():
         number += 1
@@ -77,18 +105,25 @@ def _reopen(path: Path, cells: Sequence[Cell], about: Mapping[str, Any]) -> RunF
     return folder
 
 
-def publish(results: Sequence[CellResult], folder: Path, console: Console, *, title: str) -> None:
-    """Write table, rows by run, statistics, failures.txt and the plots; print the table and what it says."""
-    failed = [result for result in results if result.error is not None]
-    (folder / "failures.txt").unlink(missing_ok=True)  # of an earlier start
-    if failed:
-        (folder / "failures.txt").write_text("\n\n".join(f"{r.cell.name}\n{r.error}" for r in failed))
+def publish(
+    results: Sequence[CellResult],
+    folder: Path,
+    console: Console,
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+) -> None:
+    """Write table, rows by run, statistics, failures.txt and the plots; print the table and what it says.
+
+    ``notes`` stand under the table, behind the task's own.
+    """
+    keep_failures(results, folder / "failures.txt")
     rows = [row for result in results if (row := result.row()) is not None]
     if not rows:
         return
     task = tasks[results[0].cell.config.task]
     runs = [run for result in results if (run := result.finished()) is not None]
-    table, notes = aggregate(rows, task.columns), task.notes(runs)
+    table, notes = aggregate(rows, task.columns), [*task.notes(runs), *notes]
     text = "\n".join([f"# {title}\n", to_markdown(table), *(f"{note}\n" for note in notes)])
     (folder / "table.md").write_text(text, encoding="utf-8")
     (folder / "table.csv").write_text(to_csv(table))

@@ -44,10 +44,11 @@ FLOORS = {
     "remedies": 8,
     "cells": 9,
     "compare": 10,
-    "grid_file": 11,
-    "suite": 11,
-    "commands": 12,
-    "cli": 13,
+    "tuning": 11,
+    "grid_file": 12,
+    "suite": 12,
+    "commands": 13,
+    "cli": 14,
 }
 LONGEST = 300
 NAMELESS = {"utils", "helpers", "common", "util", "helper", "misc"}

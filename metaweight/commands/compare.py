@@ -14,6 +14,7 @@ from metaweight.compare import Grid
 from metaweight.config import RunConfig
 from metaweight.grid_file import Plan
 from metaweight.suite import compare
+from metaweight.tuning import Tuning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +29,8 @@ class Compare:
     """What the student learns; each task has its own options: image, translation."""
     run: OmitArgPrefixes[RunConfig]
     grid: str | None = None
-    """A TOML file with teachers, noises, seeds, jobs, [run], [teacher.NAME] and [noise.KIND]; other options
-    go over what it says."""
+    """A TOML file with teachers, noises, seeds, jobs, [run], [teacher.NAME], [noise.KIND] and [tune]; other
+    options go over what it says."""
     teachers: tuple[str, ...] = ("uniform", "knn", "l2rw", "mw-net", "surface", "mlp", "attention", "memory")
     """Teachers, as `metaweight teachers` lists them."""
     noises: tuple[str, ...]
@@ -46,6 +47,8 @@ class Compare:
     overrides: Suppress[Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     noise_overrides: Suppress[Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
+    tuning: Suppress[Tuning | None] = None
+
     @classmethod
     def of(cls, plan: Plan, grid: str) -> Compare:
         """The command as the file ``grid``, which holds ``plan``, asks for it."""
@@ -60,9 +63,17 @@ class Compare:
             jobs=cls.jobs if plan.jobs is None else plan.jobs,
             overrides=asked.overrides,
             noise_overrides=asked.noise_overrides,
+            tuning=plan.tuning,
         )
 
     def __call__(self) -> None:
         grid = Grid(self.run, self.teachers, self.noises, self.seeds, self.overrides, self.noise_overrides)
         folder = run_folder(self.out, "compare", resume=self.resume)
-        compare(grid, folder, jobs=self.jobs, console=get_console(), resume=self.resume)
+        compare(
+            grid,
+            folder,
+            jobs=self.jobs,
+            console=get_console(),
+            resume=self.resume,
+            tuning=self.tuning,
+        )

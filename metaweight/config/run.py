@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ def with_options(config: C, values: Mapping[str, Any]) -> C:
 def _options(kind: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]:
     require_options("a run", values, (field.name for field in dataclasses.fields(kind)))
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    hints = get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]  # mypy takes the hash of instances for the class's
     for name, value in options.items():
         if not fits(value, hints[name]):
             wanted = hints[name].__name__ if isinstance(hints[name], type) else hints[name]
@@ -144,6 +145,10 @@ def _options(kind: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]
                 'null for None, [1, 2] or ["a=1"] for several'
             )
     return options
+
+
+# evaluates every annotation anew, which a grid of hundreds of runs would feel
+_hints = functools.cache(get_type_hints)
 
 
 def fits(value: object, hint: Any) -> bool:

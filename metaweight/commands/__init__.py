@@ -2,7 +2,8 @@
 
 from metaweight.commands.compare import Compare
 from metaweight.commands.lists import Engines, Remedies, Teachers
+from metaweight.commands.suspects import Suspects
 from metaweight.commands.train import Train
 from metaweight.commands.translate import Score, Translate
 
-__all__ = ["Compare", "Engines", "Remedies", "Score", "Teachers", "Train", "Translate"]
+__all__ = ["Compare", "Engines", "Remedies", "Score", "Suspects", "Teachers", "Train", "Translate"]

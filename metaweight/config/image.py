@@ -26,6 +26,8 @@ class ImageConfig(RunConfig):
     """none, uniform, flip, flip2, asymmetric, cluster, instance, or human:NAME (human:worse)."""
     noise_rate: float = 0.4
     """Nominal noise rate; for cluster the probability of a flip inside the chosen clusters."""
+    meta_noise_rate: float = 0.0
+    """Nominal rate of uniform noise in the trusted labels; validation and test set stay clean."""
     model: str = "convnet"
     """convnet, resnet-20, resnet-32 or wrn-28-10."""
     loss: str = "cross-entropy"

@@ -36,7 +36,8 @@ class ImageTask:
     remedy hands out), ``accuracy_at_best`` at the epoch that was best on the validation set; ``auroc`` of
     the mean weight for finding the flipped samples, NaN where nothing or everything is flipped;
     ``realised_noise``; ``seconds``; ``weight_mean`` over all samples and epochs: away from 1, the teacher
-    also sets the learning rate.
+    also sets the learning rate; ``meta_noise``, the realised rate in the trusted labels, where they were
+    spoilt.
     """
 
     config = ImageConfig
@@ -134,6 +135,7 @@ class ImageTask:
                 "seconds": trained.trainer.seconds,
                 "weight_mean": float(weights[seen].mean()),
             }
+            | ({} if prepared.meta_noise is None else {"meta_noise": prepared.meta_noise.realised})
         )
 
     def epoch_text(self, row: Mapping[str, float]) -> str:
@@ -145,6 +147,11 @@ class ImageTask:
             ("test accuracy, last epoch", f"{figures['accuracy']:.2f} %"),
             ("test accuracy, best epoch on validation", f"{figures['accuracy_at_best']:.2f} %"),
             ("wrong labels in the training set", f"{figures['realised_noise']:.1%}"),
+            *(
+                [("wrong labels in the meta set", f"{figures['meta_noise']:.1%}")]
+                if "meta_noise" in figures
+                else []
+            ),
             ("AUROC of the weights for finding them", f"{figures['auroc']:.3f}"),
             ("mean weight", f"{figures['weight_mean']:.2f}"),
         )

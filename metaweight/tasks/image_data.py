@@ -25,10 +25,12 @@ class PreparedImages:
 
     images: ImageSet
     labels: Tensor
-    """[N] as given: wrong ones in the training split, right ones elsewhere."""
+    """[N] as given: wrong ones in the training split, and in the meta split where that is asked for."""
     splits: Splits
     noise: Noisy
     """Of the training split, in its order."""
+    meta_noise: Noisy | None = None
+    """Of the meta split, in its order; None where it is clean."""
 
     @property
     def title(self) -> str:
@@ -51,7 +53,7 @@ _images = functools.lru_cache(maxsize=1)(load_images)
 
 
 def prepare(config: ImageConfig) -> PreparedImages:
-    """Load, split and corrupt: test, validation and meta set stay clean, the training set does not."""
+    """Load, split and corrupt: test and validation set stay clean, the meta set unless told."""
     images = _images(config.data, config.data_dir or os.environ.get(VARIABLE))
     clean, classes = images.train_labels, len(images.classes)
     splits = make_splits(
@@ -81,7 +83,17 @@ def prepare(config: ImageConfig) -> PreparedImages:
     )
     labels = clean.clone()
     labels[train] = noise.labels
-    return PreparedImages(images, labels, splits, noise)
+    trusted = None
+    if config.meta_noise_rate != 0:
+        trusted = corrupt(
+            "uniform",
+            clean[splits.meta],
+            rate=config.meta_noise_rate,
+            classes=classes,
+            generator=derive(config.seed, "meta noise"),
+        )
+        labels[splits.meta] = trusted.labels
+    return PreparedImages(images, labels, splits, noise, trusted)
 
 
 def _imbalanced(config: ImageConfig, labels: Tensor, splits: Splits, classes: int) -> Splits:

@@ -1,0 +1,102 @@
+"""The order of suspects and what it finds, against hand counts and scikit-learn."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+
+import pytest
+import torch
+from sklearn.metrics import jaccard_score, precision_score
+
+from metaweight.report.record import SampleWeights
+from metaweight.report.suspects import Overlap, Suspects, label_issues, overlap_at, precision_at
+
+SAMPLES = SampleWeights(
+    index=torch.tensor([40, 10, 30, 20, 50]),
+    weights=torch.tensor([[0.5, 2.0, 0.25, math.nan, math.nan], [0.5, 1.0, 0.75, 0.125, math.nan]]),
+    loss=torch.zeros(2, 5),
+    given=torch.tensor([0, 1, 2, 0, 1]),
+    clean=torch.tensor([1, 1, 2, 2, 1]),
+    flipped=torch.tensor([True, False, False, True, False]),
+    probabilities=torch.eye(3)[[1, 1, 2, 2, 0]],
+)
+
+
+def test_the_order_is_mean_weight_then_index_and_the_unseen_are_left_out() -> None:
+    """Means by index: 10 1.5, 20 0.125, 30 0.5, 40 0.5; 50 was never seen."""
+    found = Suspects(SAMPLES)
+    assert SAMPLES.index[found.order].tolist() == [20, 30, 40, 10]
+    assert [found.precision(k) for k in (1, 2, 3, 4)] == [1.0, 0.5, 2 / 3, 0.5]
+    assert found.precision(5) is None
+    assert found.places() == [2]
+
+
+def test_csv_by_hand() -> None:
+    rows = Suspects(SAMPLES).to_csv(("cat", "=1+1", 'a "dog", wet')).splitlines()
+    assert rows == [
+        '"index","given_label","suggested_label","mean_weight","weights"',
+        '20,"cat","a ""dog"", wet",0.125,"nan 0.125"',
+        '30,"a ""dog"", wet","a ""dog"", wet",0.5,"0.25 0.75"',
+        '40,"cat","=1+1",0.5,"0.5 0.5"',
+        '10,"=1+1","=1+1",1.5,"2 1"',
+    ]
+    assert Suspects(SAMPLES).to_csv().splitlines()[1] == '20,0,2,0.125,"nan 0.125"'
+
+
+def test_sentences_are_written_as_they_are() -> None:
+    pairs = {index: (f"=cmd|' /C calc'!A{index}", 'say "hi",\nthen go') for index in (10, 20, 30, 40, 50)}
+    text = Suspects(dataclasses.replace(SAMPLES, probabilities=None)).to_csv(pairs=pairs)
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [int(row["index"]) for row in rows] == [20, 30, 40, 10]
+    assert [(row["source"], row["target"]) for row in rows] == [pairs[int(row["index"])] for row in rows]
+    assert '"=cmd|' in text
+
+
+@pytest.mark.parametrize("k", [1, 10, 37, 50])
+def test_precision_and_overlap_are_those_of_scikit_learn(k: int) -> None:
+    draw = torch.Generator().manual_seed(k)
+    flipped = torch.rand(50, generator=draw) < 0.4
+    orders = [torch.randperm(50, generator=draw) for _ in range(2)]
+    masks = [torch.zeros(50, dtype=torch.bool).index_fill(0, order[:k], True) for order in orders]
+    expected = precision_score(flipped.numpy(), masks[0].numpy(), zero_division=0.0)
+    assert precision_at(orders[0], flipped, k) == pytest.approx(expected, rel=1e-12)
+    found = overlap_at(*orders, k)
+    assert found is not None
+    assert found.jaccard == pytest.approx(
+        jaccard_score(*(m.numpy() for m in masks), zero_division=0.0), rel=1e-12
+    )
+    assert found.shared == int((masks[0] & masks[1]).sum()) / k
+
+
+def test_overlap_wants_k_of_both() -> None:
+    order = torch.arange(4)
+    assert overlap_at(order, order.flip(0), 4) == Overlap(1.0, 1.0)
+    assert overlap_at(order, order.flip(0), 2) == Overlap(0.0, 0.0)
+    assert overlap_at(order, order[:3], 4) is None
+    assert precision_at(order, None, 1) is None
+
+
+def test_what_has_diverged_is_refused() -> None:
+    with pytest.raises(ValueError, match="probabilities hold NaN"):
+        Suspects(dataclasses.replace(SAMPLES, probabilities=torch.full((5, 3), math.nan)))
+    with pytest.raises(ValueError, match="no sample has a weight"):
+        Suspects(dataclasses.replace(SAMPLES, weights=torch.full((2, 5), math.nan)))
+
+
+@pytest.mark.filterwarnings("ignore")  # cleanlab's own imports
+def test_cleanlab_finds_the_planted_issues() -> None:
+    pytest.importorskip("cleanlab")
+    clean = torch.arange(60) % 3
+    given = clean.clone()
+    given[[7, 20, 33]] = (clean[[7, 20, 33]] + 1) % 3
+    sure = torch.full((60, 3), 0.05)
+    sure[torch.arange(60), clean] = 0.9
+    samples = SampleWeights(
+        torch.arange(60), torch.ones(1, 60), torch.ones(1, 60), given, clean, given != clean, sure
+    )
+    assert set(label_issues(samples).tolist()) == {7, 20, 33}
+    with pytest.raises(ValueError, match="cleanlab needs given labels"):
+        label_issues(dataclasses.replace(samples, probabilities=None))

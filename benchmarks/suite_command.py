@@ -14,7 +14,6 @@ import tyro
 from rich.console import Console
 
 from metaweight.commands.places import run_folder
-from metaweight.compare import Grid
 from metaweight.config import parse_values
 from metaweight.grid_file import Plan, plan
 from metaweight.registry import did_you_mean
@@ -77,11 +76,6 @@ class SuiteCommand:
         chosen: dict[str, Any] = profiles[name]
         return chosen
 
-    def grid(self, arguments: Arguments) -> tuple[Grid, int]:
-        """The grid that the arguments name, and how many runs go side by side."""
-        asked = self.plan(arguments)
-        return asked.grid, arguments.jobs or asked.jobs or 1
-
     def plan(self, arguments: Arguments) -> Plan:
         """A profile with the arguments over it.  Raises as ``metaweight.grid_file.plan``."""
         profile = self.profile(arguments.data, arguments.profile)
@@ -96,7 +90,7 @@ class SuiteCommand:
             noises=arguments.noises or asked.grid.noises,
             seeds=arguments.seeds or asked.grid.seeds,
         )
-        return replace(asked, grid=grid)
+        return replace(asked, grid=grid, jobs=arguments.jobs or asked.jobs or 1)
 
     def __call__(self, args: Sequence[str] | None = None) -> int:
         """Run the suite; 2 for a user's mistake."""
@@ -104,10 +98,16 @@ class SuiteCommand:
         data = re.sub(r"[^\w.-]+", "-", arguments.data)  # tsv:PATH has signs that split a folder's name
         name = f"{self.name}-{data}-{arguments.profile}"
         try:
-            grid, jobs = self.grid(arguments)
-            tuning = self.plan(arguments).tuning
+            asked = self.plan(arguments)
             folder = run_folder(arguments.out, name, resume=arguments.resume)
-            compare(grid, folder, jobs=jobs, console=Console(), resume=arguments.resume, tuning=tuning)
+            compare(
+                asked.grid,
+                folder,
+                jobs=asked.jobs or 1,
+                console=Console(),
+                resume=arguments.resume,
+                tuning=asked.tuning,
+            )
         except KeyboardInterrupt:
             print("stopped; finished runs are in the run folder", file=sys.stderr)
             return 130

@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 
+from metaweight.arms import arm_options
 from metaweight.cells import Cell, CellResult, Progress, failure, run_cell
 from metaweight.config import RunConfig, with_options
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is compared: every teacher under every kind of noise with every seed."""
+    """What is compared: every arm (a teacher, a remedy, a loss) under every kind of noise with every seed."""
 
     base: RunConfig
     teachers: tuple[str, ...]
@@ -29,8 +30,7 @@ class Grid:
     """``KIND`` or ``KIND@RATE``: ``uniform@0.4``, ``cluster@0.8``, ``human:worse``."""
     seeds: tuple[int, ...] = (0, 1, 2)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Teacher -> options of its runs that differ from ``base``; with ``teacher`` among them the arm may have
-    any name."""
+    """Arm -> options of its runs that differ from ``base``, see ``arm_options``."""
     noise_overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Kind of noise -> options of its runs; with ``noise`` among them the kind may have any name."""
     chosen: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
@@ -58,9 +58,9 @@ class Grid:
             options: dict[str, Any] = {"noise_rate": float(rate)} if at else {}
         except ValueError:
             raise ValueError(f"a kind of noise is KIND or KIND@RATE, got {noise!r}") from None
-        config = with_options(self.base, {"teacher": teacher, "noise": kind, "seed": seed} | options)
+        config = with_options(self.base, {"noise": kind, "seed": seed} | options)
         config = with_options(config, self.noise_overrides.get(noise, {}))
-        config = with_options(config, self.overrides.get(teacher, {}))
+        config = with_options(config, arm_options(teacher, self.overrides.get(teacher, {})))
         config = with_options(config, self.chosen.get(noise, {}).get(teacher, {}))
         name = f"{noise.replace(':', '-').replace('@', '-')}.{teacher}.{seed}"
         return Cell(name, config, noise, teacher)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metaweight.arms import KINDS, arm_options
 from metaweight.compare import Grid
 from metaweight.config import config_from, with_options
 from metaweight.registry import did_you_mean, require_options
+from metaweight.remedies import NONE
 from metaweight.tasks import tasks
-from metaweight.teachers.base import registry as teachers
 from metaweight.tuning import ALL, Tuning, candidates
 
 KEYS = ("task", "teachers", "noises", "seeds", "jobs", "run", "teacher", "noise", "tune")
@@ -79,9 +80,12 @@ def plan(table: Mapping[str, Any], *, where: str, run: Mapping[str, Any] | None 
                 with_options(base, options)
     grid = Grid(base, arms, noises, seeds, overrides["teacher"], overrides["noise"])
     for arm in arms:
-        own = "teacher" in overrides["teacher"].get(arm, {})
-        with _at(f"{where}, [teacher.{arm}]" if own else f"{where}, teachers"):
-            _ = teachers[overrides["teacher"][arm]["teacher"] if own else arm]
+        own = overrides["teacher"].get(arm, {})
+        with _at(f"{where}, [teacher.{arm}]" if own.keys() & KINDS.keys() else f"{where}, teachers"):
+            options = arm_options(arm, own)
+            for kind, registry in KINDS.items():
+                if options.get(kind, NONE) != NONE:
+                    _ = registry[options[kind]]
     with _at(where):
         grid.cells()
     tuning = None

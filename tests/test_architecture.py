@@ -42,6 +42,7 @@ FLOORS = {
     "progress": 6,
     "tasks": 7,
     "remedies": 8,
+    "arms": 9,
     "cells": 9,
     "compare": 10,
     "tuning": 11,

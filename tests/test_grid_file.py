@@ -147,7 +147,7 @@ def test_a_file_decides_the_task(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (
             '["uniform",',
             '["unifrm",',
-            "grid.toml, teachers: unknown teacher 'unifrm'. Did you mean 'uniform'",
+            "teachers: unknown arm 'unifrm': it is no teacher, remedy or loss. Did you mean 'uniform'",
         ),
         ("[0, 3]", "[3, 3]", "grid.toml: two runs would share the folder uniform-0.4.uniform.3"),
         ('["uniform",', '["often",', "grid.toml: a grid names each teacher and each kind of noise once"),

@@ -14,7 +14,7 @@ PLAIN, INTERNAL, SURFACE, REMEDY, BOUND, OTHER = "plain", "internal", "surface",
 GROUPS: Mapping[str, str] = {
     "uniform": PLAIN,
     **dict.fromkeys(("mlp", "attention", "memory"), INTERNAL),
-    **dict.fromkeys(("surface", "mw-net", "cmw-net", "l2rw"), SURFACE),
+    **dict.fromkeys(("surface", "mw-net", "cmw-net", "l2rw", "recall"), SURFACE),
     **dict.fromkeys(("random", "class-balanced", "focal", "self-paced", "knn"), REMEDY),
     **dict.fromkeys(("gce", "bootstrap-soft", "bootstrap-hard", "label-smoothing", "meta-only"), REMEDY),
     **dict.fromkeys(("with-meta", "fine-tune", "early-stopping", "glc", "co-teaching"), REMEDY),

@@ -21,7 +21,8 @@ NAMES = [
 
 @pytest.mark.parametrize(("data", "profile"), NAMES)
 def test_every_profile_names_what_exists(data: str, profile: str) -> None:
-    grid, jobs = suite.grid(Arguments(data=data, profile=profile))
+    asked = suite.plan(Arguments(data=data, profile=profile))
+    grid, jobs = asked.grid, asked.jobs
     assert jobs >= 1
     assert "uniform" in grid.teachers  # a plain row stands in every table
     assert profile == "quick" or len(grid.seeds) >= 3
@@ -34,7 +35,8 @@ def test_every_profile_names_what_exists(data: str, profile: str) -> None:
 
 
 def test_the_full_cifar_profile_is_the_protocol_of_mw_net() -> None:
-    grid, _ = suite.grid(Arguments(data="cifar10", profile="full"))
+    asked = suite.plan(Arguments(data="cifar10", profile="full"))
+    grid = asked.grid
     cells = {cell.noise: cell.config for cell in grid.cells()}
     flip, uniform, tail = cells["flip2@0.4"], cells["uniform@0.4"], cells["long-tail-100"]
     assert (flip.model, flip.epochs, flip.lr_milestones) == ("resnet-32", 60, (40, 50))

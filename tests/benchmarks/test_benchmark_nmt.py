@@ -30,7 +30,8 @@ def test_every_text_set_has_profiles() -> None:
 
 @pytest.mark.parametrize(("data", "profile"), NAMES)
 def test_every_profile_names_what_exists(data: str, profile: str) -> None:
-    grid, jobs = suite.grid(Arguments(data=data, profile=profile))
+    asked = suite.plan(Arguments(data=data, profile=profile))
+    grid, jobs = asked.grid, asked.jobs
     assert jobs >= 1
     assert "uniform" in grid.teachers  # a plain row stands in every table, and what p-values refer to
     assert profile == "quick" or len(grid.seeds) >= 3
@@ -50,7 +51,8 @@ def test_every_profile_names_what_exists(data: str, profile: str) -> None:
 @pytest.mark.parametrize("data", ["tsv:some/pairs.tsv", "hf:someone/pairs?source=de&target=en"])
 def test_own_data_take_the_profiles_of_multi30k(data: str, profile: str) -> None:
     assert suite.profile(data, profile) == suite.profile("multi30k", profile)
-    grid, _ = suite.grid(Arguments(data=data, profile=profile))
+    asked = suite.plan(Arguments(data=data, profile=profile))
+    grid = asked.grid
     assert {cell.config.data for cell in grid.cells()} == {data}
 
 

@@ -1,4 +1,4 @@
-"""The command line: metaweight train | translate | score | compare | suspects | teachers | engines | ..."""
+"""The command line: metaweight train | translate | score | compare | report | suspects | ..."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ from rich import get_console
 from rich.console import Console
 
 from metaweight import __version__
-from metaweight.commands import Compare, Engines, Remedies, Score, Suspects, Teachers, Train, Translate
+from metaweight.commands import (
+    Compare,
+    Engines,
+    Remedies,
+    Report,
+    Score,
+    Suspects,
+    Teachers,
+    Train,
+    Translate,
+)
 from metaweight.contracts import CollapseWarning, MetaweightError
 from metaweight.grid_file import read_plan
 from metaweight.tasks import tasks
@@ -38,6 +48,7 @@ def commands(task: str | None, grid: str | None = None) -> Mapping[str, Callable
     return {
         "train": Train(task=task, run=config),
         "compare": compare or Compare(task=task, run=config, noises=tasks[task].noises),
+        "report": Report(run=tyro.MISSING),
         "suspects": Suspects(run=tyro.MISSING),
         "translate": Translate(run=tyro.MISSING),
         "score": Score(hypothesis=tyro.MISSING, reference=tyro.MISSING),

@@ -45,6 +45,7 @@ FLOORS = {
     "arms": 9,
     "cells": 9,
     "compare": 10,
+    "page": 11,
     "tuning": 11,
     "grid_file": 12,
     "suite": 12,

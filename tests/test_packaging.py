@@ -71,7 +71,8 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 
 def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert held == modules(ROOT / "metaweight") | {"metaweight/py.typed"}
+    templates = {f"metaweight/page/templates/report.{end}" for end in ("css", "html.jinja", "js")}
+    assert held == modules(ROOT / "metaweight") | {"metaweight/py.typed"} | templates
 
 
 def test_wheel_has_licence_command_and_version(wheel: zipfile.ZipFile, metadata: Message) -> None:

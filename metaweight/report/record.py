@@ -114,9 +114,12 @@ class RunFolder:
     def _steps_path(self) -> Path:
         return self.path / "steps.jsonl"
 
-    def manifest(self) -> dict[str, Any]:
-        """What ``create`` was given.  Raises ValueError for a damaged file."""
-        file = self.path / "manifest.json"
+    def manifest(self, name: str = "manifest.json") -> dict[str, Any]:
+        """What ``create``, or ``write_manifest`` under ``name``, was given.
+
+        Raises ValueError for a damaged file.
+        """
+        file = self.path / name
         try:
             content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:

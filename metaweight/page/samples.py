@@ -1,0 +1,204 @@
+"""What a run's weights by sample look like: over time, against the loss, and at the lower end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metaweight.page.study import ReadRun, Study
+from metaweight.report.record import RunFolder, SampleWeights
+
+Array = NDArray[np.float64]
+DOTS = 1500
+"""Most dots in one panel."""
+LOWEST = 24
+"""Samples shown of an arm."""
+BINS = 24
+"""Parts of equal size that the losses are cut into, for the median of the weights in each."""
+
+
+@dataclass(frozen=True)
+class Quartiles:
+    """Of the weights of one kind of sample by epoch; NaN where no sample was seen."""
+
+    low: Array
+    median: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Loss and weight of some samples of one kind, at the last epoch that saw each."""
+
+    loss: Array
+    weight: Array
+
+
+@dataclass(frozen=True)
+class LowSample:
+    """One of the samples with the lowest mean weights."""
+
+    index: int
+    """Position in the data set."""
+    row: int
+    """Position in the run's files."""
+    mean: float
+    history: tuple[float, ...]
+    """Weight by epoch, NaN where it was not seen."""
+    flipped: bool | None
+    given: int | None
+    clean: int | None
+    predicted: int | None
+
+
+@dataclass(frozen=True)
+class WeightView:
+    """What the page shows of one run's weights."""
+
+    run: ReadRun
+    kinds: tuple[str, ...]
+    """``clean`` and ``flipped``, or ``all`` where it is not known which are."""
+    quartiles: tuple[Quartiles, ...]
+    dots: tuple[Dots, ...]
+    middle: Dots
+    """Median of the weights in each part of the losses, of all samples."""
+    lowest: tuple[LowSample, ...]
+    samples: int
+    unseen: int
+    """Samples that no epoch saw."""
+    broken: int
+    """Infinite weights, and losses that are not finite where the weight is."""
+    flat: bool
+    """Every weight is the same: there is nothing to look at."""
+
+
+def weight_views(study: Study) -> Iterator[WeightView]:
+    """Of every arm under every kind of noise, its first seed that has them; reads one file at a time.
+
+    A file that cannot be read is left out.
+    """
+    for noise in study.noises:
+        for arm in study.arms:
+            for run in study.runs_of(arm, noise):
+                if (view := _read(run)) is not None:
+                    yield view
+                    break
+
+
+def _read(run: ReadRun) -> WeightView | None:
+    if not (run.folder / "weights.npz").is_file():
+        return None
+    try:
+        samples = RunFolder(run.folder).read_weights()
+    except (ValueError, OSError, TypeError, EOFError):
+        return None
+    return weight_view(run, samples)
+
+
+def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
+    """Summarise ``samples``; nothing of the size of the data set is kept."""
+    weights, loss = samples.weights.double().numpy(), samples.loss.double().numpy()
+    broken = int(np.isinf(weights).sum() + (np.isfinite(weights) & ~np.isfinite(loss)).sum())
+    weights = np.where(np.isfinite(weights), weights, np.nan)
+    flipped = None if samples.flipped is None else samples.flipped.numpy()
+    masks = {"all": np.ones(weights.shape[1], bool)}
+    if flipped is not None:
+        masks = {"clean": ~flipped, "flipped": flipped}
+    last_loss, last_weight = _last(loss, weights)
+    means = _mean(weights)
+    seen = np.isfinite(means)
+    values = weights[np.isfinite(weights)]
+    return WeightView(
+        run,
+        tuple(masks),
+        tuple(_quartiles(weights[:, mask]) for mask in masks.values()),
+        _thinned(last_loss, last_weight, list(masks.values())),
+        _middle(last_loss, last_weight),
+        _lowest(samples, weights, means),
+        samples=weights.shape[1],
+        unseen=int((~seen).sum()),
+        broken=broken,
+        flat=bool(len(values) == 0 or np.ptp(values) < 1e-6),
+    )
+
+
+def _mean(weights: Array) -> Array:
+    """[E, n] -> [n], NaN where no epoch saw a sample."""
+    count = np.isfinite(weights).sum(axis=0)
+    total: Array = np.nansum(weights, axis=0)
+    mean: Array = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    return mean
+
+
+def _quartiles(weights: Array) -> Quartiles:
+    rows = np.full((len(weights), 3), np.nan)
+    for epoch, row in enumerate(weights):
+        known = row[np.isfinite(row)]
+        if len(known):
+            rows[epoch] = np.quantile(known, (0.25, 0.5, 0.75))
+    return Quartiles(*rows.T)
+
+
+def _last(loss: Array, weights: Array) -> tuple[Array, Array]:
+    """[n], [n]: loss and weight at the last epoch in which both are finite, NaN where none is."""
+    known = np.isfinite(loss) & np.isfinite(weights)
+    if not len(known):
+        return np.full(loss.shape[1], np.nan), np.full(loss.shape[1], np.nan)
+    row = len(known) - 1 - known[::-1].argmax(axis=0)
+    column = np.arange(loss.shape[1])
+    found = known.any(axis=0)
+    return (
+        np.where(found, loss[row, column], np.nan),
+        np.where(found, weights[row, column], np.nan),
+    )
+
+
+def _thinned(loss: Array, weight: Array, masks: Sequence[NDArray[np.bool_]]) -> tuple[Dots, ...]:
+    """At most DOTS in all, evenly from the samples sorted by loss, so that the thin ends stay."""
+    known = np.isfinite(loss)
+    share = min(1.0, DOTS / max(int(known.sum()), 1))
+    kinds = []
+    for mask in masks:
+        chosen = np.flatnonzero(mask & known)
+        chosen = chosen[np.argsort(loss[chosen], kind="stable")]
+        keep = math.floor(len(chosen) * share)
+        picks = np.linspace(0, len(chosen) - 1, keep).round().astype(int) if keep else np.array([], int)
+        kinds.append(Dots(loss[chosen[picks]], weight[chosen[picks]]))
+    return tuple(kinds)
+
+
+def _middle(loss: Array, weight: Array) -> Dots:
+    known = np.flatnonzero(np.isfinite(loss))
+    known = known[np.argsort(loss[known], kind="stable")]
+    parts = [part for part in np.array_split(known, BINS) if len(part) >= 3]
+    return Dots(
+        np.array([np.median(loss[part]) for part in parts]),
+        np.array([np.median(weight[part]) for part in parts]),
+    )
+
+
+def _lowest(samples: SampleWeights, weights: Array, means: Array) -> tuple[LowSample, ...]:
+    order = np.lexsort((samples.index.numpy(), means))  # NaN, the unseen, come last
+    predicted = samples.predicted()
+
+    def at(values: object, row: int) -> int | None:
+        return None if values is None else int(values[row])  # type: ignore[index]
+
+    return tuple(
+        LowSample(
+            int(samples.index[row]),
+            int(row),
+            float(means[row]),
+            tuple(weights[:, row].tolist()),
+            None if samples.flipped is None else bool(samples.flipped[row]),
+            at(samples.given, row),
+            at(samples.clean, row),
+            at(predicted, row),
+        )
+        for row in order[:LOWEST]
+        if np.isfinite(means[row])
+    )

@@ -42,7 +42,14 @@ def load(path: Path | str, shapes: Mapping[str, Any], *, part: str | None = None
         raise CheckpointError(f"no checkpoint at {path}: did the run end before its first one?")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError, ValueError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        zipfile.BadZipFile,
+        pickle.UnpicklingError,
+        ValueError,
+        IndexError,
+    ) as error:
         raise CheckpointError(f"{path} is truncated or no checkpoint: start the run anew") from error
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path} is no metaweight checkpoint")

@@ -175,7 +175,12 @@ def labels(places: Sequence[Point], names: Sequence[str], *, width: float) -> li
     for (x, y), name in zip(places, names, strict=True):
         long = 6.8 * len(name)
         choice: tuple[Point, str] | None = None
-        for at, anchor, left in (((x + 9, y + 4), "start", x + 9), ((x - 9, y + 4), "end", x - 9 - long)):
+        for at, anchor, left in (
+            ((x + 9, y + 4), "start", x + 9),
+            ((x - 9, y + 4), "end", x - 9 - long),
+            ((x, y - 11), "middle", x - long / 2),
+            ((x, y + 19), "middle", x - long / 2),
+        ):
             box = (left, at[1] - 11, left + long, at[1] + 3)
             free = all(box[2] < o[0] or o[2] < box[0] or box[3] < o[1] or o[3] < box[1] for o in taken)
             if free and left >= LEFT and left + long <= width:

@@ -42,7 +42,7 @@ def write_page(folder: Path | str, out: Path | str | None = None) -> Path:
 
 def render(study: Study) -> str:
     """The page as text: no file and no address is needed to look at it."""
-    views = list(weight_views(study))
+    views, damaged = weight_views(study)
     figure = curve_figure(study)
     attention, layers = panels.attention_panels(study)
     shown = [view for view in views if not view.flat and view.lowest]
@@ -54,6 +54,7 @@ def render(study: Study) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["first_upper"] = lambda text: text[:1].upper() + text[1:]  # BLEU stays BLEU
     return environment.get_template("report.html.jinja").render(
         study=study,
         version=__version__,
@@ -62,7 +63,7 @@ def render(study: Study) -> str:
         answer=sentences.headline(study, views),
         state=sentences.state_of(study),
         troubles=sentences.troubles(study),
-        weight_notes=sentences.weight_notes(views),
+        weight_notes=[*damaged, *sentences.weight_notes(views)],
         base=BASE,
         dots=DOTS,
         blocks=blocks(study),

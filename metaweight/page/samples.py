@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,27 +77,25 @@ class WeightView:
     """Every weight is the same: there is nothing to look at."""
 
 
-def weight_views(study: Study) -> Iterator[WeightView]:
-    """Of every arm under every kind of noise, its first seed that has them; reads one file at a time.
+def weight_views(study: Study) -> tuple[list[WeightView], list[str]]:
+    """Of every arm under every kind of noise, its first seed that has weights; and which files are damaged.
 
-    A file that cannot be read is left out.
+    One file is in memory at a time.
     """
+    views, notes = [], []
     for noise in study.noises:
         for arm in study.arms:
             for run in study.runs_of(arm, noise):
-                if (view := _read(run)) is not None:
-                    yield view
-                    break
-
-
-def _read(run: ReadRun) -> WeightView | None:
-    if not (run.folder / "weights.npz").is_file():
-        return None
-    try:
-        samples = RunFolder(run.folder).read_weights()
-    except (ValueError, OSError, TypeError, EOFError):
-        return None
-    return weight_view(run, samples)
+                if not (run.folder / "weights.npz").is_file():
+                    continue
+                try:
+                    samples = RunFolder(run.folder).read_weights()
+                except (ValueError, OSError, TypeError, EOFError, BadZipFile) as error:
+                    notes.append(f"weights.npz of {run.name} cannot be read: {error}.")
+                    continue
+                views.append(weight_view(run, samples))
+                break
+    return views, notes
 
 
 def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 from metaweight.cells import Cell, read_cell
 from metaweight.compare import Grid
@@ -109,7 +110,7 @@ def read_study(folder: Path | str) -> Study:
     """
     folder = Path(folder)
     about = RunFolder.open(folder).manifest()
-    config = about.get("config")
+    config = about.get("config") if isinstance(about, Mapping) else None
     if not isinstance(config, Mapping) or not {"teacher", "teachers"} & config.keys():
         raise ValueError(
             f"{folder} holds neither a run nor a grid: its manifest.json names no teacher; "
@@ -201,7 +202,12 @@ def _read_run(cell: Cell, place: Path, failures: Mapping[str, str]) -> tuple[Rea
         state = "failed"
     elif ended:
         state = "finished"
-    figures = concluded(cell.config, place, progress.epochs) if ended else {}
+    figures: Mapping[str, float | None] = {}
+    if state == "finished":
+        try:
+            figures = concluded(cell.config, place, progress.epochs)
+        except (ValueError, OSError, TypeError, EOFError, BadZipFile) as error:
+            said = [*said, f"The end of {cell.name} cannot be read: {error}."]
     return ReadRun(
         *(cell.name, cell.arm, cell.noise, cell.config, place, state, figures),
         epochs=progress.epochs,

@@ -11,10 +11,10 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check format test test-all bench-image bench-nmt bench-speed clean
+.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## make .venv with all that is needed (PYTHON=python3); the other targets do it themselves
 
@@ -38,6 +38,9 @@ bench-image: $(INSTALLED)  ## train on images with wrong labels: DATA=digits PRO
 
 bench-nmt: $(INSTALLED)  ## translate after training on bad pairs, BLEU: DATA=cldr PROFILE=quick (ARGS="--help")
 	$(BIN)/python -m benchmarks.nmt.run --data $(or $(DATA),cldr) --profile $(PROFILE) $(ARGS)
+
+bench-compare: $(INSTALLED)  ## remedies, surface and internal-state teachers on the same bad data: DATA=digits PROFILE=quick
+	$(BIN)/python -m benchmarks.compare.run --data $(or $(DATA),digits) --profile $(PROFILE) $(ARGS)
 
 bench-speed: $(INSTALLED)  ## the cost of an iteration in plain steps, and its peak memory (ARGS="--help")
 	$(BIN)/python -m benchmarks.speed.run $(ARGS)

@@ -63,7 +63,7 @@ class Throughput(Callback):
         self.size = self.before = self.seconds = 0.0
 
     def on_start(self, run: Run) -> None:
-        self.before = run.seconds
+        self.size, self.before, self.seconds = 0.0, run.seconds, 0.0
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
         self.size += report.stats["size"]

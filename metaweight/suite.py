@@ -15,6 +15,7 @@ from metaweight.cells import Cell, CellResult, keep_failures, require_same_optio
 from metaweight.compare import Grid, run_cells
 from metaweight.contracts import MetaweightError
 from metaweight.devices import require_device
+from metaweight.page import write_page
 from metaweight.progress import GridProgress
 from metaweight.remedies import build_remedy
 from metaweight.report.record import RunFolder, manifest
@@ -40,7 +41,7 @@ def compare(
     resume: bool = False,
     tuning: Tuning | None = None,
 ) -> list[CellResult]:
-    """Run a grid and write manifest, table, per-run rows and plots into the new folder ``path``.
+    """Run a grid and write manifest, table, per-run rows, plots and report.html into the new folder ``path``.
 
     With ``resume`` it goes on in a folder that is there: finished runs are read, stopped ones go on from
     their checkpoints; teachers, noises and seeds may be more or fewer, options must be the same.
@@ -79,6 +80,7 @@ def compare(
         results = run_cells(cells, folder.path, jobs=jobs, timed=grid.seeds[0], progress=shown)
     publish(results, folder.path, console, title=prepared.title, notes=notes)
     console.print(f"run folder: {folder.path}", soft_wrap=True, highlight=False)
+    console.print(f"report: {write_page(folder.path)}", soft_wrap=True, highlight=False)
     for message in dict.fromkeys(text for result in results for text in result.warnings):
         cells_of = [result.cell.name for result in results if message in result.warnings]
         console.print(f"warning in {', '.join(cells_of)}: {message}", soft_wrap=True, highlight=False)

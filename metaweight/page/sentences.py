@@ -8,6 +8,7 @@ from collections import Counter
 from metaweight.page.gallery import counted
 from metaweight.page.samples import WeightView
 from metaweight.page.study import ReadRun, Study
+from metaweight.report.standings import groups_of
 from metaweight.report.statistics import answer
 
 
@@ -21,8 +22,15 @@ def headline(study: Study, views: list[WeightView]) -> tuple[str, ...]:
             "Below is what the runs have logged so far.",
             "Make this page again when the grid is done.",
         )
-    unit = f"points of {study.main.figure}" if study.unit == "%" else study.unit
-    return tuple(sentence for sentence in answer(study.results, study.main.figure, unit=unit) if sentence)
+    said = answer(
+        study.results,
+        study.main.figure,
+        unit=f"points of {study.main.figure}" if study.unit == "%" else study.unit,
+        digits=study.main.digits,
+        higher_is_better=study.main.best != "lowest",
+        groups=groups_of({run.arm: run.config.teacher for run in study.runs}),
+    )
+    return tuple(sentence for sentence in said if sentence)
 
 
 def _of_run(study: Study, run: ReadRun, views: list[WeightView]) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.table import Table
 
 from metaweight.report.answer import GROUPS, OTHER, REMEDY, answer
 from metaweight.report.differences import Paired, WinTieLoss, paired, rank_cells, ranks, win_tie_loss
@@ -220,14 +219,7 @@ def standings_to_csv(found: Standings) -> str:
 
 
 def print_standings(found: Standings, *, console: Console) -> None:
-    """The statistics in the terminal, the sentences last: they are what is read first."""
-    for sheet in _sheets(found):
-        printed = Table(title=sheet.title, title_justify="left")
-        for number, heading in enumerate(sheet.headings):
-            printed.add_column(heading, justify="right" if number else "left", no_wrap=not number)
-        for row in sheet.rows:
-            printed.add_row(*row)
-        console.print(printed)
-    console.print(LEGEND.format(base=found.base), highlight=False, markup=False)
+    """The sentences in the terminal; the tables behind them, long with many arms, are in the files."""
     for sentence in found.sentences:
         console.print(sentence, highlight=False, markup=False)
+    console.print("differences, intervals and ranks: statistics.md in the run folder", highlight=False)

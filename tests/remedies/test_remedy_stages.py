@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from metaweight import checkpoint, remedies
-from metaweight.callbacks import Callback, Run
+from metaweight.callbacks import Callback, Run, Throughput
 from metaweight.cli import main
 from metaweight.compare import Grid
 from metaweight.config import ImageConfig, TranslationConfig
@@ -278,3 +278,16 @@ def test_the_list_names_every_remedy(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("meta-only", "glc", "co-teaching"))
     assert "folds=3" in shown
+
+
+def test_the_pace_is_that_of_the_stage_at_hand(digits: ImageConfig) -> None:
+    pace, seen = Throughput(), []
+
+    class Note(Callback):
+        def on_end(self, run: Run) -> None:
+            seen.append((pace.size, pace.rate * run.seconds))
+
+    remedies.run(under(digits, "glc"), callbacks=(pace, Note()))
+    # 3 batches of 20 in each of 2 epochs, then 4 with the trusted samples
+    assert [size for size, _ in seen] == [120, 160]
+    assert [targets for _, targets in seen] == pytest.approx([120, 160])

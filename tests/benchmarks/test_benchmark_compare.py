@@ -1,0 +1,59 @@
+"""The compare suite: its profiles, and a small run that ends in a report."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from benchmarks.compare.run import Arguments, suite
+from metaweight.data import noises
+from metaweight.losses import losses
+from metaweight.remedies import remedies
+from metaweight.report.statistics import GROUPS
+from metaweight.teachers import names
+
+NAMES = [
+    (path.stem, profile)
+    for path in sorted(suite.profiles.glob("*.toml"))
+    for profile in tomllib.loads(path.read_text())
+]
+
+
+@pytest.mark.parametrize(("data", "profile"), NAMES)
+def test_every_profile_is_a_grid_with_plain_training_and_three_seeds(data: str, profile: str) -> None:
+    asked = suite.plan(Arguments(data=data, profile=profile))
+    assert "uniform" in asked.grid.teachers
+    assert len(asked.grid.seeds) >= 3
+    for cell in asked.grid.cells():
+        assert cell.config.data == data
+        assert asked.task != "image" or cell.config.noise.partition(":")[0] in noises
+
+
+def test_the_quick_profile_has_every_teacher_remedy_and_loss_there_is() -> None:
+    arms = set(suite.plan(Arguments()).grid.teachers)
+    classes = {*names(), *remedies.names(), *losses.names()} - {"length-ratio", "cross-entropy"}
+    assert arms >= {name for name in classes if name != "margin"}  # the plug-in of another test
+
+
+def test_every_part_of_the_library_has_a_group_in_the_answer() -> None:
+    assert {*names(), *remedies.names(), *losses.names()} - {"cross-entropy", "margin"} <= set(GROUPS)
+
+
+def test_a_small_run_leaves_table_statistics_and_a_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    small = ["epochs=2", "warmup_epochs=1", "train_size=200", 'model_options=["width=4"]']
+    arms = ["uniform", "gce", "loss-filter", "mlp-window-5"]
+    asked = ["--seeds", "0", "1", "--noises", "uniform@0.4", "--teachers", *arms, "--jobs", "1"]
+    assert suite([*asked, "--options", *small, "--out", str(out)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"report: {out / 'report.html'}".replace(" ", "") in shown.replace(" ", "")
+    page = (out / "report.html").read_text()
+    statistics = (out / "statistics.md").read_text()
+    for arm in arms:
+        assert arm in page
+        assert arm in statistics
+    assert len(list(out.glob("cells/*/result.json"))) == 8

@@ -50,7 +50,7 @@ def curve_panels(study: Study, figure: str) -> Panels:
         chart = charts.curves(lines, x_title="epoch", y_title=name, label=label, y=span)
         panels.append(Panel(noise, chart, _readout(lines)))
     missing = sum(gaps(lines) for lines in found.values())
-    note = f"{missing} of the means are not finite and are left out as gaps." if missing else ""
+    note = f"Means that are not finite: {missing}; each is a gap." if missing else ""
     return Panels("", tuple(panels), note)
 
 

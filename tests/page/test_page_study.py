@@ -151,6 +151,16 @@ def test_curves_are_mean_and_spread_of_the_seeds(tmp_path: Path) -> None:
     assert line.high == pytest.approx([m + 2**0.5 for m in line.middle], abs=1e-12)
 
 
+def test_curves_have_the_epochs_that_all_seeds_have(tmp_path: Path) -> None:
+    make_grid(tmp_path / "grid")
+    path = tmp_path / "grid" / "cells" / "uniform-0.4.mw-net.1" / "result.json"
+    content = json.loads(path.read_text())
+    del content["history"][1]
+    path.write_text(json.dumps(content))
+    line = series_of(read_study(tmp_path / "grid"), "uniform@0.4", "test_accuracy")[1]
+    assert (line.x, line.middle) == ((1.0, 3.0), (83.5, 85.5))
+
+
 def test_a_value_that_is_no_number_is_a_gap(tmp_path: Path) -> None:
     make_grid(tmp_path / "grid")
     path = tmp_path / "grid" / "cells" / "uniform-0.4.mw-net.0" / "result.json"

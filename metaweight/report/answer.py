@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from metaweight.report.differences import Paired, by_cell, paired, rank_cells, ranks, win_tie_loss
+from metaweight.report.differences import (
+    Paired,
+    WinTieLoss,
+    by_cell,
+    paired,
+    rank_cells,
+    ranks,
+    win_tie_loss,
+)
 from metaweight.report.tables import Result
 
 PLAIN, INTERNAL, SURFACE, REMEDY, BOUND, OTHER = "plain", "internal", "surface", "remedy", "bound", "other"
@@ -25,6 +33,8 @@ GROUPS: Mapping[str, str] = {
 ``surface`` (or the loss alone, or the gradient), a simple ``remedy``, an upper ``bound`` that uses the truth
 and is compared with nothing."""
 INSIDE = "internal states"
+NAMED = 4
+"""Arms that a sentence names, the best first, before it only counts the others."""
 
 
 def answer(
@@ -147,7 +157,8 @@ def _basis(pairs: Sequence[Paired]) -> str:
 def _recommendation(case: _Case) -> str:
     """One sentence: the arm to use here, or that the differences are inside the spread of the seeds."""
     results = [r for r in case.results if case.groups.get(r.teacher, OTHER) != BOUND]
-    order = ranks(results, case.figure, higher_is_better=case.higher_is_better)
+    mean_ranks = ranks(results, case.figure, higher_is_better=case.higher_is_better)
+    order = dict(sorted(mean_ranks.items(), key=lambda rank: rank[1]))
     if len(order) < 2:
         return "Which arm to use cannot be said: there is no kind of noise and seed that two arms share."
     first = min(order, key=order.__getitem__)
@@ -177,11 +188,17 @@ def _recommendation(case: _Case) -> str:
         for arm, found in rivals.items()
         if found.losses and arm != plain
     ]
-    equal = [arm for arm, found in rivals.items() if not found.wins and not found.losses and arm != plain]
+    equal = [arm for arm in order if arm in rivals and arm != plain and _tied(rivals[arm])]
+    if len(equal) > NAMED:
+        equal = [*equal[:NAMED], f"{len(equal) - NAMED} more"]
     parts.append(f"inside the spread of the seeds from it everywhere: {_listed(equal)}" if equal else "")
     if plain is not None and not rivals[plain].wins:
         parts.append(f"so nothing here speaks against {plain}, the cheapest")
     return f"{'; '.join(part for part in parts if part)}."
+
+
+def _tied(found: WinTieLoss) -> bool:
+    return not found.wins and not found.losses
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -128,3 +128,11 @@ def test_nothing_to_compare_is_said() -> None:
 def test_every_teacher_that_is_shipped_has_a_group(name: str) -> None:
     if registry[name].__module__.startswith("metaweight."):
         assert name in GROUPS
+
+
+def test_of_many_equal_arms_the_best_are_named_and_the_others_counted() -> None:
+    equal = {f"arm_{i}": [80.0 + i, 90.0 - i, 85.0 + (-1) ** i] for i in range(6)}
+    results = runs("none", memory=[86.0, 91.0, 96.0], **equal)
+    third = answer(results, "accuracy", unit="points")[2]
+    # the first two seeds are mirror images, the third one puts the even arms before the odd ones
+    assert third.endswith("from it everywhere: arm-0, arm-2, arm-4, arm-1 and 2 more.")

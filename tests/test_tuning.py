@@ -9,27 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_images
 from rich.console import Console
 
 from metaweight.cells import CellResult
 from metaweight.compare import Grid
-from metaweight.config import ImageConfig
 from metaweight.grid_file import plan
 from metaweight.suite import compare
 from metaweight.tasks import Outcome, tasks
 from metaweight.trainer import History
 from metaweight.tuning import Candidate, Tuning, candidates, choose
 
-BASE = ImageConfig(
-    train_size=60,
-    meta_size=20,
-    valid_size=20,
-    epochs=1,
-    warmup_epochs=0,
-    batch_size=20,
-    meta_batch_size=10,
-    model_options=("width=4",),
-)
+BASE = tiny_images.config(epochs=1)
 GRID = Grid(
     BASE, ("uniform", "mw-net"), ("none", "flip@0.2"), (0,), noise_overrides={"flip@0.2": {"lr": 0.1}}
 )

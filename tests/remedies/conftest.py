@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tiny_images
 from tiny_translation import config, pairs, write
 
 from metaweight.config import ImageConfig, TranslationConfig
@@ -11,18 +12,7 @@ from metaweight.config import ImageConfig, TranslationConfig
 @pytest.fixture
 def digits() -> ImageConfig:
     """A run of a moment: 3 batches an epoch, 40 % uniform noise."""
-    return ImageConfig(
-        train_size=60,
-        meta_size=20,
-        valid_size=20,
-        epochs=2,
-        warmup_epochs=0,
-        batch_size=20,
-        meta_batch_size=10,
-        model_options=("width=4",),
-        noise="uniform",
-        teacher="uniform",
-    )
+    return tiny_images.config(epochs=2, noise="uniform", teacher="uniform")
 
 
 @pytest.fixture(scope="session")

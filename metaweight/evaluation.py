@@ -31,7 +31,11 @@ def evaluate(student: Student, batches: Iterable[Batch]) -> dict[str, float]:
     }
 
 
-def class_probabilities(student: Student, batches: Iterable[Batch]) -> Tensor:
-    """Softmax of the student's logits in eval mode, batch after batch: [n, C]; leaves its mode as it was."""
+def class_probabilities(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+    """Index [n] and softmax of the student's logits [n, C] in eval mode; leaves its mode as it was."""
+    indices, says = [], []
     with torch.no_grad(), evaluating(student.module):
-        return torch.cat([student(batch, taps=False).outputs.softmax(dim=-1) for batch in batches])
+        for batch in batches:
+            indices.append(batch.index)
+            says.append(student(batch, taps=False).outputs.softmax(dim=-1))
+    return torch.cat(indices), torch.cat(says)

@@ -149,10 +149,8 @@ class Course:
 
     def probabilities(self, student: Student, positions: Tensor) -> Tensor:
         """What a student says of each class, in eval mode: [n, C] float64, in the order of ``positions``."""
-        batches = self.batches(positions, training=False)
-        index = torch.cat([batch.index for batch in batches.epoch(0)]).cpu()
-        values = class_probabilities(student, batches.epoch(0)).double().cpu()
-        return by_position(index, values, positions)
+        index, values = class_probabilities(student, self.batches(positions, training=False).epoch(0))
+        return by_position(index.cpu(), values.double().cpu(), positions)
 
     def losses(self, student: Student, positions: Tensor) -> Tensor:
         """A student's loss per target in eval mode: [n] float64, in the order of ``positions``."""

@@ -22,11 +22,12 @@ def token_losses(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Te
     with torch.no_grad(), evaluating(student.module):
         for batch in batches:
             forward = student(batch, taps=False)
-            place = torch.searchsorted(batch.index.sort().values, forward.index)
+            own = batch.index.sort().values
+            place = torch.searchsorted(own, forward.index)
             values = unit_loss(forward.state()).double()
             sums = torch.zeros(len(batch), dtype=torch.float64, device=values.device)
             sums.index_add_(0, place, values)
-            indices.append(batch.index.sort().values.cpu())
+            indices.append(own.cpu())
             losses.append((sums / torch.bincount(place, minlength=len(batch))).cpu())
     return torch.cat(indices), torch.cat(losses)
 

@@ -111,7 +111,9 @@ class ImageTask:
     ) -> Outcome:
         index, noise = prepared.splits.train, prepared.noise
         if folder is not None:
+            # in the order of the split, as nothing is shuffled
             shown = loader(config, prepared, "train", batch_size=1000, training=False)
+            _, says = class_probabilities(trained.trainer.reweighter.student, shown)
             folder.save_weights(
                 index=index,
                 given=noise.labels,
@@ -119,7 +121,7 @@ class ImageTask:
                 flipped=noise.flipped,
                 weights=trained.weights.weights[:, index],
                 loss=trained.weights.loss[:, index],
-                probabilities=class_probabilities(trained.trainer.reweighter.student, shown).float().cpu(),
+                probabilities=says.float().cpu(),
             )
         weights = trained.weights.mean_weight()[index]
         seen = weights.isfinite()

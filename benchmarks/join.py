@@ -16,8 +16,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from metaweight.report.standings import groups_of, standings, standings_to_csv, standings_to_markdown
-from metaweight.report.tables import Result, aggregate, runs_to_csv, to_csv, to_markdown
+from metaweight.arms import arm_options
+from metaweight.report.publication import write_statistics, write_table
+from metaweight.report.standings import groups_of
+from metaweight.report.tables import Result, aggregate
 from metaweight.tasks import tasks
 
 KEYS = ("noise", "teacher", "seed")
@@ -55,24 +57,15 @@ def join(parts: Sequence[Part], out: Path) -> str:
         for name, ours, theirs in _differences(first.manifest["config"], part.manifest["config"]):
             raise ValueError(f"{part.folder} has {name} {theirs!r}, {first.folder} has {ours!r}: not joined")
     task = tasks[first.manifest.get("task", "image")]
-    columns = task.columns
     results = [result for part in parts for result in part.results]
-    table = aggregate(results, columns)
+    table = aggregate(results, task.columns)
+    heading = (parts[-1].folder / "table.md").read_text(encoding="utf-8").splitlines()[0]
     out.mkdir(parents=True)
-    title = (parts[-1].folder / "table.md").read_text(encoding="utf-8").splitlines()[0]
-    text = f"{title}\n\n{to_markdown(table)}"
-    (out / "table.md").write_text(text, encoding="utf-8")
-    (out / "table.csv").write_text(to_csv(table), encoding="utf-8")
-    (out / "runs.csv").write_text(runs_to_csv(results, columns), encoding="utf-8", newline="")
+    text = write_table(out, heading, table, results)
     overrides = first.manifest["config"].get("overrides", {})
-    arms = {
-        result.teacher: overrides.get(result.teacher, {}).get("teacher", result.teacher) for result in results
-    }
-    found = standings(results, task.compared, groups=groups_of(arms))
-    if found is not None:
-        statistics = f"{title}\n\n{standings_to_markdown(found)}"
-        (out / "statistics.md").write_text(statistics, encoding="utf-8")
-        (out / "statistics.csv").write_text(standings_to_csv(found), encoding="utf-8")
+    arms = dict.fromkeys(result.teacher for result in results)
+    teachers = {arm: arm_options(arm, overrides.get(arm, {}))["teacher"] for arm in arms}
+    write_statistics(out, heading, results, task.compared, groups=groups_of(teachers))
     for part in parts:
         seeds = "-".join(str(seed) for seed in sorted({result.seed for result in part.results}))
         shutil.copyfile(part.folder / "manifest.json", out / f"manifest.seeds-{seeds}.json")

@@ -103,7 +103,7 @@ class SuiteCommand:
             compare(
                 asked.grid,
                 folder,
-                jobs=asked.jobs or 1,
+                jobs=asked.jobs,
                 console=Console(),
                 resume=arguments.resume,
                 tuning=asked.tuning,

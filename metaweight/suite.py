@@ -18,15 +18,10 @@ from metaweight.devices import require_device
 from metaweight.page import write_page
 from metaweight.progress import GridProgress
 from metaweight.remedies import build_remedy
+from metaweight.report.publication import write_statistics, write_table
 from metaweight.report.record import RunFolder, manifest
-from metaweight.report.standings import (
-    groups_of,
-    print_standings,
-    standings,
-    standings_to_csv,
-    standings_to_markdown,
-)
-from metaweight.report.tables import aggregate, print_table, runs_to_csv, to_csv, to_markdown
+from metaweight.report.standings import groups_of, print_standings
+from metaweight.report.tables import aggregate, print_table
 from metaweight.tasks import described, tasks
 from metaweight.teachers.base import registry as teachers
 from metaweight.tuning import Tuning, candidates, choose
@@ -100,10 +95,7 @@ def _reopen(path: Path, below: Mapping[Path, Sequence[Cell]], about: Mapping[str
     for place, cells in below.items():
         for cell in cells:
             require_same_options(cell, place / "cells" / cell.name)
-    number = 2
-    while (path / f"manifest-{number}.json").exists():
-        number += 1
-    folder.write_manifest(about, f"manifest-{number}.json")
+    folder.write_manifest(about, f"manifest-{len(folder.later_manifests()) + 2}.json")
     return folder
 
 
@@ -126,20 +118,14 @@ def publish(
     task = tasks[results[0].cell.config.task]
     runs = [run for result in results if (run := result.finished()) is not None]
     table, notes = aggregate(rows, task.columns), [*task.notes(runs), *notes]
-    text = "\n".join([f"# {title}\n", to_markdown(table), *(f"{note}\n" for note in notes)])
-    (folder / "table.md").write_text(text, encoding="utf-8")
-    (folder / "table.csv").write_text(to_csv(table))
-    (folder / "runs.csv").write_text(runs_to_csv(rows, task.columns), encoding="utf-8", newline="")
+    write_table(folder, f"# {title}", table, rows, notes=notes)
     console.print(title, style="bold", highlight=False)
     print_table(table, console=console)
     for note in notes:
         console.print(note, highlight=False, markup=False)
     teachers_of = {result.cell.arm: result.cell.config.teacher for result in results}
-    found = standings(rows, task.compared, groups=groups_of(teachers_of))
+    found = write_statistics(folder, f"# {title}", rows, task.compared, groups=groups_of(teachers_of))
     if found is not None:
-        text = f"# {title}\n\n{standings_to_markdown(found)}"
-        (folder / "statistics.md").write_text(text, encoding="utf-8")
-        (folder / "statistics.csv").write_text(standings_to_csv(found), encoding="utf-8")
         print_standings(found, console=console)
     plots = folder / "plots"
     if plots.is_dir():  # of an earlier start

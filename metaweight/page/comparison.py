@@ -61,9 +61,13 @@ def blocks(study: Study) -> list[Block]:
 
 def _lines(study: Study, noise: str, rows: dict[tuple[str, str], Row], compared: bool) -> list[Line]:
     results, figure = study.results, study.main.figure
-    places = ranks([r for r in results if r.noise == noise], figure) if results else {}
+    better = study.compared.higher_is_better
+    here = [result for result in results if result.noise == noise]
+    places = ranks(here, figure, higher_is_better=better)
     pairs = {
-        arm: paired(results, figure, arm=arm, base=BASE, noise=noise) for arm in study.arms if arm != BASE
+        arm: paired(results, figure, arm=arm, base=BASE, noise=noise, higher_is_better=better)
+        for arm in study.arms
+        if arm != BASE
     }
     ends = [v for p in pairs.values() if p for v in (p.low, p.high, p.mean) if math.isfinite(v)]
     span = (min([0.0, *ends]), max([0.0, *ends]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from zipfile import BadZipFile
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from metaweight.page.study import ReadRun, Study
@@ -108,7 +109,7 @@ def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
     if flipped is not None:
         masks = {"clean": ~flipped, "flipped": flipped}
     last_loss, last_weight = _last(loss, weights)
-    means = _mean(weights)
+    means = torch.from_numpy(weights).nanmean(dim=0).numpy()
     seen = np.isfinite(means)
     values = weights[np.isfinite(weights)]
     return WeightView(
@@ -123,14 +124,6 @@ def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
         broken=broken,
         flat=bool(len(values) == 0 or np.ptp(values) < 1e-6),
     )
-
-
-def _mean(weights: Array) -> Array:
-    """[E, n] -> [n], NaN where no epoch saw a sample."""
-    count = np.isfinite(weights).sum(axis=0)
-    total: Array = np.nansum(weights, axis=0)
-    mean: Array = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
-    return mean
 
 
 def _quartiles(weights: Array) -> Quartiles:

@@ -24,10 +24,10 @@ def headline(study: Study, views: list[WeightView]) -> tuple[str, ...]:
         )
     said = answer(
         study.results,
-        study.main.figure,
-        unit=f"points of {study.main.figure}" if study.unit == "%" else study.unit,
-        digits=study.main.digits,
-        higher_is_better=study.main.best != "lowest",
+        study.compared.figure,
+        unit=study.compared.unit,
+        digits=study.compared.digits,
+        higher_is_better=study.compared.higher_is_better,
         groups=groups_of({run.arm: run.config.teacher for run in study.runs}),
     )
     return tuple(sentence for sentence in said if sentence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,13 +12,13 @@ from zipfile import BadZipFile
 from metaweight.cells import Cell, read_cell
 from metaweight.compare import Grid
 from metaweight.config import RunConfig, config_from
-from metaweight.page.progress import concluded, progress_of
+from metaweight.page.progress import Epochs, concluded, progress_of
 from metaweight.report.record import RunFolder
+from metaweight.report.standings import Compared
 from metaweight.report.tables import Column, Result
 from metaweight.tasks import tasks
 
 State = Literal["finished", "failed", "unfinished", "missing"]
-Epochs = Sequence[Mapping[str, float | None]]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,12 @@ class Study:
         return self.columns[0]
 
     @property
+    def compared(self) -> Compared:
+        """The same figure, as its differences are spoken of."""
+        main: Compared = tasks[self.task].compared[0]
+        return main
+
+    @property
     def unit(self) -> str:
         """Of the main figure: ``accuracy, %`` -> ``%``, ``BLEU`` -> ``BLEU``."""
         return self.main.heading.rpartition(", ")[2]
@@ -130,7 +136,8 @@ def _read_single(folder: Path, about: Mapping[str, Any]) -> Study:
 
 def _read_grid(folder: Path, about: Mapping[str, Any]) -> Study:
     task = about.get("task", "image")
-    manifests = [about, *_later_manifests(folder)]
+    own = RunFolder(folder)
+    manifests = [about, *(own.manifest(name) for name in own.later_manifests())]
     cells: dict[str, Cell] = {}
     for manifest in manifests:
         for cell in _grid(task, manifest["config"]).cells():
@@ -157,15 +164,6 @@ def _grid(task: str, config: Mapping[str, Any]) -> Grid:
         config.get("overrides", {}),
         config.get("noise_overrides", {}),
     )
-
-
-def _later_manifests(folder: Path) -> list[dict[str, Any]]:
-    """manifest-2.json, manifest-3.json, ...: the grid was resumed."""
-    found, number = [], 2
-    while (folder / f"manifest-{number}.json").is_file():
-        found.append(RunFolder(folder).manifest(f"manifest-{number}.json"))
-        number += 1
-    return found
 
 
 def _failures(folder: Path, names: Mapping[str, Cell]) -> dict[str, str]:

@@ -12,9 +12,9 @@ from metaweight.report.differences import (
     WinTieLoss,
     by_cell,
     paired,
+    paired_by_noise,
     rank_cells,
     ranks,
-    win_tie_loss,
 )
 from metaweight.report.tables import Result
 
@@ -161,17 +161,18 @@ def _recommendation(case: _Case) -> str:
     order = dict(sorted(mean_ranks.items(), key=lambda rank: rank[1]))
     if len(order) < 2:
         return "Which arm to use cannot be said: there is no kind of noise and seed that two arms share."
-    first = min(order, key=order.__getitem__)
+    first = next(iter(order))
     used, cells = rank_cells(results, case.figure)
     of = f"{used}" if used == cells else f"the {used} of {cells} that all arms have"
     about = f"has the best mean rank ({order[first]:.1f} of {len(order)} arms; runs compared: {of})"
-    rivals = {
-        arm: win_tie_loss(results, case.figure, first, arm, higher_is_better=case.higher_is_better)
+    better = case.higher_is_better
+    pairs = {
+        arm: paired_by_noise(results, case.figure, arm=first, base=arm, higher_is_better=better)
         for arm in order
         if arm != first
     }
-    pairs = [pair for noise in case.noises for arm in rivals if (pair := case.paired(noise, first, arm))]
-    if max(len(pair.seeds) for pair in pairs) == 1:
+    rivals = {arm: WinTieLoss.of(found) for arm, found in pairs.items()}
+    if max(len(pair.seeds) for found in pairs.values() for pair in found.values()) == 1:
         return (
             f"One seed cannot choose an arm: {first} {about}, but run at least 3 seeds before you rely on it."
         )
@@ -188,17 +189,13 @@ def _recommendation(case: _Case) -> str:
         for arm, found in rivals.items()
         if found.losses and arm != plain
     ]
-    equal = [arm for arm in order if arm in rivals and arm != plain and _tied(rivals[arm])]
+    equal = [arm for arm, found in rivals.items() if arm != plain and not found.wins and not found.losses]
     if len(equal) > NAMED:
         equal = [*equal[:NAMED], f"{len(equal) - NAMED} more"]
     parts.append(f"inside the spread of the seeds from it everywhere: {_listed(equal)}" if equal else "")
     if plain is not None and not rivals[plain].wins:
         parts.append(f"so nothing here speaks against {plain}, the cheapest")
     return f"{'; '.join(part for part in parts if part)}."
-
-
-def _tied(found: WinTieLoss) -> bool:
-    return not found.wins and not found.losses
 
 
 def _listed(names: Sequence[str]) -> str:

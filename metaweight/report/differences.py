@@ -61,6 +61,14 @@ class WinTieLoss:
     ties: tuple[str, ...]
     losses: tuple[str, ...]
 
+    @staticmethod
+    def of(pairs: Mapping[str, Paired]) -> WinTieLoss:
+        """From the differences by kind of noise."""
+        found: dict[int, list[str]] = {1: [], 0: [], -1: []}
+        for noise, pair in pairs.items():
+            found[pair.verdict].append(noise)
+        return WinTieLoss(*(tuple(found[sign]) for sign in (1, 0, -1)))
+
     def text(self) -> str:
         """``2 / 1 / 0``."""
         return f"{len(self.wins)} / {len(self.ties)} / {len(self.losses)}"
@@ -111,6 +119,31 @@ def paired(
     )
 
 
+def paired_by_noise(
+    results: Sequence[Result],
+    figure: str,
+    *,
+    arm: str,
+    base: str,
+    higher_is_better: bool = True,
+    confidence: float = 0.95,
+) -> dict[str, Paired]:
+    """Kind of noise -> ``paired``; without those in which the two share no seed."""
+    pairs = {
+        noise: paired(
+            results,
+            figure,
+            arm=arm,
+            base=base,
+            noise=noise,
+            higher_is_better=higher_is_better,
+            confidence=confidence,
+        )
+        for noise in dict.fromkeys(result.noise for result in results)
+    }
+    return {noise: pair for noise, pair in pairs.items() if pair is not None}
+
+
 def win_tie_loss(
     results: Sequence[Result],
     figure: str,
@@ -126,20 +159,10 @@ def win_tie_loss(
     difference is inside the spread of the seeds.  Kinds in which the two share no seed are left out.
     Raises as ``paired``.
     """
-    found: dict[int, list[str]] = {1: [], 0: [], -1: []}
-    for noise in dict.fromkeys(result.noise for result in results):
-        pair = paired(
-            results,
-            figure,
-            arm=arm,
-            base=base,
-            noise=noise,
-            higher_is_better=higher_is_better,
-            confidence=confidence,
-        )
-        if pair is not None:
-            found[pair.verdict].append(noise)
-    return WinTieLoss(*(tuple(found[sign]) for sign in (1, 0, -1)))
+    pairs = paired_by_noise(
+        results, figure, arm=arm, base=base, higher_is_better=higher_is_better, confidence=confidence
+    )
+    return WinTieLoss.of(pairs)
 
 
 def ranks(results: Sequence[Result], figure: str, *, higher_is_better: bool = True) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 import os
@@ -109,6 +110,11 @@ class RunFolder:
         """Another manifest beside the first.  Raises TypeError for what JSON cannot hold."""
         with whole_file(self.path / name) as file:
             file.write(_manifest_text(manifest))
+
+    def later_manifests(self) -> list[str]:
+        """Names of those of later starts: manifest-2.json and on, as far as there are any."""
+        names = (f"manifest-{number}.json" for number in itertools.count(2))
+        return list(itertools.takewhile(lambda name: (self.path / name).is_file(), names))
 
     @property
     def _steps_path(self) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from metaweight.report.answer import GROUPS, OTHER, REMEDY, answer
-from metaweight.report.differences import Paired, WinTieLoss, paired, rank_cells, ranks, win_tie_loss
+from metaweight.report.differences import Paired, WinTieLoss, paired_by_noise, rank_cells, ranks
 from metaweight.report.tables import Result
 
 BASE = "uniform"
@@ -43,9 +43,12 @@ class Standing:
     compared: Compared
     pairs: Mapping[str, Paired]
     """Kind of noise -> less the base; empty for the base itself or where there is none."""
-    kinds: WinTieLoss
     rank: float
     """Mean rank, NaN where the arm has none."""
+
+    @property
+    def kinds(self) -> WinTieLoss:
+        return WinTieLoss.of(self.pairs)
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,6 @@ class Standings:
     @property
     def noises(self) -> list[str]:
         return list(dict.fromkeys(result.noise for result in self.results))
-
-    @property
-    def arms(self) -> list[str]:
-        return list(dict.fromkeys(result.teacher for result in self.results))
 
 
 def groups_of(teachers: Mapping[str, str]) -> dict[str, str]:
@@ -117,18 +116,13 @@ def standings(
 
 def _of_figure(results: Sequence[Result], one: Compared, base: str) -> list[Standing]:
     order = ranks(results, one.figure, higher_is_better=one.higher_is_better)
-    noises = dict.fromkeys(result.noise for result in results)
     found = []
     for arm in dict.fromkeys(result.teacher for result in results):
-        pairs, kinds = {}, WinTieLoss((), (), ())
+        pairs: dict[str, Paired] = {}
         if arm != base:
             better = one.higher_is_better
-            for noise in noises:
-                pair = paired(results, one.figure, arm=arm, base=base, noise=noise, higher_is_better=better)
-                if pair is not None:
-                    pairs[noise] = pair
-            kinds = win_tie_loss(results, one.figure, arm, base, higher_is_better=better)
-        found.append(Standing(arm, one, pairs, kinds, order.get(arm, math.nan)))
+            pairs = paired_by_noise(results, one.figure, arm=arm, base=base, higher_is_better=better)
+        found.append(Standing(arm, one, pairs, order.get(arm, math.nan)))
     return found
 
 

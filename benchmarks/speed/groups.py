@@ -71,6 +71,15 @@ def meta_batches(_: Setting) -> Iterator[Variant]:
         yield Variant(engine, schedule, meta_batch=size)
 
 
+@groups.register("cheap")
+def less_often_and_fewer(setting: Setting) -> Iterator[Variant]:
+    """``forward``, online, with a quarter of the meta batch or every 5th step, eager and compiled."""
+    quarter = max(setting.meta_batch // 4, 2)
+    for options in ({"meta_batch": quarter}, {"every": 5}, {"meta_batch": quarter, "every": 5}):
+        for compiled in (False, True):
+            yield Variant("forward", "online", compile=compiled, **options)
+
+
 @groups.register("unroll")
 def unrolled(_: Setting) -> Iterator[Variant]:
     """The gradient through 1 to 16 inner steps."""

@@ -40,7 +40,8 @@ class Options:
     """
 
     groups: tuple[str, ...] = ("engines", "every")
-    """Which variants: engines, modes (compiled, bf16), every, meta-batch, unroll, peers."""
+    """Which variants: engines, modes (compiled, bf16), every, meta-batch, cheap (both, online, compiled too),
+    unroll, peers."""
     only: tuple[str, ...] = ()
     """Of these, those whose name matches one of some patterns, such as 'forward*'."""
     rounds: int = 20

@@ -76,6 +76,9 @@ def test_groups_hold_what_they_say() -> None:
     plain = {"compiled", "bf16, channels last", "compiled, bf16, channels last"}
     assert {v.name for v in modes if v.engine is None} == {"plain step", *(f"plain step, {m}" for m in plain)}
     assert {v.memory_format for v in chosen(["modes"], TINY)} == {"contiguous"}
+    cheap = [v for v in chosen(["cheap"], Setting(meta_batch=100)) if v.engine]
+    assert {(v.meta_batch, v.every) for v in cheap} == {(25, 1), (None, 5), (25, 5)}
+    assert {v.compile for v in cheap} == {False, True}
 
 
 def test_groups_follow_the_engines_that_there_are(monkeypatch: pytest.MonkeyPatch, stubborn: str) -> None:

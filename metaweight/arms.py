@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from metaweight.config import RunConfig
 from metaweight.losses import losses
 from metaweight.registry import Registry, did_you_mean
-from metaweight.remedies import remedies
+from metaweight.remedies import NONE, remedies
 from metaweight.teachers.base import registry as teachers
 
 PLAIN = "uniform"
@@ -29,3 +30,10 @@ def arm_options(arm: str, own: Mapping[str, Any]) -> dict[str, Any]:
         return {"teacher": PLAIN, **own}
     known = [name for registry in KINDS.values() for name in registry.names()]
     raise KeyError(f"unknown arm {arm!r}: it is no teacher, remedy or loss.{did_you_mean(arm, known)}")
+
+
+def arm_of(config: RunConfig) -> str:
+    """The name of a run that was given none: its teacher, remedy and loss, as far as they are not plain."""
+    plain = {"teacher": PLAIN, "remedy": NONE, "loss": "cross-entropy"}
+    given = {option: getattr(config, option, plain[option]) for option in KINDS}
+    return " + ".join(name for option, name in given.items() if name != plain[option]) or PLAIN

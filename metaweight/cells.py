@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from metaweight.arms import arm_of
 from metaweight.atomic import whole_file
 from metaweight.config import RunConfig, config_from
 from metaweight.contracts import CollapseWarning
@@ -37,6 +38,13 @@ class Cell:
     """The kind of noise as the table prints it."""
     arm: str
     """What is compared, as the table prints it: a teacher, or a name for one with options of its own."""
+
+
+def alone(config: RunConfig, name: str) -> Cell:
+    """A run that is in no grid."""
+    rated = config.noise != "none" and ":" not in config.noise  # human:worse is as bad as it is
+    noise = f"{config.noise}@{config.noise_rate:g}" if rated else config.noise
+    return Cell(name, config, noise, arm_of(config))
 
 
 @dataclass(frozen=True)
@@ -100,11 +108,17 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
             spent = iteration_cost(cell.config, prepared)
         messages = tuple(dict.fromkeys(str(warning.message) for warning in said))
         result = CellResult(cell, outcome, spent, place, warnings=messages)
-        with whole_file(place / RESULT) as file:
-            file.write(json.dumps(_content(result, outcome), indent=1).encode())
+        keep(result)
     except Exception as error:
         return failure(cell, folder, error)
     return result
+
+
+def keep(result: CellResult) -> None:
+    """Write result.json of a run that has ended into its folder, all of it or nothing."""
+    assert result.outcome is not None
+    with whole_file(result.folder / RESULT) as file:
+        file.write(json.dumps(_content(result, result.outcome), indent=1).encode())
 
 
 def read_cell(cell: Cell, place: Path) -> CellResult | None:

@@ -43,14 +43,14 @@ FLOORS = {
     "tasks": 7,
     "remedies": 8,
     "arms": 9,
-    "cells": 9,
-    "compare": 10,
-    "page": 11,
-    "tuning": 11,
-    "grid_file": 12,
-    "suite": 12,
-    "commands": 13,
-    "cli": 14,
+    "cells": 10,
+    "compare": 11,
+    "page": 12,
+    "tuning": 12,
+    "grid_file": 13,
+    "suite": 13,
+    "commands": 14,
+    "cli": 15,
 }
 LONGEST = 300
 NAMELESS = {"utils", "helpers", "common", "util", "helper", "misc"}

@@ -16,6 +16,7 @@ import torch
 
 import metaweight as mw
 from metaweight.cli import main
+from metaweight.page import read_study
 from metaweight.report.record import RunFolder
 
 QUICK = [
@@ -80,6 +81,9 @@ def test_train_leaves_a_run_folder_with_the_weight_of_every_sample(
         rows = list(csv.DictReader(file))
     assert len(rows) == 300
     assert {"index", "given_label", "mean_weight", "flipped"} <= set(rows[0])
+    (run,) = read_study(out).runs
+    assert (run.state, run.arm, run.noise) == ("finished", "memory", "uniform@0.4")
+    assert f"{run.figures['accuracy']:.2f} %" in text
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     assert main(["train", *QUICK, "--teacher", "memory", "--out", str(out)]) == 2
     assert "exists" in words(capsys)

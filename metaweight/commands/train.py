@@ -11,6 +11,8 @@ from rich.table import Column, Table
 from tyro.conf import OmitArgPrefixes
 
 from metaweight import remedies
+from metaweight.arms import arm_of
+from metaweight.cells import CellResult, alone, keep
 from metaweight.commands.places import run_folder
 from metaweight.config import RunConfig, config_from
 from metaweight.devices import require_device
@@ -32,7 +34,7 @@ class Train:
     """What the student learns; each task has its own options: image, translation."""
     run: OmitArgPrefixes[RunConfig]
     out: str | None = None
-    """Folder of this run; must not exist. Default: runs/TEACHER-TIME, or runs/REMEDY-TIME."""
+    """Folder of this run; must not exist. Default: runs/NAME-TIME, NAME of teacher, remedy, loss."""
     resume: str | None = None
     """Go on with this run folder, with its own options; no other option may be given."""
     threads: int | None = None
@@ -57,6 +59,7 @@ class Train:
                 )
         except Interrupted as error:
             raise Interrupted(f"{error}\nresume with: metaweight train --resume {folder.path}") from None
+        keep(CellResult(alone(config, folder.path.name), outcome, outcome.cost, folder.path))
         table = Table(Column(overflow="fold"), Column(overflow="fold"), show_header=False)
         for what, figure in task.summary(outcome):
             table.add_row(what, figure)
@@ -74,8 +77,8 @@ class Train:
         remedies.check(config, prepared)
         about = {"task": config.task} | manifest(asdict(config), sys.argv)
         about |= {"data": described(prepared)}
-        name = config.teacher if config.remedy == remedies.NONE else config.remedy
-        return RunFolder.create(run_folder(self.out, name), about), config, prepared
+        place = run_folder(self.out, arm_of(config).replace(" + ", "-"))
+        return RunFolder.create(place, about), config, prepared
 
     def _reopen(self, path: str) -> tuple[RunFolder, RunConfig, Prepared]:
         if self.run != tasks[self.task].config() or self.out is not None:

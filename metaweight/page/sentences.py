@@ -47,7 +47,7 @@ def _reached(study: Study, run: ReadRun) -> str:
     behind = " %" if study.unit == "%" else ""
     name = "test accuracy" if study.main.figure == "accuracy" else study.main.heading.split(",")[0]
     reached = f"{value:.{study.main.digits}f}{behind} {name}"
-    return f"With the teacher {run.arm} the student ends at {reached} after {epochs}."
+    return f"With {run.arm} the student ends at {reached} after {epochs}."
 
 
 def _found(run: ReadRun, views: list[WeightView]) -> str:

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
-from metaweight.cells import Cell, read_cell
+from metaweight.cells import Cell, alone, read_cell
 from metaweight.compare import Grid
 from metaweight.config import RunConfig, config_from
-from metaweight.page.progress import Epochs, concluded, progress_of
+from metaweight.page.progress import Epochs, progress_of
 from metaweight.report.record import RunFolder
 from metaweight.report.standings import Compared
 from metaweight.report.tables import Column, Result
@@ -129,8 +128,7 @@ def read_study(folder: Path | str) -> Study:
 def _read_single(folder: Path, about: Mapping[str, Any]) -> Study:
     task = about.get("task", "image")
     config = config_from(tasks[task].config, about["config"])
-    noise = config.noise if config.noise == "none" else f"{config.noise}@{config.noise_rate:g}"
-    run, notes = _read_run(Cell(folder.name, config, noise, config.teacher), folder, {})
+    run, notes = _read_run(alone(config, folder.name), folder, {})
     return Study(folder, str(about.get("data", config.data)), task, (run,), (about,), False, tuple(notes))
 
 
@@ -194,20 +192,11 @@ def _read_run(cell: Cell, place: Path, failures: Mapping[str, str]) -> tuple[Rea
             attention=outcome.attention,
         ), notes
     progress, said = progress_of(place)
-    ended = (place / "weights.npz").is_file() and place.parent.name != "cells"
     state: State = "unfinished" if place.is_dir() else "missing"
     if cell.name in failures:
         state = "failed"
-    elif ended:
-        state = "finished"
-    figures: Mapping[str, float | None] = {}
-    if state == "finished":
-        try:
-            figures = concluded(cell.config, place, progress.epochs)
-        except (ValueError, OSError, TypeError, EOFError, BadZipFile) as error:
-            said = [*said, f"The end of {cell.name} cannot be read: {error}."]
     return ReadRun(
-        *(cell.name, cell.arm, cell.noise, cell.config, place, state, figures),
+        *(cell.name, cell.arm, cell.noise, cell.config, place, state, {}),
         epochs=progress.epochs,
         layers=progress.layers,
         attention=progress.attention,

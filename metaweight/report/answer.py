@@ -143,7 +143,9 @@ def _contest(case: _Case, ours: Sequence[str], theirs: Sequence[str], named: str
         if not found[0]:
             said[-1] = f"lose to {named} on"
     parts = [f"{said[sign]} {', '.join(found[sign])}" for sign in (1, 0, -1) if found[sign]]
-    return f"Arms that see {INSIDE} {'; they '.join(parts)}; {_basis(pairs)}."
+    one_each = len(ours) == len(theirs) == 1
+    chosen = "" if one_each else ", each side by its best arm, chosen on these very figures"
+    return f"Arms that see {INSIDE} {'; they '.join(parts)}; {_basis(pairs)}{chosen}."
 
 
 def _basis(pairs: Sequence[Paired]) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from grid_folders import BASE, make_grid, save_samples
+from grid_folders import BASE, make_grid, write_result
 
+from metaweight.cells import CellResult, alone, keep
 from metaweight.page import read_study
 from metaweight.page.comparison import blocks
 from metaweight.page.lines import cost_spots, curve_figure, series_of
@@ -95,33 +96,49 @@ def test_a_resumed_grid_has_the_cells_of_all_starts(tmp_path: Path) -> None:
     assert len(study.manifests) == 2
 
 
-def test_a_single_run_is_read_without_result_json(tmp_path: Path) -> None:
+def test_a_single_run_is_finished_once_result_json_is_there(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", {"task": "image", "config": asdict(BASE)})
     folder.append_step({"step": 1, "epoch": 1, "train_loss": 2.0})
     folder.flush()
     study = read_study(tmp_path / "run")
     assert study.runs[0].state == "unfinished"
     assert headline(study, [])[0] == "This run is not finished: 1 epoch of 3 are done."
-    save_samples(folder, 30, epochs=3)
+    write_result(alone(BASE, "run"), tmp_path / "run", accuracy=81.5)
     (run,) = read_study(tmp_path / "run").runs
     assert run.state == "finished"
-    # weights of clean samples are at least 1, those of flipped ones below
-    assert run.figures["auroc"] == 1.0
-    assert run.figures["realised_noise"] == pytest.approx(1 / 3, abs=1e-12)
+    assert run.figures["accuracy"] == 81.5
 
 
-def test_history_of_a_run_comes_from_its_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "arm", "noise"),
+    [
+        ({}, "uniform", "none"),
+        ({"teacher": "mlp", "noise": "uniform", "noise_rate": 0.2}, "mlp", "uniform@0.2"),
+        ({"remedy": "glc", "noise": "human:worse"}, "glc", "human:worse"),
+        ({"teacher": "memory", "loss": "gce"}, "memory + gce", "none"),
+    ],
+)
+def test_a_run_in_no_grid_is_named_by_what_is_not_plain(options, arm, noise) -> None:
+    cell = alone(replace(BASE, **options), "run")
+    assert (cell.name, cell.arm, cell.noise) == ("run", arm, noise)
+
+
+def test_history_comes_from_the_checkpoint_and_from_result_json_alike(tmp_path: Path) -> None:
     from metaweight.tasks import run as train
 
     config = replace(BASE, teacher="attention", noise="uniform", epochs=2, train_size=200)
     folder = RunFolder.create(tmp_path / "run", {"task": "image", "config": asdict(config)})
     outcome = train(config, folder)
-    (read,) = read_study(tmp_path / "run").runs
-    assert list(read.epochs) == outcome.history.epochs
-    assert read.attention == outcome.attention
-    assert read.layers == outcome.layers
-    assert read.figures["accuracy"] == outcome.figures["accuracy"]
-    assert read.figures["auroc"] == outcome.figures["auroc"]
+    (before,) = read_study(tmp_path / "run").runs
+    keep(CellResult(alone(config, "run"), outcome, None, tmp_path / "run"))
+    (after,) = read_study(tmp_path / "run").runs
+    assert (before.state, after.state) == ("unfinished", "finished")
+    for read in (before, after):
+        assert list(read.epochs) == outcome.history.epochs
+        assert read.attention == outcome.attention
+        assert read.layers == outcome.layers
+    assert after.figures["accuracy"] == outcome.figures["accuracy"]
+    assert after.figures["auroc"] == outcome.figures["auroc"]
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,13 @@ def test_word_for_word() -> None:
     assert first == (
         "Arms that see internal states beat arms that see surface or loss alone on cluster@0.8 (memory "
         "against mw-net: +10.0 points [+9.8, +10.2]); they cannot be told from them on none (memory against "
-        "mw-net: +0.0 points [-1.2, +1.3]); 95 % t intervals over 3 seeds."
+        "mw-net: +0.0 points [-1.2, +1.3]); 95 % t intervals over 3 seeds, each side by its best arm, chosen "
+        "on these very figures."
     )
     assert second == (
         "Arms that see internal states beat the simple remedies on cluster@0.8 (memory against knn: +5.0 "
         "points [+4.8, +5.2]), none (memory against knn: +2.0 points [+0.7, +3.4]); 95 % t intervals "
-        "over 3 seeds."
+        "over 3 seeds, each side by its best arm, chosen on these very figures."
     )
     assert third == (
         "Use memory: it has the best mean rank (1.4 of 5 arms; runs compared: 6); it beats uniform on "

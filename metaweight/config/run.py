@@ -53,8 +53,8 @@ class RunConfig:
     """What is done about bad data without a teacher; see `metaweight remedies`."""
     remedy_options: tuple[str, ...] = ()
     """Options of the remedy as key=value."""
-    engine: str = "forward"
-    """See `metaweight engines`."""
+    engine: str = "auto"
+    """See `metaweight engines`; auto: the cheapest exact one for the student's layers."""
     engine_options: tuple[str, ...] = ()
     """Options of the engine as key=value."""
     schedule: str = "lookahead"

@@ -90,6 +90,10 @@ class Auto:
             return solution
         raise EngineError("no exact engine can differentiate this student. " + "; ".join(refused))
 
+    def settled(self, student: Student) -> bool:
+        """Whether one is chosen for single inner steps of this student."""
+        return tuple(preferences(student.module, several=False)) in self._kept.get(student.module, {})
+
     def keeping(self, student: Student) -> AbstractContextManager[Any]:
         """What the engine needs that is chosen, or that will be tried first."""
         candidates = tuple(preferences(student.module, several=False))

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.contracts import Batch, StepReport, StudentState
+from metaweight.engines.auto import Auto
 from metaweight.engines.base import (
     Engine,
     HyperGradient,
@@ -164,6 +165,9 @@ class Reweighter:
     def _shared_pass(self, train: Batch, meta: Batch) -> tuple[list[Seen], HyperGradient]:
         """K = 1: the engine and the real step share one pass of the student."""
         online = self.schedule == "online"
+        if isinstance(self.engine, Auto) and not self.engine.settled(self.student):
+            # all iterations are then made in one way, and a resumed run goes on to the last bit
+            self._solve([train], meta, lambda state: torch.ones_like(state.loss), ())
         with statistics_kept(self.student) as buffers:
             random = RandomState.of(self.student.device)
             with attention_for(self.engine), keeping(self.engine, self.student) as kept:

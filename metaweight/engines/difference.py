@@ -13,10 +13,9 @@ from metaweight.engines.one_step import OneStep, TrainPass, clones
 from metaweight.student import Named
 
 STEPS = {torch.float64: 3e-6, torch.float32: 1e-4, torch.bfloat16: 5e-3}
-"""Share of the parameters' norm that a step moves, by the type that the student computes in: where kinks of
-ReLUs on the one side and rounding on the other cost least.  In float32 the error is then 0.1 to 2 % on
-ResNet-32 and 0.2 to 1.3 % on a Transformer; in bf16 4 to 10 % with convolutions, on a Transformer 20 % and
-more."""
+"""Share of the parameters' norm that a step moves, by their type: where kinks of ReLUs on the one side and
+rounding on the other cost least.  In float32 the error is then 0.1 to 2 % on ResNet-32 and 0.2 to 1.3 % on a
+Transformer."""
 
 
 class DifferenceWarning(UserWarning):
@@ -28,7 +27,8 @@ class CentralDifferences(OneStep):
     """<u, grad loss_i> = (loss_i(theta + h u) - loss_i(theta - h u)) / 2h: two passes without a graph.
 
     h makes |h u| the share ``step`` of |theta| (over the parameters that u moves); None: see ``STEPS``.
-    Needs no second derivative of any kind: fused attention, custom functions and autocast work.
+    Needs no second derivative of any kind: fused attention and custom functions work.  Under autocast the two
+    passes run in the parameters' own precision: bfloat16 would round most of such a step away.
     """
 
     summary = "approximate (float32: about 1e-3), one inner step; two forward passes without a graph"
@@ -92,16 +92,15 @@ class Shifted:
         """The length of h u as a share of the parameters'."""
         if self._step is not None:
             return self._step
-        student = self._train.student
-        autocast = student.execution.precision == "bf16"
-        return STEPS[torch.bfloat16 if autocast else self._train.loss.dtype]
+        return STEPS[self._train.loss.dtype]
 
     def _losses(self, parameters: Named, direction: Named, h: Tensor) -> Tensor:
         student, recorded = self._train.student, self._train.recorded
         recorded.random.restore(student.device)
         moved = {n: torch.addcmul(p, direction[n], h) if n in direction else p for n, p in parameters.items()}
         with torch.no_grad():
-            forward = student.functional(self._train.batch, moved, clones(recorded.buffers), taps=False)
+            buffers = clones(recorded.buffers)
+            forward = student.functional(self._train.batch, moved, buffers, taps=False, exact=True)
         require_finite("train loss a step along the hypergradient", forward.loss, forward.index)
         return forward.loss
 

@@ -172,3 +172,48 @@ class StepReport:
     """Scalars: weight_mean, weight_spread (std / mean), ess (share), size (targets), and the engine's own."""
     index: Tensor
     """[U], position of each unit in the data set; tokens of one sentence share theirs."""
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One pass of a student over a batch, with its graph."""
+
+    units: Units
+    outputs: Tensor
+    features: Mapping[str, Tensor]
+    """Tap -> [U, D]."""
+    lengths: Mapping[str, Tensor]
+    """Tap over the source -> [U], its real positions."""
+    batch: Batch
+
+    @property
+    def loss(self) -> Tensor:
+        """[U]; its mean is the ordinary loss."""
+        return self.units.loss
+
+    @property
+    def index(self) -> Tensor:
+        """[U], position of each unit in the data set."""
+        return self.units.of_rows(self.batch.index)
+
+    def state(self, progress: float = 0.0, *, detached: bool = True) -> StudentState:
+        """What the teacher may see of it, detached unless a gradient is to pass through it."""
+
+        def shown(value: Tensor) -> Tensor:
+            return value.detach() if detached else value
+
+        units, outputs, targets = self.units, shown(self.outputs), self.batch.targets
+        real = units.real
+        if units.each_token:
+            outputs, targets, real = outputs[real], targets[real], None
+        return StudentState(
+            loss=shown(units.loss),
+            size=units.size.detach().to(units.loss.dtype),
+            outputs=outputs,
+            features={name: shown(value) for name, value in self.features.items()},
+            targets=targets,
+            index=self.index,
+            progress=progress,
+            real=real,
+            lengths=self.lengths,
+        )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
-from metaweight.contracts import Batch, StateSpec, StudentState, Units
-from metaweight.execution import Execution
+from metaweight.contracts import Batch, Forward, StateSpec, Units
+from metaweight.execution import Execution, LayerOutputs
 from metaweight.losses import UnitLoss, cross_entropy
 from metaweight.pooling import TapReading, TimeAxes, read_tap, source_lengths, tapped, unit_features
 from metaweight.registry import did_you_mean
@@ -21,51 +20,6 @@ from metaweight.replay import forked_rng
 
 Named = Mapping[str, Tensor]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Forward:
-    """One pass of a student over a batch, with its graph."""
-
-    units: Units
-    outputs: Tensor
-    features: Mapping[str, Tensor]
-    """Tap -> [U, D]."""
-    lengths: Mapping[str, Tensor]
-    """Tap over the source -> [U], its real positions."""
-    batch: Batch
-
-    @property
-    def loss(self) -> Tensor:
-        """[U]; its mean is the ordinary loss."""
-        return self.units.loss
-
-    @property
-    def index(self) -> Tensor:
-        """[U], position of each unit in the data set."""
-        return self.units.of_rows(self.batch.index)
-
-    def state(self, progress: float = 0.0, *, detached: bool = True) -> StudentState:
-        """What the teacher may see of it, detached unless a gradient is to pass through it."""
-
-        def shown(value: Tensor) -> Tensor:
-            return value.detach() if detached else value
-
-        units, outputs, targets = self.units, shown(self.outputs), self.batch.targets
-        real = units.real
-        if units.each_token:
-            outputs, targets, real = outputs[real], targets[real], None
-        return StudentState(
-            loss=shown(units.loss),
-            size=units.size.detach().to(units.loss.dtype),
-            outputs=outputs,
-            features={name: shown(value) for name, value in self.features.items()},
-            targets=targets,
-            index=self.index,
-            progress=progress,
-            real=real,
-            lengths=self.lengths,
-        )
 
 
 class Student:
@@ -159,19 +113,32 @@ class Student:
         result: T = functional_call(_Within(self.module), values, (call,))
         return result
 
+    def outputs_kept(self) -> AbstractContextManager[LayerOutputs]:
+        """Around a pass that a directional one follows: what that one can take over."""
+        return LayerOutputs(self.module).recorded() if self.compiled is None else self.compiled.recorded()
+
     def directional(
-        self, batch: Batch, parameters: Named, direction: Named, buffers: dict[str, Tensor]
+        self,
+        batch: Batch,
+        parameters: Named,
+        direction: Named,
+        buffers: dict[str, Tensor],
+        kept: LayerOutputs | None = None,
     ) -> Tensor | None:
-        """<direction, grad loss_i> for each unit [U] by forward-mode AD; None where all tangents are lost."""
+        """<direction, grad loss_i> for each unit [U] by forward-mode AD; None where all tangents are lost.
+
+        ``kept``: of a pass at the same parameters.
+        """
         outputs = tangent = None
         if self.compiled is not None:
             moving = {n: parameters[n] for n in direction}
             still = {n: p for n, p in self._complete(parameters, buffers).items() if n not in direction}
             with torch.no_grad():
                 outputs, tangent = self.compiled.directional(
-                    moving, direction, still, self.execution.inputs(batch.inputs)
+                    moving, direction, still, self.execution.inputs(batch.inputs), kept
                 )
-        with torch.no_grad(), forward_ad.dual_level():
+        replayed = kept.replayed() if kept is not None and self.compiled is None else nullcontext()
+        with torch.no_grad(), forward_ad.dual_level(), replayed:
             if self.compiled is not None:
                 loss = self._units(forward_ad.make_dual(outputs, tangent), batch).loss
             else:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metaweight.contracts import Batch, MetaweightError, NonFiniteError, StudentState
+from metaweight.contracts import Batch, Forward, MetaweightError, NonFiniteError, StudentState
 from metaweight.engines.checks import require_finite
 from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates, WindowEnd, checked_rates
 from metaweight.registry import Registry, require_options
 from metaweight.replay import RandomState, differentiable, forked_rng
-from metaweight.student import Forward, Student
+from metaweight.student import Student
 
 Weigh = Callable[[StudentState], Tensor]
 GradientAt = Callable[[Tensor], Mapping[str, Tensor]]

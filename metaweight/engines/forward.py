@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from metaweight.engines.base import EngineError, first_line, registry
-from metaweight.engines.layer_outputs import LayerOutputs
 from metaweight.engines.one_step import OneStep, TrainPass, clones
 from metaweight.engines.parts import described
+from metaweight.execution import LayerOutputs
 from metaweight.student import Named, Student
 
 
@@ -40,7 +40,7 @@ class ForwardMode(OneStep):
 
     def keeping(self, student: Student) -> AbstractContextManager[LayerOutputs]:
         """The layers' outputs: the dual pass need not compute them again."""
-        return LayerOutputs(student.module).recorded()
+        return student.outputs_kept()
 
     def contradiction(self, here: float, reverse_mode: float) -> str:
         """See ``OneStep``."""
@@ -82,10 +82,10 @@ class Dual:
     def _dual_pass(self, direction: Named) -> Tensor | None:
         student, recorded = self.train.student, self.train.recorded
         recorded.random.restore(student.device)
-        outputs = recorded.kept.replayed() if isinstance(recorded.kept, LayerOutputs) else nullcontext()
+        kept = recorded.kept if isinstance(recorded.kept, LayerOutputs) else None
         still = {name: p.detach() for name, p in student.parameters().items()}
-        with outputs:
-            return student.directional(self.train.batch, still, direction, clones(recorded.buffers))
+        buffers = clones(recorded.buffers)
+        return student.directional(self.train.batch, still, direction, buffers, kept)
 
 
 def _failing_part(root: nn.Module, dual_pass: Callable[[], object]) -> str:

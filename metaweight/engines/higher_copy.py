@@ -12,7 +12,7 @@ import torch
 from higher.optim import get_diff_optim
 from torch import Tensor, nn
 
-from metaweight.contracts import Batch
+from metaweight.contracts import Batch, Forward
 from metaweight.engines.base import EngineError, Problem, Solution, refuse_reentrant, registry
 from metaweight.engines.checks import require_finite
 from metaweight.engines.second_order import double_backward
@@ -20,7 +20,7 @@ from metaweight.engines.sight import Sight, passing
 from metaweight.engines.window import WindowEnd
 from metaweight.inner import InnerStep, clip_gradients
 from metaweight.replay import RandomState
-from metaweight.student import Forward, Student
+from metaweight.student import Student
 
 
 @registry.register("higher")

@@ -9,12 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metaweight.contracts import Forward
 from metaweight.engines.base import EngineError, Problem, registry
 from metaweight.engines.double import DoubleBackward, Graph
 from metaweight.engines.one_step import NO_INFLUENCE, Differentiated, TrainPass, meta_pass
 from metaweight.inner.base import Options
 from metaweight.registry import did_you_mean
-from metaweight.student import Forward, Named
+from metaweight.student import Named
 
 SOLVERS = ("cg", "neumann")
 

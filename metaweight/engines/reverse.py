@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metaweight.contracts import Batch
+from metaweight.contracts import Batch, Forward
 from metaweight.engines.base import EngineError, Problem, Solution, refuse_reentrant, registry
 from metaweight.engines.checks import require_finite
 from metaweight.engines.one_step import NO_INFLUENCE, clones, gradients, meta_pass
@@ -20,7 +20,7 @@ from metaweight.engines.window import WindowEnd
 from metaweight.inner import InnerStep
 from metaweight.registry import did_you_mean
 from metaweight.replay import RandomState
-from metaweight.student import Forward, Named
+from metaweight.student import Named
 
 REPLAYS = ("momentum", "snapshots")
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metaweight.contracts import Batch, NonFiniteError, StudentState
+from metaweight.contracts import Batch, Forward, NonFiniteError, StudentState
 from metaweight.engines.checks import require_finite
 from metaweight.engines.window import Rates
 from metaweight.replay import forked_rng
-from metaweight.student import Forward, Student
+from metaweight.student import Student
 
 
 def real_step(

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import metaweight as mw
 from metaweight.engines.forward import ForwardMode
-from metaweight.engines.layer_outputs import LayerOutputs
+from metaweight.execution import LayerOutputs
 
 
 class InPlace(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.utils._pytree import tree_flatten
 
-from metaweight.engines.parts import replaced
+from metaweight.execution.replaced import replaced
 
 CONVOLUTIONS: Mapping[type[nn.Module], Callable[..., Tensor]] = {
     nn.Conv1d: F.conv1d,
@@ -28,12 +29,18 @@ class Kept:
     output: Tensor
     version: int
     """Shares the counter of in-place changes with what the module went on to use."""
-    input_shape: torch.Size
+    input_shape: torch.Size | None
+    """None where it is known to fit."""
+
+    @property
+    def intact(self) -> bool:
+        """Whether nobody has changed it in place."""
+        return self.output._version == self.version
 
     def good_for(self, input: Tensor) -> bool:
         """Whether it is still the output, and of such an input; its type differs after autocast."""
-        unchanged = self.output._version == self.version
-        return unchanged and self.input_shape == input.shape and self.output.dtype == input.dtype
+        fits = self.input_shape in (None, input.shape)
+        return self.intact and fits and self.output.dtype == input.dtype
 
 
 class LayerOutputs:
@@ -47,6 +54,7 @@ class LayerOutputs:
     """
 
     def __init__(self, module: nn.Module) -> None:
+        self._module = module
         self._layers = [layer for layer in module.modules() if _has_rule(layer)]
         self._calls: dict[nn.Module, list[Kept]] = {}
 
@@ -62,6 +70,22 @@ class LayerOutputs:
 
         with replaced(self._layers, keep):
             yield self
+
+    def take(self, outputs: Mapping[str, Sequence[Tensor]]) -> None:
+        """Outputs by the layers' names, from a compiled pass."""
+        named = {name: self._module.get_submodule(name) for name in outputs}
+        self._calls = {layer: [] for layer in self._layers}
+        for name, given in outputs.items():
+            self._calls[named[name]] = [Kept(output, output._version, None) for output in given]
+
+    def intact(self) -> dict[str, list[Tensor]]:
+        """Outputs by the layers' names, of those layers whose outputs nobody has changed in place."""
+        names = {layer: name for name, layer in self._module.named_modules()}
+        return {
+            names[layer]: [kept.output for kept in calls]
+            for layer, calls in self._calls.items()
+            if calls and all(kept.intact for kept in calls)
+        }
 
     def forget_convolutions(self) -> None:
         """Let go of the outputs that take most memory; these layers then compute as ever."""
@@ -86,6 +110,26 @@ class LayerOutputs:
 
         with replaced(self._layers, tangent_only):
             yield
+
+
+def unchanged_layers(module: nn.Module, run: Callable[[], Any]) -> list[str]:
+    """Names of the layers with a rule whose outputs in ``run()`` nothing changes in place.
+
+    ``module`` may be on the device "meta".  An output that is also the module's is not among them, for the
+    loss may change that; where the pass does not run on "meta", none is.
+    """
+    outputs = LayerOutputs(module)
+    try:
+        with torch.no_grad(), outputs.recorded():
+            given = run()
+    except (RuntimeError, NotImplementedError, TypeError, ValueError):
+        return []  # it needs values, so it has no graph of one piece either
+    last = {t.untyped_storage()._cdata for t in tree_flatten(given)[0] if isinstance(t, Tensor)}
+    return [
+        name
+        for name, calls in outputs.intact().items()
+        if not any(output.untyped_storage()._cdata in last for output in calls)
+    ]
 
 
 def _has_rule(layer: nn.Module) -> bool:

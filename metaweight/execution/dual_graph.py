@@ -1,0 +1,97 @@
+"""A Jacobian-vector product as a graph without dual numbers, compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+import torch._dynamo
+import torch._inductor.config
+from torch import Tensor, nn
+from torch._dynamo.backends.registry import lookup_backend
+from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from metaweight.execution.layer_outputs import LayerOutputs
+from metaweight.replay import RandomState
+
+Run = Callable[[nn.Module, Mapping[str, Tensor], tuple[Any, ...]], Any]
+"""(skeleton, all of its parameters and buffers, inputs) -> outputs."""
+
+
+class DualGraph:
+    """Outputs of a skeleton and their derivative along tangents of its parameters.
+
+    torch.compile would take the layers' kept outputs as just another input: it knows no dual number whose
+    primal half is given.  So the pass is traced below autograd, where dual numbers have become ordinary
+    operators, once for each kind of arguments and mode of the module.
+    """
+
+    def __init__(self, skeleton: nn.Module, run: Run, backend: str) -> None:
+        self._skeleton, self._run = skeleton, run
+        self._backend = backend
+        self._graphs: dict[Any, Callable[..., Any]] = {}
+
+    def __call__(
+        self,
+        moving: dict[str, Tensor],
+        tangents: dict[str, Tensor],
+        still: dict[str, Tensor],
+        inputs: tuple[Any, ...],
+        kept: dict[str, list[Tensor]],
+    ) -> tuple[Any, Any]:
+        """(outputs, tangents); ``still`` is not changed.  Arguments that are no tensors are constants."""
+        leaves, spec = tree_flatten((moving, tangents, still, inputs, kept))
+        tensors = [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor)]
+        others = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        modes = tuple(part.training for part in self._skeleton.modules())
+        key = (str(spec), tuple(map(_kind, tensors)), repr(others), modes)
+
+        def dual_pass(*given: Tensor) -> tuple[Any, Any]:
+            values = iter(given)
+            full = [
+                next(values) if isinstance(leaf, Tensor) else other
+                for leaf, other in zip(leaves, others, strict=True)
+            ]
+            return self._dual_pass(*tree_unflatten(full, spec))
+
+        with torch.no_grad():
+            if key not in self._graphs:
+                self._graphs[key] = self._compiled(dual_pass, tensors)
+            outputs, tangent = self._graphs[key](*tensors)
+        return outputs, tangent
+
+    def _dual_pass(
+        self,
+        moving: dict[str, Tensor],
+        tangents: dict[str, Tensor],
+        still: dict[str, Tensor],
+        inputs: tuple[Any, ...],
+        kept: dict[str, list[Tensor]],
+    ) -> tuple[Any, Any]:
+        outputs = LayerOutputs(self._skeleton)
+        outputs.take(kept)
+        buffers = {name: value.clone() for name, value in still.items()}
+        with torch.no_grad(), forward_ad.dual_level(), outputs.replayed():
+            dual = {name: forward_ad.make_dual(p, tangents[name]) for name, p in moving.items()}
+            found = forward_ad.unpack_dual(self._run(self._skeleton, {**buffers, **dual}, inputs))
+            tangent = torch.zeros_like(found.primal) if found.tangent is None else found.tangent
+            return found.primal, tangent
+
+    def _compiled(self, dual_pass: Callable[..., Any], tensors: list[Tensor]) -> Callable[..., Any]:
+        random = RandomState.of(tensors[0].device)
+        graph = make_fx(dual_pass, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors)
+        # masks must be those that eager code would draw
+        inductor = self._backend == "inductor"
+        drawn = torch._inductor.config.patch(fallback_random=True) if inductor else nullcontext()
+        with drawn:
+            compiled: Callable[..., Any] = lookup_backend(self._backend)(graph, tensors)
+        random.restore(tensors[0].device)
+        return compiled
+
+
+def _kind(tensor: Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device

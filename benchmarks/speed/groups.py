@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import product
+from typing import Any
 
 import metaweight as mw
 from benchmarks.speed.peers import peers
@@ -19,6 +20,8 @@ ENGINE_OPTIONS: dict[str, tuple[dict[str, object], ...]] = {
 """Engine -> the options that it is measured with; an engine that is not named here has one row, ``{}``."""
 SWEPT = ("higher", "forward")
 """The engines that the sizes of the meta set are tried with: the reference and the default of many."""
+KEEPING: dict[str, object] = {"keep_convolutions": True}
+"""Of ``forward``, which differs with ``online`` and a convolutional student alone."""
 EVERY = (1, 2, 5, 10)
 META_BATCHES = (25, 50, 100)
 UNROLLS = (1, 2, 4, 8, 16)
@@ -38,11 +41,18 @@ def built(engines: Iterable[str]) -> Iterator[tuple[str, dict[str, object]]]:
                 yield engine, options
 
 
-@groups.register("engines")
-def every_engine(_: Setting) -> Iterator[Variant]:
-    """Every engine with both schedules, eager and in float32."""
+def both_schedules(setting: Setting, **mode: Any) -> Iterator[Variant]:
+    """Every engine with both schedules."""
     for schedule, (engine, options) in product(SCHEDULES, built(mw.engines.names())):
-        yield Variant(engine, schedule, options=options)
+        yield Variant(engine, schedule, options=options, **mode)
+    if subject(setting.model).convolutions:
+        yield Variant("forward", "online", options=KEEPING, **mode)
+
+
+@groups.register("engines")
+def every_engine(setting: Setting) -> Iterator[Variant]:
+    """Every engine with both schedules, eager and in float32."""
+    yield from both_schedules(setting)
 
 
 @groups.register("modes")
@@ -53,8 +63,7 @@ def every_mode(setting: Setting) -> Iterator[Variant]:
         shape = layout if precision == "bf16" else "contiguous"
         mode = {"compile": compiled, "precision": precision, "memory_format": shape}
         yield Variant(**mode)
-        for schedule, (engine, options) in product(SCHEDULES, built(mw.engines.names())):
-            yield Variant(engine, schedule, options=options, **mode)
+        yield from both_schedules(setting, **mode)
 
 
 @groups.register("every")
@@ -75,9 +84,10 @@ def meta_batches(_: Setting) -> Iterator[Variant]:
 def less_often_and_fewer(setting: Setting) -> Iterator[Variant]:
     """``forward``, online, with a quarter of the meta batch or every 5th step, eager and compiled."""
     quarter = max(setting.meta_batch // 4, 2)
-    for options in ({"meta_batch": quarter}, {"every": 5}, {"meta_batch": quarter, "every": 5}):
+    options = KEEPING if subject(setting.model).convolutions else {}
+    for rarer in ({"meta_batch": quarter}, {"every": 5}, {"meta_batch": quarter, "every": 5}):
         for compiled in (False, True):
-            yield Variant("forward", "online", compile=compiled, **options)
+            yield Variant("forward", "online", compile=compiled, options=options, **rarer)
 
 
 @groups.register("unroll")

@@ -36,6 +36,11 @@ class Subject(Protocol):
         """The memory format that goes with bf16."""
         ...
 
+    @property
+    def convolutions(self) -> bool:
+        """Whether it has any."""
+        ...
+
     def student(self, module: nn.Module, **options: Any) -> mw.Student:
         """``module`` with its unit losses; ``options`` of the Student."""
         ...
@@ -64,7 +69,11 @@ class Classified:
 
     @property
     def fast_layout(self) -> str:
-        return "channels_last" if len(self.shape) == 3 else "contiguous"
+        return "channels_last" if self.convolutions else "contiguous"
+
+    @property
+    def convolutions(self) -> bool:
+        return len(self.shape) == 3
 
     def module(self) -> nn.Module:
         return self.build()
@@ -92,6 +101,7 @@ class Sentences:
     batch: int = 64
     described: str = "sentence pairs of 16 to 20 pieces, vocabulary 4,000"
     fast_layout: str = "contiguous"
+    convolutions: bool = False
 
     def module(self) -> nn.Module:
         return build_translator(self.model, source_size=4000, target_size=4000)

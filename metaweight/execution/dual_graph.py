@@ -89,7 +89,7 @@ class DualGraph:
         drawn = torch._inductor.config.patch(fallback_random=True) if inductor else nullcontext()
         with drawn:
             compiled: Callable[..., Any] = lookup_backend(self._backend)(graph, tensors)
-        random.restore(tensors[0].device)
+        random.restore(tensors[0].device)  # a backend that times its kernels draws their inputs
         return compiled
 
 

@@ -111,6 +111,16 @@ def test_a_pass_that_needs_values_keeps_nothing() -> None:
     assert unchanged_layers(module, lambda: module(torch.ones(1, 2, device="meta"))) == []
 
 
+def test_the_dual_pass_leaves_the_running_statistics() -> None:
+    module = built("rectified")
+    student = mw.Student(module, execution=COMPILED)
+    values = {name: p.detach() for name, p in module.named_parameters()}
+    buffers = {name: value.clone() for name, value in module.named_buffers()}
+    student.directional(batch(6, 1), values, values, buffers)
+    for name, value in module.named_buffers():
+        torch.testing.assert_close(buffers[name], value, rtol=0, atol=0)
+
+
 def test_another_mode_of_the_module_has_a_graph_of_its_own() -> None:
     module = built("rectified")
     student = mw.Student(module, execution=COMPILED)

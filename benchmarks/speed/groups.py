@@ -15,6 +15,7 @@ from metaweight.registry import Registry, did_you_mean
 
 SCHEDULES = ("lookahead", "online")
 ENGINE_OPTIONS: dict[str, tuple[dict[str, object], ...]] = {
+    "difference": ({}, {"sides": 1}),
     "reverse": ({"replay": "momentum"}, {"replay": "snapshots"}),
 }
 """Engine -> the options that it is measured with; an engine that is not named here has one row, ``{}``."""
@@ -57,10 +58,11 @@ def every_engine(setting: Setting) -> Iterator[Variant]:
 
 @groups.register("modes")
 def every_mode(setting: Setting) -> Iterator[Variant]:
-    """Plain training and every engine compiled, in bf16 (images with channels last), and both."""
+    """Plain training and every engine compiled, images with channels last, in bf16, and all of these."""
     layout = subject(setting.model).fast_layout
-    for compiled, precision in ((True, "float32"), (False, "bf16"), (True, "bf16")):
-        shape = layout if precision == "bf16" else "contiguous"
+    layouts = dict.fromkeys(("contiguous", layout))
+    modes = [*product(("float32",), layouts, (False, True)), *product(("bf16",), (layout,), (False, True))]
+    for precision, shape, compiled in modes[1:]:  # the first is that of the other groups
         mode = {"compile": compiled, "precision": precision, "memory_format": shape}
         yield Variant(**mode)
         yield from both_schedules(setting, **mode)
@@ -82,12 +84,14 @@ def meta_batches(_: Setting) -> Iterator[Variant]:
 
 @groups.register("cheap")
 def less_often_and_fewer(setting: Setting) -> Iterator[Variant]:
-    """``forward``, online, with a quarter of the meta batch or every 5th step, eager and compiled."""
-    quarter = max(setting.meta_batch // 4, 2)
-    options = KEEPING if subject(setting.model).convolutions else {}
-    for rarer in ({"meta_batch": quarter}, {"every": 5}, {"meta_batch": quarter, "every": 5}):
-        for compiled in (False, True):
-            yield Variant("forward", "online", compile=compiled, options=options, **rarer)
+    """``forward``, online, with a quarter of the meta batch or every 5th step; eager, compiled, by layout."""
+    quarter, kind = max(setting.meta_batch // 4, 2), subject(setting.model)
+    options = KEEPING if kind.convolutions else {}
+    layouts = dict.fromkeys(("contiguous", kind.fast_layout))
+    rarer = ({"meta_batch": quarter}, {"every": 5}, {"meta_batch": quarter, "every": 5})
+    for fewer, layout, compiled in product(rarer, layouts, (False, True)):
+        mode: dict[str, Any] = {"compile": compiled, "memory_format": layout, **fewer}
+        yield Variant("forward", "online", options=options, **mode)
 
 
 @groups.register("unroll")

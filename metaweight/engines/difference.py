@@ -1,4 +1,4 @@
-"""Engine ``difference``: inner products by central differences of the losses along u."""
+"""Engine ``difference``: inner products by finite differences of the losses along u."""
 
 from __future__ import annotations
 
@@ -12,38 +12,52 @@ from metaweight.engines.checks import require_finite
 from metaweight.engines.one_step import OneStep, TrainPass, clones
 from metaweight.student import Named
 
-STEPS = {torch.float64: 3e-6, torch.float32: 1e-4, torch.bfloat16: 5e-3}
-"""Share of the parameters' norm that a step moves, by their type: where kinks of ReLUs on the one side and
-rounding on the other cost least.  In float32 the error is then 0.1 to 2 % on ResNet-32 and 0.2 to 1.3 % on a
-Transformer."""
+STEPS = {
+    2: {torch.float64: 3e-6, torch.float32: 2e-5, torch.bfloat16: 5e-3},
+    1: {torch.float64: 1e-8, torch.float32: 5e-6, torch.bfloat16: 5e-3},
+}
+"""Sides -> share of the parameters' norm that a step moves, by their type: where the student's bend and
+rounding cost least together.  In float32 the error is then 0.03 to 0.1 % on ResNet-32, a Transformer and an
+MLP with two sides, 0.1 to 0.6 % with one."""
 
 
 class DifferenceWarning(UserWarning):
-    """Central differences have lost their digits: the student bends, or rounds, within one step."""
+    """Differences have lost their digits: the student bends, or rounds, within one step."""
 
 
 @registry.register("difference")
-class CentralDifferences(OneStep):
+class FiniteDifferences(OneStep):
     """<u, grad loss_i> = (loss_i(theta + h u) - loss_i(theta - h u)) / 2h: two passes without a graph.
 
+    ``sides=1``: (loss_i(theta + h u) - loss_i(theta)) / h, with the losses that are there already: one pass,
+    and an error that shrinks with h instead of its square.
     h makes |h u| the share ``step`` of |theta| (over the parameters that u moves); None: see ``STEPS``.
-    Needs no second derivative of any kind: fused attention and custom functions work.  Under autocast the two
-    passes run in the parameters' own precision: bfloat16 would round most of such a step away.
+    Needs no second derivative of any kind: fused attention and custom functions work.  Under autocast the
+    passes run in the parameters' own precision, for bfloat16 would round most of such a step away; the losses
+    that are there are then of no use, and ``sides=1`` raises EngineError.
     """
 
-    summary = "approximate (float32: about 1e-3), one inner step; two forward passes without a graph"
+    summary = "approximate (float32: below 1e-3), one inner step; two forward passes without a graph"
     differentiable = False
 
-    def __init__(self, step: float | None = None) -> None:
+    def __init__(self, step: float | None = None, *, sides: int = 2) -> None:
         super().__init__()
+        if sides not in STEPS:
+            raise ValueError(f"sides is 1 or 2, got {sides!r}")
         if step is not None and not 0 < step < 1:
             raise ValueError(f"step is a share of the parameters' norm in (0, 1), got {step}")
-        self.step = step
+        self.step, self.sides = step, sides
         self._warned = False
 
     def differentiate(self, train: TrainPass, weights: Tensor) -> Shifted:
         """See ``OneStep``."""
-        return Shifted(train, weights, self.step)
+        if self.sides == 1 and train.student.execution.precision != "float32":
+            raise EngineError(
+                "sides=1 takes a difference to the losses under autocast, whose rounding is larger than it; "
+                "use sides=2"
+            )
+        step = self.step or STEPS[self.sides][train.loss.dtype]
+        return Shifted(train, weights, step, self.sides)
 
     def tolerance(self, dtype: torch.dtype) -> float:
         """See ``OneStep``."""
@@ -60,17 +74,17 @@ class CentralDifferences(OneStep):
     def contradiction(self, here: float, reverse_mode: float) -> str:
         """See ``OneStep``."""
         return (
-            f"central differences give {here:.6g}, reverse mode {reverse_mode:.6g}: the student draws random "
+            f"differences give {here:.6g}, reverse mode {reverse_mode:.6g}: the student draws random "
             "numbers outside torch's generators, or its losses are too rough for differences; use "
-            "engine='forward' or 'higher', or another step (CentralDifferences(step=...))"
+            "engine='forward' or 'higher', or another step (FiniteDifferences(step=...))"
         )
 
 
 class Shifted:
-    """The train pass once more on either side of theta."""
+    """The train pass once more on one side of theta, or on either."""
 
-    def __init__(self, train: TrainPass, weights: Tensor, step: float | None) -> None:
-        self._train, self._step = train, step
+    def __init__(self, train: TrainPass, weights: Tensor, step: float, sides: int) -> None:
+        self._train, self._step, self._sides = train, step, sides
         self.gradient = train.gradients((weights * train.loss).mean(), keep_graph=train.keep_graph)
 
     def slopes(self, direction: Named) -> Tensor:
@@ -79,20 +93,14 @@ class Shifted:
         length = _norm(direction)
         if not bool(length > 0):  # a zero direction, or one that is NaN, which base.py reports
             return self._train.loss.detach() * length
-        h = self.step * _norm({name: parameters[name] for name in direction}) / length
+        h = self._step * _norm({name: parameters[name] for name in direction}) / length
         if not bool(h > 0):
             raise EngineError(
                 "the parameters are all zero: there is no scale for a difference; use engine='forward'"
             )
-        above, below = (self._losses(parameters, direction, h * sign) for sign in (1, -1))
-        return (above - below) / (2 * h).to(above.dtype)
-
-    @property
-    def step(self) -> float:
-        """The length of h u as a share of the parameters'."""
-        if self._step is not None:
-            return self._step
-        return STEPS[self._train.loss.dtype]
+        above = self._losses(parameters, direction, h)
+        below = self._train.loss.detach() if self._sides == 1 else self._losses(parameters, direction, -h)
+        return (above - below) / (self._sides * h).to(above.dtype)
 
     def _losses(self, parameters: Named, direction: Named, h: Tensor) -> Tensor:
         student, recorded = self._train.student, self._train.recorded

@@ -73,12 +73,17 @@ def test_groups_hold_what_they_say() -> None:
     assert [v.unroll for v in chosen(["unroll"], TINY) if v.engine == "higher"] == [1, 2, 4, 8, 16]
     assert {v.meta_batch for v in chosen(["meta-batch"], TINY)} == {None, 25, 50, 100}
     modes = chosen(["modes"], Setting("convnet"))
-    plain = {"compiled", "bf16, channels last", "compiled, bf16, channels last"}
+    plain = {
+        "compiled",
+        *(f"{mode}channels last" for mode in ("", "compiled, ", "bf16, ", "compiled, bf16, ")),
+    }
     assert {v.name for v in modes if v.engine is None} == {"plain step", *(f"plain step, {m}" for m in plain)}
     assert {v.memory_format for v in chosen(["modes"], TINY)} == {"contiguous"}
     cheap = [v for v in chosen(["cheap"], Setting(meta_batch=100)) if v.engine]
     assert {(v.meta_batch, v.every) for v in cheap} == {(25, 1), (None, 5), (25, 5)}
-    assert {v.compile for v in cheap} == {False, True}
+    assert {(v.compile, v.memory_format) for v in cheap} == {
+        (compiled, layout) for compiled in (False, True) for layout in ("contiguous", "channels_last")
+    }
 
 
 def test_groups_follow_the_engines_that_there_are(monkeypatch: pytest.MonkeyPatch, stubborn: str) -> None:

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 import metaweight as mw
 from metaweight.engines import EngineError
-from metaweight.engines.difference import CentralDifferences, DifferenceWarning
+from metaweight.engines.difference import DifferenceWarning, FiniteDifferences
 from oracles import batch, central_differences, make, relative
 
 
@@ -105,7 +105,7 @@ def test_float32_is_right_to_about_a_thousandth() -> None:
     assert relative(found.double(), exact) <= 5e-3
     # a hundredfold step bends, a thousandth of it rounds: the default lies between
     for step in (1e-7, 3e-1):
-        engine = CentralDifferences(step)
+        engine = FiniteDifferences(step)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -132,10 +132,10 @@ def test_a_rough_student_is_an_error_at_first_and_a_warning_later() -> None:
     torch.manual_seed(0)
     module = Rough().double()
     module.rough = True
-    with pytest.raises(EngineError, match=r"central differences give .* too rough.*engine='forward'"):
+    with pytest.raises(EngineError, match=r"differences give .* too rough.*engine='forward'"):
         slopes("difference", module)
     module.rough = False
-    engine = CentralDifferences()
+    engine = FiniteDifferences()
     student, own = mw.Student(module), torch.optim.SGD(module.parameters(), lr=0.1)
     w = torch.ones(6).double().requires_grad_()
 
@@ -151,10 +151,53 @@ def test_a_rough_student_is_an_error_at_first_and_a_warning_later() -> None:
         again()  # once is enough
 
 
+@pytest.mark.parametrize("student", ["batchnorm-resnet", "encoder"])
+def test_one_side_shares_the_losses_at_theta_and_costs_accuracy(student: str) -> None:
+    built, own, train, meta = make(student, "momentum")
+    passes: list[object] = []
+    w = torch.linspace(0.5, 1.5, 6).double().requires_grad_()
+
+    def found(engine: object) -> tuple[Tensor, int]:
+        passes.clear()
+        handle = built.module.register_forward_pre_hook(lambda *_: passes.append(0))
+        grads = mw.hypergradient(built, own, train, meta, lambda _s: w, [w], engine).grads
+        handle.remove()
+        return grads[0], len(passes)
+
+    exact, _ = found("higher")
+    central, three = found(FiniteDifferences())
+    one_sided, fewer = found(FiniteDifferences(sides=1))
+    assert three - fewer == 1
+    assert relative(central, exact) <= 1e-5
+    assert 1e-9 < relative(one_sided, exact) <= 1e-4
+    # the error of one side shrinks with the step, that of two with its square
+    one, two = (
+        [relative(found(FiniteDifferences(step, sides=sides))[0], exact) for step in (1e-4, 1e-5)]
+        for sides in (1, 2)
+    )
+    assert one[0] / one[1] == pytest.approx(10, rel=0.2)
+    assert two[0] / two[1] == pytest.approx(100, rel=0.5)
+
+
+def test_one_side_refuses_the_losses_of_autocast() -> None:
+    torch.manual_seed(0)
+    student = mw.Student(
+        nn.Sequential(nn.Flatten(), nn.Linear(24, 3)), execution=mw.Execution(precision="bf16")
+    )
+    train, meta = batch((3, 8), 6, 1, dtype=torch.float32), batch((3, 8), 5, 2, dtype=torch.float32)
+    own, w = torch.optim.SGD(student.module.parameters(), lr=0.1), torch.ones(6, requires_grad=True)
+    mw.hypergradient(student, own, train, meta, lambda _s: w, [w], "difference")
+    with pytest.raises(EngineError, match="sides=2"):
+        mw.hypergradient(student, own, train, meta, lambda _s: w, [w], FiniteDifferences(sides=1))
+
+
 def test_options_that_make_no_sense() -> None:
+    for sides in (0, 3):
+        with pytest.raises(ValueError, match="sides is 1 or 2"):
+            FiniteDifferences(sides=sides)
     for step in (0.0, -1e-3, 1.0, float("nan")):
         with pytest.raises(ValueError, match="share of the parameters' norm"):
-            CentralDifferences(step)
+            FiniteDifferences(step)
     module = nn.Sequential(nn.Flatten(), nn.Linear(24, 3)).double()
     with torch.no_grad():
         for p in module.parameters():

@@ -144,7 +144,7 @@ def _plain(variant: Variant, start: Start, setting: Setting) -> Iterate:
     kind, module, optimizer = subject(setting.model), start.module, start.optimizer
     if variant.memory_format == "channels_last":
         module = module.to(memory_format=torch.channels_last)
-    run = torch.compile(module) if variant.compile else module
+    run = torch.compile(module, isolate_recompiles=True) if variant.compile else module
     half = variant.precision == "bf16"
 
     def iterate(train: Sequence[mw.Batch], _meta: mw.Batch) -> Gradient:

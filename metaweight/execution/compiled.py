@@ -18,6 +18,9 @@ from metaweight.execution.layer_outputs import LayerOutputs, unchanged_layers
 
 Seen = dict[str, Any]
 """Tap -> what its submodule gave."""
+SHAPES = 64
+"""Kinds of a pass (shapes, gradients or none, training or not) that are compiled; of the next one torch
+warns, and runs it as it is."""
 
 
 class Compiled:
@@ -49,14 +52,25 @@ class Compiled:
         # the graph is backpropagated more than once; masks must be those that eager code would draw
         torch._functorch.config.donated_buffer = False
         options: dict[str, Any] = {"fallback_random": True} if backend == "inductor" else {}
-        self._forward = torch.compile(self._pass, backend=backend, dynamic=False, options=options or None)
+        # all students share the code of ``_pass``: without isolation, the ninth of them would run eagerly
+        self._forward = torch.compile(
+            self._pass,
+            backend=backend,
+            dynamic=False,
+            options=options or None,
+            recompile_limit=SHAPES,
+            isolate_recompiles=True,
+        )
         self._dual = DualGraph(self._bare, self._run, backend)
 
     def __call__(self, values: Mapping[str, Tensor], inputs: tuple[Any, ...]) -> tuple[Any, Seen]:
         """Outputs at all of ``values`` (parameters and buffers; the running statistics move), and taps."""
         self._same_modes()
         self._watch(values, inputs)
-        outputs, seen, kept = self._forward(dict(values), inputs)
+        try:
+            outputs, seen, kept = self._forward(dict(values), inputs)
+        finally:
+            self._forget()
         if self._sink is not None:
             self._sink.take(kept)
         return outputs, {
@@ -97,10 +111,13 @@ class Compiled:
     def _pass(
         self, values: dict[str, Tensor], inputs: tuple[Any, ...]
     ) -> tuple[Any, list[Any], dict[str, list[Tensor]]]:
-        self._seen.clear()
-        self._kept.clear()
         outputs = self._run(self._tapped, values, inputs)
         return outputs, [self._seen.get(name) for name in self._taps], dict(self._kept)
+
+    def _forget(self) -> None:
+        """Let the next pass find what this one found: these are a part of what a graph is good for."""
+        self._seen.clear()
+        self._kept.clear()
 
     def _watch(self, values: Mapping[str, Tensor], inputs: tuple[Any, ...]) -> None:
         """Let the graph give what those layers give whose outputs nothing changes in place."""

@@ -48,6 +48,8 @@ def interleaved(
     them always follow the same neighbour.
     """
     timings, variants = [], list(iterates)
+    gc.collect()
+    gc.freeze()  # what compilers leave behind would make each collection take longer than an iteration
     for number, (train, meta) in enumerate(pairs):
         for position, chosen in enumerate(torch.randperm(len(variants), generator=generator).tolist()):
             variant = variants[chosen]
@@ -56,6 +58,7 @@ def interleaved(
             for _ in range(variant.every):
                 iterates[variant]([train] * variant.unroll, meta)
             timings.append(Timing(number, variant.name, position, (clock() - start) / variant.inner_steps))
+    gc.unfreeze()
     return timings
 
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from metaweight.compare import Grid
-from metaweight.config import ImageConfig
+from metaweight.config import ImageConfig, TranslationConfig
 from metaweight.suite import compare
 
 BASE = ImageConfig(
@@ -38,6 +38,20 @@ def test_one_teacher_in_two_arms(tmp_path: Path) -> None:
     results = compare(grid, tmp_path / "grid", jobs=1, console=QUIET, resume=True)
     rows = [row for result in results if (row := result.row()) is not None]
     assert [row.teacher for row in rows] == ["uniform", "often", "seldom"]
+
+
+def test_a_kind_of_noise_that_is_not_there_stops_before_the_first_run(tmp_path: Path) -> None:
+    grid = Grid(BASE, ("uniform",), ("none", "clustr@0.8"), (0,))
+    with pytest.raises(KeyError, match=r"unknown noise 'clustr'\. Did you mean 'cluster'"):
+        compare(grid, tmp_path / "grid", jobs=1, console=QUIET)
+    tail = {"tail": {"noise": "none", "imbalance": "long-tial"}}
+    grid = Grid(BASE, ("uniform",), ("none", "tail"), (0,), noise_overrides=tail)
+    with pytest.raises(ValueError, match=r"unknown imbalance 'long-tial'\. Did you mean 'long-tail'"):
+        compare(grid, tmp_path / "grid", jobs=1, console=QUIET)
+    pairs = Grid(TranslationConfig(), ("uniform",), ("none", "copied+copyed"), (0,))
+    with pytest.raises(KeyError, match=r"unknown noise 'copyed' of text\. Did you mean 'copied'"):
+        compare(pairs, tmp_path / "grid", jobs=1, console=QUIET)
+    assert not (tmp_path / "grid").exists()
 
 
 def test_an_arm_without_a_teacher_is_taken_for_one(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Compiled:
         torch._functorch.config.donated_buffer = False
         options: dict[str, Any] = {"fallback_random": True} if backend == "inductor" else {}
         # all students share the code of ``_pass``: without isolation, the ninth of them would run eagerly
-        self._forward = torch.compile(
+        self._forward = torch.compile(  # type: ignore[call-overload]  # torch's overloads lack the last two
             self._pass,
             backend=backend,
             dynamic=False,

@@ -56,6 +56,7 @@ class ImageTask:
 
     def check(self, config: ImageConfig) -> None:
         build_loss(config.loss, **parse_values(config.loss_options))
+        image_data.check(config)
 
     def prepare(self, config: ImageConfig) -> PreparedImages:
         return image_data.prepare(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from metaweight.config import ImageConfig
 from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, derive, load_images, make_splits
 from metaweight.data.files import VARIABLE
 from metaweight.data.imbalance import long_tail, step_imbalance
+from metaweight.data.noise import noises
 from metaweight.registry import did_you_mean
 from metaweight.tasks.assembly import seed_of
 
@@ -52,8 +53,21 @@ class PreparedImages:
 _images = functools.lru_cache(maxsize=1)(load_images)
 
 
+CUTS: Mapping[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": step_imbalance}
+
+
+def check(config: ImageConfig) -> None:
+    """Raise KeyError for an unknown noise, ValueError for an unknown imbalance, each with the nearest."""
+    _ = noises[config.noise.partition(":")[0]]
+    if config.imbalance != "none" and config.imbalance not in CUTS:
+        raise ValueError(
+            f"unknown imbalance {config.imbalance!r}.{did_you_mean(config.imbalance, ['none', *CUTS])}"
+        )
+
+
 def prepare(config: ImageConfig) -> PreparedImages:
     """Load, split and corrupt: test and validation set stay clean, the meta set unless told."""
+    check(config)
     images = _images(config.data, config.data_dir or os.environ.get(VARIABLE))
     clean, classes = images.train_labels, len(images.classes)
     splits = make_splits(
@@ -97,14 +111,9 @@ def prepare(config: ImageConfig) -> PreparedImages:
 
 
 def _imbalanced(config: ImageConfig, labels: Tensor, splits: Splits, classes: int) -> Splits:
-    cuts: dict[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": step_imbalance}
     if config.imbalance == "none":
         return splits
-    if config.imbalance not in cuts:
-        raise ValueError(
-            f"unknown imbalance {config.imbalance!r}.{did_you_mean(config.imbalance, ['none', *cuts])}"
-        )
-    kept = cuts[config.imbalance](
+    kept = CUTS[config.imbalance](
         labels[splits.train], config.imbalance_ratio, classes, generator=derive(config.seed, "imbalance")
     )
     return dataclasses.replace(splits, train=splits.train[kept])

@@ -16,6 +16,7 @@ from metaweight.atomic import whole_file
 from metaweight.config import TranslationConfig, parse_values
 from metaweight.contracts import Batch
 from metaweight.data.epochs import Epochs
+from metaweight.data.text.noise import parse_mix
 from metaweight.data.text.vocabulary import PADDING, Vocabularies
 from metaweight.losses import TokenCrossEntropy
 from metaweight.metrics.translation import score
@@ -60,7 +61,7 @@ class TranslationTask:
     noises = ("mixed@0.4",)
 
     def check(self, config: TranslationConfig) -> None:
-        pass
+        parse_mix(config.noise)
 
     def prepare(self, config: TranslationConfig) -> PreparedText:
         return text_data.prepare(config)

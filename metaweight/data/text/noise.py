@@ -64,6 +64,8 @@ def parse_mix(text: str) -> Mapping[str, float]:
 
 
 def _unknown(name: str) -> str:
+    if name in MIXES:
+        return f"{name!r} stands for {MIXES[name] or 'no kind'!r} and goes with no other: write it out"
     return f"unknown noise {name!r} of text.{did_you_mean(name, (*text_noises.names(), *MIXES))}"
 
 

@@ -56,6 +56,7 @@ def test_a_mix_is_parsed_into_shares():
         ("misalined*2", KeyError, "Did you mean 'misaligned'"),
         ("mixt", KeyError, "Did you mean 'mixed'"),
         ("copied+", KeyError, "unknown noise ''"),
+        ("mixed+copied", KeyError, "'mixed' stands for 'misaligned"),
         ("copied+copied", ValueError, "twice"),
         ("copied*x", ValueError, "'x'"),
         ("copied*", ValueError, "''"),

@@ -13,7 +13,7 @@ from metaweight.engines.one_step import OneStep, TrainPass, clones
 from metaweight.student import Named
 
 STEPS = {
-    2: {torch.float64: 3e-6, torch.float32: 2e-5, torch.bfloat16: 5e-3},
+    2: {torch.float64: 1e-7, torch.float32: 2e-5, torch.bfloat16: 5e-3},
     1: {torch.float64: 1e-8, torch.float32: 5e-6, torch.bfloat16: 5e-3},
 }
 """Sides -> share of the parameters' norm that a step moves, by their type: where the student's bend and

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from metaweight.engines.base import registry
 from metaweight.engines.one_step import OneStep, TrainPass
-from metaweight.engines.second_order import double_backward
+from metaweight.engines.second_order import double_backward, refuse_compiled
 from metaweight.student import Named
 
 
@@ -39,6 +39,7 @@ class Graph:
     """The gradient of mean(w * loss) with the graph that leads to w."""
 
     def __init__(self, train: TrainPass, weights: Tensor) -> None:
+        refuse_compiled(train.student)
         self._train, self._leaf = train, weights.clone().requires_grad_()
         names = list(train.inner.options)
         parameters = train.student.parameters()

@@ -47,6 +47,10 @@ class Ghost(OneStep):
     def differentiate(self, train: TrainPass, weights: Tensor) -> Shares:
         """See ``OneStep``."""
         student, kept = train.student, train.recorded.kept
+        if student.compiled is not None:
+            raise EngineError(
+                "the layers of a compiled student are not seen one by one; use engine='forward'"
+            )
         if not isinstance(kept, LayerCalls):
             raise EngineError(
                 "engine 'ghost' needs the train pass made inside keeping(engine, student), and its value "

@@ -14,7 +14,7 @@ from metaweight.engines.base import EngineError, Problem, Solution, refuse_reent
 from metaweight.engines.checks import require_finite
 from metaweight.engines.one_step import NO_INFLUENCE, clones, gradients, meta_pass
 from metaweight.engines.replay import Momentum, Replay, Snapshots
-from metaweight.engines.second_order import double_backward
+from metaweight.engines.second_order import double_backward, refuse_compiled
 from metaweight.engines.sight import Sight, passing
 from metaweight.engines.window import WindowEnd
 from metaweight.inner import InnerStep
@@ -54,6 +54,7 @@ class Reverse:
     def solve(self, problem: Problem) -> Solution:
         """See ``Engine``."""
         student = problem.student
+        refuse_compiled(student)
         inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
         if self.replay == "momentum":
             Momentum.check(problem.optimizer)

@@ -6,9 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from metaweight.engines.base import EngineError, first_line
+from metaweight.student import Student
 
 # as torch words it: "derivative for X is not implemented", of the second derivative
 _NO_SECOND_DERIVATIVE = ("not implemented", "once_differentiable")
+
+
+def refuse_compiled(student: Student) -> None:
+    """Raise EngineError for a compiled student: torch has no second derivative of its passes."""
+    if student.compiled is not None:
+        raise EngineError(
+            "a compiled student's passes have no second derivative; use engine='forward', 'difference' or "
+            "'higher', which does not compile"
+        )
 
 
 @contextmanager

@@ -33,6 +33,30 @@ def test_compiled_passes_give_the_same_hypergradient(engine: str, kind: str) -> 
     assert relative(slopes(engine, compiled, *problem), slopes(engine, eager, *problem)) <= agreement(engine)
 
 
+@pytest.mark.parametrize("kind", ["groupnorm-resnet", "words"])
+@pytest.mark.parametrize("engine", mw.engines.names())
+def test_every_engine_takes_a_compiled_student_or_says_why_not(engine: str, kind: str) -> None:
+    eager, *problem = make(kind, "momentum")
+    compiled = mw.Student(eager.module, taps=eager.taps, execution=COMPILED)
+    if engine in ("higher", "forward", "difference", "auto"):
+        assert relative(slopes(engine, compiled, *problem), slopes(engine, eager, *problem)) <= 1e-6
+        return
+    with pytest.raises(mw.engines.EngineError, match=r"compiled student.*engine='forward'"):
+        slopes(engine, compiled, *problem)
+
+
+def test_several_steps_of_a_compiled_student_are_those_of_an_eager_one() -> None:
+    eager, own, train, meta = make("words", "momentum")
+    compiled = mw.Student(eager.module, taps=eager.taps, execution=COMPILED)
+    w = weights().requires_grad_()
+
+    def found(student: mw.Student) -> Tensor:
+        grads = mw.hypergradient(student, own, [train, train], meta, lambda _s: w, [w], "auto").grads
+        return grads[0]
+
+    assert relative(found(compiled), found(eager)) <= 1e-9
+
+
 @pytest.mark.parametrize("schedule", ["lookahead", "online"])
 def test_a_compiled_student_trains_as_an_eager_one(schedule: str) -> None:
     """Parameters, running statistics and weights, over steps: the graph takes the live parameters."""

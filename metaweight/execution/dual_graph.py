@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 import torch._dynamo
-import torch._inductor.config
 from torch import Tensor, nn
 from torch._dynamo.backends.registry import lookup_backend
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from metaweight.execution.drawn import draws_taken_out
 from metaweight.execution.layer_outputs import LayerOutputs
 from metaweight.replay import RandomState
+
+log = logging.getLogger(__name__)
 
 Run = Callable[[nn.Module, Mapping[str, Tensor], tuple[Any, ...]], Any]
 """(skeleton, all of its parameters and buffers, inputs) -> outputs."""
@@ -84,13 +86,14 @@ class DualGraph:
     def _compiled(self, dual_pass: Callable[..., Any], tensors: list[Tensor]) -> Callable[..., Any]:
         random = RandomState.of(tensors[0].device)
         graph = make_fx(dual_pass, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors)
-        # masks must be those that eager code would draw
-        inductor = self._backend == "inductor"
-        drawn = torch._inductor.config.patch(fallback_random=True) if inductor else nullcontext()
-        with drawn:
-            compiled: Callable[..., Any] = lookup_backend(self._backend)(graph, tensors)
+        draws = draws_taken_out(graph)
+        if draws is None:
+            log.info("the dual pass is not compiled: a random number in it depends on a value")
+            return graph
+        random.restore(tensors[0].device)
+        compiled: Callable[..., Any] = lookup_backend(self._backend)(graph, [*tensors, *(d() for d in draws)])
         random.restore(tensors[0].device)  # a backend that times its kernels draws their inputs
-        return compiled
+        return lambda *given: compiled(*given, *(draw() for draw in draws))
 
 
 def _kind(tensor: Tensor) -> tuple[Any, ...]:

@@ -39,8 +39,8 @@ Choice = tuple[str, str]
 class Auto:
     """Tries exact engines in the order of their cost for the student's layers; keeps the first that can.
 
-    Convolutions, or a norm that couples the batch: ``forward``.  Neither: ``ghost``, whose layers are
-    checked, then ``double``, ``forward``.  More than one inner step: ``reverse``.  Always last: ``higher``.
+    A norm that couples the batch: ``forward``.  None: ``ghost``, whose layers are checked, then ``forward``
+    and ``double``, with convolutions in this order.  Several inner steps: ``reverse``.  Last: ``higher``.
     ``chosen`` names the engine and ``why`` the reason, both logged (INFO) when the first batch is solved.
     """
 
@@ -112,14 +112,14 @@ def preferences(module: nn.Module, *, several: bool) -> Iterator[Choice]:
         yield "reverse", "several inner steps, in the memory of one"
     elif coupling := _first(module, couples):
         yield "forward", f"{coupling} couples the samples of a batch"
-    elif convolution := _first(module, lambda part: isinstance(part, nn.modules.conv._ConvNd)):
-        yield "forward", f"{convolution} is a convolution"
-        yield "ghost", "no layer couples the batch"
-        yield "double", "one inner step"
     else:
-        yield "ghost", "neither convolutions nor layers that couple the batch"
-        yield "double", "neither convolutions nor layers that couple the batch"
-        yield "forward", "one inner step"
+        yield "ghost", "no layer couples the samples of a batch"
+        if convolution := _first(module, lambda part: isinstance(part, nn.modules.conv._ConvNd)):
+            yield "forward", f"{convolution} is a convolution"
+            yield "double", "one inner step"
+        else:
+            yield "double", "no convolutions"
+            yield "forward", "one inner step"
     yield "higher", "any student"
 
 

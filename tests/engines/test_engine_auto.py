@@ -19,9 +19,9 @@ from oracles import agreement, batch, make, relative
 
 CHOICES = {
     "batchnorm-resnet": ("forward", r"'bn1' \(BatchNorm2d\) couples the samples"),
-    "groupnorm-resnet": ("forward", r"'stem' \(Conv2d\) is a convolution"),
-    "words": ("ghost", "neither convolutions nor layers that couple"),
-    "tied-and-frozen": ("ghost", "neither"),
+    "groupnorm-resnet": ("ghost", "no layer couples"),
+    "words": ("ghost", "no layer couples"),
+    "tied-and-frozen": ("ghost", "no layer couples"),
     "encoder": ("double", r"not ghost: .*'encoder\.layers\.0\.self_attn' \(MultiheadAttention\)"),
     "gru": ("double", r"not ghost: .*'rnn' \(GRU\)"),
 }
@@ -154,14 +154,15 @@ def test_where_none_can_every_reason_is_given() -> None:
 
 
 class LosesHalf(nn.Module):
-    """A convolution, and a branch that loses its tangent where no graph is recorded."""
+    """A convolution, a bare parameter, and a branch that loses its tangent where no graph is recorded."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.head = nn.Conv2d(1, 2, 3), nn.Linear(8, 3)
+        self.scale = nn.Parameter(torch.tensor(1.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.head(torch.tanh(self.conv(x)).flatten(1))
+        out = self.scale * self.head(torch.tanh(self.conv(x)).flatten(1))
         again = self.head(torch.tanh(self.conv(2 * x)).flatten(1))
         return out + (again if torch.is_grad_enabled() else again.data)
 

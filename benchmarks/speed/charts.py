@@ -24,9 +24,10 @@ COSTS, MEMORY = "cost-and-exactness.png", "memory-by-unroll.png"
 
 
 def label_of(variant: Variant) -> str:
-    """The engine with its options, or the peer."""
-    options = [f"{value}" for value in variant.options.values()]
-    return ", ".join([variant.peer or variant.engine or "", *options])
+    """The engine with its options, or the peer; a word says enough, a number does not."""
+    options = [v if isinstance(v, str) else f"{key}={v}" for key, v in variant.options.items()]
+    layout = ["channels last"] if variant.memory_format == "channels_last" else []
+    return ", ".join([variant.peer or variant.engine or "", *options, *layout])
 
 
 def cost_against_exactness(table: Sequence[Row], variants: Mapping[str, Variant]) -> Figure:

@@ -11,6 +11,7 @@ from benchmarks.speed.charts import (
     FLOOR,
     MEMORY,
     cost_against_exactness,
+    label_of,
     memory_against_unroll,
     write_charts,
 )
@@ -69,3 +70,9 @@ def test_charts_without_numbers_are_not_drawn(tmp_path: Path) -> None:
     written = write_charts(tmp_path, table, with_names(one, two))
     assert [path.name for path in written] == [COSTS, MEMORY]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
+
+
+def test_a_label_names_options_that_do_not_speak_for_themselves() -> None:
+    assert label_of(Variant("reverse", options={"replay": "momentum"})) == "reverse, momentum"
+    one_sided = Variant("difference", options={"sides": 1}, memory_format="channels_last")
+    assert label_of(one_sided) == "difference, sides=1, channels last"

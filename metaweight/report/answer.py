@@ -34,7 +34,8 @@ GROUPS: Mapping[str, str] = {
 and is compared with nothing."""
 INSIDE = "internal states"
 NAMED = 4
-"""Arms that a sentence names, the best first, before it only counts the others."""
+"""Arms that a sentence names, the best first, before it only counts the others; and kinds of noise up to
+which it says each difference."""
 
 
 def answer(
@@ -134,7 +135,8 @@ def _contest(case: _Case, ours: Sequence[str], theirs: Sequence[str], named: str
         pair = case.paired(noise, one, other) if one and other else None
         if pair is not None:
             pairs.append(pair)
-            found[pair.verdict].append(f"{noise} ({one} against {other}: {case.shown(pair)})")
+            compared = f" ({one} against {other}: {case.shown(pair)})" if len(case.noises) <= NAMED else ""
+            found[pair.verdict].append(f"{noise}{compared}")
     if not pairs:
         return f"Whether {INSIDE} beat {named} cannot be said: no seed has both under one kind of noise."
     said = {1: f"beat {named} on", 0: "cannot be told from them on", -1: "lose to them on"}
@@ -142,7 +144,9 @@ def _contest(case: _Case, ours: Sequence[str], theirs: Sequence[str], named: str
         said[0] = f"cannot be told from {named} on"
         if not found[0]:
             said[-1] = f"lose to {named} on"
-    parts = [f"{said[sign]} {', '.join(found[sign])}" for sign in (1, 0, -1) if found[sign]]
+    kinds = len(case.noises)
+    listed = {s: ", ".join(on) if kinds <= NAMED else _counted(on, kinds) for s, on in found.items() if on}
+    parts = [f"{said[sign]} {listed[sign]}" for sign in (1, 0, -1) if sign in listed]
     one_each = len(ours) == len(theirs) == 1
     chosen = "" if one_each else ", each side by its best arm, chosen on these very figures"
     return f"Arms that see {INSIDE} {'; they '.join(parts)}; {_basis(pairs)}{chosen}."
@@ -174,6 +178,7 @@ def _recommendation(case: _Case) -> str:
         if arm != first
     }
     rivals = {arm: WinTieLoss.of(found) for arm, found in pairs.items()}
+    kinds = len(case.noises)
     if max(len(pair.seeds) for found in pairs.values() for pair in found.values()) == 1:
         return (
             f"One seed cannot choose an arm: {first} {about}, but run at least 3 seeds before you rely on it."
@@ -181,13 +186,18 @@ def _recommendation(case: _Case) -> str:
     plain = next((arm for arm in rivals if case.groups.get(arm) == PLAIN), None)
     parts = [f"Use {first}: it {about}" if plain is None or rivals[plain].wins else f"{first} {about}"]
     if plain is not None:
+        of_plain = rivals[plain]
         parts += [
-            f"it beats {plain} on {_listed(rivals[plain].wins)}" if rivals[plain].wins else "",
-            f"it loses to {plain} on {_listed(rivals[plain].losses)}" if rivals[plain].losses else "",
-            f"it cannot be told from {plain} on {_listed(rivals[plain].ties)}" if rivals[plain].ties else "",
+            f"it {said} {plain} on {_counted(names, kinds)}"
+            for said, names in (
+                ("beats", of_plain.wins),
+                ("loses to", of_plain.losses),
+                ("cannot be told from", of_plain.ties),
+            )
+            if names
         ]
     parts += [
-        f"{arm} beats it on {_listed(found.losses)}"
+        f"{arm} beats it on {_counted(found.losses, kinds)}"
         for arm, found in rivals.items()
         if found.losses and arm != plain
     ]
@@ -204,3 +214,10 @@ def _listed(names: Sequence[str]) -> str:
     """``a, b and c``."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _counted(noises: Sequence[str], kinds: int) -> str:
+    """Some of ``kinds`` kinds of noise by name, and where there are many how many of them."""
+    if kinds <= NAMED:
+        return _listed(noises)
+    return f"{len(noises)} of {kinds} kinds of noise ({', '.join(noises)})"

@@ -137,3 +137,18 @@ def test_of_many_equal_arms_the_best_are_named_and_the_others_counted() -> None:
     third = answer(results, "accuracy", unit="points")[2]
     # the first two seeds are mirror images, the third one puts the even arms before the odd ones
     assert third.endswith("from it everywhere: arm-0, arm-2, arm-4, arm-1 and 2 more.")
+
+
+def test_many_kinds_of_noise_are_counted_and_named_without_their_figures() -> None:
+    lost, even = [70.0, 70.1, 70.2], [90.0, 90.1, 90.2]
+    results = [
+        one
+        for kind, ours in zip("abcdef", [even, even, even, even, lost, lost], strict=True)
+        for one in runs(kind, uniform=[80.0, 80.1, 80.2], mlp=ours, surface=[85.0, 85.1, 85.2])
+    ]
+    first, _, third = answer(results, "accuracy", unit="points")
+    assert first == (
+        "Arms that see internal states beat arms that see surface or loss alone on 4 of 6 kinds of noise "
+        "(a, b, c, d); they lose to them on 2 of 6 kinds of noise (e, f); 95 % t intervals over 3 seeds."
+    )
+    assert "it beats uniform on 4 of 6 kinds of noise (a, b, c, d); it loses to uniform on 2 of 6" in third

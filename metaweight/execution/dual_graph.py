@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +18,7 @@ from metaweight.execution.drawn import draws_taken_out
 from metaweight.execution.layer_outputs import LayerOutputs
 from metaweight.replay import RandomState
 
-log = logging.getLogger(__name__)
+UNCOMPILED = "the dual pass runs as it is, not compiled: a random number in it depends on a value"
 
 Run = Callable[[nn.Module, Mapping[str, Tensor], tuple[Any, ...]], Any]
 """(skeleton, all of its parameters and buffers, inputs) -> outputs."""
@@ -88,7 +88,7 @@ class DualGraph:
         graph = make_fx(dual_pass, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors)
         draws = draws_taken_out(graph)
         if draws is None:
-            log.info("the dual pass is not compiled: a random number in it depends on a value")
+            warnings.warn(UNCOMPILED, UserWarning, stacklevel=2)
             return graph
         random.restore(tensors[0].device)
         compiled: Callable[..., Any] = lookup_backend(self._backend)(graph, [*tensors, *(d() for d in draws)])

@@ -164,7 +164,8 @@ def test_a_sentences_slope_is_the_sum_of_its_tokens(engine: str) -> None:
     tokens = slopes(engine, by_token, "token", w.repeat_interleave(sizes))
     rows = torch.arange(len(train)).repeat_interleave(sizes)
     summed = torch.zeros_like(w).index_add(0, rows, tokens)
-    torch.testing.assert_close(slopes(engine, by_sentence, "sentence", w), summed, rtol=1e-10, atol=1e-14)
+    close = {"rtol": 1e-7, "atol": 1e-10} if engine == "difference" else {"rtol": 1e-10, "atol": 1e-14}
+    torch.testing.assert_close(slopes(engine, by_sentence, "sentence", w), summed, **close)
 
 
 @pytest.mark.parametrize(("engine", "unit"), ABLE)

@@ -42,6 +42,11 @@ def built(engines: Iterable[str]) -> Iterator[tuple[str, dict[str, object]]]:
                 yield engine, options
 
 
+def layouts(setting: Setting) -> list[str]:
+    """The usual memory format, and the fast one where that is another."""
+    return list(dict.fromkeys(("contiguous", subject(setting.model).fast_layout)))
+
+
 def both_schedules(setting: Setting, **mode: Any) -> Iterator[Variant]:
     """Every engine with both schedules."""
     for schedule, (engine, options) in product(SCHEDULES, built(mw.engines.names())):
@@ -59,11 +64,12 @@ def every_engine(setting: Setting) -> Iterator[Variant]:
 @groups.register("modes")
 def every_mode(setting: Setting) -> Iterator[Variant]:
     """Plain training and every engine compiled, images with channels last, in bf16, and all of these."""
-    layout = subject(setting.model).fast_layout
-    layouts = dict.fromkeys(("contiguous", layout))
-    modes = [*product(("float32",), layouts, (False, True)), *product(("bf16",), (layout,), (False, True))]
-    for precision, shape, compiled in modes[1:]:  # the first is that of the other groups
-        mode = {"compile": compiled, "precision": precision, "memory_format": shape}
+    usual, *others = layouts(setting)
+    fast = others[-1] if others else usual
+    modes = [("float32", usual, True), *product(("float32",), others, (False, True))]
+    modes += product(("bf16",), (fast,), (False, True))
+    for precision, layout, compiled in modes:
+        mode = {"compile": compiled, "precision": precision, "memory_format": layout}
         yield Variant(**mode)
         yield from both_schedules(setting, **mode)
 
@@ -85,11 +91,10 @@ def meta_batches(_: Setting) -> Iterator[Variant]:
 @groups.register("cheap")
 def less_often_and_fewer(setting: Setting) -> Iterator[Variant]:
     """``forward``, online, with a quarter of the meta batch or every 5th step; eager, compiled, by layout."""
-    quarter, kind = max(setting.meta_batch // 4, 2), subject(setting.model)
-    options = KEEPING if kind.convolutions else {}
-    layouts = dict.fromkeys(("contiguous", kind.fast_layout))
+    quarter = max(setting.meta_batch // 4, 2)
+    options = KEEPING if subject(setting.model).convolutions else {}
     rarer = ({"meta_batch": quarter}, {"every": 5}, {"meta_batch": quarter, "every": 5})
-    for fewer, layout, compiled in product(rarer, layouts, (False, True)):
+    for fewer, layout, compiled in product(rarer, layouts(setting), (False, True)):
         mode: dict[str, Any] = {"compile": compiled, "memory_format": layout, **fewer}
         yield Variant("forward", "online", options=options, **mode)
 

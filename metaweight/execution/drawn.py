@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.utils._pytree import tree_map_only
 
 Draw = Callable[[], Tensor]
 
@@ -43,11 +43,10 @@ def _is_random(node: fx.Node) -> bool:
 def _is_free(node: fx.Node) -> bool:
     """Whether nothing but sizes decides what it draws."""
     name = _name(node)
-    fills = name.endswith("_like") or all(
-        _name(source).startswith("empty") for source in node.all_input_nodes
-    )
+    sources = node.all_input_nodes
+    fills = name.endswith("_like") or all(_name(source).startswith("empty") for source in sources)
     # an empty tensor that it fills in place is seen by nobody else
-    alone = not name.endswith("_") or all(len(source.users) == 1 for source in node.all_input_nodes)
+    alone = not name.endswith("_") or all(len(source.users) == 1 for source in sources)
     return fills and alone and isinstance(node.meta.get("val"), Tensor)
 
 
@@ -58,20 +57,16 @@ def _name(node: fx.Node) -> str:
 def _draw(node: fx.Node) -> Draw:
     assert isinstance(node.target, torch._ops.OpOverload)
     target = node.target
-    kinds = {n: _kind(n.meta["val"]) for n in node.all_input_nodes}
-    arguments, options = node.args, dict(node.kwargs)
+    like = fx.node.map_arg((node.args, dict(node.kwargs)), lambda source: source.meta["val"])
 
     def draw() -> Tensor:
-        def empty(source: fx.Node) -> Tensor:
-            shape, stride, like = kinds[source]
-            return torch.empty_strided(shape, stride, **like)
-
-        given = fx.node.map_arg((arguments, options), empty)
-        drawn: Tensor = target(*given[0], **given[1])
+        arguments, options = tree_map_only(Tensor, _empty, like)
+        drawn: Tensor = target(*arguments, **options)
         return drawn
 
     return draw
 
 
-def _kind(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
-    return tuple(tensor.shape), tensor.stride(), {"dtype": tensor.dtype, "device": tensor.device}
+def _empty(like: Tensor) -> Tensor:
+    """A real tensor of the kind of a traced one."""
+    return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device=like.device)

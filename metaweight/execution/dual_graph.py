@@ -90,9 +90,9 @@ class DualGraph:
         if draws is None:
             warnings.warn(UNCOMPILED, UserWarning, stacklevel=2)
             return graph
-        random.restore(tensors[0].device)
         compiled: Callable[..., Any] = lookup_backend(self._backend)(graph, [*tensors, *(d() for d in draws)])
-        random.restore(tensors[0].device)  # a backend that times its kernels draws their inputs
+        # the masks above, and what a backend draws to time its kernels with, count for nothing
+        random.restore(tensors[0].device)
         return lambda *given: compiled(*given, *(draw() for draw in draws))
 
 

@@ -129,13 +129,14 @@ def _contest(case: _Case, ours: Sequence[str], theirs: Sequence[str], named: str
         missing = f"arms that see {INSIDE}" if not ours else named
         return f"Whether {INSIDE} beat {named} cannot be said: there is no finished run of {missing}."
     found: dict[int, list[str]] = {1: [], 0: [], -1: []}
-    pairs = []
+    pairs, kinds = [], len(case.noises)
+    in_detail = kinds <= NAMED
     for noise in case.noises:
         one, other = case.best(noise, ours), case.best(noise, theirs)
         pair = case.paired(noise, one, other) if one and other else None
         if pair is not None:
             pairs.append(pair)
-            compared = f" ({one} against {other}: {case.shown(pair)})" if len(case.noises) <= NAMED else ""
+            compared = f" ({one} against {other}: {case.shown(pair)})" if in_detail else ""
             found[pair.verdict].append(f"{noise}{compared}")
     if not pairs:
         return f"Whether {INSIDE} beat {named} cannot be said: no seed has both under one kind of noise."
@@ -144,9 +145,11 @@ def _contest(case: _Case, ours: Sequence[str], theirs: Sequence[str], named: str
         said[0] = f"cannot be told from {named} on"
         if not found[0]:
             said[-1] = f"lose to {named} on"
-    kinds = len(case.noises)
-    listed = {s: ", ".join(on) if kinds <= NAMED else _counted(on, kinds) for s, on in found.items() if on}
-    parts = [f"{said[sign]} {listed[sign]}" for sign in (1, 0, -1) if sign in listed]
+    parts = [
+        f"{said[sign]} {', '.join(on) if in_detail else _counted(on, kinds)}"
+        for sign, on in found.items()
+        if on
+    ]
     one_each = len(ours) == len(theirs) == 1
     chosen = "" if one_each else ", each side by its best arm, chosen on these very figures"
     return f"Arms that see {INSIDE} {'; they '.join(parts)}; {_basis(pairs)}{chosen}."

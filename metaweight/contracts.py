@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+Center = bool | Literal["class"]
+"""How a hypergradient of weights is centred: not, within the batch, within each given class of it."""
 
 
 class MetaweightError(RuntimeError):

@@ -8,8 +8,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from metaweight.contracts import Center
 from metaweight.registry import require_options
 
 
@@ -65,8 +66,9 @@ class RunConfig:
     """Update the teacher each N-th iteration."""
     scope: tuple[str, ...] = ()
     """Submodules that the meta-gradient goes through; default: all."""
-    center: bool | None = None
-    """Centre the hypergradient within the batch; default: as the teacher says."""
+    center: Center | None = None
+    """Centre the hypergradient: True within the batch, class within each given class of it; default: as the
+    teacher says."""
     anchor: float = 1.0
     """Pull of the mean weight to 1 where the hypergradient is centred."""
     epochs: int
@@ -156,6 +158,8 @@ def fits(value: object, hint: Any) -> bool:
     parts = get_args(hint)
     if get_origin(hint) in (Union, UnionType):
         return any(fits(value, part) for part in parts)
+    if get_origin(hint) is Literal:
+        return value in parts
     if get_origin(hint) is tuple:
         if not isinstance(value, tuple):
             return False

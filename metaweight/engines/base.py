@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metaweight.contracts import Batch, Forward, MetaweightError, NonFiniteError, StudentState
+from metaweight.contracts import Batch, Center, Forward, MetaweightError, NonFiniteError, StudentState
+from metaweight.engines.centring import checked_center, steered
 from metaweight.engines.checks import require_finite
 from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates, WindowEnd, checked_rates
@@ -184,7 +185,7 @@ def hypergradient(
     wrt: Sequence[Tensor],
     engine: str | Engine = "higher",
     *,
-    center: bool = False,
+    center: Center = False,
     anchor: float = 0.0,
     max_norm: float | None = None,
     progress: float = 0.0,
@@ -195,8 +196,9 @@ def hypergradient(
     """Gradient of the meta loss after K weighted inner steps, with respect to what the weights depend on.
 
     ``train``: one batch, or K of them.  ``weigh``: StudentState -> weights [U] >= 0.  ``wrt``: tensors
-    with requires_grad.  ``center`` subtracts from dL/dw its mean over each batch's units;
-    ``anchor`` then adds anchor * std(dL/dw) * (mean(w) - 1), a pull of the mean weight to 1.
+    with requires_grad.  ``center`` subtracts from dL/dw its mean over each batch's units, "class" that over
+    the units of one given class; ``anchor`` then adds anchor * std(dL/dw) * (mean(w) - 1), a pull of the mean
+    weight (of each class) to 1.
     ``max_norm``: gradient clipping inside the step.  ``scope``: names of submodules; the inner step of
     all other parameters then counts as a constant, which is cheaper and no longer exact.  ``rates``: K
     times the learning rate of each parameter group, where it changes within the window.  Module,
@@ -204,7 +206,7 @@ def hypergradient(
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
     KeyError for an unknown submodule.
     """
-    chosen = build_engine(engine)
+    chosen, center = build_engine(engine), checked_center(center)
     batches = (train,) if isinstance(train, Batch) else tuple(train)
     if not batches:
         raise ValueError("train is a Batch or a list of K of them, got an empty list")
@@ -230,8 +232,8 @@ def hypergradient(
     for index, slope in zip(solution.index, solution.slopes, strict=True):
         require_finite("hypergradient", slope, index)
     slopes = tuple(
-        _steered(s, w.detach(), center, anchor)
-        for s, w in zip(solution.slopes, solution.weights, strict=True)
+        steered(s, w.detach(), center, anchor, batch.targets)
+        for s, w, batch in zip(solution.slopes, solution.weights, batches, strict=True)
     )
     grads = _pull_back(solution.weights, slopes, wrt)
     if not all(bool(g.isfinite().all()) for g in grads):
@@ -253,15 +255,6 @@ def hypergradient(
         end=solution.end,
         gradient_at=solution.gradient_at,
     )
-
-
-def _steered(slopes: Tensor, weights: Tensor, center: bool, anchor: float) -> Tensor:
-    """dL/dw [U] as the teacher gets it: centred, with a pull of the mean weight to 1."""
-    if not center:
-        return slopes
-    centred = slopes - slopes.mean()
-    # centring leaves the mean weight free to drift; at 0 nothing is learned any more, at 2 nothing selected
-    return centred + anchor * centred.square().mean().sqrt() * (weights.mean() - 1)
 
 
 def _pull_back(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metaweight.contracts import Batch, StepReport, StudentState
+from metaweight.contracts import Batch, Center, StepReport, StudentState
 from metaweight.engines.auto import Auto
 from metaweight.engines.base import (
     Engine,
@@ -21,6 +21,7 @@ from metaweight.engines.base import (
     keeping,
     weighs_again,
 )
+from metaweight.engines.centring import checked_center
 from metaweight.engines.checks import checked_weights, require_finite
 from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates, checked_rates
@@ -42,10 +43,11 @@ class Reweighter:
     as the inner steps.  ``unroll=K``: steps in a window, with one meta-gradient for all of them.
     ``every=N`` updates the teacher in each N-th window.  ``scope``: submodules that the meta-gradient goes
     through; the steps of all other parameters then count as constants (None: all).  ``center`` subtracts the
-    batch's mean from the hypergradient of the weights (None: as the teacher says); ``anchor`` is the
-    strength of the pull of the mean weight to 1 that takes its place.  ``max_norm`` clips the student's
-    gradient in the virtual and in the real step.  ``total_steps`` gives the teacher the share of training
-    done.  Raises ValueError for options that do not go together, KeyError for an unknown submodule.
+    batch's mean from the hypergradient of the weights, "class" that of each given class (None: as the teacher
+    says); ``anchor`` is the strength of the pull of the mean weight to 1 that takes its place.  ``max_norm``
+    clips the student's gradient in the virtual and in the real step.  ``total_steps`` gives the teacher the
+    share of training done.  Raises ValueError for options that do not go together, KeyError for an unknown
+    submodule.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Reweighter:
         unroll: int = 1,
         every: int = 1,
         scope: Sequence[str] | None = None,
-        center: bool | None = None,
+        center: Center | None = None,
         anchor: float = 1.0,
         max_norm: float | None = None,
         total_steps: int | None = None,
@@ -80,7 +82,7 @@ class Reweighter:
         check_unroll(unroll, self.engine, schedule)
         scope_of(student, scope)
         self.unroll, self.scope = unroll, scope
-        self.center = teacher.centered if center is None else center
+        self.center = checked_center(teacher.centered if center is None else center)
         self.anchor = anchor
         self.max_norm, self.total_steps = max_norm, total_steps
         self.steps = 0

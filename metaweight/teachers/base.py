@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 from torch import Tensor, nn
 
-from metaweight.contracts import StateSpec, StudentState
+from metaweight.contracts import Center, StateSpec, StudentState
 from metaweight.registry import Registry, require_options
 
 Normalize = Literal["none", "batch"]
@@ -23,8 +23,9 @@ class Teacher(nn.Module, ABC):
     Without parameters it is never trained and needs no meta-gradient.
     """
 
-    centered = True
-    """Whether ``Reweighter(center=None)`` centres this teacher's hypergradient over the batch's units."""
+    centered: Center = True
+    """How ``Reweighter(center=None)`` centres this teacher's hypergradient: over a batch's units, over the
+    units of each given class ("class"), or not at all."""
 
     @abstractmethod
     def forward(self, state: StudentState) -> Tensor:

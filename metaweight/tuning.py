@@ -172,13 +172,10 @@ class Choices:
         """The paragraph under the table, Markdown."""
         lines = ["| noise | teacher | chosen | on validation | defaults | tried |"]
         lines.append("| --- | --- | --- | ---: | ---: | ---: |")
-        for (noise, arm), place in self.best.items():
-            group = [k for k, one in enumerate(self.tried) if (one.noise, one.arm) == (noise, arm)]
-            cells = (
-                *(noise, arm, _options_text(self.tried[place].options) or "its defaults"),
-                *(_score_text(self.scores[k]) for k in (place, group[0])),
-                f"{len(group)}{', all there are' if self.tried[place].few else ''}",
-            )
+        for one in read_choices(self.to_csv())[1]:
+            few = any(t.few for t in self.tried if (t.noise, t.arm) == (one.noise, one.arm))
+            tried = f"{one.tried}{', all there are' if few else ''}"
+            cells = (one.noise, one.arm, one.options, one.score, one.default_score, tried)
             lines.append(f"| {' | '.join(cells)} |")
         end = "highest" if self.higher_is_better else "lowest"
         seeds = ", ".join(dict.fromkeys(str(c.config.seed) for one in self.tried for c in one.cells))
@@ -217,9 +214,35 @@ def _score(results: Sequence[CellResult], figure: str) -> float | None:
     return fmean(values)
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What was chosen for one arm under one kind of noise, in words."""
+
+    noise: str
+    arm: str
+    options: str
+    score: str
+    """On the validation set; "-" where it has none."""
+    default_score: str
+    tried: int
+
+
+def read_choices(text: str) -> tuple[str, list[Chosen]]:
+    """The figure and the chosen candidates of a choices.csv.  Raises ValueError where it is none."""
+    header, *rows = csv.reader(io.StringIO(text))
+    if [*header[:4], *header[5:]] != ["noise", "teacher", "candidate", "options", "chosen", "runs"]:
+        raise ValueError(f"choices.csv has the columns {', '.join(header)}")
+    tries: dict[tuple[str, str], list[list[str]]] = {}
+    for row in rows:
+        tries.setdefault((row[0], row[1]), []).append(row)
+    found = []
+    for (noise, arm), group in tries.items():
+        scores = ["-" if row[4] == "" else f"{float(row[4]):.4g}" for row in group]
+        best = next(place for place, row in enumerate(group) if row[5] == "1")
+        options = _options_text(json.loads(group[best][3])) or "its defaults"
+        found.append(Chosen(noise, arm, options, scores[best], scores[0], len(group)))
+    return header[4], found
+
+
 def _options_text(options: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in options.items())
-
-
-def _score_text(score: float | None) -> str:
-    return "-" if score is None else f"{score:.4g}"

@@ -18,7 +18,7 @@ from metaweight.grid_file import plan
 from metaweight.suite import compare
 from metaweight.tasks import Outcome, tasks
 from metaweight.trainer import History
-from metaweight.tuning import Candidate, Tuning, candidates, choose
+from metaweight.tuning import Candidate, Tuning, candidates, choose, read_choices
 
 BASE = tiny_images.config(epochs=1)
 GRID = Grid(
@@ -127,6 +127,13 @@ def test_a_tuned_grid_runs_with_its_choice_and_goes_on_where_it_was_stopped(tmp_
     assert row.cell.config == replace(grid.cell("uniform", "none", 0).config, **best)
     assert "**Chosen on the validation set: highest valid_accuracy" in (path / "table.md").read_text()
     assert json.loads((path / "manifest.json").read_text())["tuning"]["budget"] == 3
+    figure, (chosen,) = read_choices((path / "choices.csv").read_text())
+    words = ", ".join(f"{name}={value}" for name, value in best.items()) or "its defaults"
+    said = (words, f"{max(scores):.4g}", f"{scores[0]:.4g}")
+    assert figure == "valid_accuracy"
+    assert (chosen.options, chosen.score, chosen.default_score) == said
+    page = (path / "report.html").read_text()
+    assert "<td>uniform</td>" + "".join(f"<td>{text}</td>" for text in said) in page
     before = {file: file.stat().st_mtime_ns for file in path.glob("**/result.json")}
     compare(grid, path, jobs=1, console=QUIET, resume=True, tuning=tuning)
     assert {file: file.stat().st_mtime_ns for file in path.glob("**/result.json")} == before

@@ -10,6 +10,7 @@ from typing import Any
 
 from metaweight.page.study import Study
 from metaweight.tasks import tasks
+from metaweight.tuning import Chosen, read_choices
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Origin:
     """Kind of noise -> the same."""
     starts: tuple[tuple[str, str], ...]
     """(time, command) of every start."""
+    tuned_by: str = ""
+    """The figure of the validation set that options were chosen by; empty where they were given."""
+    tuned: tuple[Chosen, ...] = ()
+    """What was chosen, noise by noise and arm by arm."""
 
 
 def origin(study: Study) -> Origin:
@@ -34,12 +39,16 @@ def origin(study: Study) -> Origin:
     config = first["config"]
     base = config["base"] if study.grid else config
     defaults = dataclasses.asdict(tasks[study.task].config())
+    choices = study.folder / "choices.csv"
+    figure, tuned = read_choices(choices.read_text(encoding="utf-8")) if choices.is_file() else ("", [])
     return Origin(
         tuple((name, text) for name, text in _facts(first) if text),
         tuple(_chosen(defaults, base, study)),
         tuple(_overrides(config.get("overrides", {}))),
         tuple(_overrides(config.get("noise_overrides", {}))),
         tuple((str(m.get("started", "")), _command(m)) for m in study.manifests),
+        figure,
+        tuple(tuned),
     )
 
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from metaweight.contracts import StateSpec, StudentState
-from metaweight.teachers.base import Normalize, Teacher, register_teacher
+from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
 from metaweight.teachers.inputs import HiddenProjection, hidden, required_taps
 from metaweight.teachers.sentences import LabelEmbedding
-from metaweight.teachers.surface import Surface
+from metaweight.teachers.surface import ReadsSurface
 
 
 @register_teacher("attention")
-class LayerAttention(Teacher):
+class LayerAttention(ReadsSurface):
     """Attention over the tapped layers; the query is the surface information with the label.
 
     Each layer's state is normalised and projected; its token joins the projection, with a layer
@@ -41,13 +41,12 @@ class LayerAttention(Teacher):
         label_width: int = 8,
         normalize: Normalize = "none",
     ) -> None:
-        super().__init__()
+        super().__init__(spec, label_width=label_width if label else 0)
         taps = required_taps(spec, "attention")
         if heads < 1 or projection < 1 or projection % heads:
             raise ValueError(f"projection is a multiple of heads, got projection={projection}, heads={heads}")
         self.taps = tuple(taps)
         self.heads = heads
-        self.surface = Surface(spec, label_width=label_width if label else 0)
         self.project = nn.ModuleList(HiddenProjection(features, projection) for features in taps.values())
         self.layer = nn.Embedding(len(taps), projection)
         self.label = LabelEmbedding(spec, projection) if label else None
@@ -83,11 +82,7 @@ class LayerAttention(Teacher):
         """See ``Surface.track``; also keeps the batch's mean attention map."""
         with torch.no_grad():
             self.layer_share = self.attention_map(state).mean(dim=0)
-        self.surface.track(state)
-
-    def observe(self, meta_state: StudentState) -> None:
-        """See ``Surface.observe``."""
-        self.surface.observe(meta_state)
+        super().track(state)
 
     def _tokens(self, state: StudentState) -> list[Tensor]:
         """Projections with layer embedding, and their products with the label's embedding: each [U, L, d]."""

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from metaweight.contracts import StateSpec, StudentState
-from metaweight.teachers.base import Normalize, Teacher, register_teacher
+from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
 from metaweight.teachers.inputs import HiddenProjection, deepest_taps, hidden
 from metaweight.teachers.sentences import LabelEmbedding
-from metaweight.teachers.surface import Surface
+from metaweight.teachers.surface import ReadsSurface
 
 
 @register_teacher("mlp")
-class DeepMLP(Teacher):
+class DeepMLP(ReadsSurface):
     """An MLP on the deepest tap's state, its products with the label's embedding, and the surface.
 
     Fan et al. (2021), where label and state are concatenated.  Difference: (1) their products enter too,
@@ -36,10 +36,9 @@ class DeepMLP(Teacher):
         label_width: int = 8,
         normalize: Normalize = "none",
     ) -> None:
-        super().__init__()
+        super().__init__(spec, label_width=label_width if label else 0)
         taps = deepest_taps(spec, "mlp", layers)
         self.taps = tuple(taps)
-        self.surface = Surface(spec, label_width=label_width if label else 0)
         self.project = HiddenProjection(taps[self.taps[0]], projection)
         self.deeper = nn.ModuleList(HiddenProjection(taps[tap], projection) for tap in self.taps[1:])
         self.label = LabelEmbedding(spec, projection) if label else None
@@ -60,11 +59,3 @@ class DeepMLP(Teacher):
                 parts += [products * scale, bilinear]
         weights: Tensor = self.head(torch.cat(parts, dim=1))
         return weights.to(state.loss.dtype)
-
-    def track(self, state: StudentState) -> None:
-        """See ``Surface.track``."""
-        self.surface.track(state)
-
-    def observe(self, meta_state: StudentState) -> None:
-        """See ``Surface.observe``."""
-        self.surface.observe(meta_state)

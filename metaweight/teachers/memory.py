@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaweight.contracts import StateSpec, StudentState
-from metaweight.teachers.base import Normalize, Teacher, register_teacher
+from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
 from metaweight.teachers.inputs import (
     class_labels,
@@ -27,11 +27,11 @@ from metaweight.teachers.pair_states import (
     pair_states,
     pair_taps,
 )
-from metaweight.teachers.surface import Surface
+from metaweight.teachers.surface import ReadsSurface
 
 
 @register_teacher("memory")
-class Memory(Teacher):
+class Memory(ReadsSurface):
     """An MLP on the surface and on how far the trusted samples agree with the given label.
 
     The deepest tap's state, less the trusted mean and learnt-projected, attends by cosine over the
@@ -58,13 +58,12 @@ class Memory(Teacher):
         label_width: int = 8,
         normalize: Normalize = "none",
     ) -> None:
-        super().__init__()
+        super().__init__(spec, label_width=label_width)
         if projection < 1 or not temperature > 0:
             raise ValueError(f"projection and temperature are positive, got {projection} and {temperature}")
         self.classes = spec.classes
         self.tap, features = last_tap(spec, "memory")
         self.pair = pair_taps(spec, "memory") if spec.sentences else None
-        self.surface = Surface(spec, label_width=label_width)
         held = features if self.pair is None else sum(spec.features[tap] for tap in self.pair)
         self.trusted = TrustedStates(held, capacity=capacity)
         features = features if self.pair is None else spec.features[self.pair[0]]
@@ -112,13 +111,9 @@ class Memory(Teacher):
         attention = (self.log_temperature.exp() * nearness).softmax(dim=1)
         return pair_agreement(attention, nearness, target, trusted)
 
-    def track(self, state: StudentState) -> None:
-        """See ``Surface.track``."""
-        self.surface.track(state)
-
     def observe(self, meta_state: StudentState) -> None:
         """See ``Surface.observe``; also remembers the trusted samples' hidden states."""
-        self.surface.observe(meta_state)
+        super().observe(meta_state)
         self.trusted.remember(meta_state, self.tap, self.pair)
 
 

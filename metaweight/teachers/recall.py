@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from metaweight.contracts import StateSpec, StudentState
-from metaweight.teachers.base import Normalize, Teacher, register_teacher
+from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
-from metaweight.teachers.surface import Surface
+from metaweight.teachers.surface import ReadsSurface
 
 CLIP = 3.0
 """Of a signal, in standard deviations of its batch: one step with a wild gradient is no evidence."""
@@ -63,7 +63,7 @@ class SampleSignals(nn.Module):
 
 
 @register_teacher("recall")
-class Recall(Teacher):
+class Recall(ReadsSurface):
     """An MLP on the surface and on what each sample's own hypergradients said so far; starts from these.
 
     The score is the remembered signal times a learnt gain, plus what the MLP makes of signal and surface:
@@ -83,14 +83,13 @@ class Recall(Teacher):
         label_width: int = 8,
         normalize: Normalize = "none",
     ) -> None:
-        super().__init__()
+        super().__init__(spec, label_width=label_width)
         if spec.samples is None:
             raise ValueError(
                 "teacher 'recall' remembers a number for every sample: say how many there are, "
                 "student.spec(batch, samples=N)"
             )
         self.signals = SampleSignals(spec.samples, decay=decay)
-        self.surface = Surface(spec, label_width=label_width)
         self.gain = nn.Parameter(torch.full((), float(gain)))
         self.head = WeightHead(self.surface.width + 2, width, normalize=normalize)
 
@@ -105,11 +104,3 @@ class Recall(Teacher):
     def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
         """Remember what the batch's hypergradient says of its samples."""
         self.signals.put(index, hypergradient)
-
-    def track(self, state: StudentState) -> None:
-        """See ``Surface.track``."""
-        self.surface.track(state)
-
-    def observe(self, meta_state: StudentState) -> None:
-        """See ``Surface.observe``."""
-        self.surface.observe(meta_state)

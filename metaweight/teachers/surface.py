@@ -77,8 +77,24 @@ class Surface(nn.Module):
         self.best_meta_loss = self.best_meta_loss.minimum(meta_loss.to(self.best_meta_loss))
 
 
+class ReadsSurface(Teacher):
+    """Base of teachers that read surface information: builds it and keeps its running means."""
+
+    def __init__(self, spec: StateSpec, *, label_width: int) -> None:
+        super().__init__()
+        self.surface = Surface(spec, label_width=label_width)
+
+    def track(self, state: StudentState) -> None:
+        """See ``Surface.track``."""
+        self.surface.track(state)
+
+    def observe(self, meta_state: StudentState) -> None:
+        """See ``Surface.observe``."""
+        self.surface.observe(meta_state)
+
+
 @register_teacher("surface")
-class SurfaceTeacher(Teacher):
+class SurfaceTeacher(ReadsSurface):
     """An MLP on surface information: the control that inner states must beat.
 
     Its hidden layer is as wide as needed for the parameter count of ``mlp`` (``matched_width``), so
@@ -93,8 +109,7 @@ class SurfaceTeacher(Teacher):
         label_width: int = 8,
         normalize: Normalize = "none",
     ) -> None:
-        super().__init__()
-        self.surface = Surface(spec, label_width=label_width)
+        super().__init__(spec, label_width=label_width)
         width = matched_width(spec, label_width=label_width) if width is None else width
         self.head = WeightHead(self.surface.width, width, normalize=normalize)
 
@@ -102,14 +117,6 @@ class SurfaceTeacher(Teacher):
         """Weights [U]."""
         weights: Tensor = self.head(self.surface(state))
         return weights.to(state.loss.dtype)
-
-    def track(self, state: StudentState) -> None:
-        """See ``Surface.track``."""
-        self.surface.track(state)
-
-    def observe(self, meta_state: StudentState) -> None:
-        """See ``Surface.observe``."""
-        self.surface.observe(meta_state)
 
 
 def surface_width(spec: StateSpec, label_width: int) -> int:

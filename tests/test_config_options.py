@@ -34,6 +34,11 @@ def test_every_task_has_a_config_that_survives_a_manifest(name: str) -> None:
         with_options(config, {"task": name})
 
 
+@pytest.mark.parametrize("center", [True, False, "class", None])
+def test_a_centre_is_a_truth_value_or_a_word(center: object) -> None:
+    assert with_options(ImageConfig(), {"center": center}).center == center
+
+
 def test_a_config_knows_only_its_own_tasks_options() -> None:
     assert with_options(ImageConfig(), {"imbalance": "step"}).imbalance == "step"
     assert "imbalance" not in {field.name for field in dataclasses.fields(RunConfig)}
@@ -66,6 +71,8 @@ def test_values_are_json_or_else_text() -> None:
         ({"betas": [0.9, "b"]}, r"betas is tuple\[float, float\], got \(0.9, 'b'\)"),
         ({"lr": "fast"}, "lr is float, got 'fast'"),
         ({"model": None}, "model is str, got None"),
+        ({"center": "clas"}, r"center is bool \| 'class' \| None, got 'clas'"),
+        ({"center": 1}, r"center is bool \| 'class' \| None, got 1"),
     ],
 )
 def test_a_value_of_another_type_is_an_error_that_names_the_option(

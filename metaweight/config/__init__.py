@@ -1,7 +1,7 @@
 """What decides a run, task by task, and how text becomes options."""
 
 from metaweight.config.image import ImageConfig
-from metaweight.config.run import RunConfig, config_from, fits, parse_values, with_options
+from metaweight.config.run import RunConfig, config_from, fits, parse_values, spelt, with_options
 from metaweight.config.translation import TranslationConfig
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "config_from",
     "fits",
     "parse_values",
+    "spelt",
     "with_options",
 ]

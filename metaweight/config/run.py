@@ -141,9 +141,8 @@ def _options(kind: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]
     hints = _hints(kind)  # type: ignore[arg-type]  # mypy takes the hash of instances for the class's
     for name, value in options.items():
         if not fits(value, hints[name]):
-            wanted = hints[name].__name__ if isinstance(hints[name], type) else hints[name]
             raise TypeError(
-                f"option {name} is {wanted}, got {value!r}; on a command line values are JSON: "
+                f"option {name} is {spelt(hints[name])}, got {value!r}; on a command line values are JSON: "
                 'null for None, [1, 2] or ["a=1"] for several'
             )
     return options
@@ -168,6 +167,17 @@ def fits(value: object, hint: Any) -> bool:
     if isinstance(value, bool):
         return hint is bool
     return isinstance(value, int | float if hint is float else hint)
+
+
+def spelt(hint: Any) -> str:
+    """A field's type as its source spells it: ``int | None``, ``bool | 'class'``, ``tuple[str, ...]``."""
+    if get_origin(hint) in (Union, UnionType):
+        return " | ".join(map(spelt, get_args(hint)))
+    if get_origin(hint) is Literal:
+        return " | ".join(map(repr, get_args(hint)))
+    if hint is type(None):
+        return "None"
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
 
 
 def parse_values(pairs: Sequence[str]) -> dict[str, Any]:

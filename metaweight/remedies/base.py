@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, get_type_hints
 
-from metaweight.config import RunConfig, fits, parse_values
+from metaweight.config import RunConfig, fits, parse_values, spelt
 from metaweight.registry import Registry, require_options
 from metaweight.remedies.course import Course, Stage
 from metaweight.tasks import Evaluation, Pool, Prepared, pooled, tasks
@@ -63,8 +63,7 @@ def build_remedy(config: RunConfig) -> Remedy | None:
     hints = get_type_hints(kind)
     for option, value in options.items():
         if not fits(value, hints[option]):
-            wanted = hints[option].__name__ if isinstance(hints[option], type) else hints[option]
-            raise TypeError(f"option {option} of {owner} is {wanted}, got {value!r}")
+            raise TypeError(f"option {option} of {owner} is {spelt(hints[option])}, got {value!r}")
     if config.teacher != "uniform":
         raise ValueError(
             f"{owner} trains every student plainly, so a teacher has no say: "

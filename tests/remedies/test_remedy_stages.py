@@ -64,7 +64,18 @@ def contents(path: Path) -> tuple[bytes, list[dict[str, Any]], dict[str, torch.T
     return (path / "weights.npz").read_bytes(), folder.read_steps(), state["reweighter"]["student"]
 
 
-@pytest.mark.parametrize("remedy", ["early-stopping", "glc", "co-teaching", "confident-learning"])
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        "meta-only",
+        "with-meta",
+        "clean-and-meta",
+        "early-stopping",
+        "glc",
+        "co-teaching",
+        "confident-learning",
+    ],
+)
 def test_a_stopped_run_goes_on_bit_for_bit(remedy: str, digits: ImageConfig, tmp_path: Path) -> None:
     config = under(digits, remedy)
     counter = Steps()

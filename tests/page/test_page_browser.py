@@ -67,6 +67,16 @@ FITS = """
     return {inner: innerWidth, wide: document.documentElement.scrollWidth,
             boxes: boxes.filter((box) => box.scrollWidth > box.clientWidth).length};
 """
+WORDS = """
+    document.querySelectorAll(".cards dd").forEach((name) => { name.textContent = "automobile"; });
+    const lines = (one) => {
+        const range = document.createRange();
+        range.selectNodeContents(one);
+        return range.getClientRects().length;
+    };
+    return [...document.querySelectorAll(".cards dt, .cards dd")].filter((one) => one.checkVisibility())
+        .map(lines);
+"""
 LOADED = """
     const requests = performance.getEntriesByType("resource").map((request) => request.name);
     return {requests: requests.filter((name) => !name.startsWith("data:")),
@@ -132,6 +142,7 @@ def found(page: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
         **{"loaded": (LOADED, 1280), "sorting": (SORTING, 1280), "controls": (CONTROLS, 1280)},
         **{"theme": (THEME, 1280), "focus": (FOCUS, 1280)},
         **{f"fits-{width}": (FITS, width) for width in (390, 768, 1280)},
+        **{f"words-{width}": (WORDS, width) for width in (390, 768, 1280)},
     }
     return look(page, probes, tmp_path_factory.mktemp("light"))
 
@@ -187,6 +198,12 @@ def test_body_never_scrolls_sideways(found: Any, width: int) -> None:
     assert fits["wide"] <= width
     # the tables scroll in boxes of their own
     assert fits["boxes"] >= (2 if width == 390 else 0)
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_no_word_of_a_card_is_broken(found: Any, width: int) -> None:
+    assert len(found[f"words-{width}"]) > 40
+    assert set(found[f"words-{width}"]) == {1}
 
 
 def test_what_can_be_used_shows_its_focus(found: Any) -> None:

@@ -224,6 +224,17 @@ def interval(mean: float, low: float, high: float, *, span: tuple[float, float])
     return tag("svg", *marks, viewBox=f"0 0 {width:g} {height:g}", class_="interval", aria_hidden="true")
 
 
+def parts_bar(parts: Mapping[str, float]) -> Markup:
+    """Shares of a whole, side by side on 100 units; each name is a class of the style sheet."""
+    marks, left = [], 0.0
+    for name, share in parts.items():
+        marks.append(tag("rect", x=100 * left, y=0.0, width=100 * share, height=10.0, class_=name))
+        left += share
+    return tag(
+        "svg", *marks, viewBox="0 0 100 10", preserveAspectRatio="none", class_="parts", aria_hidden="true"
+    )
+
+
 def sparkline(history: Sequence[float], *, top: float, label: str) -> Markup:
     """A sample's weight by epoch from 0 to ``top``, with a line at weight 1."""
     width, height = 120.0, 28.0

@@ -11,6 +11,7 @@ from metaweight import __version__
 from metaweight.atomic import whole_file
 from metaweight.page import charts, panels, sentences
 from metaweight.page.comparison import BASE, blocks
+from metaweight.page.fates import fate_blocks
 from metaweight.page.gallery import wall
 from metaweight.page.lines import curve_figure
 from metaweight.page.origin import origin
@@ -73,6 +74,7 @@ def render(study: Study) -> str:
         weights=panels.weight_panels(views),
         losses=panels.loss_panels(views),
         kinds=list(dict.fromkeys(kind for view in views for kind in view.kinds)),
+        fates=fate_blocks(study, views),
         attention=attention,
         layers=[(name, charts.share_style(number)) for number, name in enumerate(layers)],
         costs=panels.cost_panels(study),

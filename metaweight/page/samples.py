@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from metaweight.metrics.fates import Fates
 from metaweight.page.study import ReadRun, Study
 from metaweight.report.record import RunFolder, SampleWeights
 
@@ -76,6 +77,8 @@ class WeightView:
     """Infinite weights, and losses that are not finite where the weight is."""
     flat: bool
     """Every weight is the same: there is nothing to look at."""
+    fates: Fates | None
+    """What became of the wrong labels, where it is known."""
 
 
 def weight_views(study: Study) -> tuple[list[WeightView], list[str]]:
@@ -123,6 +126,7 @@ def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
         unseen=int((~seen).sum()),
         broken=broken,
         flat=bool(len(values) == 0 or np.ptp(values) < 1e-6),
+        fates=samples.fates(),
     )
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from metaweight.atomic import whole_file
+from metaweight.metrics.fates import Fates, fates
 from metaweight.report.environment import environment, manifest
 
 __all__ = ["RunFolder", "SampleWeights", "environment", "manifest"]
@@ -64,6 +65,13 @@ class SampleWeights:
     def predicted(self) -> Tensor | None:
         """[n] int64, the student's most probable class; None where probabilities were not kept."""
         return None if self.probabilities is None else self.probabilities.argmax(dim=1)
+
+    def fates(self) -> Fates | None:
+        """What became of the wrong labels; None where it is not known, or none is wrong."""
+        predicted = self.predicted()
+        if predicted is None or self.given is None or self.clean is None:
+            return None
+        return fates(predicted, self.given, self.clean, self.mean_weight())
 
 
 class RunFolder:

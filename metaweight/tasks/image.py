@@ -20,7 +20,7 @@ from metaweight.report.standings import Compared
 from metaweight.report.tables import Column
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
-from metaweight.tasks import image_data, pictures
+from metaweight.tasks import image_data, image_notes, pictures
 from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
 from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.cost import COST
@@ -160,7 +160,7 @@ class ImageTask:
         )
 
     def notes(self, runs: Sequence[Finished]) -> Sequence[str]:
-        return ()
+        return image_notes.notes(runs)
 
     def draw(self, runs: Sequence[Finished], folder: Path) -> None:
         pictures.draw_curves(

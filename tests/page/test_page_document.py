@@ -61,7 +61,9 @@ def ids(found: Outline) -> list[str]:
 def test_sections_stand_in_this_order(tmp_path: Path) -> None:
     make_grid(tmp_path / "grid")
     found = outline(render(read_study(tmp_path / "grid")))
-    sections = ["answer", "table", "curves", "weights", "loss", "attention", "cost", "samples", "origin"]
+    sections = [
+        *("answer", "table", "curves", "weights", "loss", "fates", "attention", "cost", "samples", "origin")
+    ]
     assert ids(found) == sections
     linked = [a["href"] for t, a in found.tags if t == "a" and a["href"] != "#answer"]
     assert linked == [f"#{name}" for name in sections[1:]]

@@ -1,0 +1,54 @@
+"""What became of wrong labels: were they learnt by heart, or seen through?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What the student says at the end of the training samples with wrong labels: shares in [0, 1]."""
+
+    learnt: float
+    """It gives the wrong label back: learnt by heart."""
+    corrected: float
+    """It says the right class."""
+    kept: float
+    """Share of the right labels that it gives back; NaN where there are none."""
+    weight: float
+    """Share of the wrong labels in the sum of the mean weights; NaN where no sample has one."""
+
+    @property
+    def other(self) -> float:
+        """It says a third class."""
+        return max(0.0, 1 - self.learnt - self.corrected)
+
+
+def fates(predicted: Tensor, given: Tensor, clean: Tensor, weights: Tensor) -> Fates | None:
+    """Of n training samples; None where no label is wrong.
+
+    ``predicted``, ``given``, ``clean``: [n] classes.  ``weights``: [n], mean weights, NaN where a sample was
+    never seen.  Raises ValueError for other shapes.
+    """
+    if predicted.dim() != 1 or not predicted.shape == given.shape == clean.shape == weights.shape:
+        shapes = ", ".join(str(tuple(v.shape)) for v in (predicted, given, clean, weights))
+        raise ValueError(f"predicted, given, clean and weights are all [n], got {shapes}")
+    wrong = given != clean
+    if not bool(wrong.any()):
+        return None
+    known = weights.double().nan_to_num(0.0)
+    total = float(known.sum())
+    return Fates(
+        _share(predicted[wrong] == given[wrong]),
+        _share(predicted[wrong] == clean[wrong]),
+        _share(predicted[~wrong] == given[~wrong]),
+        float(known[wrong].sum()) / total if total > 0 else math.nan,
+    )
+
+
+def _share(mask: Tensor) -> float:
+    return float(mask.to(torch.float64).mean()) if len(mask) else math.nan

@@ -1,0 +1,38 @@
+"""The table of what became of the wrong labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from metaweight.metrics.fates import Fates
+from metaweight.page.charts import parts_bar, swatch
+from metaweight.page.comparison import NONE, Block, Entry, Line
+from metaweight.page.samples import WeightView
+from metaweight.page.study import Study
+
+HEADINGS = (
+    "learnt by heart, %",
+    "right class said, %",
+    "a third class said, %",
+    "right labels said, %",
+    "share of the weight, %",
+)
+
+
+def fate_blocks(study: Study, views: Sequence[WeightView]) -> list[Block]:
+    """A block for each kind of noise in which labels are wrong, a line for each arm that kept its say."""
+    found: dict[str, list[Line]] = {}
+    for view in views:
+        if view.fates is not None:
+            arm = view.run.arm
+            line = Line(arm, swatch(study.arms.index(arm)), _entries(view.fates), "")
+            found.setdefault(view.run.noise, []).append(line)
+    return [Block(noise, HEADINGS, tuple(lines)) for noise, lines in found.items()]
+
+
+def _entries(fates: Fates) -> tuple[Entry, ...]:
+    bar = parts_bar({"flipped": fates.learnt, "clean": fates.corrected, "other": fates.other})
+    shares = (fates.learnt, fates.corrected, fates.other, fates.kept, fates.weight)
+    first, *rest = (Entry(NONE) if math.isnan(s) else Entry(f"{100 * s:.0f}", s) for s in shares)
+    return Entry(first.text, first.value, picture=bar), *rest

@@ -1,0 +1,41 @@
+"""What stands under the table of images: what became of the wrong labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+from metaweight.metrics.fates import Fates
+from metaweight.report.record import RunFolder
+from metaweight.tasks.outcome import Finished
+
+HEADS = ("learnt by heart", "right class said", "right labels said", "share of the weight")
+
+
+def notes(runs: Sequence[Finished]) -> Sequence[str]:
+    """A Markdown paragraph for each kind of noise in which labels are wrong: means over the seeds."""
+    blocks: dict[str, dict[str, list[Fates]]] = {}
+    for run in runs:
+        found = RunFolder.open(run.folder).read_weights().fates()
+        if found is not None:
+            blocks.setdefault(run.noise, {}).setdefault(run.arm, []).append(found)
+    return [
+        f"**What became of the wrong labels, noise {noise}**\n\n{_table(arms)}"
+        for noise, arms in blocks.items()
+    ]
+
+
+def _table(arms: dict[str, list[Fates]]) -> str:
+    heads = (f"{name}, %" for name in HEADS)
+    lines = [_row("teacher", *heads), _row("---", *["---:"] * len(HEADS))]
+    for arm, seeds in arms.items():
+        means = [
+            fmean(getattr(one, name) for one in seeds) for name in ("learnt", "corrected", "kept", "weight")
+        ]
+        lines.append(_row(arm, *("-" if math.isnan(mean) else f"{100 * mean:.0f}" for mean in means)))
+    return "\n".join(lines)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"

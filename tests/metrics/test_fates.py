@@ -42,5 +42,8 @@ def test_a_run_says_what_became_of_its_labels_where_it_kept_enough() -> None:
     whole = {"index": torch.arange(8), "weights": rows, "loss": rows, "given": GIVEN, "clean": CLEAN}
     assert SampleWeights(**whole, probabilities=said).fates() == fates(SAYS, GIVEN, CLEAN, WEIGHTS)
     assert SampleWeights(**whole).fates() is None
+    broken = said.clone()
+    broken[5] = math.nan
+    assert SampleWeights(**whole, probabilities=broken).fates() is None
     del whole["clean"]
     assert SampleWeights(**whole, probabilities=said).fates() is None

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from metaweight.atomic import whole_file
 from metaweight.cells import Cell, CellResult, keep_failures, require_same_options
 from metaweight.compare import Grid, run_cells
 from metaweight.contracts import MetaweightError
@@ -22,6 +23,7 @@ from metaweight.report.publication import write_statistics, write_table
 from metaweight.report.record import RunFolder, manifest
 from metaweight.report.standings import groups_of, print_standings
 from metaweight.report.tables import aggregate, print_table
+from metaweight.reweighter.options import check_epochs
 from metaweight.tasks import described, tasks
 from metaweight.teachers.base import registry as teachers
 from metaweight.tuning import Tuning, candidates, choose
@@ -44,8 +46,9 @@ def compare(
     Raises MetaweightError, after everything is written, where a cell failed.
     """
     cells = grid.cells()
-    for cell in cells:  # an unknown name stops here, not in the first cell
+    for cell in cells:  # a mistake stops here, not in the first cell that makes it
         _ = teachers[cell.config.teacher]
+        check_epochs(cell.config.epochs, cell.config.warmup_epochs, cell.config.evaluate_every)
         build_remedy(cell.config)
         tasks[cell.config.task].check(cell.config)
     require_device(grid.base.device)
@@ -66,7 +69,8 @@ def compare(
         with GridProgress(console, [cell.name for cell in trials], counted=counted) as shown:
             trial_results = run_cells(trials, path / "tuning", jobs=jobs, progress=shown)
         choices = choose(tried, trial_results, figure=figure, higher_is_better=higher)
-        (path / "choices.csv").write_text(choices.to_csv(), encoding="utf-8")
+        with whole_file(path / "choices.csv") as file:
+            file.write(choices.to_csv().encode())
         keep_failures(trial_results, path / "tuning" / "failures.txt")
         cells, notes = choices.applied(grid).cells(), [choices.note()]
         for cell in cells:

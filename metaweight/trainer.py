@@ -20,6 +20,7 @@ from metaweight.learning_rate import LearningRate, RateCourse
 from metaweight.registry import did_you_mean
 from metaweight.report.record import RunFolder
 from metaweight.reweighter import Reweighter
+from metaweight.reweighter.options import check_epochs
 
 
 class Source(Protocol):
@@ -83,12 +84,7 @@ class Trainer:
         folder: RunFolder | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        if epochs < 1 or warmup_epochs < 0 or evaluate_every < 1:
-            raise ValueError(f"epochs and evaluate_every are >= 1, got {epochs} and {evaluate_every}")
-        if warmup_epochs >= epochs:
-            raise ValueError(
-                f"warmup_epochs={warmup_epochs} of {epochs} epochs leave none for the teacher: give fewer"
-            )
+        check_epochs(epochs, warmup_epochs, evaluate_every)
         if meta is None and reweighter.needs_meta:
             raise ValueError("this teacher needs a meta set: Trainer(reweighter, train, meta, ...)")
         split = monitor.partition("_")[0]

@@ -17,6 +17,7 @@ from metaweight.cells import Cell, CellResult
 from metaweight.compare import Grid
 from metaweight.config import with_options
 from metaweight.data import derive
+from metaweight.report.choices import read_choices
 from metaweight.tasks import Evaluation
 
 ALL = "all"
@@ -212,37 +213,3 @@ def _score(results: Sequence[CellResult], figure: str) -> float | None:
             return None
         values.append(value)
     return fmean(values)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What was chosen for one arm under one kind of noise, in words."""
-
-    noise: str
-    arm: str
-    options: str
-    score: str
-    """On the validation set; "-" where it has none."""
-    default_score: str
-    tried: int
-
-
-def read_choices(text: str) -> tuple[str, list[Chosen]]:
-    """The figure and the chosen candidates of a choices.csv.  Raises ValueError where it is none."""
-    header, *rows = csv.reader(io.StringIO(text))
-    if [*header[:4], *header[5:]] != ["noise", "teacher", "candidate", "options", "chosen", "runs"]:
-        raise ValueError(f"choices.csv has the columns {', '.join(header)}")
-    tries: dict[tuple[str, str], list[list[str]]] = {}
-    for row in rows:
-        tries.setdefault((row[0], row[1]), []).append(row)
-    found = []
-    for (noise, arm), group in tries.items():
-        scores = ["-" if row[4] == "" else f"{float(row[4]):.4g}" for row in group]
-        best = next(place for place, row in enumerate(group) if row[5] == "1")
-        options = _options_text(json.loads(group[best][3])) or "its defaults"
-        found.append(Chosen(noise, arm, options, scores[best], scores[0], len(group)))
-    return header[4], found
-
-
-def _options_text(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in options.items())

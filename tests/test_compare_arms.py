@@ -40,7 +40,7 @@ def test_one_teacher_in_two_arms(tmp_path: Path) -> None:
     assert [row.teacher for row in rows] == ["uniform", "often", "seldom"]
 
 
-def test_a_kind_of_noise_that_is_not_there_stops_before_the_first_run(tmp_path: Path) -> None:
+def test_a_mistake_in_one_run_stops_before_the_first(tmp_path: Path) -> None:
     grid = Grid(BASE, ("uniform",), ("none", "clustr@0.8"), (0,))
     with pytest.raises(KeyError, match=r"unknown noise 'clustr'\. Did you mean 'cluster'"):
         compare(grid, tmp_path / "grid", jobs=1, console=QUIET)
@@ -51,6 +51,9 @@ def test_a_kind_of_noise_that_is_not_there_stops_before_the_first_run(tmp_path: 
     pairs = Grid(TranslationConfig(), ("uniform",), ("none", "copied+copyed"), (0,))
     with pytest.raises(KeyError, match=r"unknown noise 'copyed' of text\. Did you mean 'copied'"):
         compare(pairs, tmp_path / "grid", jobs=1, console=QUIET)
+    short = Grid(BASE, ("uniform", "mlp"), ("none",), (0,), {"mlp": {"epochs": 1}})
+    with pytest.raises(ValueError, match="warmup_epochs=1 of 1 epochs leave none for the teacher"):
+        compare(short, tmp_path / "grid", jobs=1, console=QUIET)
     assert not (tmp_path / "grid").exists()
 
 

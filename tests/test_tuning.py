@@ -15,10 +15,11 @@ from rich.console import Console
 from metaweight.cells import CellResult
 from metaweight.compare import Grid
 from metaweight.grid_file import plan
+from metaweight.report.choices import read_choices
 from metaweight.suite import compare
 from metaweight.tasks import Outcome, tasks
 from metaweight.trainer import History
-from metaweight.tuning import Candidate, Tuning, candidates, choose, read_choices
+from metaweight.tuning import Candidate, Tuning, candidates, choose
 
 BASE = tiny_images.config(epochs=1)
 GRID = Grid(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaweight.page.study import Study
+from metaweight.report.choices import Chosen, read_choices
 from metaweight.tasks import tasks
-from metaweight.tuning import Chosen, read_choices
 
 
 @dataclass(frozen=True)

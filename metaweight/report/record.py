@@ -67,7 +67,7 @@ class SampleWeights:
         return None if self.probabilities is None else self.probabilities.argmax(dim=1)
 
     def fates(self) -> Fates | None:
-        """What became of the wrong labels; None where it is not known, none is wrong, or the student broke."""
+        """What became of the wrong labels; None where it is not known, none is wrong or the student broke."""
         predicted = self.predicted()
         if predicted is None or self.given is None or self.clean is None:
             return None

@@ -112,9 +112,9 @@ def _gain(pair: Paired | None, study: Study, arm: str, *, span: tuple[float, flo
     if pair is None:
         return [Entry("baseline" if arm == BASE else NONE), Entry(NONE)]
     digits = study.main.digits
-    text = f"{pair.mean:+.{digits}f}"
+    text = f"{pair.mean:+z.{digits}f}"
     if math.isfinite(pair.low):
-        text += f" [{pair.low:+.{digits}f}, {pair.high:+.{digits}f}]"
+        text += f" [{pair.low:+z.{digits}f}, {pair.high:+z.{digits}f}]"
     text = text.replace("-", "\N{MINUS SIGN}")
     drawn = interval(pair.mean, pair.low, pair.high, span=span)
     counted = f"{pair.wins} / {pair.ties} / {pair.losses}"

@@ -119,8 +119,8 @@ class _Case:
     def shown(self, pair: Paired) -> str:
         """``+3.2 points [+1.0, +5.4]``; without an interval for one seed."""
         digits = self.digits
-        text = f"{pair.mean:+.{digits}f} {self.unit}".rstrip()
-        return text if math.isnan(pair.low) else f"{text} [{pair.low:+.{digits}f}, {pair.high:+.{digits}f}]"
+        text = f"{pair.mean:+z.{digits}f} {self.unit}".rstrip()
+        return text if math.isnan(pair.low) else f"{text} [{pair.low:+z.{digits}f}, {pair.high:+z.{digits}f}]"
 
 
 def _contest(case: _Case, ours: Sequence[str], theirs: Sequence[str], named: str) -> str:

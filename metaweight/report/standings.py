@@ -164,9 +164,9 @@ def _sheets(found: Standings) -> list[_Sheet]:
 def _difference(pair: Paired | None, one: Compared) -> tuple[str, str]:
     if pair is None:
         return "-", "-"
-    text = f"{pair.mean:+.{one.digits}f}"
+    text = f"{pair.mean:+z.{one.digits}f}"
     if not math.isnan(pair.low):
-        text += f" [{pair.low:+.{one.digits}f}, {pair.high:+.{one.digits}f}]"
+        text += f" [{pair.low:+z.{one.digits}f}, {pair.high:+z.{one.digits}f}]"
     return text, f"{pair.wins} / {pair.ties} / {pair.losses}"
 
 

@@ -54,6 +54,13 @@ def test_word_for_word() -> None:
     )
 
 
+def test_a_difference_that_rounds_to_nothing_has_no_minus() -> None:
+    results = runs("none", mw_net=[90.0, 92.0, 91.0], memory=[89.96, 91.96, 90.96])
+    assert (
+        "(memory against mw-net: +0.0 points [+0.0, +0.0])" in answer(results, "accuracy", unit="points")[0]
+    )
+
+
 def test_differences_inside_the_spread_recommend_nothing() -> None:
     results = runs("none", uniform=[90.0, 92.0, 91.0], memory=[91.0, 90.0, 93.0])
     first, second, third = answer(results, "accuracy", unit="points")

@@ -18,6 +18,7 @@ from metaweight.compare import Grid
 from metaweight.config import with_options
 from metaweight.data import derive
 from metaweight.report.choices import read_choices
+from metaweight.report.markdown import markdown_table
 from metaweight.tasks import Evaluation
 
 ALL = "all"
@@ -171,17 +172,16 @@ class Choices:
 
     def note(self) -> str:
         """The paragraph under the table, Markdown."""
-        lines = ["| noise | teacher | chosen | on validation | defaults | tried |"]
-        lines.append("| --- | --- | --- | ---: | ---: | ---: |")
+        rows = []
         for one in read_choices(self.to_csv())[1]:
-            few = any(t.few for t in self.tried if (t.noise, t.arm) == (one.noise, one.arm))
+            few = self.tried[self.best[one.noise, one.arm]].few
             tried = f"{one.tried}{', all there are' if few else ''}"
-            cells = (one.noise, one.arm, one.options, one.score, one.default_score, tried)
-            lines.append(f"| {' | '.join(cells)} |")
+            rows.append((one.noise, one.arm, one.options, one.score, one.default_score, tried))
+        headings = ("noise", "teacher", "chosen", "on validation", "defaults", "tried")
         end = "highest" if self.higher_is_better else "lowest"
         seeds = ", ".join(dict.fromkeys(str(c.config.seed) for one in self.tried for c in one.cells))
         title = f"Chosen on the validation set: {end} {self.figure} of the last epoch, tuning seeds {seeds}"
-        return "\n".join([f"**{title}**\n", *lines])
+        return f"**{title}**\n\n{markdown_table(headings, rows, left=3)}"
 
     def to_csv(self) -> str:
         """A row a candidate; its options as JSON, empty score where it has none."""

@@ -8,6 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+HEADINGS = {
+    "learnt": "learnt by heart, %",
+    "corrected": "right class said, %",
+    "other": "a third class said, %",
+    "kept": "right labels said, %",
+    "weight": "share of the weight, %",
+}
+"""Share of ``Fates`` -> the heading of its column."""
+
 
 @dataclass(frozen=True)
 class Fates:

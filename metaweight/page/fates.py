@@ -5,19 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from metaweight.metrics.fates import Fates
+from metaweight.metrics.fates import HEADINGS, Fates
 from metaweight.page.charts import parts_bar, swatch
 from metaweight.page.comparison import NONE, Block, Entry, Line
 from metaweight.page.samples import WeightView
 from metaweight.page.study import Study
-
-HEADINGS = (
-    "learnt by heart, %",
-    "right class said, %",
-    "a third class said, %",
-    "right labels said, %",
-    "share of the weight, %",
-)
 
 
 def fate_blocks(study: Study, views: Sequence[WeightView]) -> list[Block]:
@@ -28,11 +20,11 @@ def fate_blocks(study: Study, views: Sequence[WeightView]) -> list[Block]:
             arm = view.run.arm
             line = Line(arm, swatch(study.arms.index(arm)), _entries(view.fates), "")
             found.setdefault(view.run.noise, []).append(line)
-    return [Block(noise, HEADINGS, tuple(lines)) for noise, lines in found.items()]
+    return [Block(noise, tuple(HEADINGS.values()), tuple(lines)) for noise, lines in found.items()]
 
 
 def _entries(fates: Fates) -> tuple[Entry, ...]:
     bar = parts_bar({"flipped": fates.learnt, "clean": fates.corrected, "other": fates.other})
-    shares = (fates.learnt, fates.corrected, fates.other, fates.kept, fates.weight)
+    shares = (getattr(fates, name) for name in HEADINGS)
     first, *rest = (Entry(NONE) if math.isnan(s) else Entry(f"{100 * s:.0f}", s) for s in shares)
     return Entry(first.text, first.value, picture=bar), *rest

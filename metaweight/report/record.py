@@ -68,13 +68,10 @@ class SampleWeights:
 
     def fates(self) -> Fates | None:
         """What became of the wrong labels; None where it is not known, none is wrong or the student broke."""
-        predicted = self.predicted()
-        if predicted is None or self.given is None or self.clean is None:
+        says, given, clean = self.probabilities, self.given, self.clean
+        if says is None or given is None or clean is None or not bool(says.isfinite().all()):
             return None
-        assert self.probabilities is not None
-        if not bool(self.probabilities.isfinite().all()):
-            return None
-        return fates(predicted, self.given, self.clean, self.mean_weight())
+        return fates(says.argmax(dim=1), given, clean, self.mean_weight())
 
 
 class RunFolder:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from metaweight.report.answer import GROUPS, OTHER, REMEDY, answer
 from metaweight.report.differences import Paired, WinTieLoss, paired_by_noise, rank_cells, ranks
+from metaweight.report.markdown import markdown_table
 from metaweight.report.tables import Result
 
 BASE = "uniform"
@@ -178,9 +179,7 @@ def standings_to_markdown(found: Standings) -> str:
     """The three sentences, a block for each kind of noise, one over all, and how to read them."""
     parts = ["".join(f"{number}. {s}\n" for number, s in enumerate(found.sentences, start=1))]
     for sheet in _sheets(found):
-        rule = ("---", *["---:"] * (len(sheet.headings) - 1))
-        lines = (f"| {' | '.join(line)} |\n" for line in (sheet.headings, rule, *sheet.rows))
-        parts.append(f"**{sheet.title}**\n\n{''.join(lines)}")
+        parts.append(f"**{sheet.title}**\n\n{markdown_table(sheet.headings, sheet.rows)}\n")
     return "\n".join([*parts, f"{LEGEND.format(base=found.base)}\n"])
 
 

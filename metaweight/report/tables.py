@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metaweight.metrics.weights import mean_and_spread
+from metaweight.report.markdown import markdown_table
 
 
 @dataclass(frozen=True)
@@ -158,9 +159,8 @@ def to_markdown(table: Comparison) -> str:
     """The table for people: mean ± sample standard deviation over seeds, the best of a block in bold."""
     parts = []
     for noise, block in _blocks(table).items():
-        lines = [table.headings, ("---", *["---:"] * (len(table.headings) - 1))]
-        lines += [tuple(f"**{c}**" if i in best else c for i, c in enumerate(cells)) for cells, best in block]
-        parts.append(f"**Noise: {noise}**\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines))
+        rows = [tuple(f"**{c}**" if i in best else c for i, c in enumerate(cells)) for cells, best in block]
+        parts.append(f"**Noise: {noise}**\n\n{markdown_table(table.headings, rows)}\n")
     return "\n".join(parts)
 
 

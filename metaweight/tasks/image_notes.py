@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from metaweight.metrics.fates import Fates
+from metaweight.metrics.fates import HEADINGS, Fates
+from metaweight.report.markdown import markdown_table
 from metaweight.report.record import RunFolder
 from metaweight.tasks.outcome import Finished
 
-HEADS = ("learnt by heart", "right class said", "right labels said", "share of the weight")
+SHOWN = ("learnt", "corrected", "kept", "weight")
 
 
 def notes(runs: Sequence[Finished]) -> Sequence[str]:
@@ -27,15 +28,8 @@ def notes(runs: Sequence[Finished]) -> Sequence[str]:
 
 
 def _table(arms: dict[str, list[Fates]]) -> str:
-    heads = (f"{name}, %" for name in HEADS)
-    lines = [_row("teacher", *heads), _row("---", *["---:"] * len(HEADS))]
+    rows = []
     for arm, seeds in arms.items():
-        means = [
-            fmean(getattr(one, name) for one in seeds) for name in ("learnt", "corrected", "kept", "weight")
-        ]
-        lines.append(_row(arm, *("-" if math.isnan(mean) else f"{100 * mean:.0f}" for mean in means)))
-    return "\n".join(lines)
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
+        means = [fmean(getattr(one, name) for one in seeds) for name in SHOWN]
+        rows.append((arm, *("-" if math.isnan(mean) else f"{100 * mean:.0f}" for mean in means)))
+    return markdown_table(("teacher", *(HEADINGS[name] for name in SHOWN)), rows)

@@ -15,6 +15,7 @@ from metaweight.metrics.translation import (
     paired_bootstrap,
     pool_runs,
 )
+from metaweight.report.markdown import markdown_table
 from metaweight.tasks.outcome import Finished
 
 BASELINE = "uniform"
@@ -46,14 +47,14 @@ class _Translated:
 def _significance(arms: Mapping[str, Sequence[Finished]]) -> str:
     """A line an arm: pooled BLEU with its interval, and the paired difference to the baseline."""
     texts = {teacher: {run.config.seed: _translated(run) for run in runs} for teacher, runs in arms.items()}
-    lines = [_row("teacher", "BLEU, all seeds' sentences [95 %]", f"less {BASELINE} [95 %]", "p")]
-    lines.append(_row("---", "---:", "---:", "---:"))
+    headings = ("teacher", "BLEU, all seeds' sentences [95 %]", f"less {BASELINE} [95 %]", "p")
+    rows = []
     for teacher, runs in texts.items():
         statistics = _statistics([runs[seed] for seed in sorted(runs)])
         low, high = bootstrap_interval(statistics, samples=SAMPLES)
         cells = [teacher, f"{statistics.score():.1f} [{low:.1f}, {high:.1f}]"]
-        lines.append(_row(*cells, *_difference(texts.get(BASELINE, {}), runs, teacher)))
-    return "\n".join(lines)
+        rows.append((*cells, *_difference(texts.get(BASELINE, {}), runs, teacher)))
+    return markdown_table(headings, rows)
 
 
 def _difference(
@@ -99,12 +100,11 @@ def _by_kind(arms: Mapping[str, Sequence[Finished]]) -> str:
     names = [name for name in first.outcome.figures if name.startswith("auroc_")]
     if not names:
         return ""
-    lines = [_row("teacher", *(name.removeprefix("auroc_") for name in names))]
-    lines.append(_row("---", *["---:"] * len(names)))
+    rows = []
     for teacher, runs in arms.items():
         means = [fmean(run.outcome.figures[name] for run in runs) for name in names]
-        lines.append(_row(teacher, *("-" if math.isnan(mean) else f"{mean:.2f}" for mean in means)))
-    return "\n".join(lines)
+        rows.append((teacher, *("-" if math.isnan(mean) else f"{mean:.2f}" for mean in means)))
+    return markdown_table(("teacher", *(name.removeprefix("auroc_") for name in names)), rows)
 
 
 def _signatures(runs: Sequence[Finished]) -> str:
@@ -114,7 +114,3 @@ def _signatures(runs: Sequence[Finished]) -> str:
         f"{', '.join(found)}; {SAMPLES:,} resamples. p: two-sided, paired bootstrap over sentences "
         "(sacrebleu); it does not know how much seeds differ."
     )
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -65,16 +65,7 @@ def contents(path: Path) -> tuple[bytes, list[dict[str, Any]], dict[str, torch.T
 
 
 @pytest.mark.parametrize(
-    "remedy",
-    [
-        "meta-only",
-        "with-meta",
-        "clean-and-meta",
-        "early-stopping",
-        "glc",
-        "co-teaching",
-        "confident-learning",
-    ],
+    "remedy", ["meta-only", "with-meta", "clean-and-meta", "early-stopping", *FOR_CLASSES]
 )
 def test_a_stopped_run_goes_on_bit_for_bit(remedy: str, digits: ImageConfig, tmp_path: Path) -> None:
     config = under(digits, remedy)

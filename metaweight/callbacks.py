@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metaweight.contracts import Batch, StepReport
+from metaweight.pooling import group_means
 from metaweight.reweighter import Reweighter
 
 
@@ -85,11 +86,9 @@ class WeightHistory(Callback):
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
         index = report.index.cpu()
         seen, place = index.unique(return_inverse=True)
-        units = torch.bincount(place)
         for rows, values in ((self.weights, report.weights), (self.loss, report.losses)):
             # the tokens of a sentence share its row: their mean is kept
-            sums = torch.zeros(len(seen)).index_add_(0, place, values.to("cpu", torch.float32))
-            rows[run.epoch, seen] = sums / units
+            rows[run.epoch, seen] = group_means(values.to("cpu", torch.float32), place, len(seen))
 
     def mean_weight(self) -> Tensor:
         """Mean weight of each sample [N] over the epochs; NaN where never seen."""

@@ -1,4 +1,4 @@
-"""From a tap's output to one row of features a unit: the mean over space or over real positions in time."""
+"""Means: of a tap's output over space or real positions in time, one row a unit, and of units by group."""
 
 from __future__ import annotations
 
@@ -140,3 +140,8 @@ def tapped(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def group_means(values: Tensor, group: Tensor, groups: int) -> Tensor:
+    """The mean of the ``values`` [U] of each group, numbered from 0 in ``group`` [U] int64: [groups]."""
+    return values.new_zeros(groups).index_add_(0, group, values) / torch.bincount(group, minlength=groups)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from metaweight.contracts import Center
+from metaweight.pooling import group_means
 
 
 def checked_center(center: Center) -> Center:
@@ -37,11 +38,5 @@ def _mean_of_class(targets: Tensor, units: int) -> Callable[[Tensor], Tensor]:
     if targets.shape != (units,) or targets.is_floating_point():
         got = f"{targets.dtype} of shape {tuple(targets.shape)} for {units} units"
         raise ValueError(f"center='class' needs the one class label of each unit, got targets {got}")
-    _, group, sizes = targets.unique(return_inverse=True, return_counts=True)
-
-    def mean(values: Tensor) -> Tensor:
-        sums = values.new_zeros(len(sizes)).index_add_(0, group, values)
-        each: Tensor = (sums / sizes)[group]
-        return each
-
-    return mean
+    classes, group = targets.unique(return_inverse=True)
+    return lambda values: group_means(values, group, len(classes))[group]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from metaweight.contracts import Batch
 from metaweight.modes import evaluating
+from metaweight.pooling import group_means
 from metaweight.student import Student
 from metaweight.teachers.inputs import unit_loss
 
@@ -25,10 +26,8 @@ def token_losses(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Te
             own = batch.index.sort().values
             place = torch.searchsorted(own, forward.index)
             values = unit_loss(forward.state()).double()
-            sums = torch.zeros(len(batch), dtype=torch.float64, device=values.device)
-            sums.index_add_(0, place, values)
             indices.append(own.cpu())
-            losses.append((sums / torch.bincount(place, minlength=len(batch))).cpu())
+            losses.append(group_means(values, place, len(batch)).cpu())
     return torch.cat(indices), torch.cat(losses)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from metaweight.contracts import StateSpec, StudentState
+from metaweight.pooling import group_means
 from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
 from metaweight.teachers.surface import ReadsSurface
@@ -46,8 +47,7 @@ class SampleSignals(nn.Module):
         centred = hypergradient.detach().to(self.mean) - hypergradient.mean().to(self.mean)
         size = centred.square().mean().sqrt()
         signal = (-centred / size.where(size > 0, torch.ones_like(size))).clamp(-CLIP, CLIP)
-        units = torch.bincount(place, minlength=len(seen)).to(signal)
-        signal = torch.zeros_like(units).index_add_(0, place, signal) / units
+        signal = group_means(signal, place, len(seen))
         # out of place: a graph that was built on the old means stays valid
         self.visits = self.visits.index_add(0, seen, torch.ones_like(seen))
         rate = (1 / self.visits[seen].to(signal)).clamp_min(1 - self.decay)

@@ -19,7 +19,8 @@ class SampleSignals(nn.Module):
     """A running mean of each sample's signal, which is minus its hypergradient as the batch has it.
 
     A batch's hypergradient is centred, divided by its root mean square and clipped to +-CLIP, so that early
-    and late visits count alike.  The mean is plain at first, then exponential with ``decay``.
+    and late visits count alike.  The mean is plain at first, then exponential with ``decay``; with 0 it is the
+    signal of the last visit.
     """
 
     mean: Tensor
@@ -64,13 +65,15 @@ class SampleSignals(nn.Module):
 
 @register_teacher("recall")
 class Recall(ReadsSurface):
-    """An MLP on the surface and on what each sample's own hypergradients said so far; starts from these.
+    """An MLP on the surface and on what each sample's own hypergradient said; starts from that.
 
-    The score is the remembered signal times a learnt gain, plus what the MLP makes of signal and surface:
-    before the MLP has learnt anything it is L2RW (Ren et al., 2018) with a memory.  Differences to L2RW:
-    (1) the signal is taken at the teacher's weights, not at zero; (2) it is centred and scaled within its
-    batch; (3) a sample's weight follows from its earlier visits, at no cost of its own.
-    Raises ValueError where the spec does not say how many samples there are.
+    The score is the signal times a learnt gain, plus what the MLP makes of signal and surface: before the MLP
+    has learnt anything it is L2RW (Ren et al., 2018) with these differences: (1) the signal is taken at the
+    teacher's weights, not at zero; (2) it is centred and scaled within its batch; (3) weights are a sigmoid of
+    it, not its positive part.
+    ``decay`` in [0, 1): of the running mean over a sample's visits.  With 0 it is the last one alone, under
+    the schedule ``lookahead`` that of the iteration at hand, under ``online`` that of the epoch before.
+    Raises ValueError for another ``decay`` and where the spec does not say how many samples there are.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class Recall(ReadsSurface):
         spec: StateSpec,
         *,
         gain: float = 2.0,
-        decay: float = 0.9,
+        decay: float = 0.0,
         width: int = 64,
         label_width: int = 8,
         normalize: Normalize = "none",

@@ -33,6 +33,15 @@ def test_a_signal_is_minus_the_standardised_hypergradient_and_its_mean_is_plain_
     assert signals.mean[[0, 1, 3]].tolist() == [0, 0, 0]
 
 
+def test_without_decay_the_last_visit_counts_alone():
+    signals = SampleSignals(5, decay=0.0).double()
+    index = torch.tensor([3, 1])
+    assert signals.of(index)[1].tolist() == [0, 0]
+    for slopes in ([2.0, 1.0], [-3.0, 5.0]):
+        signals.put(index, torch.tensor(slopes, dtype=DOUBLE))
+    assert [part.tolist() for part in signals.of(index)] == [[1, -1], [1, 1]]
+
+
 def test_a_wild_step_is_clipped_a_flat_one_says_nothing_and_tokens_count_as_their_mean():
     signals = SampleSignals(40, decay=0.9).double()
     slopes = torch.zeros(30, dtype=DOUBLE)
@@ -66,7 +75,7 @@ def test_the_reweighter_passes_on_the_engines_own_hypergradient_of_each_batch():
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     ones = torch.ones(6, dtype=DOUBLE, requires_grad=True)
     slopes = mw.hypergradient(student, optimizer, train, meta, lambda _state: ones, [ones], "higher").grads[0]
-    expected = SampleSignals(1000, decay=0.9).double()
+    expected = SampleSignals(1000, decay=0.0).double()
     expected.put(train.index, slopes)
     reweighter = mw.Reweighter(
         student,
@@ -81,6 +90,29 @@ def test_the_reweighter_passes_on_the_engines_own_hypergradient_of_each_batch():
     before = copy.deepcopy(teacher.state_dict())
     reweighter.step(train, teach=False)
     assert torch.equal(teacher.signals.mean, before["signals.mean"])
+
+
+@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+def test_lookahead_weighs_by_the_signal_of_the_step_at_hand_and_online_by_the_one_before(schedule):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).double()
+    student, train = mw.Student(module), batch((1, 4, 4), 6, 1)
+    teacher = build_teacher("recall", student.spec(train, samples=1000), gain=2.0)
+    reweighter = mw.Reweighter(
+        student,
+        teacher,
+        optimizer=torch.optim.SGD(module.parameters(), lr=2.0),
+        teacher_optimizer=torch.optim.SGD(teacher.parameters(), lr=0.0),
+        engine="higher",
+        schedule=schedule,
+    )
+    reweighter.step(train, batch((1, 4, 4), 5, 2))
+    earlier = teacher.signals.mean[train.index].clone()
+    weights = reweighter.step(train, batch((1, 4, 4), 5, 3)).weights
+    now = teacher.signals.mean[train.index]
+    assert float((now - earlier).abs().max()) > 0.1
+    signal = now if schedule == "lookahead" else earlier
+    torch.testing.assert_close(weights, 2 * (2 * signal).sigmoid(), rtol=1e-12, atol=0)
 
 
 def test_samples_have_to_be_known_and_enough(make_spec, make_state):

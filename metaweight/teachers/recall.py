@@ -19,8 +19,8 @@ class SampleSignals(nn.Module):
     """A running mean of each sample's signal, which is minus its hypergradient as the batch has it.
 
     A batch's hypergradient is centred, divided by its root mean square and clipped to +-CLIP, so that early
-    and late visits count alike.  The mean is plain at first, then exponential with ``decay``; with 0 it is the
-    signal of the last visit.
+    and late visits count alike.  The mean is plain at first, then exponential with ``decay``; with 0 it is
+    the signal of the last visit.
     """
 
     mean: Tensor
@@ -69,8 +69,8 @@ class Recall(ReadsSurface):
 
     The score is the signal times a learnt gain, plus what the MLP makes of signal and surface: before the MLP
     has learnt anything it is L2RW (Ren et al., 2018) with these differences: (1) the signal is taken at the
-    teacher's weights, not at zero; (2) it is centred and scaled within its batch; (3) weights are a sigmoid of
-    it, not its positive part.
+    teacher's weights, not at zero; (2) it is centred and scaled within its batch; (3) weights are a sigmoid
+    of it, not its positive part.
     ``decay`` in [0, 1): of the running mean over a sample's visits.  With 0 it is the last one alone, under
     the schedule ``lookahead`` that of the iteration at hand, under ``online`` that of the epoch before.
     Raises ValueError for another ``decay`` and where the spec does not say how many samples there are.

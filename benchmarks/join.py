@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from metaweight.arms import arm_options
+from metaweight.arms import arm_options, stands_for
 from metaweight.report.publication import write_statistics, write_table
 from metaweight.report.standings import groups_of
 from metaweight.report.tables import Result, aggregate
@@ -64,8 +64,8 @@ def join(parts: Sequence[Part], out: Path) -> str:
     text = write_table(out, heading, table, results)
     overrides = first.manifest["config"].get("overrides", {})
     arms = dict.fromkeys(result.teacher for result in results)
-    teachers = {arm: arm_options(arm, overrides.get(arm, {}))["teacher"] for arm in arms}
-    write_statistics(out, heading, results, task.compared, groups=groups_of(teachers))
+    names = {arm: stands_for(arm_options(arm, overrides.get(arm, {}))) for arm in arms}
+    write_statistics(out, heading, results, task.compared, groups=groups_of(names))
     for part in parts:
         seeds = "-".join(str(seed) for seed in sorted({result.seed for result in part.results}))
         shutil.copyfile(part.folder / "manifest.json", out / f"manifest.seeds-{seeds}.json")

@@ -18,6 +18,7 @@ from metaweight.config import parse_values
 from metaweight.grid_file import Plan, plan
 from metaweight.registry import did_you_mean
 from metaweight.suite import compare
+from metaweight.trainer import Interrupted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ class SuiteCommand:
             noises=arguments.noises or asked.grid.noises,
             seeds=arguments.seeds or asked.grid.seeds,
         )
-        return replace(asked, grid=grid, jobs=arguments.jobs or asked.jobs or 1)
+        return replace(asked, grid=grid, jobs=(asked.jobs or 1) if arguments.jobs is None else arguments.jobs)
 
     def __call__(self, args: Sequence[str] | None = None) -> int:
         """Run the suite; 2 for a user's mistake."""
@@ -108,7 +109,7 @@ class SuiteCommand:
                 resume=arguments.resume,
                 tuning=asked.tuning,
             )
-        except KeyboardInterrupt:
+        except (Interrupted, KeyboardInterrupt):
             print("stopped; finished runs are in the run folder", file=sys.stderr)
             return 130
         except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:

@@ -15,6 +15,8 @@ PLAIN = "uniform"
 """The teacher of an arm that has none."""
 KINDS: Mapping[str, Registry[Any]] = {"teacher": teachers, "remedy": remedies, "loss": losses}
 """Option of a run -> the names that it takes; an arm of such a name is a run with that option."""
+BASE: Mapping[str, str] = {"teacher": PLAIN, "remedy": NONE, "loss": "cross-entropy"}
+"""The same options of plain training."""
 
 
 def arm_options(arm: str, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,6 +36,16 @@ def arm_options(arm: str, own: Mapping[str, Any]) -> dict[str, Any]:
 
 def arm_of(config: RunConfig) -> str:
     """The name of a run that was given none: its teacher, remedy and loss, as far as they are not plain."""
-    plain = {"teacher": PLAIN, "remedy": NONE, "loss": "cross-entropy"}
-    given = {option: getattr(config, option, plain[option]) for option in KINDS}
-    return " + ".join(name for option, name in given.items() if name != plain[option]) or PLAIN
+    return " + ".join(_not_plain(vars(config)).values()) or PLAIN
+
+
+def stands_for(options: Mapping[str, Any]) -> str:
+    """The registered name that an arm with these ``options`` of its runs is judged by: its remedy, which has
+    no teacher beside it, its teacher, or else its loss."""
+    given = _not_plain(options)
+    return next((given[option] for option in ("remedy", "teacher", "loss") if option in given), PLAIN)
+
+
+def _not_plain(options: Mapping[str, Any]) -> dict[str, str]:
+    """Of teacher, remedy and loss those that differ from plain training's."""
+    return {option: options[option] for option, plain in BASE.items() if options.get(option, plain) != plain}

@@ -22,7 +22,7 @@ from metaweight.remedies import begun, run
 from metaweight.report.record import RunFolder, manifest
 from metaweight.report.tables import Result
 from metaweight.tasks import COST, Finished, Outcome, iteration_cost, require_kept, tasks
-from metaweight.trainer import History
+from metaweight.trainer import History, Interrupted
 
 Progress = Callable[[CellProgress], None]
 RESULT = "result.json"
@@ -79,7 +79,8 @@ class CellResult:
 def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellResult:
     """One run in its own sub-folder; its error is part of the result, not the end of the grid.
 
-    A run that lies there finished is read, one that was stopped goes on from its checkpoint.
+    A run that lies there finished is read, one that was stopped goes on from its checkpoint.  Raises
+    Interrupted after Ctrl-C, which is the end of the grid.
     """
     place = folder / "cells" / cell.name
     try:
@@ -109,6 +110,8 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
         messages = tuple(dict.fromkeys(str(warning.message) for warning in said))
         result = CellResult(cell, outcome, spent, place, warnings=messages)
         keep(result)
+    except Interrupted:
+        raise
     except Exception as error:
         return failure(cell, folder, error)
     return result
@@ -131,8 +134,11 @@ def read_cell(cell: Cell, place: Path) -> CellResult | None:
     figures = {name: math.nan if value is None else value for name, value in found.items()}
     said, epochs = tuple(content.pop("warnings")), content.pop("history")
     layers, attention = tuple(content.pop("layers", ())), content.pop("attention", ())
+    epoch = content.pop("epoch", None)
     details = {name: value for name, value in content.items() if name not in ("teacher", "noise", "seed")}
-    outcome = Outcome(figures, History(epochs), layers, tuple(tuple(row) for row in attention), details)
+    outcome = Outcome(
+        figures, History(epochs), layers, tuple(tuple(row) for row in attention), details, epoch=epoch
+    )
     return CellResult(cell, outcome, cost, place, warnings=said)
 
 
@@ -173,6 +179,7 @@ def _content(result: CellResult, outcome: Outcome) -> dict[str, Any]:
         "warnings": result.warnings,
         "layers": outcome.layers,
         "attention": outcome.attention,
+        "epoch": outcome.epoch,
         **outcome.details,
     }
 

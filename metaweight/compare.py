@@ -15,9 +15,12 @@ from typing import Any
 
 import torch
 
-from metaweight.arms import arm_options
+from metaweight.arms import BASE, arm_options
 from metaweight.cells import Cell, CellResult, Progress, failure, run_cell
 from metaweight.config import RunConfig, with_options
+
+NOT_AN_ARMS = ("seed", "noise", "noise_rate", "data", "data_dir")
+"""Options that an arm may not have for itself: they decide what it is compared on."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,13 @@ class Grid:
     """Kind of noise -> teacher -> options chosen on the validation set; they go over all others."""
 
     def cells(self) -> list[Cell]:
-        """All runs, seed by seed; raises ValueError for two of one name, or a name that is no folder's."""
+        """All runs, seed by seed.
+
+        Raises ValueError for a list that is empty or names something twice, two runs of one name, a name
+        that is no folder's, options that would take the seed, the noise or the data from under the grid, and
+        a remedy or a loss for every run, where it would be an arm.
+        """
+        self._check()
         if len(set(self.noises)) < len(self.noises) or len(set(self.teachers)) < len(self.teachers):
             raise ValueError("a grid names each teacher and each kind of noise once")
         cells = [self.cell(t, n, s) for s in self.seeds for n in self.noises for t in self.teachers]
@@ -50,6 +59,27 @@ class Grid:
                 one, two = (f"{c.arm} under {c.noise} with seed {c.config.seed}" for c in (other, cell))
                 raise ValueError(f"two runs would share the folder {cell.name}: {one}, and {two}")
         return cells
+
+    def _check(self) -> None:
+        for what, listed in (("arms", self.teachers), ("kinds of noise", self.noises), ("seeds", self.seeds)):
+            if not listed:
+                raise ValueError(f"a grid has no {what}: name at least one")
+        for option in ("remedy", "loss"):
+            given = getattr(self.base, option, BASE[option])
+            if given != BASE[option]:
+                raise ValueError(
+                    f"{option} {given!r} for every run would leave no plain training to compare with: "
+                    f"name it among the arms"
+                )
+        for arm, own in self.overrides.items():
+            for option in NOT_AN_ARMS:
+                if option in own:
+                    raise ValueError(f"{option} of arm {arm} decides what it is compared on: leave it out")
+        for noise, own in self.noise_overrides.items():
+            if "seed" in own:
+                raise ValueError(f"seed of noise {noise} is the grid's to say: leave it out")
+            if "@" in noise and own.keys() & {"noise", "noise_rate"}:
+                raise ValueError(f"noise {noise} says its rate in its name: leave noise and noise_rate out")
 
     def cell(self, teacher: str, noise: str, seed: int) -> Cell:
         """One run."""
@@ -80,6 +110,12 @@ def _work(cell: Cell, folder: Path, cost: bool) -> CellResult:
     return run_cell(cell, folder, _messages.put, cost=cost)
 
 
+def require_jobs(jobs: int) -> None:
+    """Raise ValueError for fewer than one."""
+    if jobs < 1:
+        raise ValueError(f"jobs is a positive number of runs side by side, got {jobs}")
+
+
 def run_cells(
     cells: Sequence[Cell],
     folder: Path,
@@ -90,8 +126,10 @@ def run_cells(
 ) -> list[CellResult]:
     """Run every cell, ``jobs`` at a time with the CPU's threads shared out; results in the cells' order.
 
-    The cost of an iteration is measured in the cells of the seed ``timed``.
+    The cost of an iteration is measured in the cells of the seed ``timed``.  Raises ValueError for fewer jobs
+    than one.
     """
+    require_jobs(jobs)
     tell = progress or (lambda _cell: None)
     if jobs == 1:
         return [run_cell(c, folder, tell, cost=c.config.seed == timed) for c in cells]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metaweight.arms import KINDS, arm_options
-from metaweight.compare import Grid
+from metaweight.compare import Grid, require_jobs
 from metaweight.config import config_from, with_options
 from metaweight.registry import did_you_mean, require_options
 from metaweight.remedies import NONE
@@ -20,6 +20,8 @@ from metaweight.tuning import ALL, Tuning, candidates
 KEYS = ("task", "teachers", "noises", "seeds", "jobs", "run", "teacher", "noise", "tune")
 TUNE_KEYS = ("budget", "seeds", "figure", "goal")
 DEFAULT_SEEDS = (0, 1, 2)
+LISTED: Mapping[str, str] = {"teacher": "teachers", "noise": "noises", "seed": "seeds"}
+"""Option of a run -> the list of a grid that says it."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,16 @@ def plan(table: Mapping[str, Any], *, where: str, run: Mapping[str, Any] | None 
         noises = _listed(table, "noises", str)
         seeds = _listed(table, "seeds", int) if "seeds" in table else DEFAULT_SEEDS
         jobs = _typed(table, "jobs", int) if "jobs" in table else None
-        if jobs is not None and jobs < 1:
-            raise ValueError(f"jobs is a positive number of runs side by side, got {jobs}")
+        if jobs is not None:
+            require_jobs(jobs)
         overrides = {name: _typed(table, name, dict, {}) for name in ("teacher", "noise")}
         options = _typed(table, "run", dict, {})
     with _at(f"{where}, [run]"):
-        base = config_from(task.config, {**options, **(run or {})})
+        asked = {**options, **(run or {})}
+        for option, instead in LISTED.items():
+            if option in asked:
+                raise ValueError(f"{option} of every run is what a grid compares: list it in {instead}")
+        base = config_from(task.config, asked)
     for name, listed in (("teacher", arms), ("noise", noises)):
         for key, options in overrides[name].items():
             with _at(f"{where}, [{name}.{key}]"):
@@ -112,6 +118,9 @@ def _tuning(table: Mapping[str, Any], arms: Sequence[str]) -> Tuning:
     if "seeds" in plain:
         plain["seeds"] = _listed(plain, "seeds", int)
     plain["budget"] = _typed(plain, "budget", int)
+    for key in ("figure", "goal"):
+        if key in plain:
+            plain[key] = _typed(plain, key, str)
     lists = {
         arm: {option: tuple(_frozen(value) for value in values) for option, values in space.items()}
         for arm, space in spaces.items()

@@ -11,20 +11,23 @@ from typing import Any
 
 from rich.console import Console
 
+from metaweight.arms import stands_for
 from metaweight.atomic import whole_file
 from metaweight.cells import Cell, CellResult, keep_failures, require_same_options
-from metaweight.compare import Grid, run_cells
+from metaweight.compare import Grid, require_jobs, run_cells
+from metaweight.config import RunConfig
 from metaweight.contracts import MetaweightError
 from metaweight.devices import require_device
 from metaweight.page import write_page
 from metaweight.progress import GridProgress
-from metaweight.remedies import build_remedy
+from metaweight.registry import did_you_mean
+from metaweight.remedies import build_remedy, check
 from metaweight.report.publication import write_statistics, write_table
 from metaweight.report.record import RunFolder, manifest
 from metaweight.report.standings import groups_of, print_standings
 from metaweight.report.tables import aggregate, print_table
 from metaweight.reweighter.options import check_epochs
-from metaweight.tasks import described, tasks
+from metaweight.tasks import Prepared, described, tasks
 from metaweight.teachers.base import registry as teachers
 from metaweight.tuning import Tuning, candidates, choose
 
@@ -46,21 +49,15 @@ def compare(
     Raises MetaweightError, after everything is written, where a cell failed.
     """
     cells = grid.cells()
-    for cell in cells:  # a mistake stops here, not in the first cell that makes it
-        _ = teachers[cell.config.teacher]
-        check_epochs(cell.config.epochs, cell.config.warmup_epochs, cell.config.evaluate_every)
-        build_remedy(cell.config)
-        tasks[cell.config.task].check(cell.config)
-    require_device(grid.base.device)
-    task = grid.base.task
-    prepared = tasks[task].prepare(cells[0].config)  # and so does a missing data folder
     tried = candidates(grid, tuning) if tuning is not None else []
+    trials = [cell for one in tried for cell in one.cells]
+    prepared = _checked(grid, [*cells, *trials], jobs)
+    task = grid.base.task
     if tuning is not None:
-        figure, higher = tuning.scored_by(tasks[task].evaluation(cells[0].config, prepared))
+        figure, higher = _scored_by(tuning, cells[0].config, prepared)
     about = {"data": described(prepared), "jobs": jobs}
     about |= {"tuning": asdict(tuning)} if tuning is not None else {}
     about = {"task": task} | manifest(asdict(grid), sys.argv) | about
-    trials = [cell for one in tried for cell in one.cells]
     below = {path / "tuning": trials} if trials else {path: cells}
     folder = _reopen(path, below, about) if resume else RunFolder.create(path, about)
     counted, notes = tasks[task].counted, []
@@ -72,6 +69,8 @@ def compare(
         with whole_file(path / "choices.csv") as file:
             file.write(choices.to_csv().encode())
         keep_failures(trial_results, path / "tuning" / "failures.txt")
+        if said := _failures("tuning runs", trial_results, "tuning/failures.txt"):
+            console.print(said, style="red", soft_wrap=True, highlight=False)
         cells, notes = choices.applied(grid).cells(), [choices.note()]
         for cell in cells:
             require_same_options(cell, path / "cells" / cell.name)
@@ -83,14 +82,50 @@ def compare(
     for message in dict.fromkeys(text for result in results for text in result.warnings):
         cells_of = [result.cell.name for result in results if message in result.warnings]
         console.print(f"warning in {', '.join(cells_of)}: {message}", soft_wrap=True, highlight=False)
-    failed = [result for result in results if result.error is not None]
-    if failed:
-        first = (failed[0].error or "").splitlines()[0]
-        raise MetaweightError(
-            f"{len(failed)} of {len(results)} runs failed; {failed[0].cell.name}: {first} "
-            "(all in failures.txt)"
-        )
+    if said := _failures("runs", results, "failures.txt"):
+        raise MetaweightError(said)
     return results
+
+
+def _checked(grid: Grid, cells: Sequence[Cell], jobs: int) -> Prepared:
+    """The data of the first of ``cells``; a mistake stops here, not in the first cell that makes it."""
+    require_jobs(jobs)
+    for cell in cells:
+        _ = teachers[cell.config.teacher]
+        check_epochs(cell.config.epochs, cell.config.warmup_epochs, cell.config.evaluate_every)
+        build_remedy(cell.config)
+        tasks[cell.config.task].check(cell.config)
+    require_device(grid.base.device)
+    prepared: Prepared = tasks[grid.base.task].prepare(cells[0].config)
+    of_this_noise = [cell.config for cell in cells if cell.noise == cells[0].noise]
+    for config in {(one.remedy, one.remedy_options): one for one in of_this_noise}.values():
+        check(config, prepared)
+    return prepared
+
+
+def _scored_by(tuning: Tuning, config: RunConfig, prepared: Prepared) -> tuple[str, bool]:
+    """The figure that the tuning chooses by, and whether more of it is better.
+
+    Raises as ``Tuning.scored_by``, and KeyError, with the nearest one, where nothing measures it.
+    """
+    task = tasks[config.task]
+    evaluation = task.evaluation(config, prepared)
+    figure, higher = tuning.scored_by(evaluation)
+    if figure != evaluation.monitor:
+        student = task.build(config, prepared).student
+        known = [f"valid_{name}" for name in evaluation.function(student, evaluation.batches["valid"])]
+        if figure not in known:
+            raise KeyError(f"tuning: nothing measures {figure!r}.{did_you_mean(figure, known)}")
+    return figure, higher
+
+
+def _failures(what: str, results: Sequence[CellResult], file: str) -> str:
+    """How many failed and what the first one ended in; empty where none did."""
+    failed = [result for result in results if result.error is not None]
+    if not failed:
+        return ""
+    first = (failed[0].error or "").splitlines()[0]
+    return f"{len(failed)} of {len(results)} {what} failed; {failed[0].cell.name}: {first} (all in {file})"
 
 
 def _reopen(path: Path, below: Mapping[Path, Sequence[Cell]], about: Mapping[str, Any]) -> RunFolder:
@@ -121,14 +156,14 @@ def publish(
         return
     task = tasks[results[0].cell.config.task]
     runs = [run for result in results if (run := result.finished()) is not None]
-    table, notes = aggregate(rows, task.columns), [*task.notes(runs), *notes]
+    table, notes = aggregate(rows, task.columns), [*task.notes(runs), *notes, *_not_there(results)]
     write_table(folder, f"# {title}", table, rows, notes=notes)
     console.print(title, style="bold", highlight=False)
     print_table(table, console=console)
     for note in notes:
         console.print(note, highlight=False, markup=False)
-    teachers_of = {result.cell.arm: result.cell.config.teacher for result in results}
-    found = write_statistics(folder, f"# {title}", rows, task.compared, groups=groups_of(teachers_of))
+    names = {result.cell.arm: stands_for(vars(result.cell.config)) for result in results}
+    found = write_statistics(folder, f"# {title}", rows, task.compared, groups=groups_of(names))
     if found is not None:
         print_standings(found, console=console)
     plots = folder / "plots"
@@ -136,3 +171,13 @@ def publish(
         shutil.rmtree(plots)
     plots.mkdir()
     task.draw(runs, plots)
+
+
+def _not_there(results: Sequence[CellResult]) -> list[str]:
+    """The line under a table that names the runs that are not in it."""
+    failed = [
+        f"{result.cell.arm} under {result.cell.noise}, seed {result.cell.config.seed}"
+        for result in results
+        if result.error is not None
+    ]
+    return [f"**Failed, and not in these tables**: {'; '.join(failed)} (failures.txt)"] if failed else []

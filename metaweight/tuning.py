@@ -22,6 +22,37 @@ from metaweight.report.markdown import markdown_table
 from metaweight.tasks import Evaluation
 
 ALL = "all"
+COMPARED = frozenset(
+    [
+        "seed",
+        "data",
+        "data_dir",
+        "train_size",
+        "meta_size",
+        "valid_size",
+        "test_size",
+        "noise",
+        "noise_rate",
+        "meta_noise_rate",
+        "imbalance",
+        "imbalance_ratio",
+        "train",
+        "meta",
+        "valid",
+        "test",
+        "columns",
+        "languages",
+        "overlap",
+        "teacher",
+        "remedy",
+        "loss",
+    ]
+)
+"""Options that decide what is compared, so that no arm may choose them."""
+OF_THE_LOSS = frozenset(
+    ["loss_options", "smoothing", "vocab_size", "vocab_model", "joint_vocab", "byte_fallback"]
+)
+"""Options that decide what a loss is, so that no loss can choose them."""
 LARGEST = 1_000_000
 
 
@@ -36,8 +67,8 @@ class Tuning:
     seeds: tuple[int, ...] = (1000,)
     """Of the tuning runs alone: a grid's own seeds are refused."""
     figure: str | None = None
-    """Of the validation set, by its value at the last epoch; default: the one that the task's best epoch
-    is chosen by."""
+    """Of the validation set, by its value for the student that a run hands out; default: the one that the
+    task's best epoch is chosen by."""
     goal: Literal["highest", "lowest"] | None = None
     """Which end of ``figure`` is best; default: as the task says of its own."""
 
@@ -56,19 +87,27 @@ class Tuning:
             for option, values in space.items():
                 if not values:
                     raise ValueError(f"{option} of {arm} has no values to choose from")
-                if option in ("seed", "data", "data_dir", "valid_size", "noise", "noise_rate", "teacher"):
+                if option in COMPARED:
                     raise ValueError(f"{option} of {arm} decides what is compared: it is not tuned")
 
     def scored_by(self, evaluation: Evaluation) -> tuple[str, bool]:
         """The figure, and whether more of it is better.
 
-        Raises ValueError where there is no validation set, or another figure than the task's own has no goal.
+        Raises ValueError where there is no validation set, another figure than the task's own has no goal, or
+        an option that decides what a loss is would be chosen by one.
         """
         figure = self.figure or evaluation.monitor
         if "valid" not in evaluation.batches or not figure.startswith("valid_"):
             raise ValueError("tuning needs a validation set: give valid_size more than 0")
         if self.goal is None and figure != evaluation.monitor:
             raise ValueError(f'{figure} has no goal: write goal = "highest" or goal = "lowest"')
+        for arm, space in self.spaces.items():
+            shaping = sorted(space.keys() & OF_THE_LOSS)
+            if shaping and figure.endswith("loss"):
+                raise ValueError(
+                    f"{shaping[0]} of {arm} changes what {figure} is, which therefore cannot choose it: "
+                    "tune by another figure, or leave it"
+                )
         return figure, evaluation.higher_is_better if self.goal is None else self.goal == "highest"
 
 
@@ -175,12 +214,13 @@ class Choices:
         rows = []
         for one in read_choices(self.to_csv())[1]:
             few = self.tried[self.best[one.noise, one.arm]].few
-            tried = f"{one.tried}{', all there are' if few else ''}"
+            failed = f", {one.tried - one.scored} without a score" if one.scored < one.tried else ""
+            tried = f"{one.tried}{', all there are' if few else ''}{failed}"
             rows.append((one.noise, one.arm, one.options, one.score, one.default_score, tried))
         headings = ("noise", "teacher", "chosen", "on validation", "defaults", "tried")
         end = "highest" if self.higher_is_better else "lowest"
         seeds = ", ".join(dict.fromkeys(str(c.config.seed) for one in self.tried for c in one.cells))
-        title = f"Chosen on the validation set: {end} {self.figure} of the last epoch, tuning seeds {seeds}"
+        title = f"Chosen on the validation set: {end} {self.figure} at the end, tuning seeds {seeds}"
         return f"**{title}**\n\n{markdown_table(headings, rows, left=3)}"
 
     def to_csv(self) -> str:
@@ -208,7 +248,7 @@ def choose(
 def _score(results: Sequence[CellResult], figure: str) -> float | None:
     values = []
     for result in results:
-        value = result.outcome.history.epochs[-1].get(figure) if result.outcome is not None else None
+        value = result.outcome.row.get(figure) if result.outcome is not None else None
         if value is None or not math.isfinite(value):
             return None
         values.append(value)

@@ -19,18 +19,8 @@ from metaweight.cli import main
 from metaweight.page import read_study
 from metaweight.report.record import RunFolder
 
-QUICK = [
-    "--epochs",
-    "2",
-    "--warmup-epochs",
-    "0",
-    "--train-size",
-    "300",
-    "--noise",
-    "uniform",
-    "--batch-size",
-    "50",
-]
+SHORT = ["--epochs", "2", "--warmup-epochs", "0", "--train-size", "300", "--batch-size", "50"]
+QUICK = [*SHORT, "--noise", "uniform"]
 
 
 def words(capsys: pytest.CaptureFixture[str]) -> str:
@@ -57,6 +47,9 @@ def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in listed for name in mw.teachers.names())
     assert main(["engines"]) == 0
     assert "double backward" in words(capsys)
+    assert main(["remedies"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ("co-teaching", "gce", "bootstrap-hard", "label-smoothing"))
     assert main(["--version"]) == 0
     assert words(capsys) == mw.__version__
 
@@ -235,7 +228,7 @@ def test_an_unknown_task_is_said_in_words(command: str, capsys: pytest.CaptureFi
 def test_compare_prints_and_keeps_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "grid"
     arguments = ["--teachers", "uniform", "attention", "--noises", "none", "uniform@0.4", "--seeds", "0", "1"]
-    assert main(["compare", *QUICK, *arguments, "--jobs", "1", "--out", str(out)]) == 0
+    assert main(["compare", *SHORT, *arguments, "--jobs", "1", "--out", str(out)]) == 0
     text = words(capsys)
     assert "attention" in text
     assert str(out) in text
@@ -245,6 +238,19 @@ def test_compare_prints_and_keeps_the_table(tmp_path: Path, capsys: pytest.Captu
     for picture in ("accuracy", "weights", "weight_against_loss.attention", "attention.attention"):
         assert (out / "plots" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(out.glob("cells/*/weights.npz"))) == 8
+
+
+@pytest.mark.parametrize(
+    ("option", "listed"),
+    [("--seed=7", "--seeds"), ("--noise=flip", "--noises"), ("--teacher=l2rw", "--teachers")],
+)
+def test_compare_ignores_no_option_of_a_run(
+    option: str, listed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "grid"
+    assert main(["compare", *SHORT, option, "--seeds", "0", "--out", str(out)]) == 2
+    assert f"would change nothing here: a comparison takes {listed}" in words(capsys)
+    assert not out.exists()
 
 
 def test_a_failed_run_is_shown_and_the_others_are_kept(
@@ -258,7 +264,9 @@ def test_a_failed_run_is_shown_and_the_others_are_kept(
     monkeypatch.setattr(Random, "forward", broken)
     out = tmp_path / "grid"
     arguments = ["--teachers", "random", "uniform", "--noises", "none", "--seeds", "0", "--jobs", "1"]
-    assert main(["compare", *QUICK, *arguments, "--out", str(out)]) == 2
+    assert main(["compare", *SHORT, *arguments, "--out", str(out)]) == 2
     assert "1 of 2 runs failed; none.random.0: ValueError: no dice" in words(capsys)
     assert "no dice" in (out / "failures.txt").read_text()
-    assert "uniform" in (out / "table.md").read_text()
+    table = (out / "table.md").read_text()
+    assert "| uniform |" in table
+    assert "**Failed, and not in these tables**: random under none, seed 0 (failures.txt)" in table

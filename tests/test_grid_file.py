@@ -128,6 +128,22 @@ def test_a_file_decides_the_task(tmp_path: Path, capsys: pytest.CaptureFixture[s
             '"offen"]',
             "grid.toml, [teacher.often]: teachers does not list 'often'. Did you mean 'off",
         ),
+        (
+            "epochs = 2",
+            "seed = 2",
+            "grid.toml, [run]: seed of every run is what a grid compares: list it in seeds",
+        ),
+        ("epochs = 2", 'noise = "flip"', "noise of every run is what a grid compares: list it in noises"),
+        ("epochs = 2", 'loss = "gce"', "loss 'gce' for every run would leave no plain training"),
+        ("epochs = 2", 'remedy = "glc"', "remedy 'glc' for every run would leave no plain training"),
+        ("every = 2", "seed = 2", "grid.toml: seed of arm often decides what it is compared on"),
+        ("every = 2", 'noise = "none"', "grid.toml: noise of arm often decides what it is compared on"),
+        ("noise_rate = 0.2", "seed = 2", "grid.toml: seed of noise odd is the grid's to say"),
+        (
+            "[noise.odd]",
+            '[noise."uniform@0.4"]\nnoise_rate = 0.1\n[noise.odd]',
+            "grid.toml: noise uniform@0.4 says its rate in its name",
+        ),
         ('"odd"]', '"old"]', "grid.toml, [noise.odd]: noises does not list 'odd'. Did you mean 'old'"),
         (
             "every = 2",

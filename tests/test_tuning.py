@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -94,8 +95,18 @@ def test_the_best_is_by_the_last_epoch_the_mean_of_the_seeds_and_ties_to_the_ear
     assert json.loads(rows[1]["options"]) == tried[1].options
     assert (rows[1]["valid_accuracy"], rows[3]["valid_accuracy"]) == ("65.5", "")
     assert "| none | mw-net | " in found.note()
-    assert "| 65.5 | 55 | 6 |" in found.note()
+    assert "| 65.5 | 55 | 6, 2 without a score |" in found.note()
     assert "tuning seeds 7, 8" in found.note()
+
+
+def test_the_score_is_that_of_the_student_handed_out() -> None:
+    """Early stopping does not hand out the last one."""
+    (one,) = of(candidates(GRID, Tuning(1, {})), "none", "uniform")
+    history = History([{"valid_accuracy": value} for value in (60.0, 80.0, 70.0)])
+    for epoch, expected in ((2, 80.0), (None, 70.0)):
+        run = CellResult(one.cells[0], Outcome({}, history, epoch=epoch), None, Path())
+        found = choose([one], [run], figure="valid_accuracy", higher_is_better=True)
+        assert found.scores == (expected,)
 
 
 def test_where_every_candidate_fails_the_defaults_stay() -> None:
@@ -168,6 +179,8 @@ def test_a_file_holds_it() -> None:
         ({"mlp": {"lr": 0.1}}, "lr is a list of values with at least one, got 0.1"),
         ({"mlp": {"lr": ["high"]}}, "option lr is float, got 'high'"),
         ({"all": {"seed": [1, 2]}}, "seed of all decides what is compared: it is not tuned"),
+        ({"mlp": {"train_size": [9, 99]}}, "train_size of mlp decides what is compared: it is not tuned"),
+        ({"figure": 3}, "figure is a text, got 3"),
     ],
 )
 def test_mistakes_are_said_with_their_table(change: dict[str, Any], message: str) -> None:
@@ -177,6 +190,32 @@ def test_mistakes_are_said_with_their_table(change: dict[str, Any], message: str
         plan({**table, "tune": tune}, where="grid.toml")
     assert error.value.args[0].startswith("grid.toml, [tune]: ")
     assert message in error.value.args[0]
+
+
+def test_a_mistake_of_the_tuning_stops_before_its_first_run(tmp_path: Path) -> None:
+    path = tmp_path / "grid"
+    grid = replace(GRID, teachers=("uniform", "gce", "co-teaching"), noises=("none",))
+    rates = {"co-teaching": {"remedy_options": (("forget_rate=0.1",), ("forget_rat=0.1",))}}
+    with pytest.raises(TypeError, match=r"no option 'forget_rat'\. Did you mean 'forget_rate'"):
+        compare(grid, path, jobs=1, console=QUIET, tuning=Tuning(3, rates))
+    unknown = Tuning(3, {}, figure="valid_acuracy", goal="highest")
+    with pytest.raises(KeyError, match=r"nothing measures 'valid_acuracy'\. Did you mean 'valid_accuracy'"):
+        compare(grid, path, jobs=1, console=QUIET, tuning=unknown)
+    quotients = Tuning(3, {"gce": {"loss_options": (("q=0.1",),)}}, figure="valid_loss", goal="lowest")
+    with pytest.raises(ValueError, match="loss_options of gce changes what valid_loss is"):
+        compare(grid, path, jobs=1, console=QUIET, tuning=quotients)
+    assert not path.exists()
+
+
+def test_trials_that_failed_are_said(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    grid = replace(GRID, teachers=("uniform",), noises=("none",))
+    compare(grid, tmp_path / "grid", jobs=1, console=console, tuning=Tuning(3, {"all": {"lr": (0.1, -1.0)}}))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "1 of 3 tuning runs failed" in shown
+    assert "Invalid learning rate" in shown
+    assert "3, all there are, 1 without a score" not in shown  # three there are, and three were asked for
+    assert "3, 1 without a score" in shown
 
 
 def test_another_figure_needs_a_goal_and_every_figure_a_validation_set() -> None:

@@ -12,8 +12,9 @@ from tyro.conf import OmitArgPrefixes, Suppress
 from metaweight.commands.places import run_folder
 from metaweight.compare import Grid
 from metaweight.config import RunConfig
-from metaweight.grid_file import Plan
+from metaweight.grid_file import LISTED, Plan
 from metaweight.suite import compare
+from metaweight.tasks import tasks
 from metaweight.tuning import Tuning
 
 
@@ -32,11 +33,11 @@ class Compare:
     """A TOML file with teachers, noises, seeds, jobs, [run], [teacher.NAME], [noise.KIND] and [tune]; other
     options go over what it says."""
     teachers: tuple[str, ...] = ("uniform", "knn", "l2rw", "mw-net", "surface", "mlp", "attention", "memory")
-    """Teachers, as `metaweight teachers` lists them."""
+    """Arms: teachers, remedies and losses, as `metaweight teachers` and `metaweight remedies` list them."""
     noises: tuple[str, ...]
     """Kinds of noise, as KIND or KIND@RATE."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds; every teacher gets the same ones."""
+    """Seeds; every arm gets the same ones."""
     jobs: int = 2
     """Runs side by side; CPU threads are shared out."""
     out: str | None = None
@@ -67,6 +68,13 @@ class Compare:
         )
 
     def __call__(self) -> None:
+        default = tasks[self.task].config()
+        for option, instead in LISTED.items():
+            given = getattr(self.run, option)
+            if given != getattr(default, option):
+                raise ValueError(
+                    f"--{option} {given} would change nothing here: a comparison takes --{instead}"
+                )
         grid = Grid(self.run, self.teachers, self.noises, self.seeds, self.overrides, self.noise_overrides)
         folder = run_folder(self.out, "compare", resume=self.resume)
         compare(

@@ -10,7 +10,7 @@ from typing import Any
 from rich import get_console
 from rich.table import Table
 
-from metaweight import engines, remedies, teachers
+from metaweight import engines, losses, remedies, teachers
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,16 @@ class Engines:
 
 @dataclass(frozen=True)
 class Remedies:
-    """List the remedies for bad data that need no teacher, with their options."""
+    """List the remedies for bad data that need no teacher, losses among them, with their options."""
 
     def __call__(self) -> None:
         table = Table("remedy", "what it does", "options (default)")
         for name in remedies.remedies.names():
             table.add_row(name, _summary(remedies.remedies[name]), _listed(remedies.remedy_options(name)))
+        get_console().print(table)
+        table = Table("loss", "what it does", "options (default)")
+        for name in losses.losses.names():
+            table.add_row(name, _summary(losses.losses[name]), _listed(losses.loss_options(name)))
         get_console().print(table)
 
 

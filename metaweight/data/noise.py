@@ -96,9 +96,14 @@ def corrupt(
     )
 
 
-def _check(labels: Tensor, classes: int, rate: float) -> None:
+def check_rate(rate: float) -> None:
+    """Raise ValueError for a rate of noise outside [0, 1]."""
     if not (math.isfinite(rate) and 0 <= rate <= 1):
         raise ValueError(f"a noise rate lies between 0 and 1, got {rate}")
+
+
+def _check(labels: Tensor, classes: int, rate: float) -> None:
+    check_rate(rate)
     if classes < 2:
         raise ValueError(f"label noise needs at least 2 classes, got {classes}")
     if labels.dim() != 1 or labels.dtype != torch.int64 or len(labels) == 0:
@@ -167,7 +172,7 @@ def flip2_matrix(clean: Clean) -> Tensor:
 def asymmetric_matrix(clean: Clean) -> Tensor:
     """With probability p to the class that ``class_map`` names; None or empty: to the next, k + 1 mod C.
 
-    Classes that the map leaves out stay clean: the realised rate is p times the share of mapped samples.
+    Classes that the map leaves out stay clean.
     """
     c, p = clean.classes, clean.rate
     class_map = clean.class_map or {k: (k + 1) % c for k in range(c)}
@@ -181,6 +186,15 @@ def asymmetric_matrix(clean: Clean) -> Tensor:
     return probability
 
 
+@noises.register("asymmetric")
+def asymmetric_noise(clean: Clean) -> tuple[Tensor, float]:
+    """Labels drawn from ``asymmetric_matrix``; the nominal rate is p times the share of mapped samples."""
+    matrix = asymmetric_matrix(clean)
+    mapped = (matrix.diagonal() < 1).to(clean.labels.device)[clean.labels]
+    nominal = clean.rate * float(mapped.double().mean())
+    return draw_labels(matrix, clean.labels, clean.generator), nominal
+
+
 @noises.register("none")
 def no_noise(clean: Clean) -> tuple[Tensor, float]:
     """The clean labels; nominal rate 0."""
@@ -190,7 +204,6 @@ def no_noise(clean: Clean) -> tuple[Tensor, float]:
 noises.add("uniform", by_matrix(uniform_matrix))
 noises.add("flip", by_matrix(flip_matrix))
 noises.add("flip2", by_matrix(flip2_matrix))
-noises.add("asymmetric", by_matrix(asymmetric_matrix))
 
 
 @noises.register("human")

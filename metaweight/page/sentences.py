@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from metaweight.arms import stands_for
 from metaweight.page.gallery import counted
 from metaweight.page.samples import WeightView
 from metaweight.page.study import ReadRun, Study
@@ -28,7 +29,7 @@ def headline(study: Study, views: list[WeightView]) -> tuple[str, ...]:
         unit=study.compared.unit,
         digits=study.compared.digits,
         higher_is_better=study.compared.higher_is_better,
-        groups=groups_of({run.arm: run.config.teacher for run in study.runs}),
+        groups=groups_of({run.arm: stands_for(vars(run.config)) for run in study.runs}),
     )
     return tuple(sentence for sentence in said if sentence)
 

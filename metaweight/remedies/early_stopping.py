@@ -44,8 +44,9 @@ class BestStudent(Callback):
 class EarlyStopping:
     """Plain training; the student of the epoch that was best on the validation set is handed out.
 
-    ``patience``: stop after so many evaluations without a better one; None: train all epochs.  Raises
-    ValueError for a patience below 1, and where a run has no validation set.
+    ``patience``: stop after so many evaluations without a better one; None: as the run has it, which by
+    default trains all epochs.  Raises ValueError for a patience below 1, and where a run has no validation
+    set.
     """
 
     patience: int | None = None
@@ -64,5 +65,6 @@ class EarlyStopping:
 
     def last(self, course: Course) -> Stage:
         best = BestStudent()
-        config = replace(course.config, patience=self.patience)
+        patience = course.config.patience if self.patience is None else self.patience
+        config = replace(course.config, patience=patience)
         return Stage(config=config, callbacks=(best,), conclude=best.hand_out)

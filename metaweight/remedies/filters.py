@@ -8,8 +8,20 @@ import torch
 from torch import Tensor
 
 from metaweight.data import derive
+from metaweight.registry import did_you_mean
 from metaweight.remedies.base import Facts, nominal_rate, remedies, require_classes, require_range
 from metaweight.remedies.course import Course, Stage
+
+FILTERS = (
+    "prune_by_noise_rate",
+    "prune_by_class",
+    "both",
+    "confident_learning",
+    "predicted_neq_given",
+    "low_normalized_margin",
+    "low_self_confidence",
+)
+"""What ``cleanlab.filter.find_label_issues`` takes for ``filter_by``."""
 
 
 def trained_on(course: Course, keep: Tensor) -> Stage:
@@ -97,7 +109,7 @@ class ConfidentLearning:
 
     Northcutt et al. (2021): ``folds`` plain students each say of the samples that they have not seen what
     ``cleanlab.filter.find_label_issues`` reads (its option ``filter_by``).  Needs the extra ``cleanlab``.
-    Raises ValueError for less than two folds.
+    Raises ValueError for less than two folds, more than there are samples, or another ``filter_by``.
     """
 
     folds: int = 3
@@ -106,10 +118,20 @@ class ConfidentLearning:
     def __post_init__(self) -> None:
         if self.folds < 2:
             raise ValueError(f"folds of confident-learning are 2 or more, got {self.folds}")
+        if self.filter_by not in FILTERS:
+            raise ValueError(
+                f"filter_by of confident-learning: unknown {self.filter_by!r}."
+                f"{did_you_mean(self.filter_by, FILTERS)}"
+            )
 
     def check(self, facts: Facts) -> None:
         require_classes(facts)
         _require_cleanlab()
+        if self.folds > len(facts.pool.train):
+            raise ValueError(
+                f"{self.folds} folds of confident-learning for {len(facts.pool.train)} training samples: "
+                "give fewer"
+            )
 
     def last(self, course: Course) -> Stage:
         pool = course.pool

@@ -21,6 +21,8 @@ class Chosen:
     """On the validation set; "-" where it has none."""
     default_score: str
     tried: int
+    scored: int
+    """Of those tried; a run of the others failed, or its figure is not finite."""
 
 
 def read_choices(text: str) -> tuple[str, list[Chosen]]:
@@ -36,7 +38,8 @@ def read_choices(text: str) -> tuple[str, list[Chosen]]:
         scores = ["-" if row[4] == "" else f"{float(row[4]):.4g}" for row in group]
         best = next(place for place, row in enumerate(group) if row[5] == "1")
         options = _options_text(json.loads(group[best][3])) or "its defaults"
-        found.append(Chosen(noise, arm, options, scores[best], scores[0], len(group)))
+        scored = sum(row[4] != "" for row in group)
+        found.append(Chosen(noise, arm, options, scores[best], scores[0], len(group), scored))
     return header[4], found
 
 

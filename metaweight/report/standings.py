@@ -71,14 +71,14 @@ class Standings:
         return list(dict.fromkeys(result.noise for result in self.results))
 
 
-def groups_of(teachers: Mapping[str, str]) -> dict[str, str]:
-    """Arm -> group for arms whose names GROUPS lacks, from the teacher that each runs with.
+def groups_of(arms: Mapping[str, str]) -> dict[str, str]:
+    """Arm -> group for arms whose names GROUPS lacks, from the registered name that each stands for.
 
     ``uniform`` with options of its own is a remedy.
     """
     return {
-        arm: REMEDY if teacher == BASE else GROUPS.get(teacher, OTHER)
-        for arm, teacher in teachers.items()
+        arm: REMEDY if name == BASE else GROUPS.get(name, OTHER)
+        for arm, name in arms.items()
         if arm not in GROUPS
     }
 

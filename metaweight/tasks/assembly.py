@@ -92,4 +92,5 @@ class Assembled:
             layers=self.attention.layers,
             attention=tuple(tuple(row) for row in self.attention.shares),
             details=details or {},
+            epoch=self.epoch,
         )

@@ -33,11 +33,11 @@ class ImageTask:
     """A classifier of images; test accuracy, and how well the weights find the flipped labels.
 
     Figures: ``accuracy`` in percent on the clean test set at the last epoch (or at the one whose student a
-    remedy hands out), ``accuracy_at_best`` at the epoch that was best on the validation set; ``auroc`` of
-    the mean weight for finding the flipped samples, NaN where nothing or everything is flipped;
-    ``realised_noise``; ``seconds``; ``weight_mean`` over all samples and epochs: away from 1, the teacher
-    also sets the learning rate; ``meta_noise``, the realised rate in the trusted labels, where they were
-    spoilt.
+    remedy hands out), ``accuracy_at_best`` at the epoch that was best on the validation set, NaN without
+    one; ``auroc`` of the mean weight for finding the flipped samples, NaN where nothing or everything is
+    flipped; ``realised_noise``; ``seconds``; ``weight_mean`` over all samples and epochs: away from 1, the
+    teacher also sets the learning rate; ``meta_noise``, the realised rate in the trusted labels, where they
+    were spoilt.
     """
 
     config = ImageConfig
@@ -128,7 +128,7 @@ class ImageTask:
         seen = weights.isfinite()
         history = trained.trainer.history
         last = trained.row
-        best = next((row for row in history.epochs if row["epoch"] == history.best_epoch), last)
+        best = next((row for row in history.epochs if row["epoch"] == history.best_epoch), {})
         return trained.outcome(
             {
                 "accuracy": last["test_accuracy"],
@@ -147,8 +147,12 @@ class ImageTask:
     def summary(self, outcome: Outcome) -> Sequence[tuple[str, str]]:
         figures = outcome.figures
         return (
-            ("test accuracy, last epoch", f"{figures['accuracy']:.2f} %"),
-            ("test accuracy, best epoch on validation", f"{figures['accuracy_at_best']:.2f} %"),
+            (f"test accuracy, {outcome.when}", f"{figures['accuracy']:.2f} %"),
+            *(
+                [("test accuracy, best epoch on validation", f"{figures['accuracy_at_best']:.2f} %")]
+                if math.isfinite(figures["accuracy_at_best"])
+                else []
+            ),
             ("wrong labels in the training set", f"{figures['realised_noise']:.1%}"),
             *(
                 [("wrong labels in the meta set", f"{figures['meta_noise']:.1%}")]

@@ -15,7 +15,7 @@ from metaweight.config import ImageConfig
 from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, derive, load_images, make_splits
 from metaweight.data.files import VARIABLE
 from metaweight.data.imbalance import long_tail, step_imbalance
-from metaweight.data.noise import noises
+from metaweight.data.noise import check_rate, noises
 from metaweight.registry import did_you_mean
 from metaweight.tasks.assembly import seed_of
 
@@ -57,8 +57,10 @@ CUTS: Mapping[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": ste
 
 
 def check(config: ImageConfig) -> None:
-    """Raise KeyError for an unknown noise, ValueError for an unknown imbalance, each with the nearest."""
+    """Raise KeyError for an unknown noise, ValueError for an unknown imbalance, each with the nearest, and
+    ValueError for a rate of noise outside [0, 1]."""
     _ = noises[config.noise.partition(":")[0]]
+    check_rate(config.noise_rate)
     if config.imbalance != "none" and config.imbalance not in CUTS:
         raise ValueError(
             f"unknown imbalance {config.imbalance!r}.{did_you_mean(config.imbalance, ['none', *CUTS])}"

@@ -26,6 +26,18 @@ class Outcome:
     """More that the task keeps in result.json, as JSON holds it: a score's signature."""
     cost: float | None = None
     """Training in all stages of a remedy, in plain runs; None where there are no stages."""
+    epoch: int | None = None
+    """The epoch, from 1, whose student is handed out; None: the last."""
+
+    @property
+    def row(self) -> Mapping[str, float]:
+        """What was measured in the epoch whose student is handed out."""
+        return self.history.epochs[-1 if self.epoch is None else self.epoch - 1]
+
+    @property
+    def when(self) -> str:
+        """That epoch, as a line of a summary says it."""
+        return "last epoch" if self.epoch is None else f"epoch {self.epoch}, whose student is handed out"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from metaweight.atomic import whole_file
 from metaweight.config import TranslationConfig, parse_values
 from metaweight.contracts import Batch
 from metaweight.data.epochs import Epochs
+from metaweight.data.noise import check_rate
 from metaweight.data.text.noise import parse_mix
 from metaweight.data.text.vocabulary import PADDING, Vocabularies
 from metaweight.losses import TokenCrossEntropy
@@ -62,6 +63,7 @@ class TranslationTask:
 
     def check(self, config: TranslationConfig) -> None:
         parse_mix(config.noise)
+        check_rate(config.noise_rate)
 
     def prepare(self, config: TranslationConfig) -> PreparedText:
         return text_data.prepare(config)
@@ -142,8 +144,8 @@ class TranslationTask:
             f"{scores['hypothesis_length']:,} tokens for {scores['reference_length']:,} of the references"
         )
         return (
-            ("BLEU, last epoch", f"{figures['bleu']:.1f}  {scores['bleu_signature']}"),
-            ("chrF, last epoch", f"{figures['chrf']:.1f}  {scores['chrf_signature']}"),
+            (f"BLEU, {outcome.when}", f"{figures['bleu']:.1f}  {scores['bleu_signature']}"),
+            (f"chrF, {outcome.when}", f"{figures['chrf']:.1f}  {scores['chrf_signature']}"),
             ("BLEU with a beam of 1", f"{figures['bleu_greedy']:.1f}"),
             ("translated", f"{scores['sentences']:,} sentences, {lengths}"),
             ("bad pairs put into the training set", f"{figures['realised_noise']:.1%}"),

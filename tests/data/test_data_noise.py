@@ -64,8 +64,10 @@ def test_asymmetric_follows_the_class_map_and_leaves_other_classes_clean():
         given = noisy.labels[source == LABELS]
         assert set(given.tolist()) == {source, target}
         assert within(int((given == target).sum()), N // C, 0.4)
-    assert noisy.nominal == 0.4
+    assert noisy.nominal == pytest.approx(0.4 * 2 / C, rel=1e-12)
     assert within(round(noisy.realised * N), N * 2 // C, 0.4)
+    everywhere = corrupt("asymmetric", LABELS, rate=0.4, classes=C, generator=g())
+    assert everywhere.nominal == 0.4
 
 
 @pytest.mark.parametrize("class_map", [None, {}])

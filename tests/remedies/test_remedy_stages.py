@@ -207,6 +207,16 @@ def test_token_units_are_scored_by_sentence(colours: TranslationConfig) -> None:
             ValueError,
             "folds of confident-learning are 2 or more, got 1",
         ),
+        (
+            {"remedy": "confident-learning", "remedy_options": ("filter_by=prune_by_noise",)},
+            ValueError,
+            "unknown 'prune_by_noise'. Did you mean 'prune_by_noise_rate'",
+        ),
+        (
+            {"remedy": "confident-learning", "remedy_options": ("folds=2000",)},
+            ValueError,
+            "2000 folds of confident-learning for",
+        ),
         ({"loss": "gcee"}, KeyError, "unknown loss 'gcee'. Did you mean 'gce'"),
         ({"loss": "gce", "loss_options": ("p=1",)}, TypeError, "loss 'gce' has no option 'p'"),
     ],

@@ -91,12 +91,14 @@ def student_of(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-@pytest.mark.parametrize("patience", [None, 1])
+@pytest.mark.parametrize(("patience", "of_run"), [(None, None), (1, None), (None, 1)])
 def test_early_stopping_hands_out_the_best_student(
-    patience: int | None, digits: ImageConfig, tmp_path: Path
+    patience: int | None, of_run: int | None, digits: ImageConfig, tmp_path: Path
 ) -> None:
     # a learning rate at which the student does not get better in every epoch
-    config = replace(digits, epochs=6, lr=0.5, lr_schedule="constant", remedy="early-stopping")
+    config = replace(
+        digits, epochs=6, lr=0.5, lr_schedule="constant", remedy="early-stopping", patience=of_run
+    )
     config = replace(config, remedy_options=() if patience is None else (f"patience={patience}",))
     prepared = tasks["image"].prepare(config)
     outcome = remedies.run(config, RunFolder.create(tmp_path / "run", {}), prepared=prepared)
@@ -104,9 +106,12 @@ def test_early_stopping_hands_out_the_best_student(
     scores = [row["valid_accuracy"] for row in rows]
     best = scores.index(max(scores))
     assert best < len(rows) - 1  # else the test could not fail
-    assert len(rows) == (6 if patience is None else best + 2)
+    assert len(rows) == (best + 2 if patience or of_run else 6)
     assert outcome.cost == pytest.approx(len(rows) / 6, rel=1e-12)
     assert outcome.figures["accuracy"] == rows[best]["test_accuracy"]
+    assert (outcome.epoch, outcome.row) == (best + 1, rows[best])
+    said = f"test accuracy, epoch {best + 1}, whose student is handed out"
+    assert tasks["image"].summary(outcome)[0] == (said, f"{rows[best]['test_accuracy']:.2f} %")
     student: Any = tasks["image"].build(config, prepared).student
     student.module.load_state_dict(student_of(tmp_path / "run"))
     batches = tasks["image"].evaluation(config, prepared).batches

@@ -11,6 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from metaweight.data.noise import check_rate
 from metaweight.data.text.bitext import Bitext
 from metaweight.data.text.noise_kinds import CleanText, text_noises
 from metaweight.registry import did_you_mean
@@ -98,8 +99,7 @@ def corrupt_bitext(
     Raises KeyError for an unknown kind; ValueError for a bad rate, weight or length, a kind without its
     material, and where no choice of pairs gives every kind its share.
     """
-    if not (math.isfinite(rate) and 0 <= rate <= 1):
-        raise ValueError(f"a noise rate lies between 0 and 1, got {rate}")
+    check_rate(rate)
     shares = parse_mix(mix) if isinstance(mix, str) else _shares(mix)
     clean = CleanText(
         bitext, generator, None if foreign is None else tuple(foreign), foreign_aligned, out_of_domain

@@ -70,7 +70,7 @@ def chosen(arguments: Sequence[str], option: str) -> str | None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did its work, 2 for a user's mistake, 130 after Ctrl-C."""
-    arguments = list(sys.argv[1:] if args is None else args)
+    arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
     if arguments == ["--version"]:
         print(__version__)
         return 0
@@ -84,7 +84,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 tyro.extras.subcommand_type_from_defaults(known, about),
                 prog="metaweight",
                 description=DESCRIPTION,
-                args=arguments or ["--help"],
+                args=arguments,
             )
             command()
         except (Interrupted, KeyboardInterrupt) as stop:

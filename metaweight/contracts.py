@@ -38,7 +38,8 @@ class Batch:
 
     ``inputs``: positional arguments of the student; tensors have first dimension U.
     ``targets``: [U, ...].  ``index``: [U], int64, position in the whole data set.
-    Raises TypeError for inputs that are no tuple, ValueError where lengths differ or are 0.
+    Raises TypeError for inputs that are no tuple or an index that holds no integers, ValueError where lengths
+    differ or are 0.
     """
 
     inputs: tuple[Any, ...]
@@ -51,6 +52,8 @@ class Batch:
             raise TypeError(f"Batch.inputs is a tuple of the student's arguments, got {got}; write (x,)")
         if self.index.dim() != 1:
             raise ValueError(f"Batch.index has shape [U], got {tuple(self.index.shape)}")
+        if self.index.is_floating_point() or self.index.dtype == torch.bool:
+            raise TypeError(f"Batch.index holds positions, int64, got {self.index.dtype}")
         size = len(self.index)
         if size == 0:
             raise ValueError("a Batch holds at least one sample, got none")
@@ -68,6 +71,16 @@ class Batch:
         """The same batch on another device."""
         moved = tuple(v.to(device) if isinstance(v, Tensor) else v for v in self.inputs)
         return Batch(moved, self.targets.to(device), self.index.to(device))
+
+
+def require_batch(value: object) -> Batch:
+    """``value`` where it is a Batch; raises TypeError, with what makes one, where it is not."""
+    if not isinstance(value, Batch):
+        raise TypeError(
+            f"a loader gives Batches, got {type(value).__name__}: give the DataLoader "
+            "collate_fn=metaweight.data.collate, or build metaweight.Batch((x,), targets, index)"
+        )
+    return value
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
-from metaweight.contracts import Batch, Forward, StateSpec, Units
+from metaweight.contracts import Batch, Forward, StateSpec, Units, require_batch
 from metaweight.execution import Execution, LayerOutputs
 from metaweight.losses import UnitLoss, cross_entropy
 from metaweight.pooling import TapReading, TimeAxes, read_tap, source_lengths, tapped, unit_features
@@ -223,6 +223,7 @@ class Student:
 
         ``class_counts`` and ``samples``: what some teachers want to know of the training set.
         """
+        require_batch(batch)
         with torch.no_grad(), forked_rng(self.device):
             forward = self.functional(batch, {}, self.buffers(), plain=True)
         return StateSpec(

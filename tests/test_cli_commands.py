@@ -50,6 +50,10 @@ def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["remedies"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in ("co-teaching", "gce", "bootstrap-hard", "label-smoothing"))
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 0
+    assert "usage: metaweight" in words(capsys)
     assert main(["--version"]) == 0
     assert words(capsys) == mw.__version__
 

@@ -71,6 +71,22 @@ def test_without_cleanlab_it_says_so(
     assert "Jaccard" not in said
 
 
+@pytest.mark.filterwarnings("ignore")  # cleanlab's own imports
+def test_equal_weights_have_no_first_ones(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = tmp_path / "plain"
+    shutil.copytree(finished, plain)
+    known = vars(RunFolder.open(plain).read_weights())
+    RunFolder.open(plain).save_weights(**known | {"weights": torch.ones_like(known["weights"])})
+    assert main(["suspects", str(plain), "--out", str(tmp_path / "a.csv")]) == 0
+    said = words(capsys)
+    assert "all weights are equal: this run suspects nobody" in said
+    assert "flipped, cleanlab" in said
+    assert "shared with cleanlab" not in said
+    assert "flipped │" not in said.replace("flipped, cleanlab", "")
+
+
 def test_what_is_no_finished_run_is_refused(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

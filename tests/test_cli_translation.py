@@ -84,6 +84,9 @@ def test_own_files_give_a_run_with_weights_beside_sentences(
     with (out / "pairs.csv").open(encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))
     assert [(row["source"], row["target"], row["kind"]) for row in read] == [(*p, "") for p in pairs(0, 60)]
+    assert RunFolder.open(out).read_weights().flipped is None  # nobody knows
+    with (out / "weights.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["flipped"] for row in csv.DictReader(file)} == {""}
     manifest = RunFolder.open(out).manifest()
     assert manifest["task"] == "translation"
     assert counted in manifest["data"]

@@ -49,8 +49,6 @@ def test_the_examples_run_and_are_as_short_as_the_readme_says() -> None:
         "meta_loader": meta_loader,
         "mw": mw,
         "torch": torch,
-        "nn": nn,
-        "Tensor": Tensor,
     }
     before = {k: v.clone() for k, v in scope["module"].state_dict().items()}
     exec(training.replace("range(30)", "range(2)"), scope)

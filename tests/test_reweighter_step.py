@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -270,6 +272,17 @@ def test_options_that_do_not_go_together() -> None:
         build(module, ByLoss(), max_norm=0.0)
     with pytest.raises(ValueError, match="give teacher_optimizer"):
         mw.Reweighter(mw.Student(module), ByLoss(), optimizer=sgd)
+    elsewhere = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="optimizer holds no trainable parameter of this student"):
+        mw.Reweighter(mw.Student(module), l2rw, optimizer=elsewhere)
+    for other, message in (
+        (elsewhere, "no trainable parameter of this teacher"),
+        (sgd, "of the student"),
+    ):
+        with pytest.raises(ValueError, match=f"teacher_optimizer holds .*{message}"):
+            mw.Reweighter(mw.Student(module), ByLoss(), optimizer=sgd, teacher_optimizer=other)
+    with pytest.raises(TypeError, match=r"got tuple: give the DataLoader collate_fn=metaweight"):
+        build(module, ByLoss()).step(batch(SHAPE, 6, 1), (torch.ones(2), torch.ones(2)))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="lookahead, every=1"):
         mw.Reweighter(mw.Student(module), l2rw, optimizer=sgd, schedule="online")
     with pytest.raises(ValueError, match="unroll=1"):
@@ -319,3 +332,21 @@ def test_state_dict_goes_on_bit_for_bit(schedule: str) -> None:
         second.step(batch(SHAPE, 6, 10 + t), batch(SHAPE, 5, 60 + t))
     for a, b in zip(everything(second), everything(whole), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("gives", "message"),
+    [
+        (lambda loss: None, r"a floating tensor of weights \[6\], got NoneType"),
+        (lambda loss: [1.0] * len(loss), "got list"),
+        (lambda loss: (loss > 1).long(), r"got a tensor of torch\.int64"),
+    ],
+)
+def test_what_is_no_weight_is_named(gives: Callable[[Tensor], Any], message: str) -> None:
+    class Odd(ByLoss):
+        def forward(self, state: mw.StudentState) -> Tensor:
+            found: Tensor = gives(state.loss)
+            return found
+
+    with pytest.raises(TypeError, match=message):
+        build(BatchNormResNet().double(), Odd()).step(batch(SHAPE, 6, 1), batch(SHAPE, 5, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -97,6 +98,26 @@ def test_batches_whose_lengths_differ_are_refused(
 def test_inputs_are_a_tuple() -> None:
     with pytest.raises(TypeError, match=r"write \(x,\)"):
         mw.Batch(torch.zeros(2, 3), torch.zeros(2), torch.arange(2))  # type: ignore[arg-type]
+
+
+def test_an_index_holds_positions() -> None:
+    with pytest.raises(TypeError, match=r"holds positions, int64, got torch\.float32"):
+        mw.Batch((torch.zeros(2, 3),), torch.zeros(2), torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets", "kind", "message"),
+    [
+        (torch.zeros(2, 3), torch.zeros(2), TypeError, r"one class each, got torch\.float32 of shape \(2,\)"),
+        (torch.zeros(2, 3), torch.zeros(2, 1).long(), ValueError, r"got torch\.int64 of shape \(2, 1\)"),
+        ((torch.zeros(2, 3), None), torch.zeros(2).long(), TypeError, "gives tuple where logits"),
+    ],
+)
+def test_what_is_no_class_is_named(
+    outputs: Any, targets: Tensor, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        cross_entropy(outputs, targets)
 
 
 def test_cross_entropy_by_hand() -> None:

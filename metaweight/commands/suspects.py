@@ -61,9 +61,11 @@ class Suspects:
             f"{len(found.order):,} samples{left}: {out}", soft_wrap=True, highlight=False, markup=False
         )
         means = samples.mean_weight()[found.order]
-        if bool((means == means[0]).all()):
+        ranked = bool((means != means[:1]).any())
+        if not ranked:
             console.print("all weights are equal: this run suspects nobody", highlight=False)
-        _print_agreement(found, _issues(samples, console) if pairs is None else None, console)
+        issues = _issues(samples, console) if pairs is None else None
+        _print_agreement(found, issues, console, ranked=ranked)
 
 
 def _opened(path: Path) -> tuple[RunFolder, dict[str, object]]:
@@ -103,23 +105,28 @@ def _issues(samples: SampleWeights, console: Console) -> Tensor | None:
         return None
 
 
-def _print_agreement(found: suspects.Suspects, issues: Tensor | None, console: Console) -> None:
+def _print_agreement(
+    found: suspects.Suspects, issues: Tensor | None, console: Console, *, ranked: bool
+) -> None:
+    """What is known of the first k; of weights that are all equal there are no first ones."""
     flipped = found.samples.flipped
     known = flipped is not None and bool(flipped.any())
-    if not known and issues is None:
-        return
-    table = Table("first k", *(["flipped"] if known else []))
-    if issues is not None:
-        for heading in (*(["flipped, cleanlab"] if known else []), "shared with cleanlab", "Jaccard"):
-            table.add_column(heading)
+    columns: dict[str, list[str]] = {}
     for k in found.places():
-        cells = [_percent(found.precision(k))] if known else []
-        if issues is not None:
+        cells = {"flipped": _percent(found.precision(k))} if known and ranked else {}
+        if issues is not None and known:
+            cells["flipped, cleanlab"] = _percent(suspects.precision_at(issues, flipped, k))
+        if issues is not None and ranked:
             shared = suspects.overlap_at(found.order, issues, k)
-            cells += [_percent(suspects.precision_at(issues, flipped, k))] if known else []
-            cells += ["-", "-"] if shared is None else [_percent(shared.shared), f"{shared.jaccard:.2f}"]
-        table.add_row(str(k), *cells)
-    console.print(table)
+            cells["shared with cleanlab"] = "-" if shared is None else _percent(shared.shared)
+            cells["Jaccard"] = "-" if shared is None else f"{shared.jaccard:.2f}"
+        for heading, cell in cells.items():
+            columns.setdefault(heading, []).append(cell)
+    if columns:
+        table = Table("first k", *columns)
+        for k, *row in zip(found.places(), *columns.values(), strict=True):
+            table.add_row(str(k), *row)
+        console.print(table)
     if issues is not None:
         console.print(f"cleanlab finds {len(issues):,} label issues. {IN_SAMPLE}", highlight=False)
 

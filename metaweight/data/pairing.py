@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import torch
 
-from metaweight.contracts import Batch
+from metaweight.contracts import Batch, require_batch
 from metaweight.data.loader import ImageLoader
 from metaweight.data.splits import check_disjoint
 
@@ -29,14 +29,16 @@ def pairs(train: Iterable[Batch], meta: Iterable[Batch], *, unroll: int | None =
     Any iterables of Batch will do, a torch DataLoader with ``collate`` among them; ``meta`` must be
     iterable more than once.  With two ImageLoaders each call is their next epoch, the meta batch is a pure
     function of the pairs counted over all epochs, and no sample may be in both.
-    Raises ValueError for an empty meta loader, for samples in both, and for ``unroll`` below 1.
+    Raises ValueError for an empty meta loader, for samples in both, and for ``unroll`` below 1, TypeError for
+    loaders of something else than Batch.
     """
     if unroll is not None and unroll < 1:
         raise ValueError(f"unroll is 1 or more, got {unroll}")
     if isinstance(train, ImageLoader) and isinstance(meta, ImageLoader):
         check_apart(train, meta)
         return _aligned(train, meta, unroll)
-    return zip(train if unroll is None else _windows(train, unroll), _cycle(meta), strict=False)
+    batches = map(require_batch, train)
+    return zip(batches if unroll is None else _windows(batches, unroll), _cycle(meta), strict=False)
 
 
 def check_apart(train: ImageLoader, meta: ImageLoader) -> None:
@@ -73,7 +75,7 @@ def _cycle(batches: Iterable[Batch]) -> Iterator[Batch]:
         empty = True
         for batch in batches:
             empty = False
-            yield batch
+            yield require_batch(batch)
         if empty:
             raise ValueError(
                 "the meta loader is empty (or can be iterated only once); give it at least one batch, "

@@ -265,7 +265,9 @@ def _pull_back(
         return ()
     live = [(w, s) for w, s in zip(weights, slopes, strict=True) if w.requires_grad]
     if not live:
-        raise ValueError("the weights do not depend on any tensor of wrt: does weigh detach them?")
+        raise ValueError(
+            "the weights depend on none of the teacher's parameters (the tensors of wrt): are they detached?"
+        )
     grads = torch.autograd.grad([w for w, _ in live], list(wrt), [s for _, s in live], allow_unused=True)
     return tuple(torch.zeros_like(t) if g is None else g for g, t in zip(grads, wrt, strict=True))
 

@@ -8,7 +8,13 @@ from metaweight.contracts import NonFiniteError
 
 
 def checked_weights(weights: Tensor, index: Tensor) -> Tensor:
-    """``weights`` [U] if they can be those of the units ``index`` [U]: shape, finite, non-negative."""
+    """``weights`` [U] if they can be those of the units ``index`` [U]: shape, finite, non-negative.
+
+    Raises TypeError for what is no floating tensor, ValueError for others.
+    """
+    if not isinstance(weights, Tensor) or not weights.is_floating_point():
+        got = f"a tensor of {weights.dtype}" if isinstance(weights, Tensor) else type(weights).__name__
+        raise TypeError(f"a teacher gives a floating tensor of weights [{len(index)}], got {got}")
     if weights.shape != index.shape:
         raise ValueError(f"a teacher gives weights of shape [{len(index)}], got {tuple(weights.shape)}")
     require_finite("weight", weights, index)

@@ -19,12 +19,29 @@ UnitLoss = Callable[[Any, Tensor], "Tensor | tuple[Tensor, Tensor] | Units"]
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of each sample: logits [U, C], labels [U] int64 -> [U] in nats.
 
-    Raises ValueError where a label lies outside 0..C-1.
+    Raises TypeError for outputs that are no tensor and labels that are no integers, ValueError for another
+    shape of labels and where one lies outside 0..C-1.
     """
+    require_classes(outputs, targets)
     classes = outputs.shape[-1]
     if targets.device.type == "cpu":  # elsewhere the check would wait for the device at each step
         check_labels(targets, classes)
     return F.cross_entropy(outputs, targets, reduction="none")
+
+
+def require_classes(outputs: object, targets: Tensor) -> None:
+    """Raise TypeError or ValueError unless ``outputs`` are logits and ``targets`` one class each."""
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            f"the student gives {type(outputs).__name__} where logits [U, C] were expected: return them "
+            "alone, or give the Student a loss that takes it"
+        )
+    if targets.dim() != 1 or targets.is_floating_point():
+        got = f"{targets.dtype} of shape {tuple(targets.shape)}"
+        raise (TypeError if targets.is_floating_point() else ValueError)(
+            f"labels are int64 of shape [U], one class each, got {got}; for other targets give the Student "
+            "a loss of its own"
+        )
 
 
 def check_labels(labels: Tensor, classes: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -73,10 +72,12 @@ class WeightView:
     samples: int
     unseen: int
     """Samples that no epoch saw."""
+    dropped: int
+    """Samples that a remedy left out: weight 0 and no loss in every epoch."""
     broken: int
-    """Infinite weights, and losses that are not finite where the weight is."""
+    """Infinite weights, and losses that are not finite where the weight is, but for what was left out."""
     flat: bool
-    """Every weight is the same: there is nothing to look at."""
+    """Every weight is the same, or there is none: there is nothing to look at."""
     fates: Fates | None
     """What became of the wrong labels, where it is known."""
 
@@ -94,7 +95,7 @@ def weight_views(study: Study) -> tuple[list[WeightView], list[str]]:
                     continue
                 try:
                     samples = RunFolder(run.folder).read_weights()
-                except (ValueError, OSError, TypeError, EOFError, BadZipFile) as error:
+                except (ValueError, OSError) as error:
                     notes.append(f"weights.npz of {run.name} cannot be read: {error}.")
                     continue
                 views.append(weight_view(run, samples))
@@ -105,7 +106,10 @@ def weight_views(study: Study) -> tuple[list[WeightView], list[str]]:
 def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
     """Summarise ``samples``; nothing of the size of the data set is kept."""
     weights, loss = samples.weights.double().numpy(), samples.loss.double().numpy()
-    broken = int(np.isinf(weights).sum() + (np.isfinite(weights) & ~np.isfinite(loss)).sum())
+    # a remedy's filter gives a weight of 0 and no loss
+    lost = np.isinf(loss) | (np.isnan(loss) & (weights != 0))
+    broken = int(np.isinf(weights).sum() + (np.isfinite(weights) & lost).sum())
+    dropped = (weights == 0) & np.isnan(loss)
     weights = np.where(np.isfinite(weights), weights, np.nan)
     flipped = None if samples.flipped is None else samples.flipped.numpy()
     masks = {"all": np.ones(weights.shape[1], bool)}
@@ -124,6 +128,7 @@ def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
         _lowest(samples, weights, means),
         samples=weights.shape[1],
         unseen=int((~seen).sum()),
+        dropped=int(dropped.all(axis=0).sum()) if len(dropped) else 0,
         broken=broken,
         flat=bool(len(values) == 0 or np.ptp(values) < 1e-6),
         fates=samples.fates(),

@@ -35,6 +35,8 @@ def headline(study: Study, views: list[WeightView]) -> tuple[str, ...]:
 
 
 def _of_run(study: Study, run: ReadRun, views: list[WeightView]) -> tuple[str, ...]:
+    if run.state != "finished":
+        return (_reached(study, run), "Make this page again when it is done.")
     return (_reached(study, run), _found(run, views), _advice(views))
 
 
@@ -53,6 +55,8 @@ def _reached(study: Study, run: ReadRun) -> str:
 
 def _found(run: ReadRun, views: list[WeightView]) -> str:
     area = run.figures.get("auroc")
+    if views and views[0].unseen == views[0].samples:
+        return "No training sample was trained on, so none has a weight."
     if views and views[0].flat:
         return "Every sample has the same weight, so the weights find nothing."
     if area is None or not math.isfinite(area):
@@ -72,6 +76,8 @@ def _advice(views: list[WeightView]) -> str:
     known = [sample.flipped for sample in lowest if sample.flipped is not None]
     if not known:
         return f"Look first at the {len(lowest)} samples with the lowest weights, at the end of this page."
+    if not any(known):
+        return f"None of the {len(lowest)} samples with the lowest weights, at the end of this page, is bad."
     rest = "" if all(known) else ", and the others are worth a second look"
     return (
         f"Look first at the {len(lowest)} samples with the lowest weights, at the end of this page: "
@@ -104,7 +110,7 @@ def troubles(study: Study) -> list[tuple[str, str]]:
 def weight_notes(views: list[WeightView]) -> list[str]:
     """What is missing in the weights, in sentences."""
     notes = []
-    flat = list(dict.fromkeys(view.run.arm for view in views if view.flat))
+    flat = list(dict.fromkeys(view.run.arm for view in views if view.flat and view.unseen < view.samples))
     if flat:
         notes.append(f"{', '.join(flat)}: every sample has the same weight, so there is nothing to draw.")
     for view in views:
@@ -112,6 +118,8 @@ def weight_notes(views: list[WeightView]) -> list[str]:
             notes.append(
                 f"{view.run.name}: {view.broken:,} weights or losses are not finite; they are left out."
             )
+        if view.dropped:
+            notes.append(f"{view.run.name}: its remedy dropped {view.dropped:,} of {view.samples:,} samples.")
         if view.unseen:
             notes.append(f"{view.run.name}: {view.unseen:,} samples were never seen, so they have no weight.")
     return notes

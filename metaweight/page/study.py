@@ -115,7 +115,7 @@ def read_study(folder: Path | str) -> Study:
     """
     folder = Path(folder)
     about = RunFolder.open(folder).manifest()
-    config = about.get("config") if isinstance(about, Mapping) else None
+    config = about.get("config")
     if not isinstance(config, Mapping) or not {"teacher", "teachers"} & config.keys():
         raise ValueError(
             f"{folder} holds neither a run nor a grid: its manifest.json names no teacher; "

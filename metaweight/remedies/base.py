@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, get_type_hints
 
 from metaweight.config import RunConfig, fits, parse_values, spelt
+from metaweight.losses import losses
 from metaweight.registry import Registry, require_options
 from metaweight.remedies.course import Course, Stage
 from metaweight.tasks import Evaluation, Pool, Prepared, pooled, tasks
@@ -57,6 +58,8 @@ def build_remedy(config: RunConfig) -> Remedy | None:
     if name == NONE:
         require_options("a run without a remedy", options, ())
         return None
+    if name in losses and name not in remedies:
+        raise KeyError(f"{name!r} is a loss, not a remedy: choose it as the loss (--loss {name})")
     kind = remedies[name]
     owner = f"remedy {name!r}"
     require_options(owner, options, remedy_options(name))

@@ -169,7 +169,7 @@ def _recommendation(case: _Case) -> str:
     mean_ranks = ranks(results, case.figure, higher_is_better=case.higher_is_better)
     order = dict(sorted(mean_ranks.items(), key=lambda rank: rank[1]))
     if len(order) < 2:
-        return "Which arm to use cannot be said: there is no kind of noise and seed that two arms share."
+        return "Which arm to use cannot be said: there is no kind of noise and seed that all arms have."
     first = next(iter(order))
     used, cells = rank_cells(results, case.figure)
     of = f"{used}" if used == cells else f"the {used} of {cells} that all arms have"

@@ -9,10 +9,12 @@ import json
 import math
 import os
 import weakref
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -135,7 +137,9 @@ class RunFolder:
         """
         file = self.path / name
         try:
-            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            content = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError(f"it holds no names with values, but {type(content).__name__}")
         except ValueError as error:
             raise ValueError(f"{file} is damaged: {error}; start the run anew in another folder") from error
         return content
@@ -204,12 +208,18 @@ class RunFolder:
             file.write(_weights_csv(samples).encode())
 
     def read_weights(self) -> SampleWeights:
-        """What ``save_weights`` wrote.  Raises FileNotFoundError before the end of the run."""
+        """What ``save_weights`` wrote.
+
+        Raises FileNotFoundError before the end of the run, ValueError for a damaged file.
+        """
         file = self.path / "weights.npz"
         if not file.is_file():
             raise FileNotFoundError(f"{file} is not there: weights by sample are written when a run ends")
-        with np.load(file) as arrays:
-            return SampleWeights(**{name: torch.from_numpy(arrays[name]) for name in arrays.files})
+        try:
+            with file.open("rb") as stream, np.load(stream) as arrays:
+                return SampleWeights(**{name: torch.from_numpy(arrays[name]) for name in arrays.files})
+        except (ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+            raise ValueError(f"{file} is damaged: {error}; run the training again") from error
 
 
 def _weights_csv(samples: SampleWeights) -> str:

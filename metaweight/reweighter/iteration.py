@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metaweight.contracts import Batch, Center, StepReport, StudentState
+from metaweight.contracts import Batch, Center, StepReport, StudentState, require_batch
 from metaweight.engines.auto import Auto
 from metaweight.engines.base import (
     Engine,
@@ -28,7 +28,7 @@ from metaweight.engines.window import Rates, checked_rates
 from metaweight.replay import RandomState
 from metaweight.reweighter.collapse import CollapseWatch
 from metaweight.reweighter.live import real_step, set_rates, state_now, statistics_kept
-from metaweight.reweighter.options import check_options, check_unroll
+from metaweight.reweighter.options import check_optimizers, check_options, check_unroll
 from metaweight.reweighter.teaching import update, weights_of
 from metaweight.reweighter.window import Seen, checked_window, reported
 from metaweight.student import Student
@@ -46,8 +46,8 @@ class Reweighter:
     batch's mean from the hypergradient of the weights, "class" that of each given class (None: as the teacher
     says); ``anchor`` is the strength of the pull of the mean weight to 1 that takes its place.  ``max_norm``
     clips the student's gradient in the virtual and in the real step.  ``total_steps`` gives the teacher the
-    share of training done.  Raises ValueError for options that do not go together, KeyError for an unknown
-    submodule.
+    share of training done.  Raises ValueError for options that do not go together or an optimizer of other
+    parameters, KeyError for an unknown submodule.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Reweighter:
         self._probes = isinstance(teacher, ReadsHypergradient)
         if self._learned and teacher_optimizer is None:
             raise ValueError("the teacher has parameters: give teacher_optimizer, or freeze them")
+        check_optimizers(list(student.parameters().values()), optimizer, self._learned, teacher_optimizer)
         if self._probes and (schedule != "lookahead" or every != 1 or unroll != 1):
             raise ValueError(
                 "this teacher reads its weights off each batch's hypergradient: lookahead, every=1, unroll=1"
@@ -125,7 +126,7 @@ class Reweighter:
         due = teach and self.needs_meta and self.windows % self.every == 0
         if due and meta is None:
             raise ValueError("this teacher needs a meta batch: step(train, meta)")
-        meta = meta if due else None
+        meta = require_batch(meta) if due else None
         result: HyperGradient | None = None
         meta_loss: float | None = None
         if meta is None or not self.learns:

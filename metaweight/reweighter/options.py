@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.optim import Optimizer
+
 from metaweight.engines.base import EndsWindow, Engine
 from metaweight.registry import did_you_mean
 
@@ -16,6 +21,29 @@ def check_options(schedule: str, every: int, max_norm: float | None) -> None:
         raise ValueError(f"every is 1 or more, got {every}")
     if max_norm is not None and not max_norm > 0:
         raise ValueError(f"max_norm is positive or None, got {max_norm}")
+
+
+def check_optimizers(
+    student: Sequence[Tensor], optimizer: Optimizer, learned: Sequence[Tensor], teacher: Optimizer | None
+) -> None:
+    """Raise ValueError where an optimizer holds none of the trainable parameters that it is to move, or the
+    teacher's one of the student's."""
+    if not _held(optimizer) & {id(p) for p in student}:
+        raise ValueError(
+            "optimizer holds no trainable parameter of this student: build it from those of its module"
+        )
+    if teacher is None or not learned:
+        return
+    if _held(teacher) & {id(p) for p in student}:
+        raise ValueError("teacher_optimizer holds parameters of the student: build it from the teacher's")
+    if not _held(teacher) & {id(p) for p in learned}:
+        raise ValueError(
+            "teacher_optimizer holds no trainable parameter of this teacher: build it from its parameters()"
+        )
+
+
+def _held(optimizer: Optimizer) -> set[int]:
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
 
 
 def check_unroll(unroll: int, engine: Engine, schedule: str) -> None:

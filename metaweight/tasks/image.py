@@ -93,7 +93,9 @@ class ImageTask:
     def pool(self, config: ImageConfig, prepared: PreparedImages) -> Pool:
         splits, noise = prepared.splits, prepared.noise
         classes = len(prepared.images.classes)
-        return Pool(splits.train, splits.meta, noise.flipped, noise.nominal, prepared.labels, classes)
+        known = image_data.knows_right_labels(config)
+        flipped, nominal = (noise.flipped, noise.nominal) if known else (None, None)
+        return Pool(splits.train, splits.meta, flipped, nominal, prepared.labels, classes)
 
     def batches(
         self, config: ImageConfig, prepared: PreparedImages, positions: Tensor, *, training: bool
@@ -115,11 +117,12 @@ class ImageTask:
             # in the order of the split, as nothing is shuffled
             shown = loader(config, prepared, "train", batch_size=1000, training=False)
             _, says = class_probabilities(trained.trainer.reweighter.student, shown)
+            known = image_data.knows_right_labels(config)
             folder.save_weights(
                 index=index,
                 given=noise.labels,
-                clean=prepared.images.train_labels[index],
-                flipped=noise.flipped,
+                clean=prepared.images.train_labels[index] if known else None,
+                flipped=noise.flipped if known else None,
                 weights=trained.weights.weights[:, index],
                 loss=trained.weights.loss[:, index],
                 probabilities=says.float().cpu(),

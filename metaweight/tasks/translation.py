@@ -114,7 +114,9 @@ class TranslationTask:
         if config.beam > 1:
             greedy = score(_translations(config, prepared, module, beam=1), references)
         if folder is not None:
-            _save(folder, prepared, trained, {"hypothesis.txt": hypotheses, "reference.txt": references})
+            known = text_data.knows_bad_pairs(config)
+            texts = {"hypothesis.txt": hypotheses, "reference.txt": references}
+            _save(folder, prepared, trained, texts, known=known)
         # a remedy may have trained on trusted pairs too, whose positions come behind
         weights, noisy = trained.weights.mean_weight()[: prepared.samples], prepared.noisy
         seen = weights.isfinite()
@@ -220,15 +222,23 @@ def _kind_of(figure: str) -> str:
 
 
 def _save(
-    folder: RunFolder, prepared: PreparedText, trained: Assembled, texts: Mapping[str, Sequence[str]]
+    folder: RunFolder,
+    prepared: PreparedText,
+    trained: Assembled,
+    texts: Mapping[str, Sequence[str]],
+    *,
+    known: bool,
 ) -> None:
-    """Weights by pair (``weights.npz`` and ``.csv``, ``pairs.csv``), and each of ``texts`` line by line."""
+    """Weights by pair (``weights.npz`` and ``.csv``, ``pairs.csv``), and each of ``texts`` line by line.
+
+    ``known``: whether it is known which pairs are bad.
+    """
     noisy, weights = prepared.noisy, trained.weights
     folder.save_weights(
         index=torch.arange(prepared.samples),
         weights=weights.weights[:, : prepared.samples],
         loss=weights.loss[:, : prepared.samples],
-        flipped=noisy.flipped,
+        flipped=noisy.flipped if known else None,
     )
     names = ("", *noisy.kinds)
     text = io.StringIO()

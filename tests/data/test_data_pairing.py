@@ -153,6 +153,9 @@ def test_data_without_positions_or_pairs_is_refused():
 
     with pytest.raises(TypeError, match="map-style data set"):
         Indexed(Stream())
+    loader = DataLoader(Indexed([(torch.ones(2), 1)] * 4), batch_size=2)
+    with pytest.raises(TypeError, match="got list: give the DataLoader collate_fn"):
+        next(pairs(loader, loader))
     with pytest.raises(TypeError, match="sample 1 is a tuple of 3"):
         Indexed([(1, 2), (1, 2, 3)])[1]
     with pytest.raises(TypeError, match="got a tuple of 2; use Indexed"):

@@ -101,6 +101,16 @@ def test_infinite_weights_and_lost_losses_are_counted_and_left_out() -> None:
     assert all(np.isfinite(d.loss).all() and np.isfinite(d.weight).all() for d in view.dots)
 
 
+def test_what_a_remedy_dropped_is_not_broken() -> None:
+    given = samples()
+    given.weights[:, 2] = 0
+    given.loss[:, 2] = NAN
+    view = weight_view(RUN, given)
+    assert (view.broken, view.dropped) == (0, 1)
+    given.loss[1, 2] = float("inf")
+    assert (weight_view(RUN, given).broken, weight_view(RUN, given).dropped) == (1, 0)
+
+
 @pytest.mark.parametrize(
     "weights", [torch.ones(3, 5), torch.full((3, 5), NAN), torch.ones(0, 5)], ids=["ones", "unseen", "empty"]
 )

@@ -14,8 +14,11 @@ from metaweight.cells import CellResult, alone, keep
 from metaweight.page import read_study
 from metaweight.page.comparison import blocks
 from metaweight.page.lines import cost_spots, curve_figure, series_of
+from metaweight.page.samples import weight_views
 from metaweight.page.sentences import headline, state_of, troubles
 from metaweight.report.record import RunFolder
+
+NAN = float("nan")
 
 
 @pytest.fixture
@@ -102,11 +105,46 @@ def test_a_single_run_is_finished_once_result_json_is_there(tmp_path: Path) -> N
     folder.flush()
     study = read_study(tmp_path / "run")
     assert study.runs[0].state == "unfinished"
-    assert headline(study, [])[0] == "This run is not finished: 1 epoch of 3 are done."
+    told = ("This run is not finished: 1 epoch of 3 are done.", "Make this page again when it is done.")
+    assert headline(study, []) == told
     write_result(alone(BASE, "run"), tmp_path / "run", accuracy=81.5)
     (run,) = read_study(tmp_path / "run").runs
     assert run.state == "finished"
     assert run.figures["accuracy"] == 81.5
+
+
+@pytest.mark.parametrize(
+    ("weights", "flipped", "second", "third"),
+    [
+        (
+            [1.0, 0.5],
+            None,
+            "AUROC of 0.90",
+            "Look first at the 2 samples",
+        ),
+        ([1.0, 0.5], [False, False], "AUROC of 0.90", "None of the 2 samples with the lowest weights"),
+        (
+            [1.0, 0.5],
+            [False, True],
+            "AUROC of 0.90",
+            "and the others are worth a second look",
+        ),
+        ([1.0, 1.0], [False, True], "Every sample has the same weight", "Compare it with a teacher"),
+        ([NAN, NAN], [False, True], "No training sample was trained on", "Compare it with"),
+    ],
+)
+def test_a_finished_run_says_what_is_known_of_its_lowest_weights(
+    tmp_path: Path, weights: list[float], flipped: list[bool] | None, second: str, third: str
+) -> None:
+    folder = RunFolder.create(tmp_path / "run", {"task": "image", "config": asdict(BASE)})
+    write_result(alone(BASE, "run"), folder.path, accuracy=81.5)
+    row = torch.tensor([weights])
+    known = None if flipped is None else torch.tensor(flipped)
+    folder.save_weights(index=torch.arange(2), weights=row, loss=row, flipped=known)
+    study = read_study(folder.path)
+    said = headline(study, weight_views(study)[0])
+    assert second in said[1]
+    assert third in said[2]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +185,7 @@ def test_history_comes_from_the_checkpoint_and_from_result_json_alike(tmp_path: 
         (None, FileNotFoundError, "no run folder"),
         ("{", ValueError, "damaged"),
         ('{"config": {"model": "x"}}', ValueError, "neither a run nor a grid"),
-        ("[]", ValueError, "neither a run nor a grid"),
+        ("[]", ValueError, "is damaged: it holds no names"),
         ('{"config": {"teacher": "mlp"}, "task": "imaeg"}', KeyError, "Did you mean 'image'"),
     ],
 )

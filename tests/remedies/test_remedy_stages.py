@@ -217,6 +217,7 @@ def test_token_units_are_scored_by_sentence(colours: TranslationConfig) -> None:
             ValueError,
             "2000 folds of confident-learning for",
         ),
+        ({"remedy": "gce"}, KeyError, "'gce' is a loss, not a remedy: choose it as the loss (--loss gce)"),
         ({"loss": "gcee"}, KeyError, "unknown loss 'gcee'. Did you mean 'gce'"),
         ({"loss": "gce", "loss_options": ("p=1",)}, TypeError, "loss 'gce' has no option 'p'"),
     ],

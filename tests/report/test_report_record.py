@@ -65,6 +65,22 @@ def test_open_refuses_other_folders_and_damaged_manifests(tmp_path: Path) -> Non
     (tmp_path / "manifest.json").write_text('{"config": ')
     with pytest.raises(ValueError, match=r"manifest\.json is damaged"):
         RunFolder.open(tmp_path).manifest()
+    (tmp_path / "manifest.json").write_text("[]")
+    with pytest.raises(
+        ValueError, match=r"manifest\.json is damaged: it holds no names with values, but list"
+    ):
+        RunFolder.open(tmp_path).manifest()
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5])
+def test_damaged_weights_are_said_to_be(part: float, tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", {})
+    folder.save_weights(index=torch.arange(9), weights=torch.rand(3, 9), loss=torch.rand(3, 9))
+    file = folder.path / "weights.npz"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(ValueError, match=r"weights\.npz is damaged"):
+        folder.read_weights()
 
 
 def test_steps_are_buffered_flushed_and_read_back_exactly(tmp_path: Path) -> None:

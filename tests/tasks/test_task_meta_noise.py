@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from metaweight.config import ImageConfig
-from metaweight.tasks import run, tasks
+from metaweight.data import load_images
+from metaweight.report.record import RunFolder
+from metaweight.tasks import image_data, run, tasks
 
 TASK = tasks["image"]
 BASE = ImageConfig(
@@ -57,3 +60,22 @@ def test_the_rate_is_a_figure_only_where_there_is_noise() -> None:
 def test_a_rate_out_of_range_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="a noise rate lies between 0 and 1"):
         TASK.prepare(replace(BASE, meta_noise_rate=rate))
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [({"data": "hf:mine", "noise": "none"}, False), ({"data": "hf:mine"}, True), ({"noise": "none"}, True)],
+)
+def test_whose_labels_nobody_spoilt_and_nobody_vouches_for_is_unknown(
+    options: dict[str, str], known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = load_images("digits")
+    monkeypatch.setattr(image_data, "_images", lambda *_: digits)
+    config = replace(BASE, **options)
+    assert image_data.knows_right_labels(config) == known
+    folder = RunFolder.create(tmp_path / "run", {})
+    run(config, folder)
+    kept = folder.read_weights()
+    assert (kept.flipped is not None, kept.clean is not None) == (known, known)
+    assert kept.given is not None
+    assert (TASK.pool(config, TASK.prepare(config)).flipped is not None) == known

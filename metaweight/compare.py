@@ -69,7 +69,7 @@ class Grid:
             if given != BASE[option]:
                 raise ValueError(
                     f"{option} {given!r} for every run would leave no plain training to compare with: "
-                    f"name it among the arms"
+                    "name it among the arms"
                 )
         for arm, own in self.overrides.items():
             for option in NOT_AN_ARMS:

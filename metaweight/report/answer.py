@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -165,7 +166,7 @@ def _basis(pairs: Sequence[Paired]) -> str:
 
 def _recommendation(case: _Case) -> str:
     """One sentence: the arm to use here, or that the differences are inside the spread of the seeds."""
-    results = [r for r in case.results if case.groups.get(r.teacher, OTHER) != BOUND]
+    results, left_out = _to_rank(case)
     mean_ranks = ranks(results, case.figure, higher_is_better=case.higher_is_better)
     order = dict(sorted(mean_ranks.items(), key=lambda rank: rank[1]))
     if len(order) < 2:
@@ -173,7 +174,8 @@ def _recommendation(case: _Case) -> str:
     first = next(iter(order))
     used, cells = rank_cells(results, case.figure)
     of = f"{used}" if used == cells else f"the {used} of {cells} that all arms have"
-    about = f"has the best mean rank ({order[first]:.1f} of {len(order)} arms; runs compared: {of})"
+    missing = f"; for want of runs without {_listed(left_out)}" if left_out else ""
+    about = f"has the best mean rank ({order[first]:.1f} of {len(order)} arms; runs compared: {of}{missing})"
     better = case.higher_is_better
     pairs = {
         arm: paired_by_noise(results, case.figure, arm=first, base=arm, higher_is_better=better)
@@ -211,6 +213,21 @@ def _recommendation(case: _Case) -> str:
     if plain is not None and not rivals[plain].wins:
         parts.append(f"so nothing here speaks against {plain}, the cheapest")
     return f"{'; '.join(part for part in parts if part)}."
+
+
+def _to_rank(case: _Case) -> tuple[list[Result], list[str]]:
+    """The results whose arms are ranked, and the arms that are not, as they lack runs that others have.
+
+    One such arm would leave out all runs that it lacks.  Plain training always ranks, and where fewer than
+    two arms would, all do.
+    """
+    results = [r for r in case.results if case.groups.get(r.teacher, OTHER) != BOUND]
+    runs = Counter(arm for cell in by_cell(results, case.figure).values() for arm in cell)
+    most = max(runs.values(), default=0)
+    short = [arm for arm in runs if runs[arm] < most and case.groups.get(arm) != PLAIN]
+    if len(runs) - len(short) < 2:
+        return results, []
+    return [r for r in results if r.teacher not in short], short
 
 
 def _listed(names: Sequence[str]) -> str:

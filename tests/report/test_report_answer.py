@@ -84,6 +84,23 @@ def test_one_seed_chooses_nothing() -> None:
     assert third.startswith("One seed cannot choose an arm: memory has the best mean rank")
 
 
+def test_an_arm_that_lacks_runs_takes_none_from_the_others() -> None:
+    whole = {"uniform": [70.0, 71.0, 72.0], "knn": [85.0, 86.0, 87.0]}
+    results = runs("none", **whole, memory=[99.0], mw_net=[60.0, 61.0])
+    assert answer(results, "accuracy", unit="points")[2] == (
+        "Use knn: it has the best mean rank (1.0 of 2 arms; runs compared: 3; for want of runs without "
+        "memory and mw-net); it beats uniform on none."
+    )
+    # plain training stays, and where next to nothing is left, all do
+    few = {"uniform": [70.0, 71.0], "knn": [85.0, 86.0, 87.0], "mlp": [60.0, 61.0, 62.0]}
+    said = answer(runs("none", **few), "accuracy", unit="points")[2]
+    assert said.startswith(
+        "Use knn: it has the best mean rank (1.0 of 3 arms; runs compared: the 2 of 3 that"
+    )
+    said = answer(runs("none", knn=[85.0, 86.0], mlp=[60.0]), "accuracy", unit="points")[2]
+    assert "1.0 of 2 arms; runs compared: the 1 of 2 that all arms have" in said
+
+
 def test_a_loss_and_who_beats_the_leader_are_said() -> None:
     results = [
         *runs("a", uniform=[50.0, 50.1, 50.2], mlp=[60.0, 60.2, 60.1], l2rw=[55.0, 55.2, 55.1]),

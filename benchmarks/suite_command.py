@@ -65,16 +65,21 @@ class SuiteCommand:
         return Path(__file__).parent / self.name / "profiles"
 
     def profile(self, data: str, name: str) -> dict[str, Any]:
-        """One table of a profile file.  Raises KeyError for an unknown data set or profile."""
+        """One table of a profile file; with ``run_of`` its ``run`` goes over that of another profile.
+
+        Raises KeyError for an unknown data set or profile.
+        """
         known = sorted(path.stem for path in self.profiles.glob("*.toml"))
         prefix, colon, _ = data.partition(":")
         lender = self.borrowed.get(prefix, data) if colon else data
         if lender not in known:
             raise KeyError(f"no profiles for {data!r}.{did_you_mean(data, [*known, *self.borrowed])}")
         profiles = tomllib.loads((self.profiles / f"{lender}.toml").read_text(encoding="utf-8"))
-        if name not in profiles:
-            raise KeyError(f"{data} has no profile {name!r}.{did_you_mean(name, profiles)}")
-        chosen: dict[str, Any] = profiles[name]
+        for wanted in (name, profiles.get(name, {}).get("run_of", name)):
+            if wanted not in profiles:
+                raise KeyError(f"{data} has no profile {wanted!r}.{did_you_mean(wanted, profiles)}")
+        chosen: dict[str, Any] = dict(profiles[name])
+        chosen["run"] = profiles[chosen.pop("run_of", name)]["run"] | chosen.get("run", {})
         return chosen
 
     def plan(self, arguments: Arguments) -> Plan:

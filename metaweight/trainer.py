@@ -49,6 +49,10 @@ class History:
     """By the figure that the Trainer monitors; its first epoch where several are equal."""
     stopped_early: bool = False
 
+    def row(self, epoch: int | None = None) -> Mapping[str, float]:
+        """What was measured in ``epoch``, from 1; None: in the last one."""
+        return self.epochs[-1 if epoch is None else epoch - 1]
+
 
 class Trainer:
     """Runs a Reweighter over epochs.

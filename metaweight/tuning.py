@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import torch
 
+from metaweight.arms import KINDS
 from metaweight.cells import Cell, CellResult
-from metaweight.compare import Grid
+from metaweight.compare import NOT_AN_ARMS, Grid
 from metaweight.config import with_options
 from metaweight.data import derive
 from metaweight.report.choices import read_choices
@@ -22,31 +23,10 @@ from metaweight.report.markdown import markdown_table
 from metaweight.tasks import Evaluation
 
 ALL = "all"
-COMPARED = frozenset(
-    [
-        "seed",
-        "data",
-        "data_dir",
-        "train_size",
-        "meta_size",
-        "valid_size",
-        "test_size",
-        "noise",
-        "noise_rate",
-        "meta_noise_rate",
-        "imbalance",
-        "imbalance_ratio",
-        "train",
-        "meta",
-        "valid",
-        "test",
-        "columns",
-        "languages",
-        "overlap",
-        "teacher",
-        "remedy",
-        "loss",
-    ]
+COMPARED = frozenset(NOT_AN_ARMS).union(
+    ("train_size", "meta_size", "valid_size", "test_size", "meta_noise_rate", "imbalance", "imbalance_ratio"),
+    ("train", "meta", "valid", "test", "columns", "languages", "overlap"),
+    KINDS,
 )
 """Options that decide what is compared, so that no arm may choose them."""
 OF_THE_LOSS = frozenset(
@@ -214,8 +194,7 @@ class Choices:
         rows = []
         for one in read_choices(self.to_csv())[1]:
             few = self.tried[self.best[one.noise, one.arm]].few
-            failed = f", {one.tried - one.scored} without a score" if one.scored < one.tried else ""
-            tried = f"{one.tried}{', all there are' if few else ''}{failed}"
+            tried = f"{one.tried}{', all there are' if few else ''}{one.without}"
             rows.append((one.noise, one.arm, one.options, one.score, one.default_score, tried))
         headings = ("noise", "teacher", "chosen", "on validation", "defaults", "tried")
         end = "highest" if self.higher_is_better else "lowest"

@@ -22,14 +22,14 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     Raises TypeError for outputs that are no tensor and labels that are no integers, ValueError for another
     shape of labels and where one lies outside 0..C-1.
     """
-    require_classes(outputs, targets)
+    check_targets(outputs, targets)
     classes = outputs.shape[-1]
     if targets.device.type == "cpu":  # elsewhere the check would wait for the device at each step
         check_labels(targets, classes)
     return F.cross_entropy(outputs, targets, reduction="none")
 
 
-def require_classes(outputs: object, targets: Tensor) -> None:
+def check_targets(outputs: object, targets: Tensor) -> None:
     """Raise TypeError or ValueError unless ``outputs`` are logits and ``targets`` one class each."""
     if not isinstance(outputs, Tensor):
         raise TypeError(
@@ -38,7 +38,8 @@ def require_classes(outputs: object, targets: Tensor) -> None:
         )
     if targets.dim() != 1 or targets.is_floating_point():
         got = f"{targets.dtype} of shape {tuple(targets.shape)}"
-        raise (TypeError if targets.is_floating_point() else ValueError)(
+        kind = TypeError if targets.is_floating_point() else ValueError
+        raise kind(
             f"labels are int64 of shape [U], one class each, got {got}; for other targets give the Student "
             "a loss of its own"
         )

@@ -81,6 +81,11 @@ class WeightView:
     fates: Fates | None
     """What became of the wrong labels, where it is known."""
 
+    @property
+    def unseen_whole(self) -> bool:
+        """No epoch saw any sample, so none has a weight."""
+        return self.unseen == self.samples
+
 
 def weight_views(study: Study) -> tuple[list[WeightView], list[str]]:
     """Of every arm under every kind of noise, its first seed that has weights; and which files are damaged.

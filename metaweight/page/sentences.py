@@ -55,7 +55,7 @@ def _reached(study: Study, run: ReadRun) -> str:
 
 def _found(run: ReadRun, views: list[WeightView]) -> str:
     area = run.figures.get("auroc")
-    if views and views[0].unseen == views[0].samples:
+    if views and views[0].unseen_whole:
         return "No training sample was trained on, so none has a weight."
     if views and views[0].flat:
         return "Every sample has the same weight, so the weights find nothing."
@@ -110,7 +110,7 @@ def troubles(study: Study) -> list[tuple[str, str]]:
 def weight_notes(views: list[WeightView]) -> list[str]:
     """What is missing in the weights, in sentences."""
     notes = []
-    flat = list(dict.fromkeys(view.run.arm for view in views if view.flat and view.unseen < view.samples))
+    flat = list(dict.fromkeys(view.run.arm for view in views if view.flat and not view.unseen_whole))
     if flat:
         notes.append(f"{', '.join(flat)}: every sample has the same weight, so there is nothing to draw.")
     for view in views:

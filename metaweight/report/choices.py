@@ -24,6 +24,11 @@ class Chosen:
     scored: int
     """Of those tried; a run of the others failed, or its figure is not finite."""
 
+    @property
+    def without(self) -> str:
+        """Behind the number tried: how many have no score; empty where all have one."""
+        return f", {self.tried - self.scored} without a score" if self.scored < self.tried else ""
+
 
 def read_choices(text: str) -> tuple[str, list[Chosen]]:
     """The figure and the chosen candidates of a choices.csv.  Raises ValueError where it is none."""

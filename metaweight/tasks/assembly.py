@@ -81,8 +81,7 @@ class Assembled:
     @property
     def row(self) -> Mapping[str, float]:
         """What was measured in the epoch whose student is handed out."""
-        epochs = self.trainer.history.epochs
-        return epochs[-1] if self.epoch is None else epochs[self.epoch - 1]
+        return self.trainer.history.row(self.epoch)
 
     def outcome(self, figures: Mapping[str, float], details: Mapping[str, Any] | None = None) -> Outcome:
         """``figures`` and what every task keeps beside them."""

@@ -117,12 +117,12 @@ class ImageTask:
             # in the order of the split, as nothing is shuffled
             shown = loader(config, prepared, "train", batch_size=1000, training=False)
             _, says = class_probabilities(trained.trainer.reweighter.student, shown)
-            known = image_data.knows_right_labels(config)
+            flipped = self.pool(config, prepared).flipped
             folder.save_weights(
                 index=index,
                 given=noise.labels,
-                clean=prepared.images.train_labels[index] if known else None,
-                flipped=noise.flipped if known else None,
+                clean=None if flipped is None else prepared.images.train_labels[index],
+                flipped=flipped,
                 weights=trained.weights.weights[:, index],
                 loss=trained.weights.loss[:, index],
                 probabilities=says.float().cpu(),

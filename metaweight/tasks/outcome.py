@@ -32,7 +32,7 @@ class Outcome:
     @property
     def row(self) -> Mapping[str, float]:
         """What was measured in the epoch whose student is handed out."""
-        return self.history.epochs[-1 if self.epoch is None else self.epoch - 1]
+        return self.history.row(self.epoch)
 
     @property
     def when(self) -> str:

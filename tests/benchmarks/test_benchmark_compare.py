@@ -57,3 +57,17 @@ def test_a_small_run_leaves_table_statistics_and_a_report(
         assert arm in page
         assert arm in statistics
     assert len(list(out.glob("cells/*/result.json"))) == 8
+
+
+def test_a_profile_takes_the_options_of_anothers_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "digits.toml").write_text(
+        '[quick]\nteachers = ["uniform"]\n[quick.run]\nlr = 0.1\nepochs = 5\n'
+        '[less]\nrun_of = "quick"\nteachers = ["knn"]\n[less.run]\nepochs = 3\n[typo]\nrun_of = "quik"\n'
+    )
+    monkeypatch.setattr(type(suite), "profiles", tmp_path)
+    assert suite.profile("digits", "less") == {"teachers": ["knn"], "run": {"lr": 0.1, "epochs": 3}}
+    assert suite.profile("digits", "quick")["run"] == {"lr": 0.1, "epochs": 5}
+    with pytest.raises(KeyError, match=r"digits has no profile 'quik'\. Did you mean 'quick'"):
+        suite.profile("digits", "typo")

@@ -18,10 +18,11 @@ help:  ## list the targets
 
 install: $(INSTALLED)  ## make .venv with all that is needed (PYTHON=python3); the other targets do it themselves
 
-check: $(INSTALLED)  ## ruff (rules and format) and mypy --strict
+check: $(INSTALLED)  ## ruff (rules and format), mypy --strict, and the floors that imports go down
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy metaweight
+	$(BIN)/lint-imports
 
 format: $(INSTALLED)  ## let ruff sort imports and format the code
 	$(BIN)/ruff check --select I --fix .

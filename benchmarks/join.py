@@ -16,11 +16,12 @@ from typing import Annotated, Any
 
 import tyro
 
-from metaweight.arms import arm_options, stands_for
+from metaweight.comparison.arms import arm_options, stands_for
 from metaweight.report.publication import write_statistics, write_table
-from metaweight.report.standings import groups_of
-from metaweight.report.tables import Result, aggregate
+from metaweight.report.statistics.standings import groups_of
+from metaweight.report.tables import aggregate
 from metaweight.tasks import tasks
+from metaweight.tasks.figures import Result
 
 KEYS = ("noise", "teacher", "seed")
 

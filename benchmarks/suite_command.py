@@ -13,12 +13,13 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from metaweight.commands.places import run_folder
-from metaweight.config import parse_values
-from metaweight.grid_file import Plan, plan
-from metaweight.registry import did_you_mean
-from metaweight.suite import compare
-from metaweight.trainer import Interrupted
+from metaweight.cli.places import run_folder
+from metaweight.comparison.grid_file import Plan, plan
+from metaweight.comparison.suite import compare
+from metaweight.core.registry import did_you_mean
+from metaweight.report.publication import publish
+from metaweight.tasks.config import parse_values
+from metaweight.training.history import Interrupted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class SuiteCommand:
         return chosen
 
     def plan(self, arguments: Arguments) -> Plan:
-        """A profile with the arguments over it.  Raises as ``metaweight.grid_file.plan``."""
+        """A profile with the arguments over it.  Raises as ``metaweight.comparison.grid_file.plan``."""
         profile = self.profile(arguments.data, arguments.profile)
         run = parse_values(arguments.options)
         if arguments.data_dir is not None:
@@ -106,7 +107,7 @@ class SuiteCommand:
         try:
             asked = self.plan(arguments)
             folder = run_folder(arguments.out, name, resume=arguments.resume)
-            compare(
+            compared = compare(
                 asked.grid,
                 folder,
                 jobs=asked.jobs,
@@ -114,6 +115,8 @@ class SuiteCommand:
                 resume=arguments.resume,
                 tuning=asked.tuning,
             )
+            publish(compared, Console())
+            compared.require_all()
         except (Interrupted, KeyboardInterrupt):
             print("stopped; finished runs are in the run folder", file=sys.stderr)
             return 130

@@ -1,7 +1,7 @@
 """metaweight: learn a weight for every training sample from a small trusted set."""
 
-from metaweight import data, engines, losses, models, teachers
-from metaweight.contracts import (
+from metaweight import data, engines, models, teachers
+from metaweight.core.contracts import (
     Batch,
     CollapseWarning,
     MetaweightError,
@@ -10,14 +10,14 @@ from metaweight.contracts import (
     StepReport,
     StudentState,
 )
+from metaweight.core.version import __version__
 from metaweight.data import pairs
 from metaweight.engines import HyperGradient, hypergradient
-from metaweight.execution import Execution
 from metaweight.reweighter import Reweighter
-from metaweight.student import Student
+from metaweight.student import losses
+from metaweight.student.execution import Execution
+from metaweight.student.student import Student
 from metaweight.teachers.base import Teacher, build_teacher, register_teacher
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Batch",
@@ -32,6 +32,7 @@ __all__ = [
     "Student",
     "StudentState",
     "Teacher",
+    "__version__",
     "build_teacher",
     "data",
     "engines",

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metaweight.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState
 
 TAPS = {"low": 5, "middle": 7, "deep": 6}
 

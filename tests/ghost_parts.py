@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import metaweight as mw
+from metaweight.core.randomness import RandomState
 from metaweight.engines.base import Recorded, keeping
 from metaweight.engines.ghost import Ghost, Shares
+from metaweight.engines.inner import InnerStep
 from metaweight.engines.one_step import TrainPass
-from metaweight.inner import InnerStep
-from metaweight.replay import RandomState
 
 UNITS = 6
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from metaweight.cells import Cell
-from metaweight.compare import Grid
-from metaweight.config import ImageConfig, TranslationConfig
-from metaweight.report.record import RunFolder
+from metaweight.comparison.cells import Cell
+from metaweight.comparison.grid import Grid
+from metaweight.tasks.config import ImageConfig, TranslationConfig
+from metaweight.training.run_folder import RunFolder
 
 BASE = ImageConfig(epochs=3, warmup_epochs=1, teacher="uniform")
 

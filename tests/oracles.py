@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import metaweight as mw
+from metaweight.core.randomness import RandomState
 from metaweight.engines import Engine, Reverse
-from metaweight.replay import RandomState
 
 
 class BatchNormResNet(nn.Module):

@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from metaweight.contracts import StateSpec, StudentState
-from metaweight.losses import TokenCrossEntropy
+from metaweight.core.contracts import StateSpec, StudentState
+from metaweight.student.losses import TokenCrossEntropy
 
 TAPS = {"low": 5, "source": 7, "deep": 6}
 SOURCE_TAPS = ("low", "source")

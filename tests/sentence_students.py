@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 import metaweight as mw
-from metaweight.contracts import Batch
-from metaweight.losses import TokenCrossEntropy
-from metaweight.pooling import TimeAxis
+from metaweight.core.contracts import Batch
+from metaweight.student.losses import TokenCrossEntropy
+from metaweight.student.taps import TimeAxis
 
 WORDS = 7
 

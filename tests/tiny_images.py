@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from metaweight.config import ImageConfig
+from metaweight.tasks.config import ImageConfig
 
 
 def config(**options: Any) -> ImageConfig:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from metaweight.config import TranslationConfig
+from metaweight.tasks.config import TranslationConfig
 
 TRAIN = ["train", "--task", "translation"]
 Files = dict[str, Path]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.speed.table import MIB, Row
 from benchmarks.speed.variants import FULL, Variant
-from metaweight.report.panels import COLOURS, grid, line_styles, save
+from metaweight.report.small_multiples import COLOURS, grid, line_styles, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

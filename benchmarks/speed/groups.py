@@ -11,7 +11,7 @@ import metaweight as mw
 from benchmarks.speed.peers import peers
 from benchmarks.speed.students import subject
 from benchmarks.speed.variants import PLAIN, Setting, Variant
-from metaweight.registry import Registry, did_you_mean
+from metaweight.core.registry import Registry, did_you_mean
 
 SCHEDULES = ("lookahead", "online")
 ENGINE_OPTIONS: dict[str, tuple[dict[str, object], ...]] = {

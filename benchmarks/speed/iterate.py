@@ -12,7 +12,7 @@ from benchmarks.speed.start import Start, head_of
 from benchmarks.speed.students import subject
 from benchmarks.speed.variants import Setting, Variant
 from metaweight.engines import registry
-from metaweight.execution import Execution
+from metaweight.student.execution import Execution
 
 Iterate = Callable[[Sequence[mw.Batch], mw.Batch], Gradient]
 """One iteration on K train batches and a meta batch; the teacher's gradient that it used, if any."""

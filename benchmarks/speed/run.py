@@ -27,7 +27,7 @@ from benchmarks.speed.students import subject
 from benchmarks.speed.table import BRIEF, Row, brief, rows, to_csv, to_markdown
 from benchmarks.speed.variants import PLAIN, Setting, Variant
 from metaweight import MetaweightError
-from metaweight.report.record import RunFolder, manifest
+from metaweight.training.run_folder import RunFolder, manifest
 
 console = Console()
 

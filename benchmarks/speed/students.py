@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import metaweight as mw
+from metaweight.core.registry import did_you_mean
 from metaweight.data.text.vocabulary import BOS, EOS, PADDING
-from metaweight.losses import TokenCrossEntropy
 from metaweight.models import build_model, models
 from metaweight.models.translators import build_translator, translators
-from metaweight.registry import did_you_mean
+from metaweight.student.losses import TokenCrossEntropy
 
 
 class Subject(Protocol):

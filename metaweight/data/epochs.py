@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-from metaweight.contracts import Batch
+from metaweight.core.contracts import Batch
 
 
 class Epochs(ABC):

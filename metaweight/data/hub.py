@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaweight.core.registry import did_you_mean
 from metaweight.data.image_set import ImageSet
-from metaweight.registry import did_you_mean
 
 EXAMPLE = "write hf:NAME[@CONFIG][?image=COLUMN&label=COLUMN&train=SPLIT&test=SPLIT&size=PIXELS]"
 

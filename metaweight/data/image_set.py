@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from metaweight.losses import check_labels
+from metaweight.student.losses import check_labels
 
 
 @dataclass(frozen=True, eq=False)

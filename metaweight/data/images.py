@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from metaweight.core.registry import Registry, did_you_mean
 from metaweight.data.digits import digits
 from metaweight.data.files import data_folder
 from metaweight.data.hub import load_hub
 from metaweight.data.idx import fashion_mnist, mnist
 from metaweight.data.image_set import ImageSet
 from metaweight.data.sheets import cifar10
-from metaweight.registry import Registry, did_you_mean
 
 datasets: Registry[Callable[[Path | None], ImageSet]] = Registry("data set")
 """Name -> loader; it gets the folder of the data files, or None where none is named."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metaweight.data.splits import draw_per_class
-from metaweight.losses import check_labels
+from metaweight.student.losses import check_labels
 
 
 def long_tail(labels: Tensor, factor: float, classes: int, *, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch.utils.data import Dataset, default_collate
 
-from metaweight.contracts import Batch
+from metaweight.core.contracts import Batch
 
 
 class Indexed(Dataset[tuple[Any, Any, int]]):

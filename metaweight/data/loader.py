@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from metaweight.contracts import Batch
+from metaweight.core.contracts import Batch
 from metaweight.data.augment import check_padding, pad_crop_flip, standardise
 from metaweight.data.epochs import Epochs
 from metaweight.data.seeding import derive

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metaweight.losses import check_labels
-from metaweight.registry import Registry
+from metaweight.core.registry import Registry
+from metaweight.student.losses import check_labels
 
 
 @dataclass(frozen=True, eq=False)

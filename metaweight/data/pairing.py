@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import torch
 
-from metaweight.contracts import Batch, require_batch
+from metaweight.core.contracts import Batch, require_batch
 from metaweight.data.loader import ImageLoader
 from metaweight.data.splits import check_disjoint
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metaweight.losses import check_labels
+from metaweight.student.losses import check_labels
 
 
 @dataclass(frozen=True, eq=False)

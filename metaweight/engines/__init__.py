@@ -9,13 +9,13 @@ from metaweight.engines import higher_copy as _higher_copy
 from metaweight.engines import implicit as _implicit
 from metaweight.engines.base import (
     Engine,
-    EngineError,
     HyperGradient,
     build_engine,
     engine_options,
     hypergradient,
     registry,
 )
+from metaweight.engines.checks import EngineError
 from metaweight.engines.replay import ReplayError, ReplayWarning
 from metaweight.engines.reverse import Reverse
 

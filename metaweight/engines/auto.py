@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from metaweight.contracts import StudentState
+from metaweight.core.contracts import StudentState
+from metaweight.core.randomness import RandomState
 from metaweight.engines.base import (
     Engine,
-    EngineError,
     Problem,
     Solution,
     Weigh,
@@ -24,10 +24,9 @@ from metaweight.engines.base import (
     registry,
     weighs_again,
 )
+from metaweight.engines.checks import EngineError, described
 from metaweight.engines.ghost_layers import couples
-from metaweight.engines.parts import described
-from metaweight.replay import RandomState
-from metaweight.student import Student
+from metaweight.student.student import Student
 
 log = logging.getLogger(__name__)
 

@@ -12,22 +12,18 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metaweight.contracts import Batch, Center, Forward, MetaweightError, NonFiniteError, StudentState
+from metaweight.core.contracts import Batch, Center, Forward, NonFiniteError, StudentState
+from metaweight.core.randomness import RandomState, differentiable, forked_rng
+from metaweight.core.registry import Registry, require_options
 from metaweight.engines.centring import checked_center, steered
 from metaweight.engines.checks import require_finite
 from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates, WindowEnd, checked_rates
-from metaweight.registry import Registry, require_options
-from metaweight.replay import RandomState, differentiable, forked_rng
-from metaweight.student import Student
+from metaweight.student.student import Student
 
 Weigh = Callable[[StudentState], Tensor]
 GradientAt = Callable[[Tensor], Mapping[str, Tensor]]
 """Weights [U] -> parameter name -> gradient of mean(weights * loss), detached."""
-
-
-class EngineError(MetaweightError):
-    """An engine cannot differentiate this student: the message names the part and an engine that can."""
 
 
 @dataclass(frozen=True)
@@ -270,25 +266,3 @@ def _pull_back(
         )
     grads = torch.autograd.grad([w for w, _ in live], list(wrt), [s for _, s in live], allow_unused=True)
     return tuple(torch.zeros_like(t) if g is None else g for g, t in zip(grads, wrt, strict=True))
-
-
-def refuse_reentrant(loss: Tensor) -> None:
-    """Raise EngineError where reentrant checkpointing hides parameters from autograd.grad, silently."""
-    seen: set[object] = set()
-    queue = [loss.grad_fn]
-    while queue:
-        node = queue.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if node.name() == "CheckpointFunctionBackward":
-            raise EngineError(
-                "the student uses reentrant checkpointing, which hides its parameters from meta-gradients; "
-                "call torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
-            )
-        queue.extend(parent for parent, _ in node.next_functions)
-
-
-def first_line(error: Exception) -> str:
-    """What torch says, short enough to quote in a message of ours."""
-    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__

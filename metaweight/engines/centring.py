@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from metaweight.contracts import Center
-from metaweight.pooling import group_means
+from metaweight.core.contracts import Center
+from metaweight.core.weights import group_means
 
 
 def checked_center(center: Center) -> Center:

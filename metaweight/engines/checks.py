@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from metaweight.contracts import NonFiniteError
+from torch import Tensor, nn
+
+from metaweight.core.contracts import MetaweightError, NonFiniteError
+from metaweight.student.student import Student
 
 
 def checked_weights(weights: Tensor, index: Tensor) -> Tensor:
@@ -34,3 +38,62 @@ def require_finite(what: str, values: Tensor, index: Tensor) -> None:
             "look at these samples, or lower the learning rate",
             found.cpu(),
         )
+
+
+class EngineError(MetaweightError):
+    """An engine cannot differentiate this student: the message names the part and an engine that can."""
+
+
+def refuse_reentrant(loss: Tensor) -> None:
+    """Raise EngineError where reentrant checkpointing hides parameters from autograd.grad, silently."""
+    seen: set[object] = set()
+    queue = [loss.grad_fn]
+    while queue:
+        node = queue.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() == "CheckpointFunctionBackward":
+            raise EngineError(
+                "the student uses reentrant checkpointing, which hides its parameters from meta-gradients; "
+                "call torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
+            )
+        queue.extend(parent for parent, _ in node.next_functions)
+
+
+def first_line(error: Exception) -> str:
+    """What torch says, short enough to quote in a message of ours."""
+    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+
+
+# as torch words it: "derivative for X is not implemented", of the second derivative
+_NO_SECOND_DERIVATIVE = ("not implemented", "once_differentiable")
+
+
+def refuse_compiled(student: Student) -> None:
+    """Raise EngineError for a compiled student: torch has no second derivative of its passes."""
+    if student.compiled is not None:
+        raise EngineError(
+            "a compiled student's passes have no second derivative; use engine='forward', 'difference' or "
+            "'higher', which does not compile"
+        )
+
+
+@contextmanager
+def double_backward() -> Iterator[None]:
+    """Raise EngineError where an operator inside has no second derivative."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(said in str(error) for said in _NO_SECOND_DERIVATIVE):
+            raise
+        raise EngineError(
+            f"the student has an operator without double backward ({first_line(error)}); "
+            "try engine='forward' or 'difference', or replace it"
+        ) from error
+
+
+def described(module: nn.Module, part: nn.Module) -> str:
+    """``part`` of ``module`` in a message: ``'name' (Class)``; without a name ``the student (Class)``."""
+    name = next((name for name, known in module.named_modules() if known is part), "")
+    return f"{name!r} ({type(part).__name__})" if name else f"the student ({type(part).__name__})"

@@ -7,10 +7,10 @@ import warnings
 import torch
 from torch import Tensor
 
-from metaweight.engines.base import EngineError, registry
-from metaweight.engines.checks import require_finite
+from metaweight.engines.base import registry
+from metaweight.engines.checks import EngineError, require_finite
 from metaweight.engines.one_step import OneStep, TrainPass, clones
-from metaweight.student import Named
+from metaweight.student.student import Named
 
 STEPS = {
     2: {torch.float64: 1e-7, torch.float32: 2e-5, torch.bfloat16: 5e-3},

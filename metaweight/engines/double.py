@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from metaweight.engines.base import registry
+from metaweight.engines.checks import double_backward, refuse_compiled
 from metaweight.engines.one_step import OneStep, TrainPass
-from metaweight.engines.second_order import double_backward, refuse_compiled
-from metaweight.student import Named
+from metaweight.student.student import Named
 
 
 @registry.register("double")

@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from metaweight.engines.base import EngineError, first_line, registry
+from metaweight.engines.base import registry
+from metaweight.engines.checks import EngineError, described, first_line
 from metaweight.engines.one_step import OneStep, TrainPass, clones
-from metaweight.engines.parts import described
-from metaweight.execution import LayerOutputs
-from metaweight.student import Named, Student
+from metaweight.student.execution import LayerOutputs
+from metaweight.student.student import Named, Student
 
 
 @registry.register("forward")

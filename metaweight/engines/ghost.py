@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from metaweight.engines.base import EngineError, registry
+from metaweight.engines.base import registry
+from metaweight.engines.checks import EngineError, described
 from metaweight.engines.ghost_layers import RULES, SLOTS, Share, couples, has_rule
 from metaweight.engines.one_step import OneStep, TrainPass
-from metaweight.engines.parts import described
-from metaweight.execution.replaced import replaced
-from metaweight.student import Named, Student
+from metaweight.student.execution.replaced import replaced
+from metaweight.student.student import Named, Student
 
 ELSEWHERE = "use engine='forward' or 'higher'"
 

@@ -12,15 +12,14 @@ import torch
 from higher.optim import get_diff_optim
 from torch import Tensor, nn
 
-from metaweight.contracts import Batch, Forward
-from metaweight.engines.base import EngineError, Problem, Solution, refuse_reentrant, registry
-from metaweight.engines.checks import require_finite
-from metaweight.engines.second_order import double_backward
+from metaweight.core.contracts import Batch, Forward
+from metaweight.core.randomness import RandomState
+from metaweight.engines.base import Problem, Solution, registry
+from metaweight.engines.checks import EngineError, double_backward, refuse_reentrant, require_finite
+from metaweight.engines.inner import InnerStep, clip_gradients
 from metaweight.engines.sight import Sight, passing
 from metaweight.engines.window import WindowEnd
-from metaweight.inner import InnerStep, clip_gradients
-from metaweight.replay import RandomState
-from metaweight.student import Student
+from metaweight.student.student import Student
 
 
 @registry.register("higher")

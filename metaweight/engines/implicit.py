@@ -9,13 +9,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metaweight.contracts import Forward
-from metaweight.engines.base import EngineError, Problem, registry
+from metaweight.core.contracts import Forward
+from metaweight.core.registry import did_you_mean
+from metaweight.engines.base import Problem, registry
+from metaweight.engines.checks import EngineError
 from metaweight.engines.double import DoubleBackward, Graph
+from metaweight.engines.inner.base import Options
 from metaweight.engines.one_step import NO_INFLUENCE, Differentiated, TrainPass, meta_pass
-from metaweight.inner.base import Options
-from metaweight.registry import did_you_mean
-from metaweight.student import Named
+from metaweight.student.student import Named
 
 SOLVERS = ("cg", "neumann")
 

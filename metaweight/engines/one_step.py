@@ -10,12 +10,12 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from metaweight.contracts import Batch, Forward
-from metaweight.engines.base import EngineError, Problem, Recorded, Solution, keeping, refuse_reentrant
-from metaweight.engines.checks import checked_weights, require_finite
-from metaweight.inner import InnerStep
-from metaweight.replay import RandomState
-from metaweight.student import Named, Student
+from metaweight.core.contracts import Batch, Forward
+from metaweight.core.randomness import RandomState
+from metaweight.engines.base import Problem, Recorded, Solution, keeping
+from metaweight.engines.checks import EngineError, checked_weights, refuse_reentrant, require_finite
+from metaweight.engines.inner import InnerStep
+from metaweight.student.student import Named, Student
 
 NO_INFLUENCE = (
     "the meta loss does not depend on any parameter that the optimizer moves: check which ones it was given"

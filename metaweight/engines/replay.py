@@ -9,9 +9,9 @@ from typing import Protocol
 import torch
 from torch.optim import Optimizer
 
-from metaweight.engines.base import EngineError
-from metaweight.inner import InnerStep, clip_gradients
-from metaweight.student import Named
+from metaweight.engines.checks import EngineError
+from metaweight.engines.inner import InnerStep, clip_gradients
+from metaweight.student.student import Named
 
 LONGEST = 50
 """Inner steps that single precision undoes without a warning."""

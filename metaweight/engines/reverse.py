@@ -9,18 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metaweight.contracts import Batch, Forward
-from metaweight.engines.base import EngineError, Problem, Solution, refuse_reentrant, registry
-from metaweight.engines.checks import require_finite
+from metaweight.core.contracts import Batch, Forward
+from metaweight.core.randomness import RandomState
+from metaweight.core.registry import did_you_mean
+from metaweight.engines.base import Problem, Solution, registry
+from metaweight.engines.checks import (
+    EngineError,
+    double_backward,
+    refuse_compiled,
+    refuse_reentrant,
+    require_finite,
+)
+from metaweight.engines.inner import InnerStep
 from metaweight.engines.one_step import NO_INFLUENCE, clones, gradients, meta_pass
 from metaweight.engines.replay import Momentum, Replay, Snapshots
-from metaweight.engines.second_order import double_backward, refuse_compiled
 from metaweight.engines.sight import Sight, passing
 from metaweight.engines.window import WindowEnd
-from metaweight.inner import InnerStep
-from metaweight.registry import did_you_mean
-from metaweight.replay import RandomState
-from metaweight.student import Named
+from metaweight.student.student import Named
 
 REPLAYS = ("momentum", "snapshots")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metaweight.registry import did_you_mean
-from metaweight.student import Student
+from metaweight.core.registry import did_you_mean
+from metaweight.student.student import Student
 
 
 def scope_of(student: Student, names: Sequence[str] | None) -> frozenset[str] | None:

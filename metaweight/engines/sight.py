@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from metaweight.contracts import StudentState
+from metaweight.core.contracts import StudentState
 from metaweight.engines.checks import checked_weights
 
 Weigh = Callable[[StudentState], Tensor]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metaweight.inner import InnerStep
-from metaweight.replay import RandomState
-from metaweight.student import Student
+from metaweight.core.randomness import RandomState
+from metaweight.engines.inner import InnerStep
+from metaweight.student.student import Student
 
 Rates = Sequence[Sequence[float]]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import nn
 
+from metaweight.core.registry import Registry, require_options
 from metaweight.models.convnet import ConvNet
 from metaweight.models.resnet import ResNet
 from metaweight.models.wide_resnet import WideResNet
-from metaweight.registry import Registry, require_options
 
 models: Registry[Callable[..., nn.Module]] = Registry("model")
 models.add("convnet", ConvNet)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metaweight.contracts import NonFiniteError
+from metaweight.core.contracts import NonFiniteError
+from metaweight.core.modes import evaluating
 from metaweight.models.transformer import Transformer
-from metaweight.modes import evaluating
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from metaweight.core.registry import did_you_mean
 from metaweight.models.shape import check_shape
-from metaweight.registry import did_you_mean
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,

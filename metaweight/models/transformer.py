@@ -9,9 +9,9 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from metaweight.core.registry import did_you_mean
 from metaweight.models.attention import KeysValues, Past
 from metaweight.models.transformer_layers import ACTIVATIONS, DecoderLayer, EncoderLayer, LayerOptions
-from metaweight.registry import did_you_mean
 
 NORMS, TIES = ("pre", "post"), ("all", "decoder", "none")
 

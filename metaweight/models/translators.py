@@ -11,10 +11,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from metaweight.contracts import Batch
+from metaweight.core.contracts import Batch
+from metaweight.core.registry import Registry, require_options
 from metaweight.models.transformer import Transformer
-from metaweight.pooling import TimeAxis
-from metaweight.registry import Registry, require_options
+from metaweight.student.taps import TimeAxis
 
 translators: Registry[Callable[..., Transformer]] = Registry("translator")
 _PRESETS: dict[str, dict[str, Any]] = {

@@ -3,7 +3,7 @@
 from metaweight.remedies import co_teaching, early_stopping, filters, glc, trusted  # noqa: F401 - they register
 from metaweight.remedies.base import NONE, Remedy, build_remedy, check, remedies, remedy_options
 from metaweight.remedies.course import Course, Stage
-from metaweight.remedies.training import begun, run
+from metaweight.remedies.run import begun, run
 
 __all__ = [
     "NONE",

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, get_type_hints
 
-from metaweight.config import RunConfig, fits, parse_values, spelt
-from metaweight.losses import losses
-from metaweight.registry import Registry, require_options
+from metaweight.core.registry import Registry, require_options
 from metaweight.remedies.course import Course, Stage
+from metaweight.student.losses import losses
 from metaweight.tasks import Evaluation, Pool, Prepared, pooled, tasks
+from metaweight.tasks.config import RunConfig, fits, parse_values, spelt
 
 NONE = "none"
 """The remedy of a run that has none."""

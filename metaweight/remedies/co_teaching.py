@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaweight.callbacks import Callback, Run
-from metaweight.losses import cross_entropy
 from metaweight.remedies.base import Facts, nominal_rate, remedies, require_classes, require_range
 from metaweight.remedies.course import Course, Stage
-from metaweight.student import Student
+from metaweight.student.losses import cross_entropy
+from metaweight.student.student import Student
 from metaweight.tasks.assembly import build_reweighter, seed_of
+from metaweight.training.callbacks import Callback, Run
 
 
 class Pair(nn.Module):

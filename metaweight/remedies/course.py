@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from metaweight.callbacks import Callback
-from metaweight.config import RunConfig
 from metaweight.data.epochs import Epochs
-from metaweight.evaluation import class_probabilities
 from metaweight.remedies.scores import by_position, token_losses
-from metaweight.report.record import RunFolder, manifest
 from metaweight.reweighter import Reweighter
-from metaweight.student import Student
+from metaweight.student.student import Student
 from metaweight.tasks import Assembled, Prepared, assemble, described, pooled, tasks
-from metaweight.trainer import Interrupted, Source
+from metaweight.tasks.config import RunConfig
+from metaweight.training.callbacks import Callback
+from metaweight.training.evaluation import class_probabilities
+from metaweight.training.history import Interrupted, Source
+from metaweight.training.run_folder import RunFolder, manifest
 
 STAGES = "stages"
 """The sub-folder of a run folder that holds the folders of its earlier stages."""

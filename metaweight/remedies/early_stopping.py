@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from metaweight.callbacks import Callback, Run
 from metaweight.remedies.base import Facts, remedies
 from metaweight.remedies.course import Course, Stage
 from metaweight.tasks import Assembled
+from metaweight.training.callbacks import Callback, Run
 
 
 class BestStudent(Callback):

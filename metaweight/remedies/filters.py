@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metaweight.core.registry import did_you_mean
 from metaweight.data import derive
-from metaweight.registry import did_you_mean
 from metaweight.remedies.base import Facts, nominal_rate, remedies, require_classes, require_range
 from metaweight.remedies.course import Course, Stage
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metaweight.contracts import Batch
-from metaweight.losses import ForwardCorrection, cross_entropy
+from metaweight.core.contracts import Batch
 from metaweight.remedies.base import Facts, remedies, require_classes
 from metaweight.remedies.course import Course, Stage
-from metaweight.trainer import Source
+from metaweight.student.losses import ForwardCorrection, cross_entropy
+from metaweight.training.history import Source
 
 
 def estimated_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from metaweight.contracts import Batch
-from metaweight.modes import evaluating
-from metaweight.pooling import group_means
-from metaweight.student import Student
+from metaweight.core.contracts import Batch
+from metaweight.core.modes import evaluating
+from metaweight.core.weights import group_means
+from metaweight.student.student import Student
 from metaweight.teachers.inputs import unit_loss
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from metaweight.contracts import Batch
+from metaweight.core.contracts import Batch
 from metaweight.data.epochs import Epochs
 from metaweight.remedies.base import Facts, remedies, require_truth
 from metaweight.remedies.course import Course, Stage

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaweight.metrics.weights import mean_and_spread
-from metaweight.report.panels import COLOURS, KINDS, Draw, grid, line_styles, save
+from metaweight.core.weights import mean_and_spread
+from metaweight.report.small_multiples import COLOURS, KINDS, Draw, grid, line_styles, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

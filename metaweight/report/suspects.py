@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metaweight.report.record import SampleWeights
+from metaweight.training.sample_weights import SampleWeights
 
 PLACES = (10, 50, 100)
 

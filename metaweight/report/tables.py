@@ -7,45 +7,12 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 
-from metaweight.metrics.weights import mean_and_spread
-from metaweight.report.markdown import markdown_table
-
-
-@dataclass(frozen=True)
-class Column:
-    """One figure of the table for people."""
-
-    heading: str
-    figure: str
-    """Its name among a result's figures."""
-    digits: int
-    """Behind the point."""
-    spread: bool = True
-    """Mean and spread over all seeds, undefined where one seed has none; else the mean of those that have."""
-    best: Literal["highest", "lowest"] | None = None
-    """What is printed in bold."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one run gave.  Raises ValueError for a figure that is not finite; None stands for "undefined"."""
-
-    teacher: str
-    noise: str
-    seed: int
-    figures: Mapping[str, float | None]
-
-    def __post_init__(self) -> None:
-        for name, value in self.figures.items():
-            if value is not None and not math.isfinite(value):
-                raise ValueError(
-                    f"{name} of {self.teacher} under {self.noise} is {value}: give None if undefined"
-                )
+from metaweight.core.weights import mean_and_spread
+from metaweight.tasks.figures import Column, Result, markdown_table
 
 
 @dataclass(frozen=True)

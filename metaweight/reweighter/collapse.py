@@ -6,7 +6,7 @@ import warnings
 from collections import deque
 from typing import Any
 
-from metaweight.contracts import CollapseWarning
+from metaweight.core.contracts import CollapseWarning
 
 
 class CollapseWatch:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metaweight.contracts import Batch, Center, StepReport, StudentState, require_batch
+from metaweight.core.contracts import Batch, Center, StepReport, StudentState, require_batch
+from metaweight.core.randomness import RandomState
 from metaweight.engines.auto import Auto
 from metaweight.engines.base import (
     Engine,
@@ -25,13 +26,11 @@ from metaweight.engines.centring import checked_center
 from metaweight.engines.checks import checked_weights, require_finite
 from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates, checked_rates
-from metaweight.replay import RandomState
 from metaweight.reweighter.collapse import CollapseWatch
-from metaweight.reweighter.live import real_step, set_rates, state_now, statistics_kept
+from metaweight.reweighter.live import real_step, set_rates, state_now, statistics_kept, update, weights_of
 from metaweight.reweighter.options import check_optimizers, check_options, check_unroll
-from metaweight.reweighter.teaching import update, weights_of
 from metaweight.reweighter.window import Seen, checked_window, reported
-from metaweight.student import Student
+from metaweight.student.student import Student
 from metaweight.teachers.base import ReadsHypergradient, Teacher
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metaweight.contracts import Batch, Forward, NonFiniteError, StudentState
-from metaweight.engines.checks import require_finite
+from metaweight.core.contracts import Batch, Forward, NonFiniteError, StudentState
+from metaweight.core.randomness import forked_rng
+from metaweight.engines.base import HyperGradient
+from metaweight.engines.checks import checked_weights, require_finite
 from metaweight.engines.window import Rates
-from metaweight.replay import forked_rng
-from metaweight.student import Student
+from metaweight.student.student import Student
+from metaweight.teachers.base import Teacher
 
 
 def real_step(
@@ -65,3 +67,21 @@ def statistics_kept(student: Student) -> Iterator[dict[str, Tensor]]:
             buffer.copy_(buffers[name])
         student.module.zero_grad(set_to_none=True)
         raise
+
+
+@torch.no_grad()
+def weights_of(teacher: Teacher, state: StudentState) -> Tensor:
+    """The teacher's weights [U] of a state, without a graph."""
+    return checked_weights(teacher(state), state.index)
+
+
+def update(teacher: Teacher, optimizer: Optimizer, learned: Sequence[Tensor], result: HyperGradient) -> None:
+    """One step along a hypergradient of the parameters ``learned``; then the teacher sees its source."""
+    assert result.meta_state is not None
+    for parameter, grad in zip(learned, result.grads, strict=True):
+        parameter.grad = grad
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    for index, slopes in zip(result.index, result.slopes, strict=True):
+        teacher.take_hypergradient(index, slopes)
+    teacher.observe(result.meta_state)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.optim import Optimizer
 
+from metaweight.core.registry import did_you_mean
 from metaweight.engines.base import EndsWindow, Engine
-from metaweight.registry import did_you_mean
 
 SCHEDULES = ("lookahead", "online")
 
@@ -55,16 +55,3 @@ def check_unroll(unroll: int, engine: Engine, schedule: str) -> None:
         raise ValueError(f"this engine unrolls {engine.max_unroll} inner step(s), not {unroll}; {advice}")
     if unroll > 1 and schedule == "online" and not (isinstance(engine, EndsWindow) and engine.ends_window):
         raise ValueError(f"this engine cannot take unroll={unroll} real steps as inner steps; {advice}")
-
-
-def check_epochs(epochs: int, warmup_epochs: int, evaluate_every: int) -> None:
-    """Raise ValueError for numbers of epochs that leave none to train, to teach or to evaluate in."""
-    if epochs < 1 or warmup_epochs < 0 or evaluate_every < 1:
-        raise ValueError(
-            "epochs and evaluate_every are 1 or more, warmup_epochs 0 or more, "
-            f"got {epochs}, {evaluate_every} and {warmup_epochs}"
-        )
-    if warmup_epochs >= epochs:
-        raise ValueError(
-            f"warmup_epochs={warmup_epochs} of {epochs} epochs leave none for the teacher: give fewer"
-        )

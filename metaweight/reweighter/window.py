@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metaweight.contracts import Batch, StepReport, StudentState
-from metaweight.metrics.weights import weight_summary
+from metaweight.core.contracts import Batch, StepReport, StudentState
+from metaweight.core.weights import weight_summary
 from metaweight.teachers.inputs import unit_loss
 
 

@@ -1,12 +1,13 @@
 """Tasks: what a student learns, from data to the figures of a table; each under one registered name."""
 
-from metaweight.tasks import image, translation
 from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.base import Evaluation, Prepared, Sources, Task, described, tasks
 from metaweight.tasks.cost import COST, cost_line, iteration_cost
+from metaweight.tasks.image import task as image
 from metaweight.tasks.outcome import Finished, Outcome
 from metaweight.tasks.pool import Pool, Pooled, pooled
-from metaweight.tasks.training import assemble, require_kept, run
+from metaweight.tasks.run import assemble, require_kept, run
+from metaweight.tasks.translation import task as translation
 
 tasks.add("image", image.ImageTask())
 tasks.add("translation", translation.TranslationTask())

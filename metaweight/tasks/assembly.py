@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metaweight.callbacks import AttentionHistory, WeightHistory
-from metaweight.config import RunConfig, parse_values
-from metaweight.contracts import StateSpec
+from metaweight.core.contracts import StateSpec
+from metaweight.core.registry import Registry
 from metaweight.data import derive
 from metaweight.engines import build_engine
-from metaweight.execution import Execution
-from metaweight.registry import Registry
 from metaweight.reweighter import Reweighter
-from metaweight.student import Student
+from metaweight.student.execution import Execution
+from metaweight.student.student import Student
+from metaweight.tasks.config import RunConfig, parse_values
 from metaweight.tasks.outcome import Outcome
 from metaweight.teachers.base import build_teacher
-from metaweight.trainer import Trainer
+from metaweight.training.callbacks import AttentionHistory, WeightHistory
+from metaweight.training.trainer import Trainer
 
 optimizers: Registry[Callable[..., Optimizer]] = Registry("optimizer")
 optimizers.add("sgd", torch.optim.SGD)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from metaweight.config import RunConfig
-from metaweight.contracts import Batch
-from metaweight.evaluation import Evaluate, evaluate
-from metaweight.registry import Registry
-from metaweight.report.record import RunFolder
-from metaweight.report.standings import Compared
-from metaweight.report.tables import Column
+from metaweight.core.contracts import Batch
+from metaweight.core.registry import Registry
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.assembly import Assembled
+from metaweight.tasks.config import RunConfig
+from metaweight.tasks.figures import Column, Compared, Curve
 from metaweight.tasks.outcome import Finished, Outcome
-from metaweight.trainer import Source
+from metaweight.training.evaluation import Evaluate, evaluate
+from metaweight.training.history import Source
+from metaweight.training.run_folder import RunFolder
 
 
 class Prepared(Protocol):
@@ -87,6 +85,11 @@ class Task(Protocol[C, P]):
         ...
 
     @property
+    def curve(self) -> Curve:
+        """The figure of the epochs that a comparison draws."""
+        ...
+
+    @property
     def counted(self) -> str:
         """What a target is, for the pace of training: images, tokens."""
         ...
@@ -134,10 +137,6 @@ class Task(Protocol[C, P]):
 
     def notes(self, runs: Sequence[Finished]) -> Sequence[str]:
         """Paragraphs under the table of a comparison, Markdown."""
-        ...
-
-    def draw(self, runs: Sequence[Finished], folder: Path) -> None:
-        """Write the pictures of a comparison into ``folder``."""
         ...
 
 

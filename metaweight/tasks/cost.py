@@ -6,11 +6,11 @@ import dataclasses
 import time
 from statistics import median
 
-from metaweight.config import RunConfig
 from metaweight.engines.auto import Auto
-from metaweight.report.tables import Column
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.base import Prepared, tasks
+from metaweight.tasks.config import RunConfig
+from metaweight.tasks.figures import Column
 
 COST = Column("cost, plain steps", "cost", digits=1, spread=False)
 """The column that every task's table ends with; a grid measures it."""

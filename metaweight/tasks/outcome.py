@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metaweight.config import RunConfig
-from metaweight.trainer import History
+from metaweight.tasks.config import RunConfig
+from metaweight.training.history import History
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
-from metaweight.config import RunConfig
 from metaweight.data.epochs import Epochs
+from metaweight.tasks.config import RunConfig
 
 
 @dataclass(frozen=True, eq=False)

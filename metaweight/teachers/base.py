@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 from torch import Tensor, nn
 
-from metaweight.contracts import Center, StateSpec, StudentState
-from metaweight.registry import Registry, require_options
+from metaweight.core.contracts import Center, StateSpec, StudentState
+from metaweight.core.registry import Registry, require_options
 
 Normalize = Literal["none", "batch"]
 registry: Registry[type[Teacher]] = Registry("teacher", group="metaweight.teachers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metaweight.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
 from metaweight.teachers.inputs import HiddenProjection, deepest_taps, hidden

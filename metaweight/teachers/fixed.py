@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from metaweight.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, checked_normalize, mean_one, register_teacher
 from metaweight.teachers.inputs import class_labels, require_one_label, unit_loss
 from metaweight.teachers.sentences import sentence_log_probability

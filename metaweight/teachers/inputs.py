@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from metaweight.contracts import StateSpec, StudentState
-from metaweight.registry import did_you_mean
+from metaweight.core.contracts import StateSpec, StudentState
+from metaweight.core.registry import did_you_mean
 
 
 def class_labels(state: StudentState) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaweight.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Teacher, mean_one, register_teacher
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from metaweight.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, register_teacher
 from metaweight.teachers.fixed import checked_counts
 from metaweight.teachers.head import WeightHead

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaweight.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Teacher, register_teacher
 from metaweight.teachers.inputs import class_labels, hidden, last_tap
 from metaweight.teachers.pair_states import centred_sides, pair_agreement, pair_states, pair_taps

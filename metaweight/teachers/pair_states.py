@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaweight.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.inputs import hidden, last_tap
 
 PAIR_AGREEMENT = 4

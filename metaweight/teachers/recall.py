@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metaweight.contracts import StateSpec, StudentState
-from metaweight.pooling import group_means
+from metaweight.core.contracts import StateSpec, StudentState
+from metaweight.core.weights import group_means
 from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
 from metaweight.teachers.surface import ReadsSurface

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from metaweight.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, register_teacher, registry
 from metaweight.teachers.head import WeightHead
 from metaweight.teachers.inputs import scaled_loss

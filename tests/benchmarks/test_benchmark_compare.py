@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.compare.run import Arguments, suite
 from metaweight.data import noises
-from metaweight.losses import losses
 from metaweight.remedies import remedies
 from metaweight.report.statistics import GROUPS
+from metaweight.student.losses import losses
 from metaweight.teachers import names
 
 NAMES = [

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.join import main
-from metaweight.report.standings import standings, standings_to_csv, standings_to_markdown
-from metaweight.report.tables import Result, aggregate, runs_to_csv, to_csv, to_markdown
+from metaweight.report.statistics.standings import standings, standings_to_csv, standings_to_markdown
+from metaweight.report.tables import aggregate, runs_to_csv, to_csv, to_markdown
 from metaweight.tasks import tasks
+from metaweight.tasks.figures import Result
 
 COLUMNS = tasks["image"].columns
 

@@ -14,9 +14,9 @@ from tiny_translation import OPTIONS, pairs, write
 import metaweight as mw
 from benchmarks.image.run import suite as images
 from benchmarks.nmt.run import Arguments, suite
-from metaweight.config import TranslationConfig, parse_values
 from metaweight.data.text import parse_mix, texts
 from metaweight.models.translators import translator_options, translators
+from metaweight.tasks.config import TranslationConfig, parse_values
 
 ROOT = Path(__file__).parents[2]
 PROFILES = ("quick", "standard", "full")

@@ -19,7 +19,7 @@ from benchmarks.speed.iterate import Refused, prepare
 from benchmarks.speed.start import fresh_start, random_pair, warm_start
 from benchmarks.speed.variants import PLAIN, Setting, Variant
 from metaweight.engines import registry
-from metaweight.engines.base import EngineError
+from metaweight.engines.checks import EngineError
 
 TINY = Setting("mlp", batch=6, meta_batch=4, threads=1)
 TRAINED = [v for v in chosen(["engines", "every"], TINY) if v.engine in (None, "higher", "forward")]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
-from metaweight.contracts import Batch
+from metaweight.core.contracts import Batch
 from metaweight.data import ImageLoader, Indexed, collate, pairs
 
 IMAGES = torch.randint(256, (50, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

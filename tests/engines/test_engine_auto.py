@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import metaweight as mw
+from metaweight.core.randomness import RandomState
 from metaweight.engines import EngineError
 from metaweight.engines.auto import Auto
 from metaweight.engines.base import Recorded, keeping
-from metaweight.replay import RandomState
 from oracles import agreement, batch, make, relative
 
 CHOICES = {

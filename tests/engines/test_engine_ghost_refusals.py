@@ -12,10 +12,10 @@ from ghost_parts import LAYERS, UNITS, Parts, batch, build, flat, parts, slopes,
 from torch import Tensor, nn
 
 import metaweight as mw
+from metaweight.core.randomness import RandomState
 from metaweight.engines import EngineError
 from metaweight.engines.base import Recorded, keeping
 from metaweight.engines.ghost import Ghost
-from metaweight.replay import RandomState
 from oracles import relative
 
 # refused before anything is computed, by the name of the part

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import metaweight as mw
 from metaweight.engines.forward import ForwardMode
-from metaweight.execution import LayerOutputs
+from metaweight.student.execution import LayerOutputs
 
 
 class InPlace(nn.Module):

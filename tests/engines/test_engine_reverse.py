@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import metaweight as mw
+from metaweight.core.randomness import RandomState
 from metaweight.engines import Engine, EngineError, ReplayError, ReplayWarning, Reverse
 from metaweight.engines.base import Recorded
 from metaweight.engines.higher_copy import HigherCopy
-from metaweight.replay import RandomState
 from oracles import (
     OPTIMIZERS,
     STUDENTS,

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import metaweight as mw
-from metaweight.losses import TokenCrossEntropy
+from metaweight.core.randomness import RandomState
 from metaweight.models.transformer import Transformer
 from metaweight.models.translators import time_axes
-from metaweight.replay import RandomState
+from metaweight.student.losses import TokenCrossEntropy
 from oracles import OPTIMIZERS, STEP_ENGINES, agreement, engine_for, relative, snapshot
 
 WORDS = 11

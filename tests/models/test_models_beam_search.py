@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metaweight.contracts import NonFiniteError
+from metaweight.core.contracts import NonFiniteError
 from metaweight.models.beam_search import Hypothesis, beam_search
 from metaweight.models.transformer import Cache, Transformer
 

@@ -14,7 +14,7 @@ from metaweight.models import build_model, default_taps, model_options, models
 from metaweight.models.convnet import ConvNet
 from metaweight.models.resnet import BasicBlock, ResNet
 from metaweight.models.wide_resnet import WideBlock, WideResNet
-from metaweight.pooling import pool
+from metaweight.student.taps import pool
 
 SMALL = {
     "convnet": lambda c, s: ConvNet(4, c, s, width=4),

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp
 
 import metaweight as mw
-from metaweight.contracts import Batch
-from metaweight.losses import token_cross_entropy
+from metaweight.core.contracts import Batch
+from metaweight.core.randomness import differentiable
 from metaweight.models.attention import CrossAttention, SelfAttention
 from metaweight.models.transformer import Transformer, sinusoids
-from metaweight.replay import differentiable
-from metaweight.student import Student
+from metaweight.student.losses import token_cross_entropy
+from metaweight.student.student import Student
 
 VOCABULARY = 13
 

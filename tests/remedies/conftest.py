@@ -6,7 +6,7 @@ import pytest
 import tiny_images
 from tiny_translation import config, pairs, write
 
-from metaweight.config import ImageConfig, TranslationConfig
+from metaweight.tasks.config import ImageConfig, TranslationConfig
 
 
 @pytest.fixture

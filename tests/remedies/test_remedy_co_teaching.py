@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import metaweight as mw
-from metaweight.config import ImageConfig
 from metaweight.remedies import Course
 from metaweight.remedies.co_teaching import CoTeaching, CoTeachingLoss, Forgetting, KeepRate, Pair
 from metaweight.tasks import tasks
-from metaweight.trainer import Trainer
+from metaweight.tasks.config import ImageConfig
+from metaweight.training.trainer import Trainer
 
 DOUBLE = torch.float64
 

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from metaweight import remedies
-from metaweight.config import ImageConfig, TranslationConfig
+from metaweight.core.modes import evaluating
 from metaweight.data import derive
-from metaweight.losses import cross_entropy
-from metaweight.modes import evaluating
 from metaweight.remedies import Course
 from metaweight.remedies.filters import LengthRatio, folds, largest
-from metaweight.report.record import RunFolder
-from metaweight.student import Student
+from metaweight.student.losses import cross_entropy
+from metaweight.student.student import Student
 from metaweight.tasks import Pool, tasks
+from metaweight.tasks.config import ImageConfig, TranslationConfig
+from metaweight.training.run_folder import RunFolder
 
 
 def test_the_largest_share() -> None:

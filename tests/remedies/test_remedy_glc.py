@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metaweight.config import ImageConfig
 from metaweight.data.noise import transition_matrix
-from metaweight.losses import ForwardCorrection, cross_entropy
 from metaweight.remedies import Course
 from metaweight.remedies.glc import GoldLossCorrection, MarkedLoss, estimated_matrix
+from metaweight.student.losses import ForwardCorrection, cross_entropy
 from metaweight.tasks import tasks
+from metaweight.tasks.config import ImageConfig
 
 DOUBLE = torch.float64
 T = torch.tensor([[0.7, 0.2, 0.1], [0.05, 0.9, 0.05], [0.25, 0.25, 0.5]], dtype=DOUBLE)

@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 import torch
+from published import compare
 from rich.console import Console
 
-from metaweight import checkpoint, remedies
-from metaweight.callbacks import Callback, Run, Throughput
-from metaweight.cli import main
-from metaweight.compare import Grid
-from metaweight.config import ImageConfig, TranslationConfig
-from metaweight.report.record import RunFolder
-from metaweight.suite import compare
+from metaweight import remedies
+from metaweight.cli.main import main
+from metaweight.comparison.grid import Grid
 from metaweight.tasks import Outcome, run, tasks
-from metaweight.trainer import Interrupted
+from metaweight.tasks.config import ImageConfig, TranslationConfig
+from metaweight.training import checkpoint
+from metaweight.training.callbacks import Callback, Run, Throughput
+from metaweight.training.history import Interrupted
+from metaweight.training.run_folder import RunFolder
 
 EVERY = remedies.remedies.names()
 FOR_CLASSES = ("glc", "co-teaching", "confident-learning")

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from metaweight import remedies
-from metaweight.callbacks import Callback, Run
-from metaweight.config import ImageConfig
-from metaweight.contracts import Batch, StepReport
-from metaweight.evaluation import evaluate
+from metaweight.core.contracts import Batch, StepReport
 from metaweight.remedies import Course
-from metaweight.report.record import RunFolder
 from metaweight.tasks import Pool, run, tasks
+from metaweight.tasks.config import ImageConfig
+from metaweight.training.callbacks import Callback, Run
+from metaweight.training.evaluation import evaluate
+from metaweight.training.run_folder import RunFolder
 
 
 class Seen(Callback):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metaweight.report.statistics import GROUPS, answer
-from metaweight.report.tables import Result
+from metaweight.tasks.figures import Result
 from metaweight.teachers.base import registry
 
 

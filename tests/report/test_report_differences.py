@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from metaweight.report.statistics import WinTieLoss, paired, rank_cells, ranks, win_tie_loss
-from metaweight.report.tables import Result
+from metaweight.tasks.figures import Result
 
 NOISE = "uniform@0.4"
 

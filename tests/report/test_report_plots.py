@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from metaweight.report import plots
-from metaweight.report.panels import line_styles
+from metaweight.report.small_multiples import line_styles
 
 NOISES = ("none", "uniform@0.4", "cluster@0.8")
 TEACHERS = ("uniform", "class-balanced", "knn", "l2rw", "mw-net", "surface", "mlp", "attention", "memory")

@@ -8,16 +8,15 @@ import io
 import pytest
 from rich.console import Console
 
-from metaweight.report.differences import paired, ranks
-from metaweight.report.standings import (
-    Compared,
+from metaweight.report.statistics.differences import paired, ranks
+from metaweight.report.statistics.standings import (
     groups_of,
     print_standings,
     standings,
     standings_to_csv,
     standings_to_markdown,
 )
-from metaweight.report.tables import Result
+from metaweight.tasks.figures import Compared, Result
 
 LAST = Compared("accuracy", "last epoch", "points")
 BEST = Compared("accuracy_at_best", "best on validation", "points", digits=2)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from sklearn.metrics import jaccard_score, precision_score
 
-from metaweight.report.record import SampleWeights
 from metaweight.report.suspects import Overlap, Suspects, label_issues, overlap_at, precision_at
+from metaweight.training.sample_weights import SampleWeights
 
 SAMPLES = SampleWeights(
     index=torch.tensor([40, 10, 30, 20, 50]),

@@ -13,18 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from metaweight.report.standings import groups_of, standings, standings_to_markdown
-from metaweight.report.tables import (
-    Column,
-    Result,
-    Spread,
-    aggregate,
-    print_table,
-    runs_to_csv,
-    to_csv,
-    to_markdown,
-)
+from metaweight.report.statistics.standings import groups_of, standings, standings_to_markdown
+from metaweight.report.tables import Spread, aggregate, print_table, runs_to_csv, to_csv, to_markdown
 from metaweight.tasks import tasks
+from metaweight.tasks.figures import Column, Result
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_translation import config, pairs, write
 
-from metaweight.config import TranslationConfig
+from metaweight.tasks.config import TranslationConfig
 
 
 @pytest.fixture(scope="session")

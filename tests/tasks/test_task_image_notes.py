@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from metaweight.config import ImageConfig
-from metaweight.report.record import RunFolder
-from metaweight.tasks.image_notes import notes
+from metaweight.tasks.config import ImageConfig
+from metaweight.tasks.image.notes import notes
 from metaweight.tasks.outcome import Finished, Outcome
-from metaweight.trainer import History
+from metaweight.training.history import History
+from metaweight.training.run_folder import RunFolder
 
 CLEAN = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 2, 2])
 GIVEN = torch.tensor([1, 1, 1, 1, 1, 1, 1, 1, 2, 2])  # the first four are wrong

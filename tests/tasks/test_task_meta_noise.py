@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from metaweight.config import ImageConfig
 from metaweight.data import load_images
-from metaweight.report.record import RunFolder
-from metaweight.tasks import image_data, run, tasks
+from metaweight.tasks import run, tasks
+from metaweight.tasks.config import ImageConfig
+from metaweight.tasks.image import data as image_data
+from metaweight.training.run_folder import RunFolder
 
 TASK = tasks["image"]
 BASE = ImageConfig(

@@ -10,21 +10,20 @@ from typing import ClassVar
 
 import pytest
 import torch
+from published import compare
 from rich.console import Console
 from torch import Tensor, nn
 
 import metaweight as mw
-from metaweight.compare import Grid
-from metaweight.config import RunConfig
-from metaweight.contracts import MetaweightError
+from metaweight.comparison.grid import Grid
+from metaweight.core.contracts import MetaweightError
 from metaweight.data import derive
-from metaweight.report.record import RunFolder
-from metaweight.report.standings import Compared
-from metaweight.report.tables import Column
-from metaweight.suite import compare
 from metaweight.tasks import Evaluation, Finished, Outcome, Sources, run, tasks
 from metaweight.tasks.assembly import Assembled, build_optimizer, build_reweighter, seed_of
+from metaweight.tasks.config import RunConfig
 from metaweight.tasks.cost import COST
+from metaweight.tasks.figures import Column, Compared, Curve
+from metaweight.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +91,7 @@ class LineTask:
     config = LineConfig
     columns = (Column("loss", "loss", digits=3, best="lowest"), COST)
     compared = (Compared("loss", "last epoch", "", digits=3, higher_is_better=False),)
+    curve = Curve("valid_loss", "Loss", "squared error")
     counted = "points"
     noises = ("none", "far")
 
@@ -146,9 +146,6 @@ class LineTask:
     def notes(self, runs: Sequence[Finished]) -> Sequence[str]:
         return sorted({f"Scored by {run.outcome.details['signature']}." for run in runs})
 
-    def draw(self, runs: Sequence[Finished], folder: Path) -> None:
-        (folder / "runs.txt").write_text("\n".join(f"{r.noise} {r.config.teacher} {r.folder}" for r in runs))
-
 
 @pytest.fixture(autouse=True)
 def line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +167,7 @@ def test_a_grid_of_another_task_is_run_measured_and_published(tmp_path: Path) ->
     assert table[-2:] == ["", "Scored by squared."]
     assert "Scored by squared." in (tmp_path / "shown.txt").read_text()
     assert (out / "runs.csv").read_text().splitlines()[0] == "noise,teacher,seed,loss,cost,best,undefined"
-    assert len((out / "plots" / "runs.txt").read_text().splitlines()) == 8
+    assert (out / "plots" / "valid_loss.png").read_bytes().startswith(b"\x89PNG")
     cell = out / "cells" / "far.mw-net.0"
     assert (cell / "slope.txt").read_text() == "2.0"
     kept = json.loads((cell / "result.json").read_text())

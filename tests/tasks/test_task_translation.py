@@ -18,14 +18,14 @@ import torch
 from tiny_translation import OPTIONS, TINY, changed, config, lines, pairs
 
 import metaweight as mw
-from metaweight.callbacks import Callback, Run
-from metaweight.config import TranslationConfig
-from metaweight.contracts import Batch, StepReport
-from metaweight.report.record import RunFolder
+from metaweight.core.contracts import Batch, StepReport
 from metaweight.tasks import Outcome, assemble, run, tasks
-from metaweight.tasks.text_data import loader, prepare
-from metaweight.tasks.translation import loss_per_token
-from metaweight.trainer import Interrupted
+from metaweight.tasks.config import TranslationConfig
+from metaweight.tasks.translation.data import loader, prepare
+from metaweight.tasks.translation.task import loss_per_token
+from metaweight.training.callbacks import Callback, Run
+from metaweight.training.history import Interrupted
+from metaweight.training.run_folder import RunFolder
 
 NO_SENTENCES = ("class-balanced", "cmw-net")
 

@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 import sacrebleu
 import torch
+from published import compare
 from rich.console import Console
 from tiny_translation import changed, lines
 
-from metaweight.commands.translate import load_translator
-from metaweight.compare import Grid
-from metaweight.config import TranslationConfig
+from metaweight.cli.translate import load_translator
+from metaweight.comparison.grid import Grid
 from metaweight.data.text import Vocabularies
-from metaweight.metrics.translation import bleu_statistics, bootstrap_interval, paired_bootstrap
-from metaweight.report.record import RunFolder
-from metaweight.suite import compare
 from metaweight.tasks import tasks
-from metaweight.tasks.text_data import prepare
-from metaweight.translation import one_line, translate
+from metaweight.tasks.config import TranslationConfig
+from metaweight.tasks.translation.data import prepare
+from metaweight.tasks.translation.decoding import one_line, translate
+from metaweight.tasks.translation.scores import bleu_statistics, bootstrap_interval, paired_bootstrap
+from metaweight.training.run_folder import RunFolder
 
 KINDS = ("misaligned", "copied", "truncated")
 

@@ -6,17 +6,17 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaweight.config import TranslationConfig
-from metaweight.metrics.translation import (
+from metaweight.tasks import Finished, Outcome
+from metaweight.tasks.config import TranslationConfig
+from metaweight.tasks.translation.notes import notes
+from metaweight.tasks.translation.scores import (
     Statistics,
     bleu_statistics,
     bootstrap_interval,
     paired_bootstrap,
     pool_runs,
 )
-from metaweight.tasks import Finished, Outcome
-from metaweight.tasks.translation_notes import notes
-from metaweight.trainer import History
+from metaweight.training.history import History
 
 REFERENCES = tuple(f"the cat number {n} sat on a red mat of {n % 3} feet" for n in range(20))
 OTHERS = tuple(f"a dog called {n} ran to the old house of {n % 4} doors" for n in range(15))

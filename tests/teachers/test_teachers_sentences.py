@@ -8,7 +8,7 @@ import torch
 from scipy.stats import entropy, gmean, rankdata
 from sentence_states import WORDS, padded, sentence_spec, sentence_state
 
-from metaweight.contracts import StateSpec
+from metaweight.core.contracts import StateSpec
 from metaweight.teachers import build_teacher
 from metaweight.teachers.sentences import (
     SENTENCE_SCALARS,

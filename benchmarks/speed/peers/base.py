@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 
 import metaweight as mw
-from metaweight.registry import Registry
+from metaweight.core.registry import Registry
 
 Gradient = tuple[Tensor, ...]
 """Of the meta loss, for each parameter of the teacher; empty where an iteration computes none."""

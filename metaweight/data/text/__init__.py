@@ -2,12 +2,7 @@
 
 from metaweight.data.text.bitext import Bitext
 from metaweight.data.text.cldr import CldrText, cldr_text
-from metaweight.data.text.components import (
-    components,
-    require_disjoint,
-    shared_sentences,
-    split_by_component,
-)
+from metaweight.data.text.components import components, require_disjoint, shared_sentences, split_by_component
 from metaweight.data.text.files import read_bitext, read_lines, read_splits
 from metaweight.data.text.filtering import Filtered, filter_bitext
 from metaweight.data.text.hub_text import load_hub_text

@@ -11,8 +11,8 @@ from typing import Literal, TypeVar
 import torch
 from babel import Locale, dates, lists, numbers
 
+from metaweight.core.registry import Registry
 from metaweight.data.text.cldr_words import Phrase, Style, Vocabulary, has_style, measure, name_of
-from metaweight.registry import Registry
 
 Part = Literal["year", "month", "week", "day", "hour", "minute", "second"]
 CENTURY = datetime.datetime(1950, 1, 1)

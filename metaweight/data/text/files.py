@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from metaweight.core.registry import did_you_mean
 from metaweight.data.text.bitext import Bitext
-from metaweight.registry import did_you_mean
 
 Row = tuple[int, list[str]]  # the line that it starts at, from 1, and its fields
 _OPENERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".xz": lzma.decompress}

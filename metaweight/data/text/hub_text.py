@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from metaweight.core.registry import did_you_mean
 from metaweight.data.hub import load_split, parse_hub
 from metaweight.data.text.bitext import Bitext
-from metaweight.registry import did_you_mean
 
 EXAMPLE = "write hf:NAME[@CONFIG][?source=COLUMN&target=COLUMN&train=SPLIT&valid=SPLIT&test=SPLIT]"
 SPLITS = ("train", "valid", "test")

@@ -9,7 +9,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from metaweight.contracts import Batch
+from metaweight.core.contracts import Batch
 from metaweight.data.epochs import Epochs
 from metaweight.data.seeding import derive
 from metaweight.data.text.vocabulary import BOS, EOS, PADDING, UNKNOWN

@@ -11,10 +11,10 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from metaweight.core.registry import did_you_mean
 from metaweight.data.noise import check_rate
 from metaweight.data.text.bitext import Bitext
 from metaweight.data.text.noise_kinds import CleanText, text_noises
-from metaweight.registry import did_you_mean
 
 MIXES: Mapping[str, str] = MappingProxyType(
     {

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from metaweight.core.registry import Registry
 from metaweight.data.text.bitext import Bitext
-from metaweight.registry import Registry
 
 Pair = tuple[str, str]
 """Source and target."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from metaweight.core.registry import Registry, did_you_mean
 from metaweight.data.files import data_folder, find_file
 from metaweight.data.hub import parse_options
 from metaweight.data.seeding import derive
@@ -16,7 +17,6 @@ from metaweight.data.text.files import read_bitext, read_splits
 from metaweight.data.text.filtering import filter_bitext
 from metaweight.data.text.hub_text import load_hub_text
 from metaweight.data.text.text_set import TextSet
-from metaweight.registry import Registry, did_you_mean
 
 TRAIN_SIZE = 10_000
 """Training pairs of ``cldr``, which has no end, where no number is asked for."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import sentencepiece
 
-from metaweight.atomic import whole_file
+from metaweight.core.atomic import whole_file
+from metaweight.core.registry import did_you_mean
 from metaweight.data.text.bitext import Bitext
-from metaweight.registry import did_you_mean
 
 PADDING, UNKNOWN, BOS, EOS = 0, 1, 2, 3
 _MODELS = ("unigram", "bpe")

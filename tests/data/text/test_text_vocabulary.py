@@ -11,12 +11,7 @@ import pytest
 import sentencepiece
 
 from metaweight.data.text.bitext import Bitext
-from metaweight.data.text.vocabulary import (
-    Vocabularies,
-    Vocabulary,
-    train_vocabularies,
-    train_vocabulary,
-)
+from metaweight.data.text.vocabulary import Vocabularies, Vocabulary, train_vocabularies, train_vocabulary
 
 
 def sentences(letters: str, count: int = 200) -> tuple[str, ...]:

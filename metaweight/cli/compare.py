@@ -1,0 +1,90 @@
+"""``metaweight compare``: a grid of runs and its table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich import get_console
+from tyro.conf import OmitArgPrefixes, Suppress
+
+from metaweight.cli.places import run_folder
+from metaweight.comparison.grid import Grid
+from metaweight.comparison.grid_file import LISTED, Plan
+from metaweight.comparison.suite import compare
+from metaweight.comparison.tuning import Tuning
+from metaweight.report.publication import publish
+from metaweight.tasks import tasks
+from metaweight.tasks.config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Train every teacher under every kind of noise with every seed; print and keep the table.
+
+    Example: metaweight compare --teachers uniform mw-net memory --noises uniform@0.4 cluster@0.8
+    Example: metaweight compare --grid grid.toml --seeds 0
+    """
+
+    task: str
+    """What the student learns; each task has its own options: image, translation."""
+    run: OmitArgPrefixes[RunConfig]
+    grid: str | None = None
+    """A TOML file with teachers, noises, seeds, jobs, [run], [teacher.NAME], [noise.KIND] and [tune]; other
+    options go over what it says."""
+    teachers: tuple[str, ...] = ("uniform", "knn", "l2rw", "mw-net", "surface", "mlp", "attention", "memory")
+    """Arms: teachers, remedies and losses, as `metaweight teachers` and `metaweight remedies` list them."""
+    noises: tuple[str, ...]
+    """Kinds of noise, as KIND or KIND@RATE."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds; every arm gets the same ones."""
+    jobs: int = 2
+    """Runs side by side; CPU threads are shared out."""
+    out: str | None = None
+    """Folder of the comparison; must not exist, without --resume. Default: runs/compare-TIME."""
+    resume: bool = False
+    """Go on in the folder --out: finished runs are kept, stopped ones go on."""
+
+    overrides: Suppress[Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    noise_overrides: Suppress[Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    tuning: Suppress[Tuning | None] = None
+
+    @classmethod
+    def of(cls, plan: Plan, grid: str) -> Compare:
+        """The command as the file ``grid``, which holds ``plan``, asks for it."""
+        asked = plan.grid
+        return cls(
+            task=plan.task,
+            run=asked.base,
+            grid=grid,
+            teachers=asked.teachers,
+            noises=asked.noises,
+            seeds=asked.seeds,
+            jobs=cls.jobs if plan.jobs is None else plan.jobs,
+            overrides=asked.overrides,
+            noise_overrides=asked.noise_overrides,
+            tuning=plan.tuning,
+        )
+
+    def __call__(self) -> None:
+        default = tasks[self.task].config()
+        for option, instead in LISTED.items():
+            given = getattr(self.run, option)
+            if given != getattr(default, option):
+                raise ValueError(
+                    f"--{option} {given} would change nothing here: a comparison takes --{instead}"
+                )
+        grid = Grid(self.run, self.teachers, self.noises, self.seeds, self.overrides, self.noise_overrides)
+        folder = run_folder(self.out, "compare", resume=self.resume)
+        compared = compare(
+            grid,
+            folder,
+            jobs=self.jobs,
+            console=get_console(),
+            resume=self.resume,
+            tuning=self.tuning,
+        )
+        publish(compared, get_console())
+        compared.require_all()

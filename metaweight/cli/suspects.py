@@ -1,0 +1,136 @@
+"""``metaweight suspects``: the samples that a finished run trusts least."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from rich import get_console
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from tyro.conf import Positional
+
+from metaweight.core.atomic import whole_file
+from metaweight.data import load_images
+from metaweight.data.files import VARIABLE
+from metaweight.report import suspects
+from metaweight.training.run_folder import RunFolder
+from metaweight.training.sample_weights import SampleWeights
+
+IN_SAMPLE = (
+    "cleanlab sees the student's probabilities of samples that it was trained on; it is made for others, and "
+    "finds more with those of a cross-validation."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspects:
+    """List the training samples of a finished run, lowest mean weight first, with the label that it suggests.
+
+    Example: metaweight suspects runs/memory-20260101-120000 --out suspects.csv
+    """
+
+    run: Annotated[str, Positional]
+    """Folder of a finished run."""
+    out: str = "suspects.csv"
+    """File of the list; must not exist."""
+
+    def __call__(self) -> None:
+        console, out = get_console(), Path(self.out)
+        if out.exists():
+            raise FileExistsError(f"{out} exists: choose another file with --out")
+        folder, about = _opened(Path(self.run))
+        samples = folder.read_weights()
+        pairs = _pairs(folder.path / "pairs.csv") if (folder.path / "pairs.csv").is_file() else None
+        if pairs is None and samples.probabilities is None:
+            raise ValueError(
+                f"{folder.path} has no probabilities, from which a label is suggested: an older version "
+                "made it; train again"
+            )
+        found = suspects.Suspects(samples)
+        names = _class_names(about, console) if pairs is None else ()
+        with whole_file(out) as file:
+            file.write(found.to_csv(names, pairs).encode())
+        unseen = len(samples.index) - len(found.order)
+        left = f", {unseen:,} that no epoch saw left out" if unseen else ""
+        console.print(
+            f"{len(found.order):,} samples{left}: {out}", soft_wrap=True, highlight=False, markup=False
+        )
+        means = samples.mean_weight()[found.order]
+        ranked = bool((means != means[:1]).any())
+        if not ranked:
+            console.print("all weights are equal: this run suspects nobody", highlight=False)
+        issues = _issues(samples, console) if pairs is None else None
+        _print_agreement(found, issues, console, ranked=ranked)
+
+
+def _opened(path: Path) -> tuple[RunFolder, dict[str, object]]:
+    folder = RunFolder.open(path)
+    config = folder.manifest().get("config")
+    if isinstance(config, dict) and "base" in config:
+        runs = sorted(place.name for place in (path / "cells").glob("*") if place.is_dir())
+        example = f": {path / 'cells' / runs[0]}" if runs else ""
+        raise ValueError(f"{path} is a comparison: name one of its runs{example}")
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is no run of metaweight train or compare: its manifest has no config")
+    return folder, config
+
+
+def _class_names(config: dict[str, object], console: Console) -> Sequence[str]:
+    """Of the data set; none, and a word of it, where the data are not here."""
+    where = config.get("data_dir") or os.environ.get(VARIABLE)
+    try:
+        return load_images(str(config["data"]), None if where is None else str(where)).classes
+    except (KeyError, ValueError, OSError, ImportError) as error:
+        console.print(
+            f"labels are numbers, for the data are not here: {error}", highlight=False, markup=False
+        )
+        return ()
+
+
+def _pairs(path: Path) -> dict[int, tuple[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return {int(row["index"]): (row["source"], row["target"]) for row in csv.DictReader(file)}
+
+
+def _issues(samples: SampleWeights, console: Console) -> Tensor | None:
+    try:
+        return suspects.label_issues(samples)
+    except (ImportError, ValueError) as error:
+        console.print(f"no comparison with cleanlab: {error}", highlight=False, markup=False)
+        return None
+
+
+def _print_agreement(
+    found: suspects.Suspects, issues: Tensor | None, console: Console, *, ranked: bool
+) -> None:
+    """What is known of the first k; of weights that are all equal there are no first ones."""
+    flipped = found.samples.flipped
+    known = flipped is not None and bool(flipped.any())
+    columns: dict[str, list[str]] = {}
+    for k in found.places():
+        cells = {"flipped": _percent(found.precision(k))} if known and ranked else {}
+        if issues is not None and known:
+            cells["flipped, cleanlab"] = _percent(suspects.precision_at(issues, flipped, k))
+        if issues is not None and ranked:
+            shared = suspects.overlap_at(found.order, issues, k)
+            cells["shared with cleanlab"] = "-" if shared is None else _percent(shared.shared)
+            cells["Jaccard"] = "-" if shared is None else f"{shared.jaccard:.2f}"
+        for heading, cell in cells.items():
+            columns.setdefault(heading, []).append(cell)
+    if columns:
+        table = Table("first k", *columns)
+        for k, *row in zip(found.places(), *columns.values(), strict=True):
+            table.add_row(str(k), *row)
+        console.print(table)
+    if issues is not None:
+        console.print(f"cleanlab finds {len(issues):,} label issues. {IN_SAMPLE}", highlight=False)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"

@@ -1,0 +1,144 @@
+"""A comparison from start to end: run the grid with a live display, keep what came out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from metaweight.comparison.cells import Cell, CellResult, keep_failures, require_same_options
+from metaweight.comparison.grid import Grid
+from metaweight.comparison.progress import GridProgress
+from metaweight.comparison.tuning import Tuning, candidates, choose
+from metaweight.comparison.workers import require_jobs, run_cells
+from metaweight.core.atomic import whole_file
+from metaweight.core.contracts import MetaweightError
+from metaweight.core.registry import did_you_mean
+from metaweight.remedies import build_remedy, check
+from metaweight.student.execution.options import require_device
+from metaweight.tasks import Prepared, described, tasks
+from metaweight.tasks.config import RunConfig
+from metaweight.teachers.base import registry as teachers
+from metaweight.training.run_folder import RunFolder, manifest
+from metaweight.training.trainer import check_epochs
+
+
+@dataclass(frozen=True)
+class GridResult:
+    """What a comparison gave."""
+
+    folder: Path
+    title: str
+    """Name of the data set."""
+    results: tuple[CellResult, ...]
+    """In the order of the grid's cells."""
+    notes: tuple[str, ...] = ()
+    """Markdown: what was chosen on the validation set."""
+
+    def require_all(self) -> None:
+        """Raise MetaweightError, with the first error, where a run failed."""
+        if said := _failures("runs", self.results, "failures.txt"):
+            raise MetaweightError(said)
+
+
+def compare(
+    grid: Grid,
+    path: Path,
+    *,
+    jobs: int,
+    console: Console,
+    resume: bool = False,
+    tuning: Tuning | None = None,
+) -> GridResult:
+    """Run a grid in the new folder ``path``: its manifest, a folder for each run, what failed.
+
+    With ``resume`` it goes on in a folder that is there: finished runs are read, stopped ones go on from
+    their checkpoints; teachers, noises and seeds may be more or fewer, options must be the same.
+    With ``tuning`` every arm's options are chosen on the validation set first, by runs below ``tuning/``.
+    A run that fails is one of the results.
+    """
+    cells = grid.cells()
+    tried = candidates(grid, tuning) if tuning is not None else []
+    trials = [cell for one in tried for cell in one.cells]
+    prepared = _checked(grid, [*cells, *trials], jobs)
+    task = grid.base.task
+    if tuning is not None:
+        figure, higher = _scored_by(tuning, cells[0].config, prepared)
+    about = {"data": described(prepared), "jobs": jobs}
+    about |= {"tuning": asdict(tuning)} if tuning is not None else {}
+    about = {"task": task} | manifest(asdict(grid), sys.argv) | about
+    below = {path / "tuning": trials} if trials else {path: cells}
+    folder = _reopen(path, below, about) if resume else RunFolder.create(path, about)
+    counted, notes = tasks[task].counted, []
+    if trials:
+        console.print(f"tuning on the validation set: {len(trials)} runs", highlight=False)
+        with GridProgress(console, [cell.name for cell in trials], counted=counted) as shown:
+            trial_results = run_cells(trials, path / "tuning", jobs=jobs, progress=shown)
+        choices = choose(tried, trial_results, figure=figure, higher_is_better=higher)
+        with whole_file(path / "choices.csv") as file:
+            file.write(choices.to_csv().encode())
+        keep_failures(trial_results, path / "tuning" / "failures.txt")
+        if said := _failures("tuning runs", trial_results, "tuning/failures.txt"):
+            console.print(said, style="red", soft_wrap=True, highlight=False)
+        cells, notes = choices.applied(grid).cells(), [choices.note()]
+        for cell in cells:
+            require_same_options(cell, path / "cells" / cell.name)
+    with GridProgress(console, [cell.name for cell in cells], counted=counted) as shown:
+        results = run_cells(cells, folder.path, jobs=jobs, timed=grid.seeds[0], progress=shown)
+    keep_failures(results, path / "failures.txt")
+    return GridResult(folder.path, prepared.title, tuple(results), tuple(notes))
+
+
+def _checked(grid: Grid, cells: Sequence[Cell], jobs: int) -> Prepared:
+    """The data of the first of ``cells``; a mistake stops here, not in the first cell that makes it."""
+    require_jobs(jobs)
+    for cell in cells:
+        _ = teachers[cell.config.teacher]
+        check_epochs(cell.config.epochs, cell.config.warmup_epochs, cell.config.evaluate_every)
+        build_remedy(cell.config)
+        tasks[cell.config.task].check(cell.config)
+    require_device(grid.base.device)
+    prepared: Prepared = tasks[grid.base.task].prepare(cells[0].config)
+    of_this_noise = [cell.config for cell in cells if cell.noise == cells[0].noise]
+    for config in {(one.remedy, one.remedy_options): one for one in of_this_noise}.values():
+        check(config, prepared)
+    return prepared
+
+
+def _scored_by(tuning: Tuning, config: RunConfig, prepared: Prepared) -> tuple[str, bool]:
+    """The figure that the tuning chooses by, and whether more of it is better.
+
+    Raises as ``Tuning.scored_by``, and KeyError, with the nearest one, where nothing measures it.
+    """
+    task = tasks[config.task]
+    evaluation = task.evaluation(config, prepared)
+    figure, higher = tuning.scored_by(evaluation)
+    if figure != evaluation.monitor:
+        student = task.build(config, prepared).student
+        known = [f"valid_{name}" for name in evaluation.function(student, evaluation.batches["valid"])]
+        if figure not in known:
+            raise KeyError(f"tuning: nothing measures {figure!r}.{did_you_mean(figure, known)}")
+    return figure, higher
+
+
+def _failures(what: str, results: Sequence[CellResult], file: str) -> str:
+    """How many failed and what the first one ended in; empty where none did."""
+    failed = [result for result in results if result.error is not None]
+    if not failed:
+        return ""
+    first = (failed[0].error or "").splitlines()[0]
+    return f"{len(failed)} of {len(results)} {what} failed; {failed[0].cell.name}: {first} (all in {file})"
+
+
+def _reopen(path: Path, below: Mapping[Path, Sequence[Cell]], about: Mapping[str, Any]) -> RunFolder:
+    """The folder of an earlier start of this grid; says in a manifest of its own what goes on there."""
+    folder = RunFolder.open(path)
+    for place, cells in below.items():
+        for cell in cells:
+            require_same_options(cell, place / "cells" / cell.name)
+    folder.write_manifest(about, f"manifest-{len(folder.later_manifests()) + 2}.json")
+    return folder

@@ -1,0 +1,87 @@
+"""The runs of a grid side by side, each in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metaweight.comparison.cells import Cell, CellResult, Progress, failure, run_cell
+
+_messages: Any = None
+
+
+def _start_worker(messages: Any, threads: int) -> None:
+    global _messages
+    _messages = messages
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    torch.set_num_threads(threads)
+
+
+def _work(cell: Cell, folder: Path, cost: bool) -> CellResult:
+    return run_cell(cell, folder, _messages.put, cost=cost)
+
+
+def require_jobs(jobs: int) -> None:
+    """Raise ValueError for fewer than one."""
+    if jobs < 1:
+        raise ValueError(f"jobs is a positive number of runs side by side, got {jobs}")
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    folder: Path,
+    *,
+    jobs: int = 1,
+    timed: int | None = None,
+    progress: Progress | None = None,
+) -> list[CellResult]:
+    """Run every cell, ``jobs`` at a time with the CPU's threads shared out; results in the cells' order.
+
+    The cost of an iteration is measured in the cells of the seed ``timed``.  Raises ValueError for fewer jobs
+    than one.
+    """
+    require_jobs(jobs)
+    tell = progress or (lambda _cell: None)
+    if jobs == 1:
+        return [run_cell(c, folder, tell, cost=c.config.seed == timed) for c in cells]
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        messages = manager.Queue()
+        with ProcessPoolExecutor(jobs, context, _start_worker, (messages, threads)) as pool:
+            futures = [pool.submit(_work, c, folder, c.config.seed == timed) for c in cells]
+            try:
+                _listen(futures, messages, tell)
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
+            return [_result(future, cell, folder) for future, cell in zip(futures, cells, strict=True)]
+
+
+def _result(future: Future[CellResult], cell: Cell, folder: Path) -> CellResult:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:  # a worker was killed, by want of memory for instance
+        return failure(cell, folder, error)
+
+
+def _listen(futures: Sequence[Future[CellResult]], messages: Any, tell: Progress) -> None:
+    while True:
+        finished = all(future.done() for future in futures)
+        try:
+            while True:
+                tell(messages.get(timeout=0 if finished else 0.3))
+        except queue.Empty:
+            if finished:
+                return

@@ -1,0 +1,80 @@
+"""What the weights of samples look like, and whether they find the flipped ones."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def auroc(weights: Tensor, flipped: Tensor) -> float:
+    """Probability that a clean sample has a larger weight than a flipped one, ties counting half.
+
+    ``weights``: [N], ``flipped``: [N] bool.  1 = the weights find every flipped sample, 0.5 = chance.
+    NaN where all samples are of one kind: there is nothing to tell apart.
+    Raises ValueError for other shapes or a weight that is not finite, TypeError for a mask that is not bool.
+    """
+    if weights.dim() != 1 or weights.shape != flipped.shape:
+        got = f"{tuple(weights.shape)} and {tuple(flipped.shape)}"
+        raise ValueError(f"weights and flipped are both [N], got {got}")
+    if flipped.dtype != torch.bool:
+        raise TypeError(f"flipped is a bool mask, got {flipped.dtype}; write given != clean")
+    if not bool(weights.isfinite().all()):
+        raise ValueError("weights hold NaN or infinity: pass only the samples that were seen")
+    if bool(flipped.all()) or not bool(flipped.any()):
+        return math.nan
+    from sklearn.metrics import roc_auc_score
+
+    # NumPy has no bfloat16; float64 holds every weight exactly, so ties stay ties
+    scores = -weights.detach().cpu().double()
+    return float(roc_auc_score(flipped.cpu().numpy(), scores.numpy()))
+
+
+def effective_sample_size(weights: Tensor) -> float:
+    """(Σw)² / Σw² of weights [N] >= 0: N where all are equal, 1 where one has it all, 0 where all are 0."""
+    weights = _on_cpu(weights)
+    peak = float(weights.max())
+    if peak == 0:
+        return 0.0
+    scaled = weights / peak  # squares neither overflow nor vanish
+    return float(scaled.sum() ** 2 / scaled.square().sum())
+
+
+def weight_summary(weights: Tensor) -> dict[str, float]:
+    """Mean, relative spread and effective share of a batch's weights [U].
+
+    ``weight_mean``; ``weight_spread``: population std / mean, 0 where all weights are 0; ``ess``: effective
+    sample size / U, in [0, 1], which is 1 / (1 + spread²).
+    """
+    weights = _on_cpu(weights)
+    mean = float(weights.mean())
+    return {
+        "weight_mean": mean,
+        "weight_spread": float(weights.std(correction=0)) / mean if mean > 0 else 0.0,
+        "ess": effective_sample_size(weights) / len(weights),
+    }
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation (n - 1) of one value a seed; the spread of one value is NaN.
+
+    Raises ValueError for no value.
+    """
+    if not values:
+        raise ValueError("a mean needs at least one value, got none")
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def _on_cpu(weights: Tensor) -> Tensor:
+    """In float64 on the CPU: one transfer instead of one a figure, and sums that lose no digit."""
+    if weights.dim() != 1 or len(weights) == 0:
+        raise ValueError(f"weights are [N] with N >= 1, got {tuple(weights.shape)}")
+    return weights.detach().cpu().double()
+
+
+def group_means(values: Tensor, group: Tensor, groups: int) -> Tensor:
+    """The mean of the ``values`` [U] of each group, numbered from 0 in ``group`` [U] int64: [groups]."""
+    return values.new_zeros(groups).index_add_(0, group, values) / torch.bincount(group, minlength=groups)

@@ -1,1 +1,0 @@
-"""Figures that say how good a student is and what its weights found."""

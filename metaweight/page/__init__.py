@@ -1,6 +1,0 @@
-"""One self-contained HTML page of a run or a grid: folder -> study -> charts -> document."""
-
-from metaweight.page.document import render, write_page
-from metaweight.page.study import ReadRun, Study, read_study
-
-__all__ = ["ReadRun", "Study", "read_study", "render", "write_page"]

@@ -1,0 +1,121 @@
+"""The table of the page: arms under one kind of noise, with what they gain over the baseline."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from metaweight.report.page.charts import interval, swatch
+from metaweight.report.page.study import Study
+from metaweight.report.statistics import Paired, paired, ranks
+from metaweight.report.tables import Row, aggregate
+
+BASE = "uniform"
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell: what is printed and by what it is sorted."""
+
+    text: str
+    value: float | None = None
+    """None sorts behind everything."""
+    best: bool = False
+    picture: Markup | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm."""
+
+    arm: str
+    swatch: Markup
+    entries: tuple[Entry, ...]
+    state: str
+    """What is not finished, in words; empty where all is."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One kind of noise."""
+
+    noise: str
+    headings: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+def blocks(study: Study) -> list[Block]:
+    """A block for each kind of noise, a line for each arm, finished or not."""
+    table = aggregate(study.results, study.columns)
+    rows = {(row.noise, row.teacher): row for row in table.rows}
+    compared = len(study.arms) > 1 and BASE in study.arms
+    gained = (f"difference to {BASE} [95 %]", "wins / ties / losses") if compared else ()
+    ranked = ("mean rank",) if len(study.arms) > 1 else ()
+    headings = (*(column.heading for column in study.columns), *gained, *ranked, "seeds")
+    return [Block(noise, headings, tuple(_lines(study, noise, rows, compared))) for noise in study.noises]
+
+
+def _lines(study: Study, noise: str, rows: dict[tuple[str, str], Row], compared: bool) -> list[Line]:
+    results, figure = study.results, study.main.figure
+    better = study.compared.higher_is_better
+    here = [result for result in results if result.noise == noise]
+    places = ranks(here, figure, higher_is_better=better)
+    pairs = {
+        arm: paired(results, figure, arm=arm, base=BASE, noise=noise, higher_is_better=better)
+        for arm in study.arms
+        if arm != BASE
+    }
+    ends = [v for p in pairs.values() if p for v in (p.low, p.high, p.mean) if math.isfinite(v)]
+    span = (min([0.0, *ends]), max([0.0, *ends]))
+    found = []
+    for style, arm in enumerate(study.arms):
+        runs = study.runs_of(arm, noise)
+        if not runs:
+            continue
+        entries = [_figure(rows, (noise, arm), study, number) for number in range(len(study.columns))]
+        if compared:
+            entries += _gain(pairs.get(arm), study, arm, span=span)
+        if len(study.arms) > 1:
+            rank = places.get(arm)
+            entries.append(Entry(NONE if rank is None else f"{rank:.1f}", rank))
+        states = Counter(run.state for run in runs)
+        done = states.pop("finished", 0)
+        entries.append(Entry(f"{done}" if not states else f"{done} of {len(runs)}", done))
+        said = ", ".join(
+            f"{n} {'not finished' if state == 'unfinished' else state}" for state, n in states.items()
+        )
+        found.append(Line(arm, swatch(style), tuple(entries), said))
+    return found
+
+
+def _figure(rows: dict[tuple[str, str], Row], key: tuple[str, str], study: Study, number: int) -> Entry:
+    column = study.columns[number]
+    spread = rows[key].figures.get(column.figure) if key in rows else None
+    if spread is None:
+        return Entry(NONE)
+    others = [
+        row.figures[column.figure].mean
+        for row in rows.values()
+        if row.noise == key[0] and column.figure in row.figures
+    ]
+    rounded = [round(value, column.digits) for value in others]
+    pick = {"highest": max, "lowest": min}.get(column.best or "")
+    best = pick is not None and len(rounded) > 1 and round(spread.mean, column.digits) == pick(rounded)
+    return Entry(spread.text(column.digits), spread.mean, best)
+
+
+def _gain(pair: Paired | None, study: Study, arm: str, *, span: tuple[float, float]) -> list[Entry]:
+    if pair is None:
+        return [Entry("baseline" if arm == BASE else NONE), Entry(NONE)]
+    digits = study.main.digits
+    text = f"{pair.mean:+z.{digits}f}"
+    if math.isfinite(pair.low):
+        text += f" [{pair.low:+z.{digits}f}, {pair.high:+z.{digits}f}]"
+    text = text.replace("-", "\N{MINUS SIGN}")
+    drawn = interval(pair.mean, pair.low, pair.high, span=span)
+    counted = f"{pair.wins} / {pair.ties} / {pair.losses}"
+    return [Entry(text, pair.mean, picture=drawn), Entry(counted, pair.wins - pair.losses)]

@@ -1,0 +1,100 @@
+"""What a sample looks like: its picture or its sentences, read again from the run's data."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from metaweight.core.registry import Registry
+from metaweight.report.page.samples import LowSample
+from metaweight.report.page.study import ReadRun
+from metaweight.tasks import tasks
+from metaweight.tasks.config import with_options
+
+LARGEST = 96
+"""Pixels of a picture's longer side; larger ones are made smaller."""
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One sample."""
+
+    picture: str = ""
+    """A data URI, or empty."""
+    source: str = ""
+    target: str = ""
+    kind: str = ""
+    """What is wrong with a sentence pair, where something is."""
+
+
+@dataclass(frozen=True)
+class Exhibits:
+    """Of one run's samples, by their row."""
+
+    samples: Mapping[int, Exhibit] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    """Names of the labels; empty where they have none."""
+    note: str = ""
+    """Why there is nothing to see."""
+
+
+Show = Callable[[ReadRun, Sequence[LowSample]], Exhibits]
+shows: Registry[Show] = Registry("task")
+"""Task -> how its samples are shown; a task without one shows none."""
+
+
+def exhibits(run: ReadRun, samples: Sequence[LowSample]) -> Exhibits:
+    """How ``samples`` of ``run`` look; where the data cannot be had, a note says so."""
+    task = run.config.task
+    return shows[task](run, samples) if task in shows else Exhibits()
+
+
+@shows.register("image")
+def _pictures(run: ReadRun, samples: Sequence[LowSample]) -> Exhibits:
+    try:
+        # an index is a position in the data set, whatever is spoilt; some kinds of noise take seconds
+        images = tasks["image"].prepare(with_options(run.config, {"noise": "none"})).images
+    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+        text = error.args[0] if error.args else type(error).__name__
+        return Exhibits(note=f"No pictures: the data of this run cannot be read here ({text})")
+    known = range(len(images.train_labels))
+    same = all(
+        sample.index in known and sample.clean in (None, int(images.train_labels[sample.index]))
+        for sample in samples
+    )
+    if not same:
+        return Exhibits(note="No pictures: the data found here is not what this run was trained on.")
+    shown = {s.row: Exhibit(png_uri(images.train_images[s.index])) for s in samples}
+    return Exhibits(shown, tuple(images.classes))
+
+
+def png_uri(image: Tensor) -> str:
+    """[C, H, W] uint8 with 1 or 3 channels -> the data URI of a PNG."""
+    from PIL import Image
+
+    pixels = image[0] if len(image) == 1 else image[:3].permute(1, 2, 0)
+    picture = Image.fromarray(pixels.contiguous().cpu().numpy())
+    picture.thumbnail((LARGEST, LARGEST))
+    held = io.BytesIO()
+    picture.save(held, "png", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
+
+
+@shows.register("translation")
+def _sentences(run: ReadRun, samples: Sequence[LowSample]) -> Exhibits:
+    path = run.folder / "pairs.csv"
+    if not path.is_file():
+        return Exhibits(note="No sentences: pairs.csv is not in the run's folder.")
+    wanted = {sample.index: sample.row for sample in samples}
+    shown = {}
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        for line in csv.DictReader(file):
+            row = wanted.get(int(line["index"]))
+            if row is not None:
+                shown[row] = Exhibit(source=line["source"], target=line["target"], kind=line["kind"])
+    return Exhibits(shown)

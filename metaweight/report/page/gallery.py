@@ -1,0 +1,78 @@
+"""The samples with the lowest mean weights, as cards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from metaweight.report.page.charts import sparkline
+from metaweight.report.page.exhibits import Exhibit, exhibits
+from metaweight.report.page.samples import LowSample, WeightView
+
+
+@dataclass(frozen=True)
+class Card:
+    """One sample."""
+
+    index: int
+    mean: str
+    exhibit: Exhibit
+    given: str
+    predicted: str
+    clean: str
+    """Label names, empty where they are not known."""
+    verdict: str
+    """``flipped``, ``clean``, or empty where it is not known."""
+    history: Markup
+
+
+@dataclass(frozen=True)
+class Wall:
+    """The cards of one run."""
+
+    title: str
+    cards: tuple[Card, ...]
+    caption: str
+    note: str
+
+
+def wall(view: WeightView, title: str) -> Wall:
+    """The cards of a run's samples with the lowest weights."""
+    shown = exhibits(view.run, view.lowest)
+    top = max([2.0, *(w for s in view.lowest for w in s.history if math.isfinite(w))])
+    cards = [_card(s, shown.samples.get(s.row, Exhibit()), shown.classes, top) for s in view.lowest]
+    known = [s.flipped for s in view.lowest if s.flipped is not None]
+    seed = view.run.config.seed
+    caption = f"The {len(cards)} lowest mean weights of {view.samples:,} training samples, seed {seed}."
+    if known:
+        caption += f" {counted(sum(known), len(known))}."
+    return Wall(title, tuple(cards), caption, shown.note)
+
+
+def counted(bad: int, shown: int) -> str:
+    """``All of them are bad``, ``3 of them are bad``."""
+    number = {0: "None", shown: "All"}.get(bad, str(bad))
+    return f"{number} of them {'is' if bad == 1 else 'are'} bad"
+
+
+def _card(sample: LowSample, exhibit: Exhibit, classes: Sequence[str], top: float) -> Card:
+    def named(label: int | None) -> str:
+        if label is None:
+            return ""
+        return classes[label] if 0 <= label < len(classes) else str(label)
+
+    verdict = "" if sample.flipped is None else "flipped" if sample.flipped else "clean"
+    label = f"weight over {len(sample.history)} epochs, mean {sample.mean:.2f}"
+    return Card(
+        sample.index,
+        f"{sample.mean:.3f}",
+        exhibit,
+        named(sample.given),
+        named(sample.predicted),
+        named(sample.clean),
+        verdict,
+        sparkline(sample.history, top=top, label=label),
+    )

@@ -1,0 +1,211 @@
+"""What a run's weights by sample look like: over time, against the loss, and at the lower end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metaweight.report.page.study import ReadRun, Study
+from metaweight.training.fates import Fates
+from metaweight.training.run_folder import RunFolder
+from metaweight.training.sample_weights import SampleWeights
+
+Array = NDArray[np.float64]
+DOTS = 1500
+"""Most dots in one panel."""
+LOWEST = 24
+"""Samples shown of an arm."""
+BINS = 24
+"""Parts of equal size that the losses are cut into, for the median of the weights in each."""
+
+
+@dataclass(frozen=True)
+class Quartiles:
+    """Of the weights of one kind of sample by epoch; NaN where no sample was seen."""
+
+    low: Array
+    median: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Loss and weight of some samples of one kind, at the last epoch that saw each."""
+
+    loss: Array
+    weight: Array
+
+
+@dataclass(frozen=True)
+class LowSample:
+    """One of the samples with the lowest mean weights."""
+
+    index: int
+    """Position in the data set."""
+    row: int
+    """Position in the run's files."""
+    mean: float
+    history: tuple[float, ...]
+    """Weight by epoch, NaN where it was not seen."""
+    flipped: bool | None
+    given: int | None
+    clean: int | None
+    predicted: int | None
+
+
+@dataclass(frozen=True)
+class WeightView:
+    """What the page shows of one run's weights."""
+
+    run: ReadRun
+    kinds: tuple[str, ...]
+    """``clean`` and ``flipped``, or ``all`` where it is not known which are."""
+    quartiles: tuple[Quartiles, ...]
+    dots: tuple[Dots, ...]
+    middle: Dots
+    """Median of the weights in each part of the losses, of all samples."""
+    lowest: tuple[LowSample, ...]
+    samples: int
+    unseen: int
+    """Samples that no epoch saw."""
+    dropped: int
+    """Samples that a remedy left out: weight 0 and no loss in every epoch."""
+    broken: int
+    """Infinite weights, and losses that are not finite where the weight is, but for what was left out."""
+    flat: bool
+    """Every weight is the same, or there is none: there is nothing to look at."""
+    fates: Fates | None
+    """What became of the wrong labels, where it is known."""
+
+    @property
+    def unseen_whole(self) -> bool:
+        """No epoch saw any sample, so none has a weight."""
+        return self.unseen == self.samples
+
+
+def weight_views(study: Study) -> tuple[list[WeightView], list[str]]:
+    """Of every arm under every kind of noise, its first seed that has weights; and which files are damaged.
+
+    One file is in memory at a time.
+    """
+    views, notes = [], []
+    for noise in study.noises:
+        for arm in study.arms:
+            for run in study.runs_of(arm, noise):
+                if not (run.folder / "weights.npz").is_file():
+                    continue
+                try:
+                    samples = RunFolder(run.folder).read_weights()
+                except (ValueError, OSError) as error:
+                    notes.append(f"weights.npz of {run.name} cannot be read: {error}.")
+                    continue
+                views.append(weight_view(run, samples))
+                break
+    return views, notes
+
+
+def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
+    """Summarise ``samples``; nothing of the size of the data set is kept."""
+    weights, loss = samples.weights.double().numpy(), samples.loss.double().numpy()
+    # a remedy's filter gives a weight of 0 and no loss
+    lost = np.isinf(loss) | (np.isnan(loss) & (weights != 0))
+    broken = int(np.isinf(weights).sum() + (np.isfinite(weights) & lost).sum())
+    dropped = (weights == 0) & np.isnan(loss)
+    weights = np.where(np.isfinite(weights), weights, np.nan)
+    flipped = None if samples.flipped is None else samples.flipped.numpy()
+    masks = {"all": np.ones(weights.shape[1], bool)}
+    if flipped is not None:
+        masks = {"clean": ~flipped, "flipped": flipped}
+    last_loss, last_weight = _last(loss, weights)
+    means = torch.from_numpy(weights).nanmean(dim=0).numpy()
+    seen = np.isfinite(means)
+    values = weights[np.isfinite(weights)]
+    return WeightView(
+        run,
+        tuple(masks),
+        tuple(_quartiles(weights[:, mask]) for mask in masks.values()),
+        _thinned(last_loss, last_weight, list(masks.values())),
+        _middle(last_loss, last_weight),
+        _lowest(samples, weights, means),
+        samples=weights.shape[1],
+        unseen=int((~seen).sum()),
+        dropped=int(dropped.all(axis=0).sum()) if len(dropped) else 0,
+        broken=broken,
+        flat=bool(len(values) == 0 or np.ptp(values) < 1e-6),
+        fates=samples.fates(),
+    )
+
+
+def _quartiles(weights: Array) -> Quartiles:
+    rows = np.full((len(weights), 3), np.nan)
+    for epoch, row in enumerate(weights):
+        known = row[np.isfinite(row)]
+        if len(known):
+            rows[epoch] = np.quantile(known, (0.25, 0.5, 0.75))
+    return Quartiles(*rows.T)
+
+
+def _last(loss: Array, weights: Array) -> tuple[Array, Array]:
+    """[n], [n]: loss and weight at the last epoch in which both are finite, NaN where none is."""
+    known = np.isfinite(loss) & np.isfinite(weights)
+    if not len(known):
+        return np.full(loss.shape[1], np.nan), np.full(loss.shape[1], np.nan)
+    row = len(known) - 1 - known[::-1].argmax(axis=0)
+    column = np.arange(loss.shape[1])
+    found = known.any(axis=0)
+    return (
+        np.where(found, loss[row, column], np.nan),
+        np.where(found, weights[row, column], np.nan),
+    )
+
+
+def _thinned(loss: Array, weight: Array, masks: Sequence[NDArray[np.bool_]]) -> tuple[Dots, ...]:
+    """At most DOTS in all, evenly from the samples sorted by loss, so that the thin ends stay."""
+    known = np.isfinite(loss)
+    share = min(1.0, DOTS / max(int(known.sum()), 1))
+    kinds = []
+    for mask in masks:
+        chosen = np.flatnonzero(mask & known)
+        chosen = chosen[np.argsort(loss[chosen], kind="stable")]
+        keep = math.floor(len(chosen) * share)
+        picks = np.linspace(0, len(chosen) - 1, keep).round().astype(int) if keep else np.array([], int)
+        kinds.append(Dots(loss[chosen[picks]], weight[chosen[picks]]))
+    return tuple(kinds)
+
+
+def _middle(loss: Array, weight: Array) -> Dots:
+    known = np.flatnonzero(np.isfinite(loss))
+    known = known[np.argsort(loss[known], kind="stable")]
+    parts = [part for part in np.array_split(known, BINS) if len(part) >= 3]
+    return Dots(
+        np.array([np.median(loss[part]) for part in parts]),
+        np.array([np.median(weight[part]) for part in parts]),
+    )
+
+
+def _lowest(samples: SampleWeights, weights: Array, means: Array) -> tuple[LowSample, ...]:
+    order = np.lexsort((samples.index.numpy(), means))  # NaN, the unseen, come last
+    predicted = samples.predicted()
+
+    def at(values: object, row: int) -> int | None:
+        return None if values is None else int(values[row])  # type: ignore[index]
+
+    return tuple(
+        LowSample(
+            int(samples.index[row]),
+            int(row),
+            float(means[row]),
+            tuple(weights[:, row].tolist()),
+            None if samples.flipped is None else bool(samples.flipped[row]),
+            at(samples.given, row),
+            at(samples.clean, row),
+            at(predicted, row),
+        )
+        for row in order[:LOWEST]
+        if np.isfinite(means[row])
+    )

@@ -1,0 +1,125 @@
+"""The answer on top of the page, and what the page says of runs that are not finished."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from metaweight.comparison.arms import stands_for
+from metaweight.report.page.gallery import counted
+from metaweight.report.page.samples import WeightView
+from metaweight.report.page.study import ReadRun, Study
+from metaweight.report.statistics import answer
+from metaweight.report.statistics.standings import groups_of
+
+
+def headline(study: Study, views: list[WeightView]) -> tuple[str, ...]:
+    """Three sentences: of a grid what its statistics say, of one run what it reached."""
+    if not study.grid:
+        return _of_run(study, study.runs[0], views)
+    if not study.results:
+        return (
+            "No run of this grid is finished yet, so there is no answer.",
+            "Below is what the runs have logged so far.",
+            "Make this page again when the grid is done.",
+        )
+    said = answer(
+        study.results,
+        study.compared.figure,
+        unit=study.compared.unit,
+        digits=study.compared.digits,
+        higher_is_better=study.compared.higher_is_better,
+        groups=groups_of({run.arm: stands_for(vars(run.config)) for run in study.runs}),
+    )
+    return tuple(sentence for sentence in said if sentence)
+
+
+def _of_run(study: Study, run: ReadRun, views: list[WeightView]) -> tuple[str, ...]:
+    if run.state != "finished":
+        return (_reached(study, run), "Make this page again when it is done.")
+    return (_reached(study, run), _found(run, views), _advice(views))
+
+
+def _reached(study: Study, run: ReadRun) -> str:
+    value, done = run.figures.get(study.main.figure), len(run.epochs)
+    epochs = f"{done} epoch{'s' * (done != 1)}"
+    if run.state != "finished":
+        return f"This run is not finished: {epochs} of {run.config.epochs} are done."
+    if value is None:
+        return f"The student of {run.arm} trained for {epochs}; its {study.main.figure} is not known."
+    behind = " %" if study.unit == "%" else ""
+    name = "test accuracy" if study.main.figure == "accuracy" else study.main.heading.split(",")[0]
+    reached = f"{value:.{study.main.digits}f}{behind} {name}"
+    return f"With {run.arm} the student ends at {reached} after {epochs}."
+
+
+def _found(run: ReadRun, views: list[WeightView]) -> str:
+    area = run.figures.get("auroc")
+    if views and views[0].unseen_whole:
+        return "No training sample was trained on, so none has a weight."
+    if views and views[0].flat:
+        return "Every sample has the same weight, so the weights find nothing."
+    if area is None or not math.isfinite(area):
+        return (
+            "Whether the weights find bad samples cannot be said: it is not known which are bad, or none is."
+        )
+    return (
+        f"The weights tell bad samples from good ones with an AUROC of {area:.2f}: of a good and a bad "
+        f"sample drawn at random, the good one has the larger weight in {100 * area:.0f} of 100 cases."
+    )
+
+
+def _advice(views: list[WeightView]) -> str:
+    if not views or views[0].flat:
+        return "Compare it with a teacher that learns: metaweight compare does it in one command."
+    lowest = views[0].lowest
+    known = [sample.flipped for sample in lowest if sample.flipped is not None]
+    if not known:
+        return f"Look first at the {len(lowest)} samples with the lowest weights, at the end of this page."
+    if not any(known):
+        return f"None of the {len(lowest)} samples with the lowest weights, at the end of this page, is bad."
+    rest = "" if all(known) else ", and the others are worth a second look"
+    return (
+        f"Look first at the {len(lowest)} samples with the lowest weights, at the end of this page: "
+        f"{counted(sum(known), len(known)).lower()}{rest}."
+    )
+
+
+def state_of(study: Study) -> str:
+    """One sentence on the runs of a grid that are not there; empty where all are."""
+    states = Counter(run.state for run in study.runs)
+    rest = {state: states[state] for state in ("failed", "unfinished", "missing") if states[state]}
+    if not rest or not study.grid:
+        return ""
+    names = {"failed": "failed", "unfinished": "not finished", "missing": "missing"}
+    told = ", ".join(f"{number} {names[state]}" for state, number in rest.items())
+    done = f"{states['finished']} of {len(study.runs)} runs are finished; {told}."
+    return f"{done} What follows shows what there is."
+
+
+def troubles(study: Study) -> list[tuple[str, str]]:
+    """(run, what happened) of every failed run and every one that is not finished."""
+    found = [(run.name, run.error or "failed") for run in study.runs if run.state == "failed"]
+    for run in study.runs:
+        if run.state == "unfinished":
+            done = len(run.epochs)
+            found.append((run.name, f"not finished: {done} of {run.config.epochs} epochs so far"))
+    return found
+
+
+def weight_notes(views: list[WeightView]) -> list[str]:
+    """What is missing in the weights, in sentences."""
+    notes = []
+    flat = list(dict.fromkeys(view.run.arm for view in views if view.flat and not view.unseen_whole))
+    if flat:
+        notes.append(f"{', '.join(flat)}: every sample has the same weight, so there is nothing to draw.")
+    for view in views:
+        if view.broken:
+            notes.append(
+                f"{view.run.name}: {view.broken:,} weights or losses are not finite; they are left out."
+            )
+        if view.dropped:
+            notes.append(f"{view.run.name}: its remedy dropped {view.dropped:,} of {view.samples:,} samples.")
+        if view.unseen:
+            notes.append(f"{view.run.name}: {view.unseen:,} samples were never seen, so they have no weight.")
+    return notes

@@ -1,0 +1,81 @@
+"""What a loss per unit is, the ordinary one of classes, and the registry of those that a run may choose."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from metaweight.core.contracts import Units
+from metaweight.core.registry import Registry, require_options
+
+UnitLoss = Callable[[Any, Tensor], "Tensor | tuple[Tensor, Tensor] | Units"]
+"""(outputs, targets) -> loss [U], (loss [U], size [U]) or Units; the mean of loss is the ordinary loss."""
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of each sample: logits [U, C], labels [U] int64 -> [U] in nats.
+
+    Raises TypeError for outputs that are no tensor and labels that are no integers, ValueError for another
+    shape of labels and where one lies outside 0..C-1.
+    """
+    check_targets(outputs, targets)
+    classes = outputs.shape[-1]
+    if targets.device.type == "cpu":  # elsewhere the check would wait for the device at each step
+        check_labels(targets, classes)
+    return F.cross_entropy(outputs, targets, reduction="none")
+
+
+def check_targets(outputs: object, targets: Tensor) -> None:
+    """Raise TypeError or ValueError unless ``outputs`` are logits and ``targets`` one class each."""
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            f"the student gives {type(outputs).__name__} where logits [U, C] were expected: return them "
+            "alone, or give the Student a loss that takes it"
+        )
+    if targets.dim() != 1 or targets.is_floating_point():
+        got = f"{targets.dtype} of shape {tuple(targets.shape)}"
+        kind = TypeError if targets.is_floating_point() else ValueError
+        raise kind(
+            f"labels are int64 of shape [U], one class each, got {got}; for other targets give the Student "
+            "a loss of its own"
+        )
+
+
+def check_labels(labels: Tensor, classes: int) -> None:
+    """Raise ValueError unless every label lies in 0..classes-1."""
+    wrong = ((labels < 0) | (labels >= classes)).nonzero().flatten()
+    if len(wrong):
+        at = ", ".join(f"{int(labels[i])} at position {int(i)}" for i in wrong[:3])
+        raise ValueError(
+            f"labels run from 0 to {classes - 1}, got {at} ({len(wrong)} in all); "
+            "map the labels to 0..C-1, or give the student more outputs"
+        )
+
+
+losses: Registry[Callable[..., UnitLoss]] = Registry("loss")
+"""Losses of classes: logits [U, C], labels [U] -> [U]; each is built from its options."""
+
+
+@losses.register("cross-entropy")
+def plain() -> UnitLoss:
+    """The cross-entropy of each sample."""
+    return cross_entropy
+
+
+def loss_options(name: str) -> dict[str, Any]:
+    """Option -> default of the loss ``name``."""
+    return {key: p.default for key, p in inspect.signature(losses[name]).parameters.items()}
+
+
+def build_loss(name: str, **options: Any) -> UnitLoss:
+    """The loss ``name``.
+
+    Raises KeyError for an unknown one and TypeError for an unknown option, with the nearest names, ValueError
+    for an option out of range.
+    """
+    require_options(f"loss {name!r}", options, loss_options(name))
+    return losses[name](**options)

@@ -1,0 +1,79 @@
+"""The options of a translation run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from metaweight.tasks.config.run import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationConfig(RunConfig):
+    """Everything that decides a translation run."""
+
+    task: ClassVar[str] = "translation"
+
+    data: str = "cldr"
+    """cldr, multi30k, tatoeba, tatoeba-mini, mismatch, tsv:PATH, or hf:NAME; or give train and meta."""
+    train: str | None = None
+    """File of training pairs: .tsv, .csv or .jsonl, also .gz or .xz; or two plain ones, SOURCE,TARGET."""
+    meta: str | None = None
+    """File of trusted pairs that drive the teacher."""
+    valid: str | None = None
+    """File of trusted pairs for model selection; without it there is none."""
+    test: str | None = None
+    """File of trusted pairs that are translated and scored at the end; default: those of valid."""
+    columns: tuple[str, str] | None = None
+    """Columns of source and target in these files; default: two columns without a header."""
+    languages: tuple[str, str] | None = None
+    """Source and target language; default: the data set's."""
+    overlap: str = "error"
+    """What to do where train shares a sentence with meta, valid or test: error, or drop the pairs."""
+    train_size: int | None = None
+    """Training pairs; default: all that the other sets leave (cldr: 10,000)."""
+    meta_size: int = 500
+    """Trusted pairs that drive the teacher."""
+    valid_size: int = 500
+    """Trusted pairs for model selection."""
+    test_size: int | None = None
+    """Test pairs; default: the data set's own, or 1,000."""
+    noise: str = "none"
+    """none, mixed, all, or kinds with shares: misaligned*2+copied+truncated (shuffled, doubled,
+    wrong-language, out-of-domain)."""
+    noise_rate: float = 0.4
+    """Share of bad pairs."""
+    unit: str = "sentence"
+    """What gets a weight: sentence or token."""
+    vocab_size: int = 1500
+    """Pieces of the SentencePiece model."""
+    vocab_model: str = "unigram"
+    """unigram or bpe."""
+    joint_vocab: bool = True
+    """One vocabulary for both languages."""
+    byte_fallback: bool = False
+    """Spell unknown characters in bytes."""
+    model: str = "transformer-tiny"
+    """transformer-tiny, transformer-small, transformer-base or transformer-iwslt."""
+    smoothing: float = 0.1
+    """Label smoothing."""
+    teacher_lr: float = 3e-3
+    epochs: int = 10
+    warmup_epochs: int = 2
+    batch_size: int = 64
+    """Training pairs a step, unless max_tokens is given."""
+    max_tokens: int | None = None
+    """Padded tokens a step, of the longer side."""
+    meta_batch_size: int = 64
+    """Trusted pairs a step."""
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    lr_schedule: str = "inverse-sqrt"
+    lr_warmup_steps: int = 200
+    max_norm: float | None = 1.0
+    """Clip the student's gradient to this 2-norm."""
+    beam: int = 5
+    """Width of the search in decoding; 1 is greedy."""
+    length_penalty: float = 1.0
+    """Power of the length that a hypothesis' log probability is divided by."""

@@ -1,0 +1,170 @@
+"""Image classification with wrong labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from metaweight.core.weights import auroc
+from metaweight.data.epochs import Epochs
+from metaweight.models import build_model, default_taps
+from metaweight.reweighter import Reweighter
+from metaweight.student.losses import build_loss
+from metaweight.student.student import Student
+from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
+from metaweight.tasks.base import Evaluation, Sources
+from metaweight.tasks.config import ImageConfig, parse_values
+from metaweight.tasks.cost import COST
+from metaweight.tasks.figures import Column, Compared, Curve
+from metaweight.tasks.image import data as image_data
+from metaweight.tasks.image import notes as image_notes
+from metaweight.tasks.image.data import PreparedImages, loader
+from metaweight.tasks.outcome import Finished, Outcome
+from metaweight.tasks.pool import Pool
+from metaweight.training.evaluation import class_probabilities
+from metaweight.training.run_folder import RunFolder
+
+
+class ImageTask:
+    """A classifier of images; test accuracy, and how well the weights find the flipped labels.
+
+    Figures: ``accuracy`` in percent on the clean test set at the last epoch (or at the one whose student a
+    remedy hands out), ``accuracy_at_best`` at the epoch that was best on the validation set, NaN without
+    one; ``auroc`` of the mean weight for finding the flipped samples, NaN where nothing or everything is
+    flipped; ``realised_noise``; ``seconds``; ``weight_mean`` over all samples and epochs: away from 1, the
+    teacher also sets the learning rate; ``meta_noise``, the realised rate in the trusted labels, where they
+    were spoilt.
+    """
+
+    config = ImageConfig
+    columns = (
+        Column("accuracy, %", "accuracy", digits=1, best="highest"),
+        Column("AUROC of the weights", "auroc", digits=2, best="highest"),
+        Column("training, s", "seconds", digits=0, spread=False),
+        COST,
+    )
+    compared = (
+        Compared("accuracy", "last epoch", "points of accuracy"),
+        Compared("accuracy_at_best", "best on validation", "points of accuracy"),
+    )
+    curve = Curve("test_accuracy", "Test accuracy", "test accuracy, %")
+    counted = "images"
+    noises = ("uniform@0.4", "cluster@0.8")
+
+    def check(self, config: ImageConfig) -> None:
+        build_loss(config.loss, **parse_values(config.loss_options))
+        image_data.check(config)
+
+    def prepare(self, config: ImageConfig) -> PreparedImages:
+        return image_data.prepare(config)
+
+    def keep(self, prepared: PreparedImages, folder: RunFolder) -> None:
+        pass
+
+    def build(self, config: ImageConfig, prepared: PreparedImages) -> Reweighter:
+        torch.manual_seed(seed_of(config.seed, "initial"))
+        images = prepared.images
+        _, channels, size, _ = images.train_images.shape
+        module = build_model(
+            config.model,
+            classes=len(images.classes),
+            channels=channels,
+            size=size,
+            **parse_values(config.model_options),
+        ).to(config.device)
+        taps = config.taps or default_taps(config.model)
+        loss = build_loss(config.loss, **parse_values(config.loss_options))
+        student = Student(module, loss, taps=taps, execution=execution(config))
+        counts = torch.bincount(prepared.labels[prepared.splits.train], minlength=len(images.classes))
+        probe = loader(config, prepared, "meta", batch_size=2, training=False).batch(0, 0)
+        return build_reweighter(
+            config, student, student.spec(probe, class_counts=counts.tolist(), samples=prepared.samples)
+        )
+
+    def sources(self, config: ImageConfig, prepared: PreparedImages) -> Sources:
+        return Sources(
+            loader(config, prepared, "train", batch_size=config.batch_size, training=True),
+            loader(config, prepared, "meta", batch_size=config.meta_batch_size, training=True),
+        )
+
+    def pool(self, config: ImageConfig, prepared: PreparedImages) -> Pool:
+        splits, noise = prepared.splits, prepared.noise
+        classes = len(prepared.images.classes)
+        known = image_data.knows_right_labels(config)
+        flipped, nominal = (noise.flipped, noise.nominal) if known else (None, None)
+        return Pool(splits.train, splits.meta, flipped, nominal, prepared.labels, classes)
+
+    def batches(
+        self, config: ImageConfig, prepared: PreparedImages, positions: Tensor, *, training: bool
+    ) -> Epochs:
+        size = min(config.batch_size, len(positions)) if training else 1000
+        return loader(config, prepared, "train", batch_size=size, training=training, positions=positions)
+
+    def evaluation(self, config: ImageConfig, prepared: PreparedImages) -> Evaluation:
+        splits = ("valid", "test") if len(prepared.splits.valid) else ("test",)
+        return Evaluation(
+            {split: loader(config, prepared, split, batch_size=1000, training=False) for split in splits}
+        )
+
+    def conclude(
+        self, config: ImageConfig, prepared: PreparedImages, trained: Assembled, folder: RunFolder | None
+    ) -> Outcome:
+        index, noise = prepared.splits.train, prepared.noise
+        if folder is not None:
+            # in the order of the split, as nothing is shuffled
+            shown = loader(config, prepared, "train", batch_size=1000, training=False)
+            _, says = class_probabilities(trained.trainer.reweighter.student, shown)
+            flipped = self.pool(config, prepared).flipped
+            folder.save_weights(
+                index=index,
+                given=noise.labels,
+                clean=None if flipped is None else prepared.images.train_labels[index],
+                flipped=flipped,
+                weights=trained.weights.weights[:, index],
+                loss=trained.weights.loss[:, index],
+                probabilities=says.float().cpu(),
+            )
+        weights = trained.weights.mean_weight()[index]
+        seen = weights.isfinite()
+        history = trained.trainer.history
+        last = trained.row
+        best = next((row for row in history.epochs if row["epoch"] == history.best_epoch), {})
+        return trained.outcome(
+            {
+                "accuracy": last["test_accuracy"],
+                "auroc": auroc(weights[seen], noise.flipped[seen]),
+                "accuracy_at_best": best.get("test_accuracy", math.nan),
+                "realised_noise": noise.realised,
+                "seconds": trained.trainer.seconds,
+                "weight_mean": float(weights[seen].mean()),
+            }
+            | ({} if prepared.meta_noise is None else {"meta_noise": prepared.meta_noise.realised})
+        )
+
+    def epoch_text(self, row: Mapping[str, float]) -> str:
+        return f"valid {row['valid_accuracy']:.1f} %" if "valid_accuracy" in row else ""
+
+    def summary(self, outcome: Outcome) -> Sequence[tuple[str, str]]:
+        figures = outcome.figures
+        return (
+            (f"test accuracy, {outcome.when}", f"{figures['accuracy']:.2f} %"),
+            *(
+                [("test accuracy, best epoch on validation", f"{figures['accuracy_at_best']:.2f} %")]
+                if math.isfinite(figures["accuracy_at_best"])
+                else []
+            ),
+            ("wrong labels in the training set", f"{figures['realised_noise']:.1%}"),
+            *(
+                [("wrong labels in the meta set", f"{figures['meta_noise']:.1%}")]
+                if "meta_noise" in figures
+                else []
+            ),
+            ("AUROC of the weights for finding them", f"{figures['auroc']:.3f}"),
+            ("mean weight", f"{figures['weight_mean']:.2f}"),
+        )
+
+    def notes(self, runs: Sequence[Finished]) -> Sequence[str]:
+        return image_notes.notes(runs)

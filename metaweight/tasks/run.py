@@ -1,0 +1,97 @@
+"""One run of any task: assembled from its config, trained, concluded."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from metaweight.reweighter import Reweighter
+from metaweight.tasks.assembly import Assembled
+from metaweight.tasks.base import Prepared, Task, tasks
+from metaweight.tasks.config import RunConfig
+from metaweight.tasks.outcome import Outcome
+from metaweight.training.callbacks import AttentionHistory, Callback, WeightHistory
+from metaweight.training.history import Source
+from metaweight.training.learning_rate import LearningRate
+from metaweight.training.run_folder import RunFolder
+from metaweight.training.trainer import Trainer
+
+
+def assemble(
+    config: RunConfig,
+    prepared: Prepared,
+    folder: RunFolder | None = None,
+    *,
+    callbacks: Sequence[Callback] = (),
+    reweighter: Reweighter | None = None,
+    train: Source | None = None,
+    samples: int | None = None,
+) -> Assembled:
+    """Everything that ``run`` needs; a mistake in the config shows here, before anything is written.
+
+    ``reweighter``, ``train``: others than the task builds; ``samples``: one more than their largest index.
+    """
+    task = tasks[config.task]
+    weights = WeightHistory(prepared.samples if samples is None else samples, config.epochs)
+    attention = AttentionHistory()
+    sources = task.sources(config, prepared)
+    evaluation = task.evaluation(config, prepared)
+    trainer = Trainer(
+        task.build(config, prepared) if reweighter is None else reweighter,
+        sources.train if train is None else train,
+        sources.meta,
+        epochs=config.epochs,
+        evaluations=evaluation.batches,
+        evaluate=evaluation.function,
+        monitor=evaluation.monitor,
+        higher_is_better=evaluation.higher_is_better,
+        evaluate_every=config.evaluate_every,
+        warmup_epochs=config.warmup_epochs,
+        learning_rate=LearningRate(
+            config.lr_schedule, config.lr_warmup_steps, config.lr_milestones, config.lr_gamma
+        ),
+        patience=config.patience,
+        folder=folder,
+        callbacks=(weights, attention, *callbacks),
+    )
+    return Assembled(trainer, weights, attention)
+
+
+def run(
+    config: RunConfig,
+    folder: RunFolder | None = None,
+    *,
+    prepared: Prepared | None = None,
+    callbacks: Sequence[Callback] = (),
+    resume: bool = False,
+) -> Outcome:
+    """Train as ``config`` says; with a ``folder``, log there, keep weights by sample and a checkpoint."""
+    task = tasks[config.task]
+    prepared = task.prepare(config) if prepared is None else prepared
+    assembled = assemble(config, prepared, folder, callbacks=callbacks)
+    if resume:
+        assembled.trainer.resume()
+    elif folder is not None:
+        task.keep(prepared, folder)
+    assembled.trainer.fit()
+    return task.conclude(config, prepared, assembled, folder)
+
+
+def require_kept(task: Task[Any, Any], prepared: Prepared, folder: RunFolder) -> None:
+    """Raise where ``folder`` lacks what the task keeps from the start on, or holds something else.
+
+    What is kept follows from the data, so a run that goes on with the same data would write it again.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        task.keep(prepared, RunFolder(Path(scratch)))
+        for expected in sorted(Path(scratch).iterdir()):
+            kept = folder.path / expected.name
+            if not kept.is_file():
+                raise FileNotFoundError(f"{kept} is missing: copy it from where the run was started")
+            if kept.read_bytes() != expected.read_bytes():
+                raise ValueError(
+                    f"{kept} is another than this run's data gives: resume with the data and the library "
+                    "versions (manifest.json) that it was started with"
+                )

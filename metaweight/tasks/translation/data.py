@@ -1,0 +1,214 @@
+"""The data of a translation run: loaded, spoilt, cut into pieces, and served in batches."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from dataclasses import dataclass, field
+from itertools import chain
+
+import torch
+
+from metaweight.data import derive
+from metaweight.data.files import VARIABLE
+from metaweight.data.text import Bitext, TextSet, load_text
+from metaweight.data.text.loader import TextLoader
+from metaweight.data.text.noise import NoisyBitext, corrupt_bitext
+from metaweight.data.text.vocabulary import EOS, Vocabularies, train_vocabularies
+from metaweight.tasks.assembly import seed_of
+from metaweight.tasks.config import TranslationConfig
+from metaweight.tasks.pool import Pool
+from metaweight.tasks.translation.own_text import check_options, load_own
+
+MAX_PIECES = 1024
+"""Of a trusted sentence; a search on it has up to twice as many steps."""
+EVALUATION_TOKENS = 8192
+"""Padded tokens of an evaluation batch."""
+
+
+Pieces = list[list[int]]
+"""Ids of a list of sentences."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedText:
+    """The data of a run; indices are positions in the training pairs."""
+
+    text: TextSet
+    noisy: NoisyBitext
+    """Of the training pairs, as the student gets them."""
+    vocabularies: Vocabularies
+    _encoded: dict[str, tuple[Pieces, Pieces]] = field(default_factory=dict, repr=False)
+
+    def pairs(self, split: str) -> Bitext:
+        """The pairs of "train" (as the student gets them), "meta", "valid" or "test"."""
+        pairs: Bitext = self.noisy.bitext if split == "train" else getattr(self.text, split)
+        return pairs
+
+    def encoded(self, split: str) -> tuple[Pieces, Pieces]:
+        """Sources and targets of a split in pieces; cut once, however many loaders are made of them."""
+        if split not in self._encoded:
+            pairs, own = self.pairs(split), self.vocabularies
+            self._encoded[split] = own.source.encode(pairs.source), own.target.encode(pairs.target)
+        return self._encoded[split]
+
+    def token_counts(self) -> list[int]:
+        """How often each target piece is a target of the training set; eos ends every sentence."""
+        _, targets = self.encoded("train")
+        pieces = torch.tensor(list(chain.from_iterable(targets)))
+        counts: list[int] = torch.bincount(pieces, minlength=len(self.vocabularies.target)).tolist()
+        counts[EOS] += len(targets)
+        return counts
+
+    @property
+    def title(self) -> str:
+        """Name of the text set, over the table."""
+        return f"{self.text.name}, {len(self.text.train):,} training pairs"
+
+    @property
+    def source(self) -> str:
+        """Where the text came from, and what was dropped."""
+        return "; ".join(filter(None, (self.text.source, self.text.notes)))
+
+    @property
+    def samples(self) -> int:
+        """Training pairs."""
+        return len(self.text.train)
+
+
+def prepare(config: TranslationConfig) -> PreparedText:
+    """Load, split, spoil, and train the vocabularies: on the training text alone, bad pairs included."""
+    _check_options(config)
+    text = _from_set(config) if config.train is None else load_own(config)
+    noisy = corrupt_bitext(
+        text.train,
+        config.noise,
+        rate=config.noise_rate,
+        generator=derive(config.seed, "noise"),
+        foreign=text.foreign,
+        foreign_aligned=text.foreign_aligned,
+        out_of_domain=text.out_of_domain,
+    )
+    vocabularies = train_vocabularies(
+        noisy.bitext,
+        config.vocab_size,
+        joint=config.joint_vocab,
+        model=config.vocab_model,
+        byte_fallback=config.byte_fallback,
+    )
+    prepared = PreparedText(text, noisy, vocabularies)
+    _require_held_out(prepared)
+    return prepared
+
+
+# the runs of a grid share their text, and making or reading it takes seconds
+_text = functools.lru_cache(maxsize=4)(load_text)
+
+
+def _from_set(config: TranslationConfig) -> TextSet:
+    return _text(
+        config.data,
+        data_dir=config.data_dir or os.environ.get(VARIABLE),
+        train_size=config.train_size,
+        meta_size=config.meta_size,
+        valid_size=config.valid_size,
+        test_size=config.test_size,
+        languages=config.languages,
+        seed=config.seed,
+    )
+
+
+def _check_options(config: TranslationConfig) -> None:
+    """What would otherwise fail without the option's name, or when the run has been trained."""
+    check_options(config)
+    if config.beam < 1:
+        raise ValueError(f"beam is 1 or more, got {config.beam}")
+    if not math.isfinite(config.length_penalty):
+        raise ValueError(f"length_penalty is finite, got {config.length_penalty}")
+
+
+def _require_held_out(prepared: PreparedText) -> None:
+    """Raise ValueError for an empty meta or test set, or a sentence that would take hours to translate."""
+    name = prepared.text.name
+    for part in ("meta", "valid", "test"):
+        if not len(prepared.pairs(part)) and part != "valid":
+            raise ValueError(f"{name}: the {part} set is empty; {part}_size is 1 or more")
+        for side, encoded in zip(("source", "target"), prepared.encoded(part), strict=True):
+            for number, pieces in enumerate(encoded, start=1):
+                if len(pieces) > MAX_PIECES:
+                    raise ValueError(
+                        f"{name}: the {side} of {part} pair {number} has {len(pieces):,} pieces, more "
+                        f"than {MAX_PIECES:,}; take the pair out, or raise vocab_size"
+                    )
+
+
+KNOWN_CLEAN = ("cldr", "multi30k", "tatoeba", "tatoeba-mini")
+"""Text sets whose training pairs count as good ones where no noise is put in."""
+
+
+def knows_bad_pairs(config: TranslationConfig) -> bool:
+    """Whether it is known which training pairs are bad: some were made so, or the set counts as good."""
+    return config.noise != "none" or (config.train is None and config.data in KNOWN_CLEAN)
+
+
+def pool(config: TranslationConfig, prepared: PreparedText) -> Pool:
+    """Training pairs, and behind them the trusted ones."""
+    pairs, trusted, noisy = len(prepared.text.train), len(prepared.text.meta), prepared.noisy
+    known = knows_bad_pairs(config)
+    both = [prepared.pairs(split) for split in ("train", "meta")]
+    characters = [[len(s) for b in both for s in getattr(b, side)] for side in ("source", "target")]
+    pieces = [[len(s) for s in side] for side in _pooled(prepared)]
+    return Pool(
+        train=torch.arange(pairs),
+        meta=torch.arange(pairs, pairs + trusted),
+        flipped=noisy.flipped if known else None,
+        nominal=noisy.nominal if known else None,
+        lengths={"pieces": torch.tensor(pieces).t(), "characters": torch.tensor(characters).t()},
+    )
+
+
+def _pooled(prepared: PreparedText) -> tuple[Pieces, Pieces]:
+    """Sources and targets of the pool in pieces."""
+    train, meta = prepared.encoded("train"), prepared.encoded("meta")
+    return train[0] + meta[0], train[1] + meta[1]
+
+
+def pool_loader(
+    config: TranslationConfig, prepared: PreparedText, positions: torch.Tensor, *, training: bool
+) -> TextLoader:
+    """Batches of the pool's ``positions`` [n]: like the training set's, or sorted ones of all of them."""
+    size = min(config.batch_size, len(positions)) if config.max_tokens is None else None
+    return TextLoader(
+        *_pooled(prepared),
+        positions,
+        batch_size=size if training else None,
+        max_tokens=config.max_tokens if training else _roomy(prepared),
+        shuffle=training,
+        seed=seed_of(config.seed, "train"),
+        drop_last=training and size is not None,
+        device=torch.device(config.device),
+    )
+
+
+def _roomy(prepared: PreparedText) -> int:
+    """``EVALUATION_TOKENS``, or the longest sentence's."""
+    return max(EVALUATION_TOKENS, *(len(pieces) + 1 for side in _pooled(prepared) for pieces in side))
+
+
+def loader(config: TranslationConfig, prepared: PreparedText, split: str) -> TextLoader:
+    """Batches of one split: shuffled ones of train and meta, sorted ones of the others."""
+    size, tokens = {
+        "train": (config.batch_size, config.max_tokens),
+        "meta": (config.meta_batch_size, None),
+    }.get(split, (None, EVALUATION_TOKENS))
+    return TextLoader(
+        *prepared.encoded(split),
+        torch.arange(len(prepared.pairs(split))),
+        batch_size=size if tokens is None else None,
+        max_tokens=tokens,
+        shuffle=split in ("train", "meta"),
+        seed=seed_of(config.seed, split),
+        drop_last=split == "train" and tokens is None,
+        device=torch.device(config.device),
+    )

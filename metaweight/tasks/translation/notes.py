@@ -1,0 +1,116 @@
+"""What stands under the table of translations: intervals, significance, kinds of noise, signatures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from metaweight.tasks.figures import markdown_table
+from metaweight.tasks.outcome import Finished
+from metaweight.tasks.translation.scores import (
+    Statistics,
+    bleu_statistics,
+    bootstrap_interval,
+    paired_bootstrap,
+    pool_runs,
+)
+
+BASELINE = "uniform"
+SAMPLES = 1000
+
+
+def notes(runs: Sequence[Finished]) -> Sequence[str]:
+    """Markdown paragraphs: BLEU with intervals against ``uniform``, AUROC by kind of noise, signatures."""
+    blocks: dict[str, dict[str, list[Finished]]] = {}
+    for run in runs:
+        blocks.setdefault(run.noise, {}).setdefault(run.arm, []).append(run)
+    paragraphs = []
+    for noise, arms in blocks.items():
+        paragraphs.append(f"**BLEU against {BASELINE}, noise {noise}**\n\n{_significance(arms)}")
+        kinds = _by_kind(arms)
+        if kinds:
+            paragraphs.append(f"**AUROC of the weights by kind of bad pair, noise {noise}**\n\n{kinds}")
+    return [*paragraphs, _signatures(runs)]
+
+
+@dataclass(frozen=True)
+class _Translated:
+    """What one run made of its test set."""
+
+    hypotheses: list[str]
+    references: list[str]
+
+
+def _significance(arms: Mapping[str, Sequence[Finished]]) -> str:
+    """A line an arm: pooled BLEU with its interval, and the paired difference to the baseline."""
+    texts = {teacher: {run.config.seed: _translated(run) for run in runs} for teacher, runs in arms.items()}
+    headings = ("teacher", "BLEU, all seeds' sentences [95 %]", f"less {BASELINE} [95 %]", "p")
+    rows = []
+    for teacher, runs in texts.items():
+        statistics = _statistics([runs[seed] for seed in sorted(runs)])
+        low, high = bootstrap_interval(statistics, samples=SAMPLES)
+        cells = [teacher, f"{statistics.score():.1f} [{low:.1f}, {high:.1f}]"]
+        rows.append((*cells, *_difference(texts.get(BASELINE, {}), runs, teacher)))
+    return markdown_table(headings, rows)
+
+
+def _difference(
+    baseline: Mapping[int, _Translated], runs: Mapping[int, _Translated], teacher: str
+) -> tuple[str, str]:
+    """Of the seeds that both arms have, where a run of one may have failed; and its p-value."""
+    seeds = sorted(baseline.keys() & runs.keys())
+    pairs = [(baseline[seed], runs[seed]) for seed in seeds]
+    if teacher == BASELINE or not pairs or any(one.references != other.references for one, other in pairs):
+        return "-", "-"
+    paired = paired_bootstrap(*map(_statistics, zip(*pairs, strict=True)), samples=SAMPLES)
+    few = "" if len(seeds) == len(runs) else f" ({len(seeds)} of {len(runs)} seeds)"
+    return (
+        f"{paired.difference:+.1f} [{paired.low:+.1f}, {paired.high:+.1f}]{few}",
+        f"{paired.p_value:.3f}",
+    )
+
+
+def _statistics(runs: Sequence[_Translated]) -> Statistics:
+    """BLEU's counts of an arm, added up sentence by sentence where its seeds share a test set.
+
+    Where each seed draws its own test set (cldr), the sets stand one after the other.
+    """
+    if all(run.references == runs[0].references for run in runs):
+        return pool_runs([bleu_statistics(run.hypotheses, run.references) for run in runs])
+    return bleu_statistics(
+        [line for run in runs for line in run.hypotheses], [line for run in runs for line in run.references]
+    )
+
+
+def _translated(run: Finished) -> _Translated:
+    return _Translated(_lines(run.folder / "hypothesis.txt"), _lines(run.folder / "reference.txt"))
+
+
+def _lines(path: Path) -> list[str]:
+    # not splitlines(), which cuts at characters that a sentence may hold
+    return path.read_text(encoding="utf-8").split("\n")[:-1]
+
+
+def _by_kind(arms: Mapping[str, Sequence[Finished]]) -> str:
+    """A line an arm: AUROC of each kind against the good pairs; empty where there is no noise."""
+    first = next(iter(arms.values()))[0]
+    names = [name for name in first.outcome.figures if name.startswith("auroc_")]
+    if not names:
+        return ""
+    rows = []
+    for teacher, runs in arms.items():
+        means = [fmean(run.outcome.figures[name] for run in runs) for name in names]
+        rows.append((teacher, *("-" if math.isnan(mean) else f"{mean:.2f}" for mean in means)))
+    return markdown_table(("teacher", *(name.removeprefix("auroc_") for name in names)), rows)
+
+
+def _signatures(runs: Sequence[Finished]) -> str:
+    scores = [run.outcome.details["scores"] for run in runs]
+    found = dict.fromkeys(s[name] for s in scores for name in ("bleu_signature", "chrf_signature"))
+    return (
+        f"{', '.join(found)}; {SAMPLES:,} resamples. p: two-sided, paired bootstrap over sentences "
+        "(sacrebleu); it does not know how much seeds differ."
+    )

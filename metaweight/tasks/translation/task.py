@@ -1,0 +1,243 @@
+"""Translation with bad sentence pairs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+
+import torch
+from torch import Tensor
+
+from metaweight.core.atomic import whole_file
+from metaweight.core.contracts import Batch
+from metaweight.core.modes import evaluating
+from metaweight.core.weights import auroc
+from metaweight.data.epochs import Epochs
+from metaweight.data.noise import check_rate
+from metaweight.data.text.noise import parse_mix
+from metaweight.data.text.vocabulary import PADDING, Vocabularies
+from metaweight.models.transformer import Transformer
+from metaweight.models.translators import build_translator, default_translator_taps, time_axes
+from metaweight.reweighter import Reweighter
+from metaweight.student.losses import TokenCrossEntropy
+from metaweight.student.student import Student
+from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
+from metaweight.tasks.base import Evaluation, Sources
+from metaweight.tasks.config import TranslationConfig, parse_values
+from metaweight.tasks.cost import COST
+from metaweight.tasks.figures import Column, Compared, Curve
+from metaweight.tasks.outcome import Finished, Outcome
+from metaweight.tasks.pool import Pool
+from metaweight.tasks.translation import data as text_data
+from metaweight.tasks.translation import notes as translation_notes
+from metaweight.tasks.translation.data import PreparedText, loader
+from metaweight.tasks.translation.decoding import one_line, translate
+from metaweight.tasks.translation.scores import score
+from metaweight.training.run_folder import RunFolder
+
+
+class TranslationTask:
+    """A Transformer on sentence pairs; BLEU and chrF of the test set, and what the weights find.
+
+    Figures: ``bleu`` and ``chrf`` of the test set at the last epoch, in percent; ``bleu_greedy``, the same
+    with a beam of 1 (a wide beam repairs a part of what bad pairs do); ``auroc`` of the mean weight for
+    finding the bad pairs, and ``auroc_KIND`` of one kind against the good pairs, NaN where there are none;
+    ``valid_loss`` per token at the last epoch; ``realised_noise``; ``seconds``; ``weight_mean``.
+    """
+
+    config = TranslationConfig
+    columns = (
+        Column("BLEU", "bleu", digits=1, best="highest"),
+        Column("BLEU, greedy", "bleu_greedy", digits=1, best="highest"),
+        Column("chrF", "chrf", digits=1, best="highest"),
+        Column("AUROC of the weights", "auroc", digits=2, best="highest"),
+        COST,
+    )
+    compared = (Compared("bleu", "BLEU, last epoch", "BLEU"),)
+    curve = Curve("valid_loss", "Validation loss", "loss per token on clean pairs, nats")
+    counted = "tokens"
+    noises = ("mixed@0.4",)
+
+    def check(self, config: TranslationConfig) -> None:
+        parse_mix(config.noise)
+        check_rate(config.noise_rate)
+
+    def prepare(self, config: TranslationConfig) -> PreparedText:
+        return text_data.prepare(config)
+
+    def keep(self, prepared: PreparedText, folder: RunFolder) -> None:
+        prepared.vocabularies.save(folder.path)
+
+    def build(self, config: TranslationConfig, prepared: PreparedText) -> Reweighter:
+        torch.manual_seed(seed_of(config.seed, "initial"))
+        module = build_module(config, prepared.vocabularies)
+        student = Student(
+            module,
+            # TokenCrossEntropy says which units there are
+            TokenCrossEntropy(PADDING, config.smoothing, config.unit),  # type: ignore[arg-type]
+            taps=config.taps or default_translator_taps(config.model, **parse_values(config.model_options)),
+            time_axes=time_axes,
+            execution=execution(config),
+        )
+        counts = prepared.token_counts() if config.unit == "token" else None
+        probe = loader(config, prepared, "meta").batch(0, 0)
+        spec = student.spec(probe, class_counts=counts, samples=prepared.samples)
+        return build_reweighter(config, student, spec)
+
+    def sources(self, config: TranslationConfig, prepared: PreparedText) -> Sources:
+        return Sources(loader(config, prepared, "train"), loader(config, prepared, "meta"))
+
+    def pool(self, config: TranslationConfig, prepared: PreparedText) -> Pool:
+        return text_data.pool(config, prepared)
+
+    def batches(
+        self, config: TranslationConfig, prepared: PreparedText, positions: Tensor, *, training: bool
+    ) -> Epochs:
+        return text_data.pool_loader(config, prepared, positions, training=training)
+
+    def evaluation(self, config: TranslationConfig, prepared: PreparedText) -> Evaluation:
+        held = {"valid": loader(config, prepared, "valid")} if len(prepared.text.valid) else {}
+        return Evaluation(held, loss_per_token, "valid_loss", higher_is_better=False)
+
+    def conclude(
+        self, config: TranslationConfig, prepared: PreparedText, trained: Assembled, folder: RunFolder | None
+    ) -> Outcome:
+        module, test = trained.trainer.reweighter.student.module, prepared.text.test
+        assert isinstance(module, Transformer)
+        hypotheses = _translations(config, prepared, module, beam=config.beam)
+        references = [one_line(sentence) for sentence in test.target]
+        scores = score(hypotheses, references)
+        greedy = scores
+        if config.beam > 1:
+            greedy = score(_translations(config, prepared, module, beam=1), references)
+        if folder is not None:
+            known = text_data.knows_bad_pairs(config)
+            texts = {"hypothesis.txt": hypotheses, "reference.txt": references}
+            _save(folder, prepared, trained, texts, known=known)
+        # a remedy may have trained on trusted pairs too, whose positions come behind
+        weights, noisy = trained.weights.mean_weight()[: prepared.samples], prepared.noisy
+        seen = weights.isfinite()
+        figures = {
+            "bleu": scores.bleu,
+            "chrf": scores.chrf,
+            "bleu_greedy": greedy.bleu,
+            "auroc": auroc(weights[seen], noisy.flipped[seen]),
+        }
+        for number, kind in enumerate(noisy.kinds, start=1):
+            some = seen & ((noisy.kind == 0) | (noisy.kind == number))
+            figures[f"auroc_{kind}"] = auroc(weights[some], noisy.flipped[some])
+        figures |= {
+            "valid_loss": trained.row.get("valid_loss", math.nan),
+            "realised_noise": noisy.realised,
+            "seconds": trained.trainer.seconds,
+            "weight_mean": float(weights[seen].mean()),
+        }
+        return trained.outcome(figures, {"scores": asdict(scores)})
+
+    def epoch_text(self, row: Mapping[str, float]) -> str:
+        return f"valid loss {row['valid_loss']:.3f}" if "valid_loss" in row else ""
+
+    def summary(self, outcome: Outcome) -> Sequence[tuple[str, str]]:
+        figures, scores = outcome.figures, outcome.details["scores"]
+        lengths = (
+            f"{scores['hypothesis_length']:,} tokens for {scores['reference_length']:,} of the references"
+        )
+        return (
+            (f"BLEU, {outcome.when}", f"{figures['bleu']:.1f}  {scores['bleu_signature']}"),
+            (f"chrF, {outcome.when}", f"{figures['chrf']:.1f}  {scores['chrf_signature']}"),
+            ("BLEU with a beam of 1", f"{figures['bleu_greedy']:.1f}"),
+            ("translated", f"{scores['sentences']:,} sentences, {lengths}"),
+            ("bad pairs put into the training set", f"{figures['realised_noise']:.1%}"),
+            *(
+                (f"AUROC of the weights for finding them{_kind_of(name)}", f"{value:.3f}")
+                for name, value in figures.items()
+                if name.startswith("auroc") and not math.isnan(value)
+            ),
+            ("mean weight", f"{figures['weight_mean']:.2f}"),
+        )
+
+    def notes(self, runs: Sequence[Finished]) -> Sequence[str]:
+        return translation_notes.notes(runs)
+
+
+def _translations(
+    config: TranslationConfig, prepared: PreparedText, module: Transformer, *, beam: int
+) -> list[str]:
+    """The test set's best translations, line by line as the files have them: scoring those gives the same."""
+    found = translate(
+        module,
+        prepared.vocabularies,
+        prepared.text.test.source,
+        beam=beam,
+        length_penalty=config.length_penalty,
+        max_source=text_data.MAX_PIECES,
+    )
+    return [one_line(best[0][0]) for best in found]
+
+
+def build_module(config: TranslationConfig, vocabularies: Vocabularies) -> Transformer:
+    """The student's module, on the config's device."""
+    options = parse_values(config.model_options)
+    if not vocabularies.joint:
+        options = {"tie": "decoder", **options}
+        if options["tie"] == "all":  # two vocabularies of one size would pass unseen
+            raise ValueError("tie=all needs joint_vocab: id 7 is another piece in each language")
+    return build_translator(
+        config.model,
+        source_size=len(vocabularies.source),
+        target_size=len(vocabularies.target),
+        **options,
+    ).to(config.device)
+
+
+def loss_per_token(student: Student, batches: Iterable[Batch]) -> dict[str, float]:
+    """Mean loss per real token in nats, label smoothing included; leaves the student as it was."""
+    total, tokens = 0.0, 0.0
+    with torch.no_grad(), evaluating(student.module):
+        for batch in batches:
+            units = student(batch, taps=False).units
+            size = float(units.size.sum())
+            total, tokens = total + float(units.loss.mean()) * size, tokens + size
+    return {"loss": total / tokens}
+
+
+def _kind_of(figure: str) -> str:
+    """``auroc_copied`` -> ``, copied``."""
+    kind = figure.removeprefix("auroc").removeprefix("_")
+    return f", {kind}" if kind else ""
+
+
+def _save(
+    folder: RunFolder,
+    prepared: PreparedText,
+    trained: Assembled,
+    texts: Mapping[str, Sequence[str]],
+    *,
+    known: bool,
+) -> None:
+    """Weights by pair (``weights.npz`` and ``.csv``, ``pairs.csv``), and each of ``texts`` line by line.
+
+    ``known``: whether it is known which pairs are bad.
+    """
+    noisy, weights = prepared.noisy, trained.weights
+    folder.save_weights(
+        index=torch.arange(prepared.samples),
+        weights=weights.weights[:, : prepared.samples],
+        loss=weights.loss[:, : prepared.samples],
+        flipped=noisy.flipped if known else None,
+    )
+    names = ("", *noisy.kinds)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "mean_weight", "kind", "source", "target"])
+    means, kinds = weights.mean_weight()[: prepared.samples].tolist(), noisy.kind.tolist()
+    for index, (mean, kind) in enumerate(zip(means, kinds, strict=True)):
+        pair = noisy.bitext.source[index], noisy.bitext.target[index]
+        writer.writerow([index, "" if math.isnan(mean) else f"{mean:.6g}", names[kind], *pair])
+    files = {name: "".join(f"{line}\n" for line in lines) for name, lines in texts.items()}
+    for name, content in {"pairs.csv": text.getvalue(), **files}.items():
+        with whole_file(folder.path / name) as file:
+            file.write(content.encode())

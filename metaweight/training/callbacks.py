@@ -1,0 +1,133 @@
+"""The seam through which outside code watches a run, and the two watchers that every run has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from metaweight.core.contracts import Batch, StepReport
+from metaweight.core.weights import group_means
+from metaweight.reweighter import Reweighter
+
+
+class Run(Protocol):
+    """What a callback may read of the Trainer."""
+
+    reweighter: Reweighter
+    epoch: int
+    """Epochs done."""
+    epochs: int
+    seconds: float
+    """Of training, evaluation left out."""
+
+    @property
+    def best_epoch(self) -> int | None:
+        """By the figure that the Trainer monitors, so far; None before its first evaluation."""
+        ...
+
+    @property
+    def done(self) -> float:
+        """Epochs done, the one at hand in part."""
+        ...
+
+
+class Callback:
+    """A seam for outside code; every method does nothing by default."""
+
+    def on_start(self, run: Run) -> None:
+        """Before the first (or first resumed) iteration."""
+
+    def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
+        """After each iteration; ``batch`` is the last one of a window, ``report`` tells of all."""
+
+    def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
+        """After each epoch's evaluation, before its checkpoint."""
+
+    def on_end(self, run: Run) -> None:
+        """After the last epoch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of this callback."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what ``state_dict`` gave."""
+
+
+class Throughput(Callback):
+    """Targets (images, tokens) that a run trains on in a second, since it was started or resumed."""
+
+    def __init__(self) -> None:
+        self.size = self.before = self.seconds = 0.0
+
+    def on_start(self, run: Run) -> None:
+        self.size, self.before, self.seconds = 0.0, run.seconds, 0.0
+
+    def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
+        self.size += report.stats["size"]
+        self.seconds = run.seconds - self.before
+
+    @property
+    def rate(self) -> float:
+        """Targets a second; 0 before the first step."""
+        return self.size / self.seconds if self.seconds else 0.0
+
+
+class WeightHistory(Callback):
+    """Keeps each sample's weight and loss of every epoch, by its position in the data set."""
+
+    def __init__(self, samples: int, epochs: int) -> None:
+        self.weights = torch.full((epochs, samples), float("nan"))
+        self.loss = torch.full((epochs, samples), float("nan"))
+
+    def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
+        index = report.index.cpu()
+        seen, place = index.unique(return_inverse=True)
+        for rows, values in ((self.weights, report.weights), (self.loss, report.losses)):
+            # the tokens of a sentence share its row: their mean is kept
+            rows[run.epoch, seen] = group_means(values.to("cpu", torch.float32), place, len(seen))
+
+    def mean_weight(self) -> Tensor:
+        """Mean weight of each sample [N] over the epochs; NaN where never seen."""
+        return self.weights.nanmean(dim=0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weights": self.weights, "loss": self.loss}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.weights.copy_(state["weights"])
+        self.loss.copy_(state["loss"])
+
+
+@runtime_checkable
+class ReportsAttention(Protocol):
+    """A teacher that attends to the student's layers."""
+
+    def last_attention(self) -> dict[str, float]:
+        """Tap -> its share in the last batch."""
+        ...
+
+
+class AttentionHistory(Callback):
+    """Keeps the share of attention on each tapped layer, averaged over each epoch's last batch."""
+
+    def __init__(self) -> None:
+        self.layers: tuple[str, ...] = ()
+        self.shares: list[list[float]] = []
+
+    def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
+        teacher = run.reweighter.teacher
+        if isinstance(teacher, ReportsAttention):
+            share = teacher.last_attention()
+            self.layers = tuple(share)
+            self.shares.append(list(share.values()))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"layers": list(self.layers), "shares": self.shares}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.layers = tuple(state["layers"])
+        self.shares = [list(row) for row in state["shares"]]

@@ -1,0 +1,40 @@
+"""What a training run reads and leaves behind: batches in, one row of figures for each epoch out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from metaweight.core.contracts import Batch, MetaweightError
+
+
+class Source(Protocol):
+    """Batches as a pure function of (epoch, position), so that a resumed run sees the same ones."""
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        ...
+
+    def batch(self, epoch: int, position: int) -> Batch:
+        """The ``position``-th batch of an epoch."""
+        ...
+
+
+class Interrupted(MetaweightError):
+    """The user stopped the run; its checkpoint is written."""
+
+
+@dataclass
+class History:
+    """What a run has shown so far."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    """One row an epoch: epoch, step, seconds, train_loss, and SPLIT_FIGURE where evaluated."""
+    best_epoch: int | None = None
+    """By the figure that the Trainer monitors; its first epoch where several are equal."""
+    stopped_early: bool = False
+
+    def row(self, epoch: int | None = None) -> Mapping[str, float]:
+        """What was measured in ``epoch``, from 1; None: in the last one."""
+        return self.epochs[-1 if epoch is None else epoch - 1]

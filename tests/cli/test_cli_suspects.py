@@ -1,0 +1,115 @@
+"""``metaweight suspects`` on a run, and what it says where there is nothing to list."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from metaweight.cli.main import main
+from metaweight.training.run_folder import RunFolder
+
+TRAIN = ["train", "--teacher", "knn", "--noise", "uniform", "--train-size", "300", "--batch-size", "20"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "run"
+    assert main([*TRAIN, "--epochs", "3", "--warmup-epochs", "1", "--lr", "0.05", "--out", str(path)]) == 0
+    return path
+
+
+def words(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    return " ".join((captured.out + captured.err).split())
+
+
+@pytest.mark.filterwarnings("ignore")  # cleanlab's own imports
+def test_the_list_and_what_it_finds(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "suspects.csv"
+    assert main(["suspects", str(finished), "--out", str(out)]) == 0
+    said = words(capsys)
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    samples = RunFolder.open(finished).read_weights()
+    assert len(rows) == 300
+    means = [float(row["mean_weight"]) for row in rows]
+    assert means == sorted(means)
+    at = {int(index): place for place, index in enumerate(samples.index.tolist())}
+    flipped = [bool(samples.flipped[at[int(row["index"])]]) for row in rows]
+    for k in (10, 50, 100, sum(flipped)):
+        assert f"│ {k} │ {sum(flipped[:k]) / k:.1%} │" in said
+    predicted = samples.predicted()
+    assert predicted is not None
+    for row in rows[:20]:
+        place = at[int(row["index"])]
+        labels = (
+            str(int(samples.given[place])),
+            str(int(predicted[place])),
+        )  # digits are named by themselves
+        assert (row["given_label"], row["suggested_label"]) == labels
+        assert len(row["weights"].split()) == 3
+    assert main(["suspects", str(finished), "--out", str(out)]) == 2
+    assert f"{out} exists: choose another file" in words(capsys)
+
+
+def test_without_cleanlab_it_says_so(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "cleanlab.filter", None)
+    assert main(["suspects", str(finished), "--out", str(tmp_path / "a.csv")]) == 0
+    said = words(capsys)
+    assert (
+        "no comparison with cleanlab: cleanlab is not installed: pip install 'metaweight[cleanlab]'" in said
+    )
+    assert "flipped" in said
+    assert "Jaccard" not in said
+
+
+@pytest.mark.filterwarnings("ignore")  # cleanlab's own imports
+def test_equal_weights_have_no_first_ones(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = tmp_path / "plain"
+    shutil.copytree(finished, plain)
+    known = vars(RunFolder.open(plain).read_weights())
+    RunFolder.open(plain).save_weights(**known | {"weights": torch.ones_like(known["weights"])})
+    assert main(["suspects", str(plain), "--out", str(tmp_path / "a.csv")]) == 0
+    said = words(capsys)
+    assert "all weights are equal: this run suspects nobody" in said
+    assert "flipped, cleanlab" in said
+    assert "shared with cleanlab" not in said
+    assert "flipped │" not in said.replace("flipped, cleanlab", "")
+
+
+def test_what_is_no_finished_run_is_refused(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid, going, old = (tmp_path / name for name in ("grid", "going", "old"))
+    RunFolder.create(grid, {"config": {"base": {}}})
+    (grid / "cells" / "none.knn.0").mkdir(parents=True)
+    for copy in (going, old):
+        shutil.copytree(finished, copy)
+    (going / "weights.npz").unlink()
+    samples = RunFolder.open(finished).read_weights()
+    known = {name: value for name, value in vars(samples).items() if name != "probabilities"}
+    RunFolder.open(old).save_weights(**known)
+    bad = tmp_path / "bad"
+    shutil.copytree(finished, bad)
+    RunFolder.open(bad).save_weights(**known, probabilities=torch.full((300, 10), torch.nan))
+    out = tmp_path / "out.csv"
+    for folder, message in (
+        (tmp_path, "is no run folder"),
+        (grid, f"is a comparison: name one of its runs: {grid / 'cells' / 'none.knn.0'}"),
+        (going, "weights by sample are written when a run ends"),
+        (old, "has no probabilities, from which a label is suggested"),
+        (bad, "probabilities hold NaN"),
+    ):
+        assert main(["suspects", str(folder), "--out", str(out)]) == 2
+        assert message in words(capsys)
+        assert not out.exists()

@@ -1,0 +1,218 @@
+"""The page in headless Chromium, from file://: loads clean, sorts, fits a phone, follows light and dark."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grid_folders import make_grid
+
+from metaweight.report.page import read_study, render
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed to look at the page with")
+LONG = "a-very-long-name-of-an-arm-with-many-options-and-no-end-in-sight"
+ARMS = ("uniform", "mw-net", "attention", "<script>alert(1)<!--", LONG, *(f"arm-{n}" for n in range(6)))
+
+
+SORTING = """
+    const table = document.querySelector("table.sortable");
+    const heads = [...table.querySelectorAll("thead th")];
+    const column = heads.findIndex((head) => head.textContent.startsWith("difference"));
+    const values = () => [...table.tBodies[0].rows].map((row) => row.cells[column].dataset.value);
+    const button = heads[column].querySelector("button");
+    button.click();
+    const up = [values(), heads[column].getAttribute("aria-sort")];
+    button.click();
+    const down = [values(), heads[column].getAttribute("aria-sort")];
+    heads[1].querySelector("button").click();
+    return {up, down, sorted: heads.filter((h) => h.hasAttribute("aria-sort")).length};
+"""
+CONTROLS = """
+    const button = document.querySelector('[data-legend] button[data-arm="1"]');
+    button.click();
+    const marks = [...document.querySelectorAll('g.arm[data-arm="1"]')];
+    const off = marks.every((mark) => getComputedStyle(mark).display === "none");
+    const stage = document.querySelector(".stage");
+    const press = (key) => stage.dispatchEvent(new KeyboardEvent("keydown", {key, cancelable: true}));
+    press("ArrowRight");
+    const without = stage.parentElement.querySelector(".readout").textContent;
+    button.click();
+    press("ArrowLeft");
+    const together = stage.parentElement.querySelector(".readout").textContent;
+    const pick = document.getElementById("wall");
+    pick.value = "3";
+    pick.dispatchEvent(new Event("change"));
+    const walls = [...document.querySelectorAll(".wall")].filter((wall) => wall.checkVisibility());
+    return {off, pressed: button.getAttribute("aria-pressed"), without, together,
+            walls: walls.map((wall) => wall.dataset.wall)};
+"""
+THEME = """
+    const ground = () => getComputedStyle(document.body).backgroundColor;
+    const button = document.getElementById("theme");
+    const look = () => [ground(), button.textContent.trim().split(" ")[1]];
+    const first = look();
+    button.click();
+    return [first, look()];
+"""
+FITS = """
+    const boxes = [...document.querySelectorAll(".scroll")];
+    return {inner: innerWidth, wide: document.documentElement.scrollWidth,
+            boxes: boxes.filter((box) => box.scrollWidth > box.clientWidth).length};
+"""
+WORDS = """
+    document.querySelectorAll(".cards dd").forEach((name) => { name.textContent = "automobile"; });
+    const lines = (one) => {
+        const range = document.createRange();
+        range.selectNodeContents(one);
+        return range.getClientRects().length;
+    };
+    return [...document.querySelectorAll(".cards dt, .cards dd")].filter((one) => one.checkVisibility())
+        .map(lines);
+"""
+LOADED = """
+    const requests = performance.getEntriesByType("resource").map((request) => request.name);
+    return {requests: requests.filter((name) => !name.startsWith("data:")),
+            address: location.protocol, js: document.documentElement.className,
+            scripts: document.scripts.length,
+            arms: [...document.querySelectorAll("#table tbody .name")].map((name) => name.textContent)};
+"""
+FOCUS = """
+    const all = document.querySelectorAll("a, button, select, summary, [tabindex='0']");
+    return [...all].filter((one) => one.checkVisibility()).map((one) => {
+        one.focus({focusVisible: true});
+        const style = getComputedStyle(one).outlineStyle;
+        return [document.activeElement === one, one.matches(":focus-visible"), style];
+    });
+"""
+OPENED = "document.body.getBoundingClientRect(); return performance.now()"
+
+
+def look(page: str, probes: Mapping[str, tuple[str, int]], folder: Path, *, dark: bool = False) -> Any:
+    """What each script, in a window of its own width, returns; fails where the console has an error.
+
+    A dumped DOM is all that chromium gives back without a client, and its own window is never narrower than
+    500 pixels: so each page lies in a frame of one page that collects the answers.
+    """
+    frames = []
+    for name, (script, width) in probes.items():
+        answer = f"JSON.stringify([{json.dumps(name)}, (() => {{ {script} }})()])"
+        probe = f"<script>parent.postMessage({answer}, '*')</script></body>"
+        (folder / f"{name}.html").write_text(page.replace("</body>", probe), encoding="utf-8")
+        frames.append(
+            f'<iframe src="{name}.html" style="width: {width}px; height: 900px; border: 0"></iframe>'
+        )
+    # the mark is put together, so that the dumped script does not look like an answer
+    mark = "'@'.repeat(2)"
+    collect = f"addEventListener('message', (event) => document.body.append({mark} + event.data + {mark}))"
+    path = folder / "frames.html"
+    path.write_text(f"<!doctype html><body><script>{collect}</script>{''.join(frames)}", encoding="utf-8")
+    command = [
+        *(str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *("--enable-logging=stderr", "--virtual-time-budget=5000", "--window-size=1400,900"),
+        f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+        *(f"--user-data-dir={folder / 'profile'}", "--dump-dom", path.as_uri()),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    answers = dict(json.loads(unescape(text)) for text in re.findall("@@(.*?)@@", done.stdout, re.DOTALL))
+    assert answers.keys() == probes.keys()
+    return answers
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("grids") / "grid"
+    noises = ("uniform@0.4", "cluster@0.8")
+    make_grid(folder, ARMS, noises=noises, seeds=(0, 1), missing=["cluster-0.8.arm-3.1"])
+    return render(read_study(folder))
+
+
+@pytest.fixture(scope="module")
+def found(page: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    probes = {
+        **{"loaded": (LOADED, 1280), "sorting": (SORTING, 1280), "controls": (CONTROLS, 1280)},
+        **{"theme": (THEME, 1280), "focus": (FOCUS, 1280)},
+        **{f"fits-{width}": (FITS, width) for width in (390, 768, 1280)},
+        **{f"words-{width}": (WORDS, width) for width in (390, 768, 1280)},
+    }
+    return look(page, probes, tmp_path_factory.mktemp("light"))
+
+
+def test_page_loads_from_disk_without_a_request_or_an_error(found: Any) -> None:
+    loaded = found["loaded"]
+    assert loaded["address"] == "file:"
+    assert loaded["requests"] == []
+    assert loaded["js"] == "js"
+    # two curves' numbers, the page's own and the probe
+    assert loaded["scripts"] == 4
+    assert loaded["arms"] == [*ARMS, *ARMS]
+
+
+def test_an_error_in_the_console_is_seen(page: str, tmp_path: Path) -> None:
+    """Guards the other tests: the log does show what goes wrong."""
+    with pytest.raises(AssertionError, match="CONSOLE"):
+        look(page.replace('"use strict";', 'console.error("here");'), {"x": ("return 1", 800)}, tmp_path)
+
+
+def test_headings_sort_both_ways_with_unknown_values_last(found: Any) -> None:
+    for name, direction in (("up", "ascending"), ("down", "descending")):
+        values, said = found["sorting"][name]
+        assert values[-1] == ""  # the baseline has no difference
+        known = [float(value) for value in values[:-1]]
+        assert known == sorted(known, reverse=name == "down")
+        assert len(set(known)) > 5
+        assert said == direction
+    assert found["sorting"]["sorted"] == 1
+
+
+def test_legend_gallery_and_readout_answer(found: Any) -> None:
+    controls = found["controls"]
+    assert controls["off"]
+    assert controls["pressed"] == "true"
+    assert controls["without"].startswith("epoch 1")
+    assert "mw-net" not in controls["without"]
+    # 80 + 5 + half a seed, less 3, plus the epoch
+    assert "mw-net 83.5" in controls["together"]
+    assert controls["walls"] == ["3"]
+
+
+def test_colours_follow_the_system_and_then_the_button(found: Any, page: str, tmp_path: Path) -> None:
+    light, night = ["rgb(251, 250, 247)", "Dark"], ["rgb(22, 23, 26)", "Light"]
+    assert found["theme"] == [light, night]
+    assert look(page, {"theme": (THEME, 1280)}, tmp_path, dark=True)["theme"] == [night, light]
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_body_never_scrolls_sideways(found: Any, width: int) -> None:
+    fits = found[f"fits-{width}"]
+    assert fits["inner"] == width
+    assert fits["wide"] <= width
+    # the tables scroll in boxes of their own
+    assert fits["boxes"] >= (2 if width == 390 else 0)
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_no_word_of_a_card_is_broken(found: Any, width: int) -> None:
+    assert len(found[f"words-{width}"]) > 40
+    assert set(found[f"words-{width}"]) == {1}
+
+
+def test_what_can_be_used_shows_its_focus(found: Any) -> None:
+    assert len(found["focus"]) > 30
+    assert all(one == [True, True, "solid"] for one in found["focus"])
+
+
+def test_a_large_page_opens_within_three_seconds(tmp_path: Path) -> None:
+    arms = ("uniform", *(f"arm-{n}" for n in range(10)))
+    make_grid(tmp_path / "grid", arms, noises=("uniform@0.4", "cluster@0.8"), seeds=(0,), samples=2_000)
+    page = render(read_study(tmp_path / "grid"))
+    assert look(page, {"opened": (OPENED, 1280)}, tmp_path)["opened"] < 3000

@@ -1,0 +1,45 @@
+"""A student with dropout and a teacher of one line, for tests of single iterations."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+import metaweight as mw
+from oracles import (
+    STUDENTS,
+)
+
+SHAPE = (1, 4, 4)
+
+
+class Dropped(nn.Module):
+    """BatchNorm and dropout: both keep state that an engine could disturb."""
+
+    def __init__(self, body: str = "batchnorm-resnet") -> None:
+        super().__init__()
+        self.body = STUDENTS[body][0]()
+        self.drop = nn.Dropout(0.4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(self.body(x))
+
+
+class ByLoss(mw.Teacher):
+    """Weights 2 sigmoid(a loss + b), a = b = 0 at first."""
+
+    def __init__(self, spec: object = None) -> None:
+        super().__init__()
+        self.score = nn.Linear(1, 1)
+        nn.init.zeros_(self.score.weight)
+        nn.init.zeros_(self.score.bias)
+        self.observed: list[mw.StudentState] = []
+        self.tracked: list[mw.StudentState] = []
+
+    def forward(self, state: mw.StudentState) -> Tensor:
+        return 2 * self.score(state.loss[:, None]).squeeze(1).sigmoid()
+
+    def observe(self, meta_state: mw.StudentState) -> None:
+        self.observed.append(meta_state)
+
+    def track(self, state: mw.StudentState) -> None:
+        self.tracked.append(state)

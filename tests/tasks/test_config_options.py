@@ -1,0 +1,94 @@
+"""Options of runs: the same functions for every task's config, and mistakes in words."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from metaweight.tasks import tasks
+from metaweight.tasks.config import (
+    ImageConfig,
+    RunConfig,
+    TranslationConfig,
+    config_from,
+    parse_values,
+    with_options,
+)
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_every_task_has_a_config_that_survives_a_manifest(name: str) -> None:
+    kind = tasks[name].config
+    config = kind()  # a default for every option
+    assert issubclass(kind, RunConfig)
+    assert config.task == name
+    changed = with_options(config, {"lr_milestones": [2, 4], "betas": [0.9, 0.98], "taps": ["a"]})
+    assert type(changed) is kind
+    assert (changed.lr_milestones, changed.betas, changed.taps) == ((2, 4), (0.9, 0.98), ("a",))
+    assert config_from(kind, json.loads(json.dumps(dataclasses.asdict(changed)))) == changed
+    with pytest.raises(TypeError, match=r"a run has no option 'epoch'\. Did you mean 'epochs'"):
+        config_from(kind, {"epoch": 3})
+    with pytest.raises(TypeError, match="no option 'task'"):
+        with_options(config, {"task": name})
+
+
+@pytest.mark.parametrize("center", [True, False, "class", None])
+def test_a_centre_is_a_truth_value_or_a_word(center: object) -> None:
+    assert with_options(ImageConfig(), {"center": center}).center == center
+
+
+def test_a_config_knows_only_its_own_tasks_options() -> None:
+    assert with_options(ImageConfig(), {"imbalance": "step"}).imbalance == "step"
+    assert "imbalance" not in {field.name for field in dataclasses.fields(RunConfig)}
+
+
+def test_values_are_json_or_else_text() -> None:
+    assert parse_values(("width=64", "norm=batch", "a=[1, 2]", "b=x=y", "c=true")) == {
+        "width": 64,
+        "norm": "batch",
+        "a": [1, 2],
+        "b": "x=y",
+        "c": True,
+    }
+    for pair in ("width", "=3"):
+        with pytest.raises(ValueError, match=f"key=value, got {pair!r}"):
+            parse_values((pair,))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_tokens": "None"}, r"max_tokens is int \| None, got 'None'.*null for None"),
+        ({"model_options": "dropout=0.1"}, r"model_options is tuple\[str, ...\], got 'dropout=0.1'"),
+        ({"engine_options": "replay=snapshots"}, r"engine_options is tuple\[str, ...\], got 'replay=snap"),
+        ({"unroll": 2.0}, "unroll is int, got 2.0"),
+        ({"epochs": 2.5}, "epochs is int, got 2.5"),
+        ({"epochs": True}, "epochs is int, got True"),
+        ({"joint_vocab": 1}, "joint_vocab is bool, got 1"),
+        ({"betas": [0.9]}, r"betas is tuple\[float, float\], got \(0.9,\)"),
+        ({"betas": [0.9, "b"]}, r"betas is tuple\[float, float\], got \(0.9, 'b'\)"),
+        ({"lr": "fast"}, "lr is float, got 'fast'"),
+        ({"model": None}, "model is str, got None"),
+        ({"center": "clas"}, r"center is bool \| 'class' \| None, got 'clas'"),
+        ({"center": 1}, r"center is bool \| 'class' \| None, got 1"),
+    ],
+)
+def test_a_value_of_another_type_is_an_error_that_names_the_option(
+    options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(TypeError, match=said):
+        config_from(TranslationConfig, options)
+
+
+def test_values_that_fit_pass() -> None:
+    options = {"lr": 1, "max_tokens": None, "betas": [0, 0.98], "columns": ["de", "en"], "taps": []}
+    config = config_from(TranslationConfig, options)
+    assert (config.lr, config.max_tokens, config.betas, config.columns, config.taps) == (
+        1,
+        None,
+        (0, 0.98),
+        ("de", "en"),
+        (),
+    )

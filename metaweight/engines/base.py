@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -13,8 +12,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, Forward, NonFiniteError, StudentState
+from metaweight.core.options import checked_options, options_of
 from metaweight.core.randomness import RandomState, differentiable, forked_rng
-from metaweight.core.registry import Registry, require_options
+from metaweight.core.registry import Registry
 from metaweight.engines.centring import checked_center, steered
 from metaweight.engines.checks import require_finite
 from metaweight.engines.scope import scope_of
@@ -159,17 +159,18 @@ class HyperGradient:
 def build_engine(engine: str | Engine, **options: Any) -> Engine:
     """An engine by name, with options of its own; an engine passes through.
 
-    Raises KeyError for an unknown name, TypeError for an option that the engine does not have.
+    Raises KeyError for an unknown name, TypeError for an option that the engine does not have (with the
+    nearest one) and for one of another type.
     """
     if not isinstance(engine, str):
         return engine
-    require_options(f"engine {engine!r}", options, engine_options(engine))
-    return registry[engine](**options)
+    build = registry[engine]
+    return build(**checked_options(f"engine {engine!r}", build, options))
 
 
 def engine_options(name: str) -> dict[str, Any]:
     """Option -> default of the engine ``name``."""
-    return {p.name: p.default for p in inspect.signature(registry[name]).parameters.values()}
+    return options_of(registry[name])
 
 
 def hypergradient(

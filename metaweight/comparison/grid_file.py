@@ -41,7 +41,7 @@ class GridTable:
     """Arm -> options of its runs."""
     noise: Options = field(default_factory=dict)
     """Kind of noise -> options of its runs."""
-    tune: Options = field(default_factory=dict)
+    tune: Options | None = None
     """A Tuning, with a table of lists for each arm or ``all``."""
 
 
@@ -96,19 +96,15 @@ def _profile(file: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
         return file
     if name is None:
         raise ValueError(f"name one of its profiles with --profile: {', '.join(profiles)}")
+    for wanted in (name, profiles.get(name, {}).get("run_of", name)):
+        if wanted not in profiles:
+            raise KeyError(f"there is no profile {wanted!r}.{did_you_mean(wanted, profiles)}")
+    own = _checked("a profile", Profile, profiles[name])
+    lender = _checked("a profile", Profile, profiles[own.pop("run_of", name)])
     every = {key: value for key, value in file.items() if key not in profiles}
-    own = _profile_table(profiles, name)
-    lender = _profile_table(profiles, own.pop("run_of", None) or name)
-    run: dict[str, Any] = {}
-    for table in (_checked("a file of profiles", GridTable, every), lender, own):
-        run |= table.get("run", {})
+    every = _checked("a file of profiles", GridTable, every)
+    run = {key: value for table in (every, lender, own) for key, value in table.get("run", {}).items()}
     return {**every, **own, "run": run}
-
-
-def _profile_table(profiles: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if name not in profiles:
-        raise KeyError(f"there is no profile {name!r}.{did_you_mean(name, profiles)}")
-    return _checked("a profile", Profile, profiles[name])
 
 
 def plan(table: Mapping[str, Any], *, where: str) -> Plan:
@@ -128,15 +124,14 @@ def plan(table: Mapping[str, Any], *, where: str) -> Plan:
             if option in asked.run:
                 raise ValueError(f"{option} of every run is what a grid compares: list it in {instead}")
         base = with_options(task.config(), asked.run)
-    for name, listed in (("arm", asked.arms), ("noise", asked.noises)):
-        for key, options in getattr(asked, name).items():
+    for name, listed, own in (("arm", asked.arms, asked.arm), ("noise", asked.noises, asked.noise)):
+        for key, options in own.items():
             with _at(f"{where}, [{name}.{key}]"):
                 if not isinstance(options, dict):
                     raise TypeError(f"[{name}] holds a table for each name: write [{name}.NAME]")
                 if key not in listed:
                     raise ValueError(f"{name}s does not list {key!r}.{did_you_mean(key, listed)}")
                 with_options(base, options)
-    grid = Grid(base, asked.arms, asked.noises, asked.seeds, asked.arm, asked.noise)
     for arm in asked.arms:
         own = asked.arm.get(arm, {})
         with _at(f"{where}, [arm.{arm}]" if own.keys() & KINDS.keys() else f"{where}, arms"):
@@ -144,10 +139,11 @@ def plan(table: Mapping[str, Any], *, where: str) -> Plan:
             for kind, registry in KINDS.items():
                 if options.get(kind, NONE) != NONE:
                     _ = registry[options[kind]]
+    grid = Grid(base, asked.arms, asked.noises, asked.seeds, asked.arm, asked.noise)
     with _at(where):
         grid.cells()
     tuning = None
-    if "tune" in table:
+    if asked.tune is not None:
         with _at(f"{where}, [tune]"):
             tuning = _tuning(asked.tune, asked.arms)
             candidates(grid, tuning)
@@ -157,18 +153,18 @@ def plan(table: Mapping[str, Any], *, where: str) -> Plan:
 def _tuning(table: Options, arms: Sequence[str]) -> Tuning:
     """From ``budget``, ``seeds``, ``figure``, ``goal`` and a table of lists for each arm or ``all``."""
     spaces = {key: value for key, value in table.items() if isinstance(value, dict)}
-    plain = {"budget": None} | {key: value for key, value in table.items() if key not in spaces}
-    plain = checked_options("tune", Tuning, plain, beside=["spaces"])
+    plain = {key: value for key, value in table.items() if key not in spaces}
+    plain = checked_options("tune", Tuning, {"budget": None, **plain}, beside=["spaces"])
     for arm in {ALL, *(key.name for key in fields(Tuning))} & set(arms):
         raise ValueError(f"{arm} has a meaning of its own here: give that arm another name")
-    for arm in spaces:
+    for arm, space in spaces.items():
         if arm not in (ALL, *arms):
             raise ValueError(f"arms does not list {arm!r}.{did_you_mean(arm, [ALL, *arms])}")
-    lists = {
-        arm: {name: converted(f"tune.{arm}", name, values, tuple[Any, ...]) for name, values in space.items()}
-        for arm, space in spaces.items()
-    }
-    return Tuning(spaces=lists, **plain)
+        spaces[arm] = {
+            option: converted(f"tune.{arm}", option, values, tuple[Any, ...])
+            for option, values in space.items()
+        }
+    return Tuning(spaces=spaces, **plain)
 
 
 def _checked(owner: str, kind: type[GridTable], table: Mapping[str, Any]) -> dict[str, Any]:

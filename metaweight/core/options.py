@@ -20,7 +20,7 @@ Options = Mapping[str, Any]
 
 def options_of(part: Callable[..., object], *, beside: Iterable[str] = ()) -> dict[str, Any]:
     """Option -> default of what builds a part; ``beside``: the arguments that are no options."""
-    parameters = inspect.signature(part).parameters.values()
+    parameters = _signature(part).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in beside}
 
 
@@ -50,19 +50,26 @@ def converted(owner: str, name: str, value: object, hint: Any) -> Any:
     try:
         return msgspec.convert(value, hint)  # strict: "3" is no int, 1 no bool, 2.0 no int
     except msgspec.ValidationError:
-        json_text = "; on a command line values are JSON: true, null for None, [1, 2] for several"
-        raise TypeError(
-            f"option {name} of {owner} is {spelt(hint)}, got {value!r}"
-            f"{json_text if isinstance(value, str) else ''}"
-        ) from None
+        said = f"option {name} of {owner} is {spelt(hint)}, got {value!r}"
+        if isinstance(value, str) and get_origin(hint) is not Literal:
+            said += "; on a command line values are JSON: true, null for None, [1, 2] for several"
+        raise TypeError(said) from None
 
 
-@functools.cache  # evaluates every annotation anew, which a grid of hundreds of runs would feel
+# both read the source's annotations anew at each call, which a grid of hundreds of runs would feel
+_signature = functools.cache(inspect.signature)
+
+
+@functools.cache
 def _hints(part: Callable[..., object]) -> dict[str, Any]:
     if isinstance(part, functools.partial):
         return _hints(part.func)
     # the fields of a dataclass may come from several modules, the arguments of any other class from one
-    return get_type_hints(part.__init__ if isinstance(part, type) and not is_dataclass(part) else part)  # type: ignore[misc]
+    annotated: Any = part.__init__ if isinstance(part, type) and not is_dataclass(part) else part  # type: ignore[misc]
+    try:
+        return get_type_hints(annotated)
+    except NameError as error:
+        raise TypeError(f"{part} is annotated with what is not imported when it runs: {error}") from error
 
 
 def spelt(hint: Any) -> str:

@@ -110,14 +110,14 @@ class OneStep(Engine):
         student, inner, scope = train.student, train.inner, problem.scope
         # theta', and with it the update's graph from the gradient alone
         leaves = {name: g.detach().requires_grad_() for name, g in differentiated.gradient.items()}
-        moved, _ = inner({name: p.detach() for name, p in student.parameters().items()}, leaves)
-        virtual = {name: p.detach().requires_grad_() for name, p in moved.items()}
+        successors, _ = inner({name: p.detach() for name, p in student.parameters().items()}, leaves)
+        virtual = {name: p.detach().requires_grad_() for name, p in successors.items()}
         meta, pull = meta_pass(problem, virtual, train.recorded.buffers, inner)
         names = [name for name in leaves if name in pull]
         if not names:
             raise EngineError(NO_INFLUENCE)
         u = torch.autograd.grad(
-            [moved[n] for n in names], list(leaves.values()), [pull[n] for n in names], allow_unused=True
+            [successors[n] for n in names], list(leaves.values()), [pull[n] for n in names], allow_unused=True
         )
         inside = {n: v for n, v in zip(leaves, u, strict=True) if v is not None}
         return meta, inside if scope is None else {n: v for n, v in inside.items() if n in scope}

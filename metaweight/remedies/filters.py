@@ -29,10 +29,10 @@ def trained_on(course: Course, keep: Tensor) -> Stage:
 
     Raises ValueError where it leaves none.
     """
-    kept = course.pool.train[keep]
-    if not len(kept):
+    positions = course.pool.train[keep]
+    if not len(positions):
         raise ValueError("the filter dropped every training sample: choose milder options")
-    return Stage(config=course.config, source=course.batches(kept), kept=kept)
+    return Stage(config=course.config, source=course.batches(positions), kept=positions)
 
 
 def largest(values: Tensor, share: float) -> Tensor:

@@ -85,10 +85,10 @@ class WeightHistory(Callback):
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
         index = report.index.cpu()
-        seen, place = index.unique(return_inverse=True)
+        samples, place = index.unique(return_inverse=True)
         for rows, values in ((self.weights, report.weights), (self.loss, report.losses)):
             # the tokens of a sentence share its row: their mean is kept
-            rows[run.epoch, seen] = group_means(values.to("cpu", torch.float32), place, len(seen))
+            rows[run.epoch, samples] = group_means(values.to("cpu", torch.float32), place, len(samples))
 
     def mean_weight(self) -> Tensor:
         """Mean weight of each sample [N] over the epochs; NaN where never seen."""

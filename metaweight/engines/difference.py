@@ -10,7 +10,7 @@ from torch import Tensor
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import registry
 from metaweight.engines.checks import EngineError, require_finite
-from metaweight.engines.one_step import OneStep, TrainPass, clones
+from metaweight.engines.one_step import Differentiated, OneStep, TrainPass, clones
 from metaweight.student.student import Named
 
 STEPS = {
@@ -81,7 +81,7 @@ class FiniteDifferences(OneStep):
         )
 
 
-class Shifted:
+class Shifted(Differentiated):
     """The train pass once more on one side of theta, or on either."""
 
     def __init__(self, train: TrainPass, weights: Tensor, step: float, sides: int) -> None:

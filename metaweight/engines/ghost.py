@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from metaweight.engines.abilities import Abilities
-from metaweight.engines.base import registry
+from metaweight.engines.base import GradientAt, registry
 from metaweight.engines.checks import EngineError, described
 from metaweight.engines.ghost_layers import RULES, SLOTS, Share, couples, has_rule
-from metaweight.engines.one_step import OneStep, TrainPass
+from metaweight.engines.one_step import Differentiated, OneStep, TrainPass
 from metaweight.student.execution.replaced import replaced
 from metaweight.student.student import Named, Student
 
@@ -189,7 +189,7 @@ class LayerCalls:
             )
 
 
-class Shares:
+class Shares(Differentiated):
     """The train pass as its layers' shares; holds their inputs and output gradients."""
 
     def __init__(
@@ -197,6 +197,11 @@ class Shares:
     ) -> None:
         self.shares, self.parameters, self.dtype = shares, parameters, dtype
         self.gradient = self.gradient_at(weights)
+
+    @property
+    def again(self) -> GradientAt:
+        """See ``Differentiated``."""
+        return self.gradient_at
 
     def gradient_at(self, weights: Tensor) -> dict[str, Tensor]:
         """Parameter name -> gradient of mean(weights * loss), for any ``weights`` [U]; no backward."""

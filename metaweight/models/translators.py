@@ -90,11 +90,11 @@ def default_translator_taps(name: str, **options: Any) -> tuple[str, ...]:
     _ = translators[name]
     if name not in _PRESETS:
         raise ValueError(f"translator {name!r} has no default taps: name some of its submodules")
-    chosen = {**_PRESETS[name], **options}
+    settings = {**_PRESETS[name], **options}
     return tuple(
         f"{stack}.layers.{layer}"
         for stack in ("encoder", "decoder")
-        for layer in _middle_and_last(chosen[f"{stack}_layers"])
+        for layer in _middle_and_last(settings[f"{stack}_layers"])
     )
 
 

@@ -10,8 +10,6 @@ from dataclasses import is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import msgspec
-
 from metaweight.core.registry import did_you_mean
 
 Options = Mapping[str, Any]
@@ -47,6 +45,8 @@ def checked_options(
 
 def converted(owner: str, name: str, value: object, hint: Any) -> Any:
     """The ``value`` of an option as ``hint`` wants it.  Raises TypeError as ``checked_options``."""
+    import msgspec  # only where there is something to check: not for ``import metaweight``
+
     try:
         return msgspec.convert(value, hint)  # strict: "3" is no int, 1 no bool, 2.0 no int
     except msgspec.ValidationError:

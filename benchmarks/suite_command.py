@@ -13,6 +13,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
+import benchmarks.data  # noqa: F401 - registers the sets that profiles name
 from metaweight.cli.places import run_folder
 from metaweight.comparison.grid_file import Plan, plan
 from metaweight.comparison.suite import compare

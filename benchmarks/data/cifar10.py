@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metaweight.data.files import find_file
 from metaweight.data.image_set import ImageSet
+from metaweight.data.images import datasets
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CONFUSIONS = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
@@ -22,6 +23,7 @@ TILE, ACROSS = 32, 100
 """Pixels along a tile, tiles along a sheet: 10,000 images a sheet."""
 
 
+@datasets.register("cifar10")
 def cifar10(data_dir: Path | None) -> ImageSet:
     """CIFAR-10 (JPEG q90), 50,000 + 10,000 colour images of 32x32, from ``data_dir``.
 

@@ -1,21 +1,18 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from real_data import DATA, needs
 
+from benchmarks.data.cifar10 import human_labels, read_labels, read_sheet
 from metaweight.data import ImageSet, corrupt, load_images
-from metaweight.data.sheets import human_labels, read_labels, read_sheet
 
-DATA = Path(os.environ.get("METAWEIGHT_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
 HUMAN = ("aggre", "random1", "random2", "random3", "worse")
-needs_data = pytest.mark.skipif(
-    not (DATA / "cifar10_labels.npz").is_file(), reason="METAWEIGHT_DATA names no folder with CIFAR-10"
-)
+needs_images = needs("cifar10_labels.npz")
 
 
 def draw_sheet(path: Path, *, side: int = 32, **options: object) -> np.ndarray:
@@ -84,6 +81,12 @@ def test_human_labels_of_another_order_are_refused(tmp_path):
         human_labels(path, clean.roll(3).flip(0).index_fill(0, torch.tensor([1, 4]), 1).clamp(max=1))
 
 
+def test_without_a_folder_one_is_asked_for(monkeypatch):
+    monkeypatch.delenv("METAWEIGHT_DATA", raising=False)
+    with pytest.raises(ValueError, match=r"'cifar10' needs the file .*no folder.*METAWEIGHT_DATA.*hf:"):
+        load_images("cifar10")
+
+
 def test_a_missing_label_file_is_named_before_any_sheet_is_read(tmp_path):
     with pytest.raises(
         ValueError, match=r"needs the file cifar10_labels\.npz; looked in .*hf:uoft-cs/cifar10"
@@ -100,7 +103,7 @@ def cifar() -> ImageSet:
 
 
 @pytest.mark.data
-@needs_data
+@needs_images
 def test_cifar10_has_its_counts_and_its_honest_name(cifar):
     assert cifar.name == "CIFAR-10 (JPEG q90)"
     assert cifar.train_images.shape == (50_000, 3, 32, 32)
@@ -112,7 +115,7 @@ def test_cifar10_has_its_counts_and_its_honest_name(cifar):
 
 
 @pytest.mark.data
-@needs_data
+@needs_images
 @pytest.mark.parametrize(("sheet", "number"), [(0, 0), (0, 101), (4, 9999)])
 def test_a_tile_is_the_crop_of_its_sheet(cifar, sheet, number):
     left, top = 32 * (number % 100), 32 * (number // 100)
@@ -124,7 +127,7 @@ def test_a_tile_is_the_crop_of_its_sheet(cifar, sheet, number):
 
 
 @pytest.mark.data
-@needs_data
+@needs_images
 def test_human_labels_have_their_published_error_rates(cifar):
     published = dict(zip(HUMAN, (9.01, 17.23, 18.12, 17.64, 40.21), strict=True))
     assert set(cifar.human) == set(published)
@@ -141,7 +144,7 @@ def test_human_labels_have_their_published_error_rates(cifar):
 
 
 @pytest.mark.data
-@needs_data
+@needs_images
 def test_the_class_map_of_cifar10_names_the_usual_confusions(cifar):
     named = {(cifar.classes[a], cifar.classes[b]) for a, b in cifar.class_map.items()}
     pairs = "truck automobile, bird airplane, deer horse, cat dog, dog cat"

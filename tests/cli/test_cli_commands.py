@@ -144,7 +144,7 @@ def test_ctrl_c_says_how_to_resume_and_the_resumed_run_ends(tmp_path: Path) -> N
     ("arguments", "message"),
     [
         (["--data", "digit"], "unknown data set 'digit'. Did you mean 'digits'"),
-        (["--data", "cifar10", "--data-dir", "/nowhere"], "/nowhere"),
+        (["--data", "mnist", "--data-dir", "/nowhere"], "/nowhere"),
         (["--teacher", "memry"], "unknown teacher 'memry'. Did you mean 'memory'"),
         (["--engine", "forwards"], "Did you mean 'forward'"),
         (["--engine", "reverse", "--engine-options", "reply=snapshots"], "Did you mean 'replay'"),

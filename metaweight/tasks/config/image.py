@@ -16,7 +16,7 @@ class ImageConfig(RunConfig):
     task: ClassVar[str] = "image"
 
     data: str = "digits"
-    """digits, cifar10, mnist, fashion-mnist, or hf:NAME of a Hugging Face data set."""
+    """digits, mnist, fashion-mnist, hf:NAME of the hub, or a set that a module named by --import brings."""
     train_size: int | None = None
     """Training images; default: all that meta and validation set leave."""
     meta_size: int = 100

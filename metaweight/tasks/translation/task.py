@@ -114,7 +114,7 @@ class TranslationTask:
         if config.beam > 1:
             greedy = score(_translations(config, prepared, module, beam=1), references)
         if folder is not None:
-            known = text_data.knows_bad_pairs(config)
+            known = text_data.knows_bad_pairs(config, prepared)
             texts = {"hypothesis.txt": hypotheses, "reference.txt": references}
             _save(folder, prepared, trained, texts, known=known)
         # a remedy may have trained on trusted pairs too, whose positions come behind

@@ -33,7 +33,7 @@ class Engines:
         table = Table("engine", "what it does", "inner steps (K)", "options (default)")
         for name in engines.names():
             engine = engines.build_engine(name)
-            most = "any" if engine.max_unroll is None else str(engine.max_unroll)
+            most = "any" if engine.abilities.steps is None else str(engine.abilities.steps)
             table.add_row(name, engine.summary, most, _listed(engines.options(name)))
         get_console().print(table)
 

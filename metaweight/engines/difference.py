@@ -7,6 +7,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import registry
 from metaweight.engines.checks import EngineError, require_finite
 from metaweight.engines.one_step import OneStep, TrainPass, clones
@@ -38,7 +39,7 @@ class FiniteDifferences(OneStep):
     """
 
     summary = "approximate (float32: below 1e-3), one inner step; two forward passes without a graph"
-    differentiable = False
+    abilities = Abilities(exact=False, written_out_attention=False)
 
     def __init__(self, step: float | None = None, *, sides: int = 2) -> None:
         super().__init__()

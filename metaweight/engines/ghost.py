@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import registry
 from metaweight.engines.checks import EngineError, described
 from metaweight.engines.ghost_layers import RULES, SLOTS, Share, couples, has_rule
@@ -32,8 +33,7 @@ class Ghost(OneStep):
     samples.  Goodfellow (2015), arXiv 1510.01799, and the ghost products of Li et al. (2022), 2110.05679.
     """
 
-    differentiable = False
-    weighs_again = True
+    abilities = Abilities(coupled=False, tokens=False, written_out_attention=False, weighs_again=True)
     summary = "exact, one inner step; slopes from the layers' inputs and output gradients; no BatchNorm"
 
     def __init__(self) -> None:

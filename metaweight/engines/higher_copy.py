@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from metaweight.core.contracts import Batch, Forward
 from metaweight.core.randomness import RandomState
-from metaweight.engines.base import Problem, Solution, registry
+from metaweight.engines.abilities import Abilities
+from metaweight.engines.base import Engine, Problem, Solution, registry
 from metaweight.engines.checks import EngineError, double_backward, refuse_reentrant, require_finite
 from metaweight.engines.inner import InnerStep, clip_gradients
 from metaweight.engines.sight import Sight, passing
@@ -23,15 +24,14 @@ from metaweight.student.student import Student
 
 
 @registry.register("higher")
-class HigherCopy:
+class HigherCopy(Engine):
     """Exact for any K; memory and time of double backward (about 5.5 plain steps at K = 1).
 
     ``through_state``: see ``Reverse``.
     """
 
     summary = "exact, any number of inner steps; double backward through a monkeypatched copy of the student"
-    max_unroll: int | None = None
-    ends_window = True
+    abilities = Abilities(steps=None, ends_window=True)
 
     def __init__(self, through_state: bool = False) -> None:
         if not isinstance(through_state, bool):

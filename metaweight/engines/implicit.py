@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metaweight.core.contracts import Forward
 from metaweight.core.registry import did_you_mean
+from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import Problem, registry
 from metaweight.engines.checks import EngineError
 from metaweight.engines.double import DoubleBackward, Graph
@@ -38,6 +39,7 @@ class Implicit(DoubleBackward):
     Raises ValueError for options out of range, EngineError for decoupled weight decay (AdamW).
     """
 
+    abilities = Abilities(exact=False)
     summary = "at an optimum of the inner loss; implicit function theorem, conjugate gradient or Neumann"
 
     def __init__(

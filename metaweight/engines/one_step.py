@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from metaweight.core.contracts import Batch, Forward
 from metaweight.core.randomness import RandomState
-from metaweight.engines.base import Problem, Recorded, Solution, keeping
+from metaweight.engines.abilities import Abilities
+from metaweight.engines.base import Engine, Problem, Recorded, Solution
 from metaweight.engines.checks import EngineError, checked_weights, refuse_reentrant, require_finite
 from metaweight.engines.inner import InnerStep
 from metaweight.student.student import Named, Student
@@ -65,15 +66,14 @@ class WeighedAgain(Protocol):
         ...
 
 
-class OneStep(ABC):
+class OneStep(Engine):
     """dL/dw_i = <u, grad loss_i> / U with u = (d theta'/dg)^T grad L_meta(theta').
 
     u is one vector-Jacobian product through the update rule alone.  How the U inner products are had is
     the engine's own business.
     """
 
-    summary: str
-    max_unroll: int | None = 1
+    abilities = Abilities()
 
     def __init__(self) -> None:
         self._checked: weakref.WeakSet[nn.Module] = weakref.WeakSet()
@@ -124,7 +124,7 @@ class OneStep(ABC):
 
     def _record(self, student: Student, batch: Batch) -> Recorded:
         random, buffers = RandomState.of(student.device), student.buffers()
-        with keeping(self, student) as kept:
+        with self.keeping(student) as kept:
             forward = student.functional(batch, {}, student.buffers())
         return Recorded(forward, buffers, random, keep_graph=False, kept=kept)
 

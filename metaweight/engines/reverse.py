@@ -12,7 +12,8 @@ from torch import Tensor
 from metaweight.core.contracts import Batch, Forward
 from metaweight.core.randomness import RandomState
 from metaweight.core.registry import did_you_mean
-from metaweight.engines.base import Problem, Solution, registry
+from metaweight.engines.abilities import Abilities
+from metaweight.engines.base import Engine, Problem, Solution, registry
 from metaweight.engines.checks import (
     EngineError,
     double_backward,
@@ -31,7 +32,7 @@ REPLAYS = ("momentum", "snapshots")
 
 
 @registry.register("reverse")
-class Reverse:
+class Reverse(Engine):
     """Algorithm 1 of Fan et al. (AAAI 2021): dL/dw of K steps with the memory of one.
 
     ``replay="momentum"`` recovers the trajectory by undoing SGD's momentum steps and stores no parameters;
@@ -46,8 +47,7 @@ class Reverse:
     """
 
     summary = "exact, any number of inner steps in the memory of one; undoes momentum, or keeps snapshots"
-    max_unroll: int | None = None
-    ends_window = True
+    abilities = Abilities(steps=None, ends_window=True)
 
     def __init__(self, replay: str = "momentum", through_state: bool = False) -> None:
         if replay not in REPLAYS:

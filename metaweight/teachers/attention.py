@@ -28,6 +28,8 @@ class LayerAttention(ReadsSurface):
     Raises ValueError for a student without taps or a width that the heads do not divide.
     """
 
+    sees = "states"
+
     layer_share: Tensor
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from torch import Tensor, nn
 
@@ -12,6 +12,10 @@ from metaweight.core.contracts import Center, StateSpec, StudentState
 from metaweight.core.registry import Registry, require_options
 
 Normalize = Literal["none", "batch"]
+Sees = Literal["nothing", "loss", "surface", "states", "gradient"]
+"""What a teacher's weights depend on: nothing of the student, its loss, surface information beside it
+(outputs, label, progress, what was remembered of these), its internal states, or the batch's own
+hypergradient."""
 registry: Registry[type[Teacher]] = Registry("teacher", group="metaweight.teachers")
 AnyTeacher = TypeVar("AnyTeacher", bound="type[Teacher]")
 
@@ -20,12 +24,25 @@ class Teacher(nn.Module, ABC):
     """Gives a weight >= 0 to each unit of a batch, on the scale "1 = an ordinary sample".
 
     A subclass takes ``spec: StateSpec`` first and its own options, each with a default, after it.
-    Without parameters it is never trained and needs no meta-gradient.
+    Without parameters it is never trained and needs no meta-gradient.  What it is stands in its class
+    attributes; commands, comparisons and reports read them.
     """
 
+    sees: ClassVar[Sees | None] = None
+    """The most that the weights depend on; None: it does not say."""
+    learns: ClassVar[bool] = True
+    """Whether meta-gradients are taken for it: to train its parameters, or as its weights (``gradient``)."""
+    wants_meta: ClassVar[bool] = False
+    """Whether it looks at the meta set: set by defining ``observe``."""
+    needs_samples: ClassVar[bool] = False
+    """Whether it keeps something of every sample, and so needs ``StateSpec.samples``."""
     centered: Center = True
     """How ``Reweighter(center=None)`` centres this teacher's hypergradient: over a batch's units, over the
     units of each given class ("class"), or not at all."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.wants_meta = cls.wants_meta or "observe" in vars(cls)
 
     @abstractmethod
     def forward(self, state: StudentState) -> Tensor:
@@ -41,14 +58,11 @@ class Teacher(nn.Module, ABC):
         """Called after each update with the dL_meta/dw [U] of the samples ``index`` [U] that it was made of,
         as the engine gave it; default: nothing."""
 
-
-@runtime_checkable
-class ReadsHypergradient(Protocol):
-    """A teacher that turns the batch's own hypergradient into weights (L2RW); it has no parameters."""
-
     def from_hypergradient(self, hypergradient: Tensor) -> Tensor:
-        """dL_meta/dw at zero weights [U] -> weights [U]."""
-        ...
+        """dL_meta/dw at zero weights [U] -> weights [U]; of teachers that see the ``gradient`` (L2RW)."""
+        raise NotImplementedError(
+            f"{type(self).__name__} sees the gradient: define from_hypergradient(hypergradient)"
+        )
 
 
 def register_teacher(name: str) -> Any:

@@ -17,6 +17,8 @@ from metaweight.teachers.sentences import sentence_log_probability
 class Uniform(Teacher):
     """Weight 1 for every sample: plain training, bit for bit."""
 
+    sees, learns = "nothing", False
+
     def __init__(self, spec: StateSpec) -> None:
         super().__init__()
 
@@ -32,6 +34,8 @@ class Random(Teacher):
     The numbers are those of one ``torch.Generator`` seeded with ``seed``, drawn once a step: ``forward``
     reads its state, ``track`` moves it on.  The state is a buffer, so a resumed run goes on with it.
     """
+
+    sees, learns = "nothing", False
 
     generator_state: Tensor
 
@@ -65,6 +69,8 @@ class ClassBalanced(Teacher):
     The mean weight over the training distribution is 1.  ``beta``: 0 is uniform, 1 is 1/n.
     Raises ValueError for a beta outside [0, 1], counts that do not fit the classes, or sentences.
     """
+
+    sees, learns = "surface", False
 
     counts: Tensor
 
@@ -120,6 +126,8 @@ class Focal(Teacher):
     (3) p_y of a sentence is the geometric mean over its tokens.
     """
 
+    sees, learns = "surface", False
+
     def __init__(self, spec: StateSpec, *, gamma: float = 2.0, normalize: Normalize = "batch") -> None:
         super().__init__()
         if gamma < 0:
@@ -147,6 +155,8 @@ class SelfPaced(Teacher):
     and everything at progress 1.  Weights are 1 before any loss was seen.
     Raises ValueError for a share outside (0, 1] or an empty history.
     """
+
+    sees, learns = "loss", False
 
     losses: Tensor
     count: Tensor

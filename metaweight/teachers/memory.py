@@ -45,6 +45,8 @@ class Memory(ReadsSurface):
     Raises ValueError for a student without taps, or options that are not positive.
     """
 
+    sees = "states"
+
     AGREEMENT = PAIR_AGREEMENT
 
     def __init__(

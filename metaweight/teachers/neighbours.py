@@ -76,6 +76,8 @@ class Neighbours(Teacher):
     Raises ValueError for a student without taps, or k or capacity below 1.
     """
 
+    sees, learns = "states", False
+
     def __init__(self, spec: StateSpec, *, k: int = 10, capacity: int = 512) -> None:
         super().__init__()
         if k < 1:

@@ -76,6 +76,8 @@ class Recall(ReadsSurface):
     Raises ValueError for another ``decay`` and where the spec does not say how many samples there are.
     """
 
+    sees, needs_samples = "surface", True
+
     def __init__(
         self,
         spec: StateSpec,

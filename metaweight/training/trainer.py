@@ -73,7 +73,7 @@ class Trainer:
         self.seconds = 0.0
         self._loss_sum = 0.0
         self.interrupted = False
-        reweighter.total_steps = epochs * len(train)
+        reweighter.live.total_steps = epochs * len(train)
         course = learning_rate or LearningRate()
         span = {"steps": epochs * len(train), "steps_per_epoch": len(train)}
         self._rates = RateCourse(reweighter.optimizer, course, **span)

@@ -3,7 +3,8 @@
 Each raises ``ContractError`` for the first rule that is broken.  They need no test framework, and seconds.
 """
 
+from metaweight.testing.engine_contract import check_engine
 from metaweight.testing.rules import ContractError
 from metaweight.testing.teacher_contract import check_teacher
 
-__all__ = ["ContractError", "check_teacher"]
+__all__ = ["ContractError", "check_engine", "check_teacher"]

@@ -6,12 +6,12 @@ import os
 import signal
 
 import torch
+from students import BatchNormResNet, batch
 from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.training.callbacks import Callback, Run
 from metaweight.training.trainer import Trainer
-from oracles import BatchNormResNet, batch
 
 SHAPE = (1, 4, 4)
 

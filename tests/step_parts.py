@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from students import STUDENTS
 from torch import Tensor, nn
 
 import metaweight as mw
-from oracles import (
-    STUDENTS,
-)
 
 SHAPE = (1, 4, 4)
 

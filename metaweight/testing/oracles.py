@@ -96,8 +96,8 @@ class RealSteps:
             return {}
         with forked_rng(self.student.device):
             module, _ = self.taken(weights)
-        inside = tuple(f"{part}." for part in self.scope)
-        return {n: p.detach() for n, p in module.named_parameters() if not n.startswith(inside)}
+        inside = {id(p) for part in self.scope for p in module.get_submodule(part).parameters()}
+        return {name: p.detach() for name, p in module.named_parameters() if id(p) not in inside}
 
 
 def differences(function: Callable[[Tensor], float], at: Tensor, *, h: float = 1e-4) -> Tensor:

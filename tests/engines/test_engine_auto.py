@@ -8,6 +8,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
+from students import agreement, batch, make
 from torch import Tensor, nn
 
 import metaweight as mw
@@ -15,7 +16,7 @@ from metaweight.core.randomness import RandomState
 from metaweight.engines import EngineError
 from metaweight.engines.auto import Auto
 from metaweight.engines.base import Recorded
-from oracles import agreement, batch, make, relative
+from metaweight.testing.oracles import relative
 
 CHOICES = {
     "batchnorm-resnet": ("forward", r"'bn1' \(BatchNorm2d\) couples the samples"),

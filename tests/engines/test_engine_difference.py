@@ -7,13 +7,14 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from students import batch, make
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 import metaweight as mw
 from metaweight.engines import EngineError
 from metaweight.engines.difference import DifferenceWarning, FiniteDifferences
-from oracles import batch, central_differences, make, relative
+from metaweight.testing.oracles import RealSteps, relative
 
 
 def slopes(engine: object, module: nn.Module, *, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -79,13 +80,9 @@ class Custom(nn.Module):
 def test_a_first_derivative_is_all_that_it_needs() -> None:
     torch.manual_seed(0)
     module = Custom().double()
-    truth = central_differences(
-        mw.Student(module),
-        torch.optim.SGD(module.parameters(), lr=0.1),
-        [batch((3, 8), 6, 1)],
-        batch((3, 8), 5, 2),
-        [torch.ones(6).double()],
-    )[0]
+    own = torch.optim.SGD(module.parameters(), lr=0.1)
+    steps = RealSteps(mw.Student(module), own, [batch((3, 8), 6, 1)], batch((3, 8), 5, 2))
+    truth = steps.slopes([torch.ones(6).double()])[0]
     assert relative(slopes("difference", module), truth) <= 1e-6
     for engine in ("double", "forward"):
         with pytest.raises(EngineError):

@@ -16,7 +16,7 @@ from metaweight.core.randomness import RandomState
 from metaweight.engines import EngineError
 from metaweight.engines.base import Recorded
 from metaweight.engines.ghost import Ghost
-from oracles import relative
+from metaweight.testing.oracles import relative
 
 # refused before anything is computed, by the name of the part
 

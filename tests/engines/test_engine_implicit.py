@@ -8,12 +8,13 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from students import batch
 from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.engines import EngineError
 from metaweight.engines.implicit import Implicit, ImplicitWarning
-from oracles import batch, relative
+from metaweight.testing.oracles import relative
 
 DECAY = 0.3
 

@@ -11,20 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from step_parts import SHAPE, ByLoss, Dropped
+from students import STEP_ENGINES, STUDENTS, BatchNormResNet, able_student, batch, engine_for
 from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.reweighter import CollapseWatch
 from metaweight.reweighter.teaching import ByParameters
-from oracles import (
-    STEP_ENGINES,
-    STUDENTS,
-    BatchNormResNet,
-    able_student,
-    batch,
-    central_differences,
-    engine_for,
-)
+from metaweight.testing.oracles import RealSteps
 
 
 class Frozen(ByLoss):
@@ -122,7 +115,7 @@ def test_step_equals_the_written_out_iteration(schedule: str, max_norm: float | 
     optimizer = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
     loss = student.functional(train, {}, student.buffers()).loss.detach()
     w = 2 * torch.sigmoid(a * loss + b)
-    slope = central_differences(student, optimizer, [train], meta, [w], max_norm=max_norm)[0]
+    slope = RealSteps(student, optimizer, [train], meta, max_norm=max_norm).slopes([w])[0]
     inner = w * (1 - w / 2)  # derivative of 2 sigmoid
     a_new, b_new = a - 0.5 * float((slope * inner * loss).sum()), b - 0.5 * float((slope * inner).sum())
     used = 2 * torch.sigmoid(a_new * loss + b_new) if schedule == "lookahead" else w

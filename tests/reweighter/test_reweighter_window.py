@@ -8,12 +8,13 @@ import dataclasses
 import pytest
 import torch
 from step_parts import SHAPE, ByLoss, Dropped
+from students import OPTIMIZERS, Encoder, batch, engine_for
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import metaweight as mw
 from metaweight.engines import Engine, Reverse
-from oracles import OPTIMIZERS, Encoder, batch, engine_for, plain_step
+from metaweight.testing.oracles import plain_step
 
 STEPS = 3
 SCHEDULES = ["lookahead", "online"]

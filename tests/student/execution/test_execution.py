@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from students import EXACT, BatchNormResNet, Encoder, Tied, agreement, batch, make
 from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.student.execution import Execution
-from oracles import EXACT, BatchNormResNet, Encoder, Tied, agreement, batch, make, plain_step, relative, twin
+from metaweight.testing.oracles import plain_step, relative, twin
 
 # the graphs of torch.compile without code generation: seconds instead of minutes
 COMPILED = Execution(compile="aot_eager")

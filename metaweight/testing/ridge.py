@@ -44,17 +44,15 @@ def at_optimum(rate: float = 0.7) -> tuple[RealSteps, Tensor]:
     return RealSteps(Student(module, squared), own, [train], meta, loss=squared), w
 
 
-def slopes_of_a_step(rate: float = 0.7) -> Tensor:
+def slopes_of_a_step(x: Tensor, y: Tensor, a: Tensor, b: Tensor, w: Tensor, rate: float = 0.7) -> Tensor:
     """-(lr / n) (x_i theta - y_i) x_i grad L(theta), for SGD does not move at the optimum."""
-    x, y, a, b, w = ridge()
     theta = optimum(x, y, w)
     pull = a.T @ (a @ theta - b) / len(a)
     return -rate / len(x) * (x @ theta - y) * (x @ pull)
 
 
-def slopes_of_the_optimum() -> Tensor:
+def slopes_of_the_optimum(x: Tensor, y: Tensor, a: Tensor, b: Tensor, w: Tensor) -> Tensor:
     """dL_meta(theta*(w)) / dw, by autograd through the solution."""
-    x, y, a, b, w = ridge()
     leaf = w.clone().requires_grad_()
     loss = (a @ optimum(x, y, leaf) - b).square().mean() / 2
     return torch.autograd.grad(loss, leaf)[0]

@@ -15,7 +15,7 @@ from metaweight.core.randomness import RandomState
 from metaweight.models.transformer import Transformer
 from metaweight.models.translators import time_axes
 from metaweight.student.losses import TokenCrossEntropy
-from metaweight.testing.oracles import live_tensors, relative
+from metaweight.testing.oracles import differences, live_tensors, relative
 from metaweight.testing.rules import changed
 
 WORDS = 11
@@ -118,20 +118,8 @@ def slopes(engine: str, built: tuple, unit: str, w: Tensor, **chosen: object) ->
 def test_engine_equals_central_differences(engine: str, optimizer: str, unit: str) -> None:
     built = build(unit, optimizer)
     student, own, train, meta = built
-    w, h = weights_of(train, unit), 1e-4
-
-    def shifted(place: int, by: float) -> float:
-        moved = w.clone()
-        moved[place] += by
-        return meta_loss_after(student, own, train, meta, moved, unit)
-
-    truth = torch.tensor(
-        [
-            (8 * (shifted(i, h) - shifted(i, -h)) - (shifted(i, 2 * h) - shifted(i, -2 * h))) / (12 * h)
-            for i in range(len(w))
-        ],
-        dtype=torch.float64,
-    )
+    w = weights_of(train, unit)
+    truth = differences(lambda moved: meta_loss_after(student, own, train, meta, moved, unit), w)
     assert relative(slopes(engine, built, unit, w), truth) <= agreement(engine, 1e-6)
 
 

@@ -79,6 +79,10 @@ def test_uniform_teacher_is_a_plain_loop_bit_for_bit(dtype: torch.dtype, max_nor
         assert torch.equal(a, b)
 
 
+SUMMED_OTHERWISE = {("ghost", "lookahead"), ("ghost", "online"), ("higher", "online")}
+"""Who takes the real step on a gradient whose sums have another order."""
+
+
 @pytest.mark.parametrize("engine", STEP_ENGINES)
 @pytest.mark.parametrize("schedule", ["lookahead", "online"])
 def test_an_engine_with_teacher_lr_0_changes_nothing_bit_for_bit(engine: str, schedule: str) -> None:
@@ -89,12 +93,9 @@ def test_an_engine_with_teacher_lr_0_changes_nothing_bit_for_bit(engine: str, sc
     expected = everything(plain)
     learned = build(module, ByLoss().double(), teacher_lr=0.0, engine=engine, schedule=schedule)
     run(learned)
+    rtol, atol = (1e-11, 1e-14) if (engine, schedule) in SUMMED_OTHERWISE else (0, 0)
     for a, b in zip(everything(learned), expected, strict=True):
-        # a gradient that is summed otherwise
-        if engine == "ghost" or (engine == "higher" and schedule == "online"):
-            torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-14)
-        else:
-            assert torch.equal(a, b)
+        torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("schedule", ["lookahead", "online"])

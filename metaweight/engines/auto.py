@@ -124,8 +124,8 @@ def preferences(module: nn.Module, *, several: bool) -> Iterator[Choice]:
 
 
 def _first(module: nn.Module, is_it: Callable[[nn.Module], bool]) -> str | None:
-    found = next(filter(is_it, module.modules()), None)
-    return None if found is None else described(module, found)
+    part = next(filter(is_it, module.modules()), None)
+    return None if part is None else described(module, part)
 
 
 class _Remembered:

@@ -116,7 +116,7 @@ def attention_for(engine: Engine) -> AbstractContextManager[None]:
     return differentiable() if engine.abilities.written_out_attention else nullcontext()
 
 
-registry: Registry[Callable[..., Engine]] = Registry("engine", group="metaweight.engines")
+registry: Registry[type[Engine]] = Registry("engine", group="metaweight.engines")
 
 
 def build_engine(engine: str | Engine, **options: Any) -> Engine:

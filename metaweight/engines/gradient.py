@@ -82,11 +82,11 @@ def hypergradient(
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
     KeyError for an unknown submodule.
     """
-    chosen, center = build_engine(engine), checked_center(center)
+    solver, center = build_engine(engine), checked_center(center)
     batches = (train,) if isinstance(train, Batch) else tuple(train)
     if not batches:
         raise ValueError("train is a Batch or a list of K of them, got an empty list")
-    most = chosen.abilities.steps
+    most = solver.abilities.steps
     if most is not None and len(batches) > most:
         raise ValueError(
             f"engine {engine!r} unrolls {most} inner step(s), got {len(batches)} batches; "
@@ -104,8 +104,8 @@ def hypergradient(
         scope_of(student, scope),
         checked_rates(rates, len(batches), optimizer),
     )
-    with forked_rng(student.device), attention_for(chosen), torch.enable_grad():
-        solution = chosen.solve(problem)
+    with forked_rng(student.device), attention_for(solver), torch.enable_grad():
+        solution = solver.solve(problem)
     for index, slope in zip(solution.index, solution.slopes, strict=True):
         require_finite("hypergradient", slope, index)
     slopes = tuple(

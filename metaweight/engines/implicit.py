@@ -121,10 +121,10 @@ class Implicit(DoubleBackward):
         return x
 
     def _report_residual(self, square: Tensor, start: Tensor) -> None:
-        left = float((square / start).sqrt())
-        if left > self.accuracy:
+        residual = float((square / start).sqrt())
+        if residual > self.accuracy:
             self._warn(
-                f"{self.iterations} iterations leave a residual of {left:.1e} of the right side: "
+                f"{self.iterations} iterations leave a residual of {residual:.1e} of the right side: "
                 "raise iterations or damping"
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from metaweight.core.contracts import Batch, Forward
 from metaweight.core.randomness import RandomState
 from metaweight.engines.abilities import Abilities
-from metaweight.engines.base import Engine, Problem, Recorded, Solution
+from metaweight.engines.base import Engine, GradientAt, Problem, Recorded, Solution
 from metaweight.engines.checks import EngineError, checked_weights, refuse_reentrant, require_finite
 from metaweight.engines.inner import InnerStep
 from metaweight.student.student import Named, Student
@@ -47,23 +47,17 @@ class TrainPass:
 class Differentiated(Protocol):
     """A train pass with the gradient of its weighted loss."""
 
-    @property
-    def gradient(self) -> Named:
-        """Parameter name -> gradient of mean(w * loss), detached."""
-        ...
+    gradient: Named
+    """Parameter name -> gradient of mean(w * loss), detached."""
 
+    @abstractmethod
     def slopes(self, direction: Named) -> Tensor:
         """<direction, grad loss_i> for each unit [U]; called once."""
-        ...
 
-
-@runtime_checkable
-class WeighedAgain(Protocol):
-    """A differentiated train pass whose gradient costs no backward at other weights."""
-
-    def gradient_at(self, weights: Tensor) -> Named:
-        """Parameter name -> gradient of mean(weights * loss), for ``weights`` [U]; once more."""
-        ...
+    @property
+    def again(self) -> GradientAt | None:
+        """The gradient at other weights, of engines with the ability ``weighs_again``."""
+        return None
 
 
 class OneStep(Engine):
@@ -100,8 +94,9 @@ class OneStep(Engine):
         slopes = differentiated.slopes(direction)
         gradient = differentiated.gradient
         self._check(train, fixed, gradient, direction, slopes, first_time=first_time)
-        again = differentiated.gradient_at if isinstance(differentiated, WeighedAgain) else None
-        return Solution((weights,), (slopes / len(index),), meta, (index,), gradient, gradient_at=again)
+        return Solution(
+            (weights,), (slopes / len(index),), meta, (index,), gradient, gradient_at=differentiated.again
+        )
 
     def direction(
         self, problem: Problem, train: TrainPass, differentiated: Differentiated
@@ -110,14 +105,14 @@ class OneStep(Engine):
         student, inner, scope = train.student, train.inner, problem.scope
         # theta', and with it the update's graph from the gradient alone
         leaves = {name: g.detach().requires_grad_() for name, g in differentiated.gradient.items()}
-        moved, _ = inner({name: p.detach() for name, p in student.parameters().items()}, leaves)
-        virtual = {name: p.detach().requires_grad_() for name, p in moved.items()}
+        successors, _ = inner({name: p.detach() for name, p in student.parameters().items()}, leaves)
+        virtual = {name: p.detach().requires_grad_() for name, p in successors.items()}
         meta, pull = meta_pass(problem, virtual, train.recorded.buffers, inner)
         names = [name for name in leaves if name in pull]
         if not names:
             raise EngineError(NO_INFLUENCE)
         u = torch.autograd.grad(
-            [moved[n] for n in names], list(leaves.values()), [pull[n] for n in names], allow_unused=True
+            [successors[n] for n in names], list(leaves.values()), [pull[n] for n in names], allow_unused=True
         )
         inside = {n: v for n, v in zip(leaves, u, strict=True) if v is not None}
         return meta, inside if scope is None else {n: v for n, v in inside.items() if n in scope}

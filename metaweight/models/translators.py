@@ -74,8 +74,8 @@ def translator_options(name: str) -> dict[str, Any]:
     Raises KeyError for an unknown translator.
     """
     part = Transformer if name in _PRESETS else translators[name]
-    known = {k: p.default for k, p in inspect.signature(part).parameters.items() if k not in _SIZES}
-    return {**known, **_PRESETS.get(name, {})}
+    defaults = {k: p.default for k, p in inspect.signature(part).parameters.items() if k not in _SIZES}
+    return {**defaults, **_PRESETS.get(name, {})}
 
 
 def build_translator(name: str, *, source_size: int, target_size: int, **options: Any) -> Transformer:
@@ -97,11 +97,11 @@ def default_translator_taps(name: str, **options: Any) -> tuple[str, ...]:
     _ = translators[name]
     if name not in _PRESETS:
         raise ValueError(f"translator {name!r} has no default taps: name some of its submodules")
-    chosen = {**_PRESETS[name], **options}
+    settings = {**_PRESETS[name], **options}
     return tuple(
         f"{stack}.layers.{layer}"
         for stack in ("encoder", "decoder")
-        for layer in _middle_and_last(chosen[f"{stack}_layers"])
+        for layer in _middle_and_last(settings[f"{stack}_layers"])
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol, get_type_hints
+from typing import Any, ClassVar, Protocol, get_type_hints
 
 from metaweight.core.registry import Registry, require_options
 from metaweight.remedies.course import Course, Stage
@@ -29,18 +29,23 @@ class Facts:
 
 
 class Remedy(Protocol):
-    """What to do about bad data without a teacher: a frozen dataclass of its options."""
+    """What to do about bad data without a teacher: a frozen dataclass of its options.
+
+    A remedy of your own is a subclass: what it does not say itself is as here.
+    """
+
+    uses_truth: ClassVar[bool] = False
+    """Whether it is told which samples are bad: a bound for the others, not a remedy that one can use."""
 
     def check(self, facts: Facts) -> None:
-        """Raise ValueError, in a sentence, where this run lacks what the remedy needs."""
-        ...
+        """Raise ValueError, in a sentence, where this run lacks what the remedy needs; default: nothing."""
 
+    @abstractmethod
     def last(self, course: Course) -> Stage:
         """The last stage, whose student is the run's; trains the earlier ones with ``course.train``."""
-        ...
 
 
-remedies: Registry[Callable[..., Remedy]] = Registry("remedy")
+remedies: Registry[type[Remedy]] = Registry("remedy", group="metaweight.remedies")
 
 
 def remedy_options(name: str) -> dict[str, Any]:

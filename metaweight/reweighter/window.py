@@ -53,13 +53,13 @@ def checked_window(train: Batch | Sequence[Batch], unroll: int) -> tuple[Batch, 
 def reported(taken: Taken) -> StepReport:
     """One report of all steps, one after the other."""
     steps = taken.steps
-    weights = torch.cat([seen.weights for seen in steps])
-    sizes = sum(float(seen.state.size.sum()) for seen in steps)
+    weights = torch.cat([step.weights for step in steps])
+    sizes = sum(float(step.state.size.sum()) for step in steps)
     return StepReport(
         weights,
-        torch.cat([unit_loss(seen.state) for seen in steps]),
-        sum(float(seen.state.loss.mean()) for seen in steps) / len(steps),
+        torch.cat([unit_loss(step.state) for step in steps]),
+        sum(float(step.state.loss.mean()) for step in steps) / len(steps),
         taken.meta_loss,
         {**taken.stats, **weight_summary(weights), "size": sizes},
-        torch.cat([seen.state.index for seen in steps]),
+        torch.cat([step.state.index for step in steps]),
     )

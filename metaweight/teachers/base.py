@@ -58,6 +58,10 @@ class Teacher(nn.Module, ABC):
         """Called after each update with the dL_meta/dw [U] of the samples ``index`` [U] that it was made of,
         as the engine gave it; default: nothing."""
 
+    def last_attention(self) -> dict[str, float]:
+        """Tap -> its share of the attention in the last batch, of teachers that attend to layers."""
+        return {}
+
     def from_hypergradient(self, hypergradient: Tensor) -> Tensor:
         """dL_meta/dw at zero weights [U] -> weights [U]; of teachers that see the ``gradient`` (L2RW)."""
         raise NotImplementedError(

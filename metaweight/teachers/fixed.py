@@ -81,8 +81,8 @@ class ClassBalanced(Teacher):
         self.beta = beta
         self.known = spec.class_counts is not None
         require_one_label(spec, "class-balanced")
-        known = checked_counts(spec) or (0,) * spec.classes
-        self.register_buffer("counts", torch.tensor(known, dtype=torch.int64))
+        counts = checked_counts(spec) or (0,) * spec.classes
+        self.register_buffer("counts", torch.tensor(counts, dtype=torch.int64))
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U] > 0 by class; a class that was never seen counts as one sample."""
@@ -177,10 +177,10 @@ class SelfPaced(Teacher):
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U], 0 or 1 (before normalisation)."""
         share = self.start + (1 - self.start) * state.progress
-        seen = self.losses[: int(self.count)]
-        if share >= 1 or len(seen) == 0:
+        history = self.losses[: int(self.count)]
+        if share >= 1 or len(history) == 0:
             return torch.ones_like(state.loss)
-        weights = (unit_loss(state) <= torch.quantile(seen, share)).to(state.loss.dtype)
+        weights = (unit_loss(state) <= torch.quantile(history, share)).to(state.loss.dtype)
         return mean_one(weights) if self.normalize == "batch" else weights
 
     def track(self, state: StudentState) -> None:

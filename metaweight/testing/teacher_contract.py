@@ -88,7 +88,6 @@ def weights_are_one_a_unit(subject: Subject) -> None:
     """Weights are one a unit, finite, not negative, in the losses' dtype and on their device."""
     for dtype in (torch.float32, DOUBLE):
         require_weights(subject.experienced(dtype), subject.state(7, dtype=dtype))
-    require_weights(subject.experienced(), subject.state(dtype=DOUBLE))
 
 
 def a_batch_has_any_size(subject: Subject) -> None:

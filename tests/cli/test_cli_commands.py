@@ -41,12 +41,15 @@ def test_help_explains_itself(command: list[str], capsys: pytest.CaptureFixture[
         assert all(name in text for name in ("train", "compare", "teachers", "engines", "remedies"))
 
 
-def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lists_name_everything(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     assert main(["teachers"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in mw.teachers.names())
     assert main(["engines"]) == 0
-    assert "double backward" in words(capsys)
+    listed = words(capsys)
+    assert "double backward" in listed
+    assert "online windows" in listed
     assert main(["remedies"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in ("co-teaching", "gce", "bootstrap-hard", "label-smoothing"))

@@ -54,6 +54,12 @@ def test_classes_and_sentences_are_not_taken_for_each_other(name: str) -> None:
         build(name, sentence_spec())(words)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_weights_have_the_losses_dtype_where_the_teacher_has_another(name: str) -> None:
+    teacher = Subject(teachers.registry[name], sentences=True).experienced()
+    assert teacher(sentence_state(dtype=torch.float64)).dtype == torch.float64
+
+
 @pytest.mark.parametrize("name", LEARNED)
 def test_learned_teachers_start_from_weights_of_exactly_one(name: str) -> None:
     teacher = build(name, sentence_spec())

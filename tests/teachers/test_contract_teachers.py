@@ -48,6 +48,14 @@ def test_the_taught_and_the_tapped_are_those_that_we_know() -> None:
     assert set(TAPPED) == {"knn", "mlp", "attention", "memory"}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_weights_have_the_losses_dtype_where_the_teacher_has_another(
+    name: str, make_state: MakeState
+) -> None:
+    teacher = Subject(teachers.registry[name], sentences=False).experienced()
+    assert teacher(make_state(dtype=torch.float64)).dtype == torch.float64
+
+
 @pytest.mark.parametrize("name", LEARNED)
 def test_learned_teachers_start_from_weights_of_exactly_one(
     name: str, make_spec: MakeSpec, make_state: MakeState

@@ -5,6 +5,7 @@ Each raises ``ContractError`` for the first rule that is broken.  They need no t
 
 from metaweight.testing.engine_contract import check_engine
 from metaweight.testing.rules import ContractError
+from metaweight.testing.task_contract import check_task
 from metaweight.testing.teacher_contract import check_teacher
 
-__all__ = ["ContractError", "check_engine", "check_teacher"]
+__all__ = ["ContractError", "check_engine", "check_task", "check_teacher"]

@@ -131,6 +131,8 @@ def agreement(engine: str, exact: float = 1e-9) -> float:
     return exact if engine in EXACT else max(exact, 1e-5)
 
 
+SHAPE = (1, 4, 4)
+"""Of an image."""
 STUDENTS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "batchnorm-resnet": (BatchNormResNet, (1, 4, 4), "bn2"),
     "groupnorm-resnet": (GroupNormResNet, (1, 4, 4), "norm2"),
@@ -141,6 +143,20 @@ STUDENTS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "gru": (Recurrent, (3, 8), "rnn"),
     "tied-and-frozen": (Tied, (3, 8), "second"),
 }
+
+
+class Dropped(nn.Module):
+    """BatchNorm and dropout: both keep state that an engine could disturb."""
+
+    def __init__(self, body: str = "batchnorm-resnet") -> None:
+        super().__init__()
+        self.body = STUDENTS[body][0]()
+        self.drop = nn.Dropout(0.4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(self.body(x))
+
+
 # what an engine refuses, and the part that its EngineError names; it must be right on all other students
 REFUSED: dict[str, dict[str, str]] = {
     "ghost": {

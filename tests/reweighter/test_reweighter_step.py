@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from step_parts import SHAPE, ByLoss, Dropped
-from students import STEP_ENGINES, STUDENTS, BatchNormResNet, able_student, batch, engine_for
+from step_parts import ByLoss
+from students import SHAPE, STEP_ENGINES, STUDENTS, BatchNormResNet, Dropped, able_student, batch, engine_for
 from torch import Tensor, nn
 
 import metaweight as mw

@@ -7,8 +7,8 @@ import dataclasses
 
 import pytest
 import torch
-from step_parts import SHAPE, ByLoss, Dropped
-from students import OPTIMIZERS, Encoder, batch, engine_for
+from step_parts import ByLoss
+from students import OPTIMIZERS, SHAPE, Dropped, Encoder, batch, engine_for
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 

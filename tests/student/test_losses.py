@@ -150,7 +150,7 @@ def test_a_loss_has_a_second_derivative_and_a_forward_mode_rule(name: str) -> No
 
 
 @pytest.mark.parametrize("name", EVERY)
-@pytest.mark.parametrize("engine", STEP_ENGINES)
+@pytest.mark.parametrize("engine", [engine for engine in STEP_ENGINES if engine != "higher"])
 def test_every_engine_goes_through_every_loss(engine: str, name: str) -> None:
     student = able_student(engine, "batchnorm-resnet", "words")
     assert relative(slopes(engine, student, name), slopes("higher", student, name)) <= agreement(engine)

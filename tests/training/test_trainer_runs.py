@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_parts import SHAPE, Batches, Dropped, StopAt, live
-from students import batch
+from run_parts import Batches, StopAt, live
+from students import SHAPE, Dropped, batch
 from torch import Tensor, nn
 
 import metaweight as mw

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_parts import SHAPE, Batches, Dropped, StopAt, live
-from students import batch
+from run_parts import Batches, StopAt, live
+from students import SHAPE, Dropped, batch
 
 import metaweight as mw
 from metaweight.training.callbacks import Callback, Run, WeightHistory

@@ -53,6 +53,35 @@ def test_the_choice_for_each_student(student: str, caplog: pytest.LogCaptureFixt
     assert torch.equal(found, slopes(expected, *problem))
 
 
+@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+@pytest.mark.parametrize(
+    ("student", "choice", "unroll"),
+    [("batchnorm-resnet", "forward", 1), ("words-dropout", "ghost", 1), ("words-dropout", "reverse", 3)],
+)
+def test_training_with_it_is_training_with_its_choice_bit_for_bit(
+    student: str, choice: str, unroll: int, schedule: str
+) -> None:
+    ends = []
+    for engine in (choice, "auto"):
+        built, own, train, meta = make(student, "momentum")
+        teacher = mw.build_teacher("mw-net", spec=built.spec(train))
+        learner = torch.optim.SGD(teacher.parameters(), lr=0.5)
+        reweighter = mw.Reweighter(
+            built,
+            teacher,
+            optimizer=own,
+            teacher_optimizer=learner,
+            engine=engine,
+            schedule=schedule,
+            unroll=unroll,
+        )
+        torch.manual_seed(1)
+        for _ in range(3):
+            reweighter.step([train] * unroll if unroll > 1 else train, meta)
+        ends.append([*built.module.state_dict().values(), *teacher.parameters(), torch.get_rng_state()])
+    assert all(map(torch.equal, *ends))
+
+
 class LateScale(nn.Module):
     """A bare parameter: ghost has no rule for it."""
 

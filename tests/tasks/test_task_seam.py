@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -148,9 +148,10 @@ class LineTask:
 
 
 @pytest.fixture(autouse=True)
-def line(monkeypatch: pytest.MonkeyPatch) -> None:
+def line() -> Iterator[None]:
     """The task, registered for one test."""
-    monkeypatch.setitem(tasks._parts, "line", LineTask())
+    with tasks.temporarily("line", LineTask()):
+        yield
 
 
 def test_a_grid_of_another_task_is_run_measured_and_published(tmp_path: Path) -> None:

@@ -8,39 +8,14 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from students import batch
 from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.engines import EngineError
 from metaweight.engines.implicit import Implicit, ImplicitWarning
-from oracles import batch, relative
-
-DECAY = 0.3
-
-
-def squared(outputs: Tensor, targets: Tensor) -> Tensor:
-    """[U, 1] and [U] -> [U]."""
-    return (outputs.squeeze(1) - targets).square() / 2
-
-
-def ridge() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    g = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(*s, generator=g, dtype=torch.float64) for s in ((9, 4), (9,)))
-    a, b = (torch.randn(*s, generator=g, dtype=torch.float64) for s in ((7, 4), (7,)))
-    return x, y, a, b, torch.rand(9, generator=g, dtype=torch.float64) + 0.2
-
-
-def optimum(x: Tensor, y: Tensor, w: Tensor, damping: float = 0.0) -> Tensor:
-    """argmin of mean(w (x theta - y)^2 / 2) + DECAY |theta|^2 / 2."""
-    left = x.T @ (w[:, None] * x) / len(x) + (DECAY + damping) * torch.eye(x.shape[1], dtype=x.dtype)
-    return torch.linalg.solve(left, x.T @ (w * y) / len(x))
-
-
-def closed_form(x: Tensor, y: Tensor, a: Tensor, b: Tensor, w: Tensor) -> Tensor:
-    """dL_meta(theta*(w)) / dw, by autograd through the solution."""
-    leaf = w.clone().requires_grad_()
-    loss = (a @ optimum(x, y, leaf) - b).square().mean() / 2
-    return torch.autograd.grad(loss, leaf)[0]
+from metaweight.testing.oracles import relative
+from metaweight.testing.ridge import DECAY, optimum, ridge, slopes_of_the_optimum, squared
 
 
 def slopes(
@@ -81,7 +56,7 @@ def solve(engine: object, optimizer: type[torch.optim.Optimizer] = torch.optim.S
 )
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
 def test_weighted_ridge(engine: object, optimizer: type[torch.optim.Optimizer]) -> None:
-    assert relative(solve(engine, optimizer), closed_form(*ridge())) <= 1e-9
+    assert relative(solve(engine, optimizer), slopes_of_the_optimum(*ridge())) <= 1e-9
 
 
 def test_damping_is_added_to_the_hessian() -> None:
@@ -143,7 +118,9 @@ def test_scope_makes_the_inner_problem_smaller() -> None:
         module.own.weight.copy_(optimum(x, rest, w)[None])
     own = torch.optim.SGD(module.parameters(), lr=0.7, weight_decay=DECAY)
     found = slopes(module, own, w, "implicit", scope=["own"])
-    assert relative(found, closed_form(x, rest, a, b - a @ module.other.weight.detach()[0], w)) <= 1e-9
+    assert (
+        relative(found, slopes_of_the_optimum(x, rest, a, b - a @ module.other.weight.detach()[0], w)) <= 1e-9
+    )
 
 
 def test_what_cannot_be_answered_is_said() -> None:

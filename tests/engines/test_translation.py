@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from students import OPTIMIZERS, STEP_ENGINES, agreement, engine_for
 from torch import Tensor
 
 import metaweight as mw
@@ -14,7 +15,8 @@ from metaweight.core.randomness import RandomState
 from metaweight.models.transformer import Transformer
 from metaweight.models.translators import time_axes
 from metaweight.student.losses import TokenCrossEntropy
-from oracles import OPTIMIZERS, STEP_ENGINES, agreement, engine_for, relative, snapshot
+from metaweight.testing.oracles import differences, live_tensors, relative
+from metaweight.testing.rules import changed
 
 WORDS = 11
 SMOOTHING = 0.1
@@ -116,25 +118,13 @@ def slopes(engine: str, built: tuple, unit: str, w: Tensor, **chosen: object) ->
 def test_engine_equals_central_differences(engine: str, optimizer: str, unit: str) -> None:
     built = build(unit, optimizer)
     student, own, train, meta = built
-    w, h = weights_of(train, unit), 1e-4
-
-    def shifted(place: int, by: float) -> float:
-        moved = w.clone()
-        moved[place] += by
-        return meta_loss_after(student, own, train, meta, moved, unit)
-
-    truth = torch.tensor(
-        [
-            (8 * (shifted(i, h) - shifted(i, -h)) - (shifted(i, 2 * h) - shifted(i, -2 * h))) / (12 * h)
-            for i in range(len(w))
-        ],
-        dtype=torch.float64,
-    )
+    w = weights_of(train, unit)
+    truth = differences(lambda moved: meta_loss_after(student, own, train, meta, moved, unit), w)
     assert relative(slopes(engine, built, unit, w), truth) <= agreement(engine, 1e-6)
 
 
 @pytest.mark.parametrize(("engine", "unit"), [pair for pair in ABLE if pair[0] != "higher"])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", ["groups", "adamw"])
 @pytest.mark.parametrize(("dropout", "tie", "norm"), [(0.0, "all", "pre"), (0.1, "decoder", "post")])
 def test_engine_equals_higher(
     engine: str, optimizer: str, unit: str, dropout: float, tie: str, norm: str
@@ -171,10 +161,9 @@ def test_a_sentences_slope_is_the_sum_of_its_tokens(engine: str) -> None:
 @pytest.mark.parametrize(("engine", "unit"), ABLE)
 def test_nothing_live_is_touched(engine: str, unit: str) -> None:
     built = build(unit, "adam", dropout=0.1)
-    before = snapshot(built[0], built[1])
+    before = live_tensors(built[0], built[1])
     slopes(engine, built, unit, weights_of(built[2], unit))
-    for a, b in zip(before, snapshot(built[0], built[1]), strict=True):
-        assert torch.equal(a, b)
+    assert changed(before, live_tensors(built[0], built[1])) == []
 
 
 @pytest.mark.parametrize("schedule", ["lookahead", "online"])

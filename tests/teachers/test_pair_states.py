@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from sentence_states import sentence_spec, sentence_state
 
 from metaweight.teachers import build_teacher
 from metaweight.teachers.pair_states import centred_unit, pair_agreement, pair_states, pair_taps
+from metaweight.testing.states import sentence_spec, sentence_state
 
 DOUBLE = torch.float64
 

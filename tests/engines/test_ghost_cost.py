@@ -7,13 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from ghost_parts import LAYERS, UNITS, Parts, batch, build, shares
+from students import batch as words_batch
+from students import make
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import metaweight as mw
 from metaweight.engines.ghost import Ghost
-from oracles import batch as words_batch
-from oracles import make, relative
+from metaweight.testing.oracles import relative
 
 
 def flops(work: Callable[[], object]) -> int:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 from scipy.stats import entropy, gmean, rankdata
-from sentence_states import WORDS, padded, sentence_spec, sentence_state
 
 from metaweight.core.contracts import StateSpec
 from metaweight.teachers import build_teacher
@@ -18,6 +17,7 @@ from metaweight.teachers.sentences import (
     sentence_scalars,
 )
 from metaweight.teachers.surface import Surface, matched_width
+from metaweight.testing.states import WORDS, padded, sentence_spec, sentence_state
 
 DOUBLE = torch.float64
 

@@ -197,14 +197,14 @@ def test_dealing_finds_a_way_wherever_there_is_one():
             for places in itertools.product(*[(-1, *kinds) for kinds in fitting])
         )
         outcomes[possible] += 1
-        if not possible:
+        if possible:
+            dealt = deal(fitting, counts, names="abc", generator=generator)
+            assert [len(positions) for positions in dealt] == counts
+            assert len(set(itertools.chain(*dealt))) == sum(counts)
+            assert all(k in fitting[n] for k, positions in enumerate(dealt) for n in positions)
+        else:
             with pytest.raises(ValueError, match="no choice among 5 pairs"):
                 deal(fitting, counts, names="abc", generator=generator)
-            continue
-        dealt = deal(fitting, counts, names="abc", generator=generator)
-        assert [len(positions) for positions in dealt] == counts
-        assert len(set(itertools.chain(*dealt))) == sum(counts)
-        assert all(k in fitting[n] for k, positions in enumerate(dealt) for n in positions)
     assert min(outcomes.values()) > 50
 
 

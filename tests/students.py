@@ -1,17 +1,16 @@
-"""Students small enough for central differences, and slow ways to get the numbers that engines must give."""
+"""Students small enough for central differences, and which engine refuses which."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import metaweight as mw
-from metaweight.core.randomness import RandomState
 from metaweight.engines import Engine, Reverse
+from metaweight.testing import problems
+from metaweight.testing.oracles import plain_step
 
 
 class BatchNormResNet(nn.Module):
@@ -122,9 +121,9 @@ class OwnRandom(nn.Module):
         return self.head(x[:, 0] * mask)
 
 
-STEP_ENGINES = [name for name in mw.engines.names() if name != "implicit"]
-"""The engines that differentiate inner steps; ``implicit`` answers another question."""
-EXACT = [name for name in STEP_ENGINES if name != "difference"]
+STEP_ENGINES = [name for name in mw.engines.names() if name not in ("implicit", "auto")]
+"""The engines that differentiate inner steps: ``implicit`` answers another question, ``auto`` asks these."""
+EXACT = [name for name in STEP_ENGINES if mw.engines.build_engine(name).abilities.exact]
 
 
 def agreement(engine: str, exact: float = 1e-9) -> float:
@@ -132,6 +131,8 @@ def agreement(engine: str, exact: float = 1e-9) -> float:
     return exact if engine in EXACT else max(exact, 1e-5)
 
 
+SHAPE = (1, 4, 4)
+"""Of an image."""
 STUDENTS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "batchnorm-resnet": (BatchNormResNet, (1, 4, 4), "bn2"),
     "groupnorm-resnet": (GroupNormResNet, (1, 4, 4), "norm2"),
@@ -142,6 +143,20 @@ STUDENTS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "gru": (Recurrent, (3, 8), "rnn"),
     "tied-and-frozen": (Tied, (3, 8), "second"),
 }
+
+
+class Dropped(nn.Module):
+    """BatchNorm and dropout: both keep state that an engine could disturb."""
+
+    def __init__(self, body: str = "batchnorm-resnet") -> None:
+        super().__init__()
+        self.body = STUDENTS[body][0]()
+        self.drop = nn.Dropout(0.4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(self.body(x))
+
+
 # what an engine refuses, and the part that its EngineError names; it must be right on all other students
 REFUSED: dict[str, dict[str, str]] = {
     "ghost": {
@@ -152,11 +167,7 @@ REFUSED: dict[str, dict[str, str]] = {
     },
 }
 OPTIMIZERS: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
-    "sgd": lambda p: torch.optim.SGD(p, lr=0.3),
-    "momentum": lambda p: torch.optim.SGD(p, lr=0.2, momentum=0.8, dampening=0.3, weight_decay=0.02),
-    "nesterov": lambda p: torch.optim.SGD(p, lr=0.2, momentum=0.7, nesterov=True, weight_decay=0.01),
-    "adam": lambda p: torch.optim.Adam(p, lr=0.02, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.02),
-    "adamw": lambda p: torch.optim.AdamW(p, lr=0.02, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.1),
+    **problems.OPTIMIZERS,
     "amsgrad": lambda p: torch.optim.AdamW(p, lr=0.02, betas=(0.5, 0.6), eps=1e-3, amsgrad=True),
     "groups": lambda p: torch.optim.SGD(
         [{"params": p[:2], "lr": 0.5}, {"params": p[2:]}], lr=0.1, momentum=0.9
@@ -200,88 +211,3 @@ def make(
     for step in range(warm):
         plain_step(module, chosen, batch(shape, 6, 50 + step), torch.ones(6, dtype=torch.float64))
     return mw.Student(module, taps=(tap,)), chosen, batch(shape, 6, 1), batch(shape, 5, 2)
-
-
-def plain_step(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    train: mw.Batch,
-    weights: Tensor,
-    max_norm: float | None = None,
-) -> None:
-    """What a user writes: weighted loss, backward, clip, step."""
-    optimizer.zero_grad()
-    (weights * F.cross_entropy(module(*train.inputs), train.targets, reduction="none")).mean().backward()
-    if max_norm is not None:
-        torch.nn.utils.clip_grad_norm_(module.parameters(), max_norm)
-    optimizer.step()
-
-
-def twin(module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Deep copies of both that belong together."""
-    return copy.deepcopy((module, optimizer))
-
-
-def meta_loss_after(
-    student: mw.Student,
-    optimizer: torch.optim.Optimizer,
-    train: list[mw.Batch],
-    meta: mw.Batch,
-    weights: list[Tensor],
-    max_norm: float | None = None,
-    rates: Sequence[Sequence[float]] | None = None,
-) -> float:
-    """The meta loss after real steps of a copy with the real torch optimizer, same masks each time."""
-    state = RandomState.of(student.device)
-    module, own = twin(student.module, optimizer)
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        for step, (one, w) in enumerate(zip(train, weights, strict=True)):
-            for number, group in enumerate(own.param_groups):
-                group["lr"] = group["lr"] if rates is None else rates[step][number]
-            plain_step(module, own, one, w, max_norm)
-        with torch.no_grad():
-            loss = F.cross_entropy(module(*meta.inputs), meta.targets)
-    state.restore(student.device)
-    return float(loss)
-
-
-def central_differences(
-    student: mw.Student,
-    optimizer: torch.optim.Optimizer,
-    train: list[mw.Batch],
-    meta: mw.Batch,
-    weights: list[Tensor],
-    *,
-    max_norm: float | None = None,
-    rates: Sequence[Sequence[float]] | None = None,
-    h: float = 1e-4,
-) -> list[Tensor]:
-    """dL_meta/dw for every weight by central differences of order 4 through the real optimizer."""
-
-    def shifted(step: int, unit: int, by: float) -> float:
-        moved = [w.clone() for w in weights]
-        moved[step][unit] += by
-        return meta_loss_after(student, optimizer, train, meta, moved, max_norm, rates)
-
-    def slope(step: int, unit: int) -> float:
-        near = shifted(step, unit, h) - shifted(step, unit, -h)
-        far = shifted(step, unit, 2 * h) - shifted(step, unit, -2 * h)
-        return (8 * near - far) / (12 * h)
-
-    return [
-        torch.tensor([slope(k, i) for i in range(len(w))], dtype=torch.float64) for k, w in enumerate(weights)
-    ]
-
-
-def relative(a: Tensor, b: Tensor) -> float:
-    """|a - b| / |b|."""
-    return float((a - b).norm() / b.norm())
-
-
-def snapshot(student: mw.Student, optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Everything live that an engine must leave alone, as clones."""
-    live = [*student.module.parameters(), *student.module.buffers(), torch.get_rng_state()]
-    for state in optimizer.state.values():
-        live += [v for v in state.values() if isinstance(v, Tensor)]
-    live += [p.grad for p in student.module.parameters() if p.grad is not None]
-    return [t.detach().clone() for t in live]

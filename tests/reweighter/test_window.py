@@ -7,16 +7,18 @@ import dataclasses
 
 import pytest
 import torch
-from step_parts import SHAPE, ByLoss, Dropped
+from step_parts import ByLoss
+from students import OPTIMIZERS, SHAPE, Dropped, Encoder, batch, engine_for
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import metaweight as mw
 from metaweight.engines import Engine, Reverse
-from oracles import OPTIMIZERS, Encoder, batch, engine_for, plain_step
+from metaweight.testing.oracles import plain_step
 
 STEPS = 3
 SCHEDULES = ["lookahead", "online"]
+TAKE_WINDOWS = ("higher", "reverse", "auto")
 
 
 def rates_of(optimizer: torch.optim.Optimizer, window: int = 0, steps: int = STEPS) -> list[list[float]]:
@@ -152,8 +154,7 @@ def test_the_teacher_moves_along_the_true_gradient(schedule: str) -> None:
     assert teacher.score.weight.item() == pytest.approx(0.3 - 0.5 * by_slope, abs=1e-6)
     assert teacher.score.bias.item() == pytest.approx(-0.5 * by_bias, abs=1e-6)
     assert abs(by_slope) > 1e-3
-    if schedule == "online":
-        assert report.meta_loss == pytest.approx(meta_loss(0.3, 0.0), rel=1e-9)
+    assert report.meta_loss == pytest.approx(meta_loss(0.3, 0.0), rel=1e-9)
 
 
 def test_one_report_for_all_steps_of_a_window() -> None:
@@ -280,7 +281,16 @@ def test_an_engine_that_ends_no_window_is_refused_online() -> None:
     with pytest.raises(ValueError, match=r"cannot take unroll=3 real steps.*engine='reverse'"):
         build(module, "momentum", Blind(), "online")
     build(module, "momentum", Blind(), "lookahead")
-    for name in mw.engines.names():
-        engine = mw.engines.build_engine(name)
-        if engine.abilities.steps is None and engine.abilities.ends_window:
-            build(module, "momentum", engine, "online")
+
+
+@pytest.mark.parametrize("engine", TAKE_WINDOWS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_an_engine_of_any_number_of_steps_takes_three(engine: str, schedule: str) -> None:
+    build(Dropped().double(), "momentum", engine, schedule)
+
+
+@pytest.mark.parametrize("engine", sorted(set(mw.engines.names()) - set(TAKE_WINDOWS)))
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_an_engine_of_one_step_refuses_three(engine: str, schedule: str) -> None:
+    with pytest.raises(ValueError, match="unroll"):
+        build(Dropped().double(), "momentum", engine, schedule)

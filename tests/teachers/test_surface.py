@@ -88,22 +88,26 @@ def test_the_best_meta_loss_only_falls(make_spec, make_state):
         assert float(surface.best_meta_loss) == best
 
 
+def size(teacher):
+    return sum(p.numel() for p in teacher.parameters())
+
+
 @pytest.mark.parametrize("classes", [2, 10, 100])
 @pytest.mark.parametrize("width", [16, 64, 640])
 @pytest.mark.parametrize("to", ["mlp", "attention", "memory"])
 def test_surface_has_as_many_parameters_as_the_teacher_it_controls(to, width, classes, make_spec):
     spec = make_spec({"a": 8, "b": width}, classes=classes)
-
-    def size(teacher):
-        return sum(p.numel() for p in teacher.parameters())
-
     random = torch.get_rng_state()
     chosen = matched_width(spec, to=to)
     assert torch.equal(random, torch.get_rng_state())
     matched = build_teacher("surface", spec, width=chosen)
     assert size(matched) == pytest.approx(size(build_teacher(to, spec)), rel=0.02)
-    if to == "mlp":
-        assert size(build_teacher("surface", spec)) == size(matched)
+
+
+def test_surface_has_the_size_of_mlp_unless_told(make_spec):
+    spec = make_spec({"a": 8, "b": 64}, classes=10)
+    matched = build_teacher("surface", spec, width=matched_width(spec, to="mlp"))
+    assert size(build_teacher("surface", spec)) == size(matched)
 
 
 def test_surface_without_taps_has_nothing_to_match(make_spec):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
+from students import batch, make
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 import metaweight as mw
 from metaweight.engines import EngineError
 from metaweight.engines.difference import DifferenceWarning, FiniteDifferences
-from oracles import batch, central_differences, make, relative
+from metaweight.testing.oracles import RealSteps, relative
 
 
 def slopes(engine: object, module: nn.Module, *, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -79,40 +81,56 @@ class Custom(nn.Module):
 def test_a_first_derivative_is_all_that_it_needs() -> None:
     torch.manual_seed(0)
     module = Custom().double()
-    truth = central_differences(
-        mw.Student(module),
-        torch.optim.SGD(module.parameters(), lr=0.1),
-        [batch((3, 8), 6, 1)],
-        batch((3, 8), 5, 2),
-        [torch.ones(6).double()],
-    )[0]
+    own = torch.optim.SGD(module.parameters(), lr=0.1)
+    steps = RealSteps(mw.Student(module), own, [batch((3, 8), 6, 1)], batch((3, 8), 5, 2))
+    truth = steps.slopes([torch.ones(6).double()])[0]
     assert relative(slopes("difference", module), truth) <= 1e-6
-    for engine in ("double", "forward"):
-        with pytest.raises(EngineError):
+    for engine, words in (("double", "no second|double backward"), ("forward", "forward-mode")):
+        with pytest.raises(EngineError, match=words):
             slopes(engine, module)
 
 
-def test_float32_is_right_to_about_a_thousandth() -> None:
+Single = tuple[Callable[[FiniteDifferences], Tensor], Tensor]
+"""Slopes of a student in float32 by an engine, and what they are in float64."""
+
+
+@pytest.fixture
+def single() -> Single:
+    """Of a Transformer encoder, at weights of one."""
     built, own, train, meta = make("encoder", "momentum")
     w = torch.ones(6).double().requires_grad_()
     exact = mw.hypergradient(built, own, train, meta, lambda _s: w, [w], "higher").grads[0]
     module = built.module.float()
     for state in own.state.values():
         state["momentum_buffer"] = state["momentum_buffer"].float()
-    single = [mw.Batch((b.inputs[0].float(),), b.targets, b.index) for b in (train, meta)]
+    batches = [mw.Batch((b.inputs[0].float(),), b.targets, b.index) for b in (train, meta)]
     v = torch.ones(6).requires_grad_()
-    found = mw.hypergradient(mw.Student(module), own, *single, lambda _s: v, [v], "difference").grads[0]
-    assert relative(found.double(), exact) <= 5e-3
-    # a hundredfold step bends, a thousandth of it rounds: the default lies between
-    for step in (1e-7, 3e-1):
-        engine = FiniteDifferences(step)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                far = mw.hypergradient(mw.Student(module), own, *single, lambda _s: v, [v], engine).grads[0]
-            except EngineError:
-                continue
-        assert relative(far.double(), exact) > 2 * relative(found.double(), exact)
+
+    def found(engine: FiniteDifferences) -> Tensor:
+        grads = mw.hypergradient(mw.Student(module), own, *batches, lambda _s: v, [v], engine).grads
+        return grads[0].double()
+
+    return found, exact
+
+
+def test_float32_is_right_to_about_a_thousandth(
+    single: Single,
+) -> None:
+    found, exact = single
+    assert relative(found(FiniteDifferences()), exact) <= 1e-3
+
+
+@pytest.mark.parametrize("step", [1e-7, 1e-1], ids=["rounds", "bends"])
+def test_a_step_far_from_the_default_is_worse_by_far(step: float, single: Single) -> None:
+    found, exact = single
+    assert relative(found(FiniteDifferences(step)), exact) > 0.05
+
+
+def test_a_step_beyond_all_measure_is_refused(
+    single: Single,
+) -> None:
+    with pytest.raises(EngineError, match=r"differences give .*another step"):
+        single[0](FiniteDifferences(3e-1))
 
 
 class Rough(nn.Module):

@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
+from students import batch
 from torch import nn
 
 import metaweight as mw
 from metaweight.teachers import build_teacher
 from metaweight.teachers.recall import CLIP, SampleSignals
-from oracles import batch
 
 DOUBLE = torch.float64
 

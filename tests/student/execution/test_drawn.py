@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from students import batch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -14,7 +15,7 @@ from benchmarks.speed.students import subject
 from benchmarks.speed.variants import Setting
 from metaweight.student.execution import Execution
 from metaweight.student.execution.drawn import draws_taken_out
-from oracles import batch, relative
+from metaweight.testing.oracles import relative
 
 
 class Masked(nn.Module):

@@ -5,12 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
-
-import metaweight as mw
-from metaweight.engines import EngineError
-from oracles import (
+from students import (
     REFUSED,
     STEP_ENGINES,
     STUDENTS,
@@ -20,10 +15,14 @@ from oracles import (
     able_student,
     agreement,
     batch,
-    central_differences,
     engine_for,
-    relative,
 )
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+import metaweight as mw
+from metaweight.engines import EngineError
+from metaweight.testing.oracles import RealSteps, relative
 
 
 def run(
@@ -40,7 +39,7 @@ def run(
 def truth(module: nn.Module, shape: tuple[int, ...] = (3, 8)) -> Tensor:
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     train, meta = batch(shape, 6, 1), batch(shape, 5, 2)
-    return central_differences(mw.Student(module), optimizer, [train], meta, [torch.ones(6).double()])[0]
+    return RealSteps(mw.Student(module), optimizer, [train], meta).slopes([torch.ones(6).double()])[0]
 
 
 class BoundMethod(nn.Module):

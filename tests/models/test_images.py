@@ -246,10 +246,11 @@ def test_impossible_networks_are_refused(build) -> None:
         build()
 
 
-def test_default_taps_of_unknown_and_of_foreign_models(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_taps_of_unknown_and_of_foreign_models() -> None:
     with pytest.raises(KeyError, match="Did you mean 'resnet-20'"):
         default_taps("resnet20")
-    monkeypatch.setattr(models, "_parts", dict(models._parts))
-    models.add("foreign", ConvNet)
-    with pytest.raises(ValueError, match="name some of its submodules"):
+    with (
+        models.temporarily("foreign", ConvNet),
+        pytest.raises(ValueError, match="name some of its submodules"),
+    ):
         default_taps("foreign")

@@ -7,7 +7,7 @@ import torch
 from ghost_parts import LAYERS, UNITS, Parts, build, shares, slopes, words
 from torch import Tensor, nn
 
-from oracles import relative
+from metaweight.testing.oracles import relative
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 

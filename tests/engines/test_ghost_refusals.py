@@ -16,7 +16,7 @@ from metaweight.core.randomness import RandomState
 from metaweight.engines import EngineError
 from metaweight.engines.base import Recorded
 from metaweight.engines.ghost import Ghost
-from oracles import relative
+from metaweight.testing.oracles import relative
 
 # refused before anything is computed, by the name of the part
 
@@ -153,21 +153,15 @@ def test_a_first_batch_of_one_unit_proves_nothing() -> None:
     call, layers = SEEN["time-first"]
     module = build(lambda: Parts(call, **{name: layer() for name, layer in layers.items()}))
     optimizer = torch.optim.SGD(module.parameters(), lr=0.3)
-    for size in (1, UNITS):
+
+    def solve(size: int) -> None:
         w = torch.ones(size).double().requires_grad_()
-        arguments = (
-            mw.Student(module),
-            optimizer,
-            batch(size, 1),
-            batch(5, 2),
-            lambda _s, w=w: w,
-            [w],
-            engine,
-        )
-        if size == 1:
-            mw.hypergradient(*arguments)
+        student, train, meta = mw.Student(module), batch(size, 1), batch(5, 2)
+        mw.hypergradient(student, optimizer, train, meta, lambda _s: w, [w], engine)
+
+    solve(1)
     with pytest.raises(EngineError, match="batch is not dimension 0"):
-        mw.hypergradient(*arguments)
+        solve(UNITS)
 
 
 def test_an_input_without_the_batch_is_refused_by_its_shape() -> None:

@@ -115,7 +115,7 @@ class SuiteCommand:
                 resume=arguments.resume,
                 tuning=asked.tuning,
             )
-            publish(compared, Console())
+            publish(compared.folder, Console())
             compared.require_all()
         except (Interrupted, KeyboardInterrupt):
             print("stopped; finished runs are in the run folder", file=sys.stderr)

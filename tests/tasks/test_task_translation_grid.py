@@ -34,7 +34,7 @@ def grid(base: TranslationConfig, tmp_path_factory: pytest.TempPathFactory) -> P
     out = tmp_path_factory.mktemp("grid") / "out"
     arms = Grid(base, ("uniform", "surface"), ("mixed@0.4",), (0, 1))
     results = compare(arms, out, jobs=1, console=Console(quiet=True))
-    assert [result.error for result in results] == [None] * 4
+    assert [result.failure for result in results] == [None] * 4
     return out
 
 
@@ -56,16 +56,16 @@ def test_sacrebleu_on_the_files_gives_the_table(grid: Path) -> None:
                 sacrebleu.corpus_bleu(hypotheses, [references]),
                 sacrebleu.corpus_chrf(hypotheses, [references]),
             )
-            assert (result["bleu"], result["chrf"]) == (bleu.score, chrf.score)
-            assert result["scores"]["hypothesis_length"] == bleu.sys_len
-            assert result["scores"]["reference_length"] == bleu.ref_len
+            assert (result["figures"]["bleu"], result["figures"]["chrf"]) == (bleu.score, chrf.score)
+            assert result["details"]["scores"]["hypothesis_length"] == bleu.sys_len
+            assert result["details"]["scores"]["reference_length"] == bleu.ref_len
             # what ``metaweight translate --beam 1`` makes of the cell's student
             config, module, vocabularies = load_translator(
                 str(grid / "cells" / f"mixed-0.4.{teacher}.{seed}")
             )
             source = tasks["translation"].prepare(config).text.test.source
             greedy = [one_line(best[0][0]) for best in translate(module, vocabularies, source, beam=1)]
-            assert result["bleu_greedy"] == sacrebleu.corpus_bleu(greedy, [references]).score
+            assert result["figures"]["bleu_greedy"] == sacrebleu.corpus_bleu(greedy, [references]).score
             assert bleu.score > 0  # else every translation would score alike
             scores.append(bleu.score)
         mean, spread = sum(scores) / 2, abs(scores[0] - scores[1]) / math.sqrt(2)

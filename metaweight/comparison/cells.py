@@ -59,7 +59,7 @@ def planned(cell: Cell) -> PlannedRun:
 
 @dataclass(frozen=True)
 class CellResult:
-    """A finished or failed cell: it has one of both."""
+    """A cell that has ended: with a result, or a failure."""
 
     cell: Cell
     result: RunResult | None = None

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from metaweight.comparison.arms import Group
 from metaweight.core.records import write_record
+from metaweight.report.choices import choices_note, read_choices
 from metaweight.report.page import Study, read_study, write_page
 from metaweight.report.pictures import draw_pictures
 from metaweight.report.statistics.standings import (
@@ -20,7 +21,6 @@ from metaweight.report.statistics.standings import (
     standings_to_markdown,
 )
 from metaweight.report.tables import Comparison, aggregate, print_table, runs_to_csv, to_csv, to_markdown
-from metaweight.report.tuned import choices_note, read_choices
 from metaweight.tasks.figures import Compared
 from metaweight.tasks.outcome import Finished, Result
 

@@ -20,7 +20,7 @@ from metaweight.comparison.grid_file import plan
 from metaweight.comparison.records import Failure
 from metaweight.comparison.tuning import Candidate, Tuning, candidates, choose, tuned
 from metaweight.core.records import read_record
-from metaweight.report.tuned import choices_note, chosen
+from metaweight.report.choices import choices_note, chosen
 from metaweight.tasks import tasks
 from metaweight.tasks.outcome import RunResult
 

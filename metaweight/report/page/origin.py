@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from metaweight.report.choices import Chosen, chosen, read_choices
 from metaweight.report.page.study import Study
-from metaweight.report.tuned import Chosen, chosen, read_choices
 from metaweight.tasks import tasks
 
 

@@ -88,6 +88,8 @@ class Presentation:
     """Of its table; they print figures of a result, and "cost"."""
     compared: tuple[Compared, ...]
     """By these arms are compared; the sentences are about the first."""
+    reached: str
+    """Format of the first column's figure in a sentence: ``{:.1f} % test accuracy``."""
     curve: Curve
     counted: str
     """What a target is, for the pace of training: images, tokens."""

@@ -102,11 +102,11 @@ def test_auroc_is_given_by_kind(grid: Path) -> None:
         assert len(bad) == share
         above = sum((g > b) + (g == b) / 2 for g in good for b in bad) / (len(good) * len(bad))
         # weights are written with six digits, which makes some of them equal
-        assert result["extra"][f"auroc_{kind}"] == pytest.approx(above, abs=2e-3)
-    both = [cell(grid, "surface", seed)[0]["extra"] for seed in (0, 1)]
+        assert result["figures"][f"auroc_{kind}"] == pytest.approx(above, abs=2e-3)
+    both = [cell(grid, "surface", seed)[0]["figures"] for seed in (0, 1)]
     means = [sum(one[f"auroc_{kind}"] for one in both) / 2 for kind in KINDS]
     table = (grid / "table.md").read_text()
-    assert f"| teacher | {' | '.join(KINDS)} |" in table
+    assert f"| arm | {' | '.join(KINDS)} |" in table
     assert f"| surface | {' | '.join(f'{mean:.2f}' for mean in means)} |" in table
     assert "| uniform | 0.50 | 0.50 | 0.50 |" in table
 
@@ -130,6 +130,6 @@ def test_a_cell_keeps_its_pairs_weights_vocabulary_and_pictures(grid: Path, base
     manifest = RunFolder.open(folder).manifest()
     assert manifest["task"] == "translation"
     assert {"sacrebleu", "sentencepiece", "Babel"} <= set(manifest["versions"])
-    assert cell(grid, "surface", 0)[0]["cost"] > 1
+    assert cell(grid, "surface", 0)[0]["figures"]["cost"] > 1
     for picture in ("valid_loss", "weights", "weight_against_loss.surface"):
         assert (grid / "plots" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")

@@ -45,10 +45,7 @@ def _reached(study: Study, run: ReadRun) -> str:
         return f"This run is not finished: {epochs} of {run.config.epochs} are done."
     if value is None:
         return f"The student of {run.arm} trained for {epochs}; its {study.main.figure} is not known."
-    behind = " %" if study.unit == "%" else ""
-    name = "test accuracy" if study.main.figure == "accuracy" else study.main.heading.split(",")[0]
-    reached = f"{value:.{study.main.digits}f}{behind} {name}"
-    return f"With {run.arm} the student ends at {reached} after {epochs}."
+    return f"With {run.arm} the student ends at {study.presentation.reached.format(value)} after {epochs}."
 
 
 def _found(run: ReadRun, views: list[WeightView]) -> str:

@@ -91,11 +91,6 @@ class Study:
         return self.presentation.compared[0]
 
     @property
-    def unit(self) -> str:
-        """Of the main figure: ``accuracy, %`` -> ``%``, ``BLEU`` -> ``BLEU``."""
-        return self.main.heading.rpartition(", ")[2]
-
-    @property
     def results(self) -> list[RunResult]:
         """Of the finished runs."""
         return [run.result for run in self.runs if run.result is not None]

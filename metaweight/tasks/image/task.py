@@ -50,6 +50,7 @@ class ImageTask:
             Compared("accuracy", "last epoch", "points of accuracy"),
             Compared("accuracy_at_best", "best on validation", "points of accuracy"),
         ),
+        reached="{:.1f} % test accuracy",
         curve=Curve("test_accuracy", "Test accuracy", "test accuracy, %"),
         counted="images",
         watched=Headline("valid", "valid_accuracy", "{:.1f} %"),

@@ -63,6 +63,7 @@ class TranslationTask:
             COST,
         ),
         compared=(Compared("bleu", "BLEU, last epoch", "BLEU"),),
+        reached="{:.1f} BLEU",
         curve=Curve("valid_loss", "Validation loss", "loss per token on clean pairs, nats"),
         counted="tokens",
         watched=Headline("valid loss", "valid_loss"),

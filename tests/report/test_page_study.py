@@ -91,7 +91,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_steps(partial: Path) -> None:
 
 def test_a_resumed_grid_has_the_cells_of_all_starts(tmp_path: Path) -> None:
     grid = make_grid(tmp_path / "grid")
-    later = replace(grid, seeds=(0, 2), teachers=("uniform", "mlp"))
+    later = replace(grid, seeds=(0, 2), arms=("uniform", "mlp"))
     RunFolder(tmp_path / "grid").write_manifest({"config": asdict(later)}, "manifest-2.json")
     add_plan(tmp_path / "grid", later)
     study = read_study(tmp_path / "grid")

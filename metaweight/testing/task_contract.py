@@ -165,11 +165,11 @@ def runs_repeat_and_give_what_the_table_names(subject: Subject) -> None:
     require(not apart, f"{', '.join(apart)} differ in a second run; {ADVICE}")
     infinite = [name for name, value in figures.items() if math.isinf(value)]
     require(not infinite, f"{', '.join(infinite)} is infinite; give NaN for what is undefined")
-    shown = [column.figure for column in subject.task.columns]
-    shown += [compared.figure for compared in subject.task.compared]
+    shown = [column.figure for column in subject.task.presentation.columns]
+    shown += [compared.figure for compared in subject.task.presentation.compared]
     missing = sorted({*shown} - {*first.figures, "cost"})
     require(not missing, f"the table shows {', '.join(missing)}, conclude gives {', '.join(first.figures)}")
-    row, curve = first.history.row(first.epoch), subject.task.curve.figure
+    row, curve = first.history.row(first.epoch), subject.task.presentation.curve.figure
     require(curve in row, f"the curve draws {curve!r}, an epoch has {', '.join(row)}")
 
 

@@ -257,6 +257,13 @@ def test_compare_prints_and_keeps_the_table(tmp_path: Path, capsys: pytest.Captu
     for picture in ("test_accuracy", "weights", "weight_against_loss.attention", "attention.attention"):
         assert (out / "plots" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(out.glob("cells/*/weights.npz"))) == 8
+    published = [*out.glob("table.*"), out / "runs.csv", *out.glob("statistics.*"), *out.glob("plots/*")]
+    assert len(published) == 10
+    before = {path: path.read_bytes() for path in published}
+    for path in published:
+        path.unlink()
+    assert main(["report", str(out)]) == 0  # from what the runs left
+    assert {path: path.read_bytes() for path in published} == before
 
 
 @pytest.mark.parametrize(

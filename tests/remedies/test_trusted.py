@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from metaweight import remedies
+from metaweight.comparison.cells import alone, keep
 from metaweight.core.contracts import Batch, StepReport
 from metaweight.remedies import Course
 from metaweight.tasks import Pool, run, tasks
@@ -109,9 +110,10 @@ def test_early_stopping_hands_out_the_best_student(
     assert len(rows) == (best + 2 if patience or of_run else 6)
     assert outcome.cost == pytest.approx(len(rows) / 6, rel=1e-12)
     assert outcome.figures["accuracy"] == rows[best]["test_accuracy"]
-    assert (outcome.epoch, outcome.row) == (best + 1, rows[best])
+    result = keep(alone(config, "run"), tmp_path, outcome, cost=None)
+    assert (result.epoch, result.row) == (best + 1, rows[best])
     said = f"test accuracy, epoch {best + 1}, whose student is handed out"
-    assert tasks["image"].summary(outcome)[0] == (said, f"{rows[best]['test_accuracy']:.2f} %")
+    assert tasks["image"].presentation.of_run(result)[0] == (said, f"{rows[best]['test_accuracy']:.2f} %")
     student: Any = tasks["image"].build(config, prepared).student
     student.module.load_state_dict(student_of(tmp_path / "run"))
     batches = tasks["image"].evaluation(config, prepared).batches

@@ -74,7 +74,7 @@ def render(study: Study) -> str:
         weights=panels.weight_panels(views),
         losses=panels.loss_panels(views),
         kinds=list(dict.fromkeys(kind for view in views for kind in view.kinds)),
-        fates=fate_blocks(study, views),
+        fates=fate_blocks(study),
         attention=attention,
         layers=[(name, charts.share_style(number)) for number, name in enumerate(layers)],
         costs=panels.cost_panels(study),

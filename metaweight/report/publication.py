@@ -11,8 +11,8 @@ from rich.console import Console
 from metaweight.comparison.arms import stands_for
 from metaweight.comparison.cells import CellResult
 from metaweight.comparison.suite import GridResult
-from metaweight.report.page import write_page
-from metaweight.report.pictures import draw_pictures
+from metaweight.report.page import read_study, write_page
+from metaweight.report.plots import write_plots
 from metaweight.report.statistics.standings import (
     Standings,
     groups_of,
@@ -93,7 +93,7 @@ def _publish_runs(compared: GridResult, console: Console) -> None:
     if plots.is_dir():  # of an earlier start
         shutil.rmtree(plots)
     plots.mkdir()
-    draw_pictures(runs, task.curve, plots)
+    write_plots(read_study(folder), plots)
 
 
 def _not_there(results: Sequence[CellResult]) -> list[str]:

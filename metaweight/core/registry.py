@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
+from metaweight.core.plugins import import_named
+
 T = TypeVar("T")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -20,20 +22,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"{hint} Known: {', '.join(names) or 'none'}."
 
 
-def require_options(owner: str, chosen: Iterable[str], known: Iterable[str]) -> None:
-    """Raise TypeError, with the nearest name, where ``owner`` ("a run") does not have a chosen option."""
-    known = set(known)
-    for option in chosen:
-        if option not in known:
-            raise TypeError(f"{owner} has no option {option!r}.{did_you_mean(option, known)}")
-
-
 class Registry(Generic[T]):
     """Names to parts of one kind.
 
-    Names are lower-case with hyphens.  ``group`` is the entry-point group of plug-ins; they load at the
-    first look-up.  Raises ValueError for a bad or taken name, KeyError for an unknown one, ImportError
-    (with the distribution's name) for a plug-in that fails to load.
+    Names are lower-case with hyphens.  ``group`` is the entry-point group of plug-ins, which load at the
+    first look-up, as do the modules that METAWEIGHT_IMPORT names.  Raises ValueError for a bad or taken name,
+    KeyError for an unknown one, ImportError that names the distribution or module for one that does not load.
     """
 
     def __init__(self, kind: str, group: str | None = None) -> None:
@@ -78,6 +72,7 @@ class Registry(Generic[T]):
         return tuple(self._parts)
 
     def _load_plugins(self) -> None:
+        import_named()
         if self._loaded:
             return
         assert self.group is not None

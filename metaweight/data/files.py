@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 VARIABLE = "METAWEIGHT_DATA"
+ELSEWHERE = "or --import the module that registers it (benchmarks.data for those of the benchmarks)"
+"""For the message about a name that no data set has."""
 
 
 def data_folder(data_dir: str | Path | None) -> Path | None:

@@ -7,16 +7,14 @@ from pathlib import Path
 
 from metaweight.core.registry import Registry, did_you_mean
 from metaweight.data.digits import digits
-from metaweight.data.files import data_folder
+from metaweight.data.files import ELSEWHERE, data_folder
 from metaweight.data.hub import load_hub
 from metaweight.data.idx import fashion_mnist, mnist
 from metaweight.data.image_set import ImageSet
-from metaweight.data.sheets import cifar10
 
-datasets: Registry[Callable[[Path | None], ImageSet]] = Registry("data set")
+datasets: Registry[Callable[[Path | None], ImageSet]] = Registry("data set", group="metaweight.datasets")
 """Name -> loader; it gets the folder of the data files, or None where none is named."""
 datasets.add("digits", digits)
-datasets.add("cifar10", cifar10)
 datasets.add("fashion-mnist", fashion_mnist)
 datasets.add("mnist", mnist)
 
@@ -31,5 +29,7 @@ def load_images(name: str, data_dir: str | Path | None = None) -> ImageSet:
         return load_hub(name)
     if name not in datasets:
         hint = did_you_mean(name, datasets.names())
-        raise KeyError(f"unknown data set {name!r}.{hint} Or hf:NAME, a data set of the Hugging Face hub.")
+        raise KeyError(
+            f"unknown data set {name!r}.{hint} Or hf:NAME, a data set of the Hugging Face hub; {ELSEWHERE}."
+        )
     return datasets[name](data_folder(data_dir))

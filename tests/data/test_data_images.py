@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from metaweight.data import ImageSet, datasets, load_images
+from metaweight.data import ImageSet, load_images
 from metaweight.data.files import data_folder, find_file
 
 
@@ -74,16 +74,14 @@ def test_parts_that_do_not_fit_are_refused(digits, change, error, complaint):
 
 
 def test_an_unknown_name_gets_the_nearest_and_the_way_to_the_hub():
-    with pytest.raises(KeyError, match=r"Did you mean 'fashion-mnist'.*hf:NAME"):
+    with pytest.raises(KeyError, match=r"Did you mean 'fashion-mnist'.*hf:NAME.*benchmarks\.data"):
         load_images("fashion_mnist")
-    assert datasets.names() == ("digits", "cifar10", "fashion-mnist", "mnist")
 
 
-@pytest.mark.parametrize("name", ["cifar10", "mnist"])
-def test_a_missing_folder_is_asked_for(name, monkeypatch):
+def test_a_missing_folder_is_asked_for(monkeypatch):
     monkeypatch.delenv("METAWEIGHT_DATA", raising=False)
-    with pytest.raises(ValueError, match=rf"'{name}' needs the file .*no folder.*METAWEIGHT_DATA.*hf:"):
-        load_images(name)
+    with pytest.raises(ValueError, match=r"'mnist' needs the file .*no folder.*METAWEIGHT_DATA.*hf:"):
+        load_images("mnist")
 
 
 def test_the_folder_comes_from_the_argument_then_the_environment(tmp_path, monkeypatch):

@@ -159,9 +159,7 @@ def test_data_that_is_gone_or_another_gives_a_note_and_no_picture() -> None:
     wrong = samples(clean=torch.full((40,), 11))
     other = wall(weight_view(RUN, wrong), "")
     assert "not what this run was trained on" in other.note
-    gone = wall(
-        weight_view(replace(RUN, config=replace(BASE, data="cifar10", data_dir="/nowhere")), wrong), ""
-    )
+    gone = wall(weight_view(replace(RUN, config=replace(BASE, data="mnist", data_dir="/nowhere")), wrong), "")
     assert "cannot be read here" in gone.note
     assert not any(card.exhibit.picture for card in (*other.cards, *gone.cards))
     assert other.cards[0].clean == "11"

@@ -8,6 +8,7 @@ from metaweight.data.text.filtering import Filtered, filter_bitext
 from metaweight.data.text.hub_text import load_hub_text
 from metaweight.data.text.loader import TextLoader
 from metaweight.data.text.noise import NoisyBitext, corrupt_bitext, parse_mix
+from metaweight.data.text.request import TextRequest
 from metaweight.data.text.sets import load_text, texts
 from metaweight.data.text.text_set import TextSet
 from metaweight.data.text.vocabulary import Vocabularies, Vocabulary, train_vocabularies, train_vocabulary
@@ -18,6 +19,7 @@ __all__ = [
     "Filtered",
     "NoisyBitext",
     "TextLoader",
+    "TextRequest",
     "TextSet",
     "Vocabularies",
     "Vocabulary",

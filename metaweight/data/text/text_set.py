@@ -25,6 +25,8 @@ class TextSet:
     meta: Bitext
     valid: Bitext
     test: Bitext
+    clean: bool = False
+    """Whether its own training pairs count as good ones, so that all that is bad was put in."""
     foreign: tuple[str, ...] | None = None
     """Sentences that are not in the target language, for the noise ``wrong-language``."""
     foreign_aligned: bool = False

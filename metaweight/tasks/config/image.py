@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
+from metaweight.core.options import Options
 from metaweight.tasks.config.run import RunConfig
 
 
@@ -15,7 +16,7 @@ class ImageConfig(RunConfig):
     task: ClassVar[str] = "image"
 
     data: str = "digits"
-    """digits, cifar10, mnist, fashion-mnist, or hf:NAME of a Hugging Face data set."""
+    """digits, mnist, fashion-mnist, hf:NAME of the hub, or a set that a module named by --import brings."""
     train_size: int | None = None
     """Training images; default: all that meta and validation set leave."""
     meta_size: int = 100
@@ -32,7 +33,7 @@ class ImageConfig(RunConfig):
     """convnet, resnet-20, resnet-32 or wrn-28-10."""
     loss: str = "cross-entropy"
     """cross-entropy, gce, bootstrap-soft, bootstrap-hard or label-smoothing."""
-    loss_options: tuple[str, ...] = ()
+    loss_options: Options = field(default_factory=dict)
     """Options of the loss as key=value."""
     teacher_lr: float = 3e-3
     epochs: int = 30

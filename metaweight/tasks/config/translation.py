@@ -15,7 +15,7 @@ class TranslationConfig(RunConfig):
     task: ClassVar[str] = "translation"
 
     data: str = "cldr"
-    """cldr, multi30k, tatoeba, tatoeba-mini, mismatch, tsv:PATH, or hf:NAME; or give train and meta."""
+    """cldr, tsv:PATH, hf:NAME, or a set that --import brings; or give train and meta."""
     train: str | None = None
     """File of training pairs: .tsv, .csv or .jsonl, also .gz or .xz; or two plain ones, SOURCE,TARGET."""
     meta: str | None = None

@@ -143,19 +143,15 @@ def _require_held_out(prepared: PreparedText) -> None:
                     )
 
 
-KNOWN_CLEAN = ("cldr", "multi30k", "tatoeba", "tatoeba-mini")
-"""Text sets whose training pairs count as good ones where no noise is put in."""
-
-
-def knows_bad_pairs(config: TranslationConfig) -> bool:
+def knows_bad_pairs(config: TranslationConfig, prepared: PreparedText) -> bool:
     """Whether it is known which training pairs are bad: some were made so, or the set counts as good."""
-    return config.noise != "none" or (config.train is None and config.data in KNOWN_CLEAN)
+    return config.noise != "none" or prepared.text.clean
 
 
 def pool(config: TranslationConfig, prepared: PreparedText) -> Pool:
     """Training pairs, and behind them the trusted ones."""
     pairs, trusted, noisy = len(prepared.text.train), len(prepared.text.meta), prepared.noisy
-    known = knows_bad_pairs(config)
+    known = knows_bad_pairs(config, prepared)
     both = [prepared.pairs(split) for split in ("train", "meta")]
     characters = [[len(s) for b in both for s in getattr(b, side)] for side in ("source", "target")]
     pieces = [[len(s) for s in side] for side in _pooled(prepared)]

@@ -1,0 +1,84 @@
+"""TextRequest: what a text set was asked for, and how pairs are cut into the parts that it wants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from metaweight.data.files import data_folder, find_file
+from metaweight.data.seeding import derive
+from metaweight.data.text.bitext import Bitext
+from metaweight.data.text.components import split_by_component, without_shared
+from metaweight.data.text.filtering import filter_bitext
+from metaweight.data.text.text_set import TextSet
+
+HELD_OUT = 1_000
+"""Pairs to validate and to test where a set has no such splits and no number is asked for."""
+
+
+@dataclass(frozen=True)
+class TextRequest:
+    """What ``load_text`` was asked for; None leaves a choice to the set."""
+
+    name: str
+    data_dir: str | Path | None
+    """Folder of the data files; None: what METAWEIGHT_DATA names."""
+    languages: tuple[str, str] | None
+    train_size: int | None
+    meta_size: int
+    valid_size: int | None
+    test_size: int | None
+    seed: int
+
+    def find(self, *names: str) -> Path:
+        """The first of these files that the data folder has.  Raises ValueError that says where it looked."""
+        folder = data_folder(self.data_dir)
+        hint = "; other pairs come as tsv:PATH or hf:NAME, and cldr needs no file"
+        return find_file(names, [] if folder is None else [folder], dataset=self.name, hint=hint)
+
+    def sizes(self, *, train: int | None) -> dict[str, int | None]:
+        """Sizes of all parts, to be drawn in this order; a None is all that is left."""
+        test, valid = (HELD_OUT if size is None else size for size in (self.test_size, self.valid_size))
+        return {"test": test, "valid": valid, "meta": self.meta_size, "train": train}
+
+    def drawn(self, title: str, pairs: Bitext, *, languages: tuple[str, str], source: str) -> TextSet:
+        """A set without splits: all parts are drawn at random, whole components each."""
+        filtered = filter_bitext(pairs)
+        generator = derive(self.seed, "text", "split")
+        parts = split_by_component(filtered.bitext, self.sizes(train=self.train_size), generator=generator)
+        return TextSet(
+            f"{title} {'-'.join(languages)}",
+            languages,
+            train=filtered.bitext.select(parts["train"]),
+            meta=filtered.bitext.select(parts["meta"]),
+            valid=filtered.bitext.select(parts["valid"]),
+            test=filtered.bitext.select(parts["test"]),
+            source=source,
+            notes=f"all text: {filtered}",
+        )
+
+    def with_splits(
+        self, title: str, splits: Mapping[str, Bitext], *, languages: tuple[str, str], source: str
+    ) -> TextSet:
+        """A set with the splits train, valid and test: the meta set alone is drawn, out of the first."""
+        filtered = filter_bitext(splits["train"])
+        apart, shared = without_shared(filtered.bitext, splits["valid"], splits["test"])
+        sizes = {"meta": self.meta_size, "train": self.train_size}
+        parts = split_by_component(apart, sizes, generator=derive(self.seed, "text", "split"))
+        return TextSet(
+            f"{title} {'-'.join(languages)}",
+            languages,
+            train=apart.select(parts["train"]),
+            meta=apart.select(parts["meta"]),
+            valid=_first(splits["valid"], self.valid_size, "valid"),
+            test=_first(splits["test"], self.test_size, "test"),
+            source=source,
+            notes=f"training split: {filtered}; {shared} more share a sentence with validation or test",
+        )
+
+
+def _first(pairs: Bitext, size: int | None, split: str) -> Bitext:
+    if size is not None and size > len(pairs):
+        raise ValueError(f"{split}_size is at most {len(pairs)}, all pairs of the split, got {size}")
+    return pairs.select(range(len(pairs) if size is None else size))

@@ -12,7 +12,7 @@ from metaweight.comparison.arms import Group
 from metaweight.core.records import write_record
 from metaweight.report.choices import choices_note, read_choices
 from metaweight.report.page import Study, read_study, write_page
-from metaweight.report.pictures import draw_pictures
+from metaweight.report.plots import write_plots
 from metaweight.report.statistics.standings import (
     Standings,
     print_standings,
@@ -100,7 +100,7 @@ def _publish_runs(study: Study, console: Console) -> None:
     if plots.is_dir():  # of an earlier start
         shutil.rmtree(plots)
     plots.mkdir()
-    draw_pictures(study, plots)
+    write_plots(study, plots)
 
 
 def _not_there(study: Study) -> list[str]:

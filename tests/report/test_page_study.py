@@ -11,9 +11,10 @@ import torch
 from grid_folders import BASE, add_plan, make_grid, write_result
 
 from metaweight.comparison.cells import alone, keep
+from metaweight.report.charts.costs import cost_spots
+from metaweight.report.charts.curves import curve_of, series_of
 from metaweight.report.page import read_study
 from metaweight.report.page.comparison import blocks
-from metaweight.report.page.lines import cost_spots, curve_figure, series_of
 from metaweight.report.page.samples import weight_views
 from metaweight.report.page.sentences import headline, state_of, troubles
 from metaweight.training.run_folder import RunFolder
@@ -200,7 +201,8 @@ def test_what_is_no_run_is_one_clear_error(tmp_path: Path, manifest, error, what
 def test_curves_are_mean_and_spread_of_the_seeds(tmp_path: Path) -> None:
     make_grid(tmp_path / "grid", seeds=(0, 2))
     study = read_study(tmp_path / "grid")
-    assert curve_figure(study) == "test_accuracy"
+    assert (curve := curve_of(study)) is not None
+    assert (curve.figure, curve.axis) == ("test_accuracy", "test accuracy, %")
     line = series_of(study, "uniform@0.4", "test_accuracy")[1]
     assert (line.name, line.x) == ("mw-net", (1.0, 2.0, 3.0))
     assert line.middle == (84.0, 85.0, 86.0)

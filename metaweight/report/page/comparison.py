@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from metaweight.report.page.charts import interval, swatch
+from metaweight.report.page.glyphs import interval, swatch
 from metaweight.report.page.study import Study
 from metaweight.report.statistics import Paired, paired, ranks
 from metaweight.report.tables import Row, aggregate

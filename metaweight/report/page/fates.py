@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from metaweight.report.page.charts import parts_bar, swatch
 from metaweight.report.page.comparison import NONE, Block, Entry, Line
+from metaweight.report.page.glyphs import parts_bar, swatch
 from metaweight.report.page.study import Study
 from metaweight.training.fates import HEADINGS, Fates
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 from grid_folders import make_grid
 
 from metaweight.comparison.arms import Group
@@ -189,16 +188,14 @@ def test_many_kinds_of_noise_are_counted_and_named_without_their_figures() -> No
     assert "it beats uniform on 4 of 6 kinds of noise (a, b, c, d); it loses to uniform on 2 of 6" in third
 
 
-def test_a_plug_in_that_reads_hidden_states_counts_among_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plug_in_that_reads_hidden_states_counts_among_them(tmp_path: Path) -> None:
     """From its class to the first sentence, through the plan that a grid leaves."""
 
     class Probing(Teacher):
         sees = "states"
 
-    monkeypatch.setitem(teachers._parts, "probing", Probing)
-    make_grid(tmp_path / "grid", ("uniform", "mw-net", "probing"), seeds=(0, 1, 2))
+    with teachers.temporarily("probing", Probing):
+        make_grid(tmp_path / "grid", ("uniform", "mw-net", "probing"), seeds=(0, 1, 2))
     study = read_study(tmp_path / "grid")
     assert study.groups == {"uniform": "plain", "mw-net": "surface", "probing": "internal"}
     assert "(probing against mw-net: +5.0" in headline(study, [])[0]

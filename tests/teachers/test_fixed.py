@@ -69,6 +69,14 @@ def test_class_balanced_without_counts_learns_them_from_the_batches(make_spec, m
     assert torch.equal(known.counts, torch.full((4,), 5))
 
 
+def test_counted_labels_are_saved(make_spec, make_state):
+    counting, loaded = (build_teacher("class-balanced", make_spec()) for _ in range(2))
+    counting.track(make_state(30))
+    loaded.load_state_dict(counting.state_dict())
+    assert torch.equal(loaded(make_state()), counting(make_state()))
+    assert not torch.equal(loaded(make_state()), torch.ones(12))
+
+
 def test_focal_is_the_papers_factor_and_keeps_tiny_ones(make_spec, make_state):
     state = make_state(9, dtype=torch.float64)
     p = state.outputs.softmax(dim=1)[torch.arange(9), state.targets]

@@ -21,11 +21,7 @@ from metaweight.tasks.config import RunConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Train every teacher under every kind of noise with every seed; print and keep the table.
-
-    Example: metaweight compare --teachers uniform mw-net memory --noises uniform@0.4 cluster@0.8
-    Example: metaweight compare --grid grid.toml --seeds 0
-    """
+    """Arms, kinds of noise and seeds; a call trains them all, prints and keeps the table."""
 
     task: str
     """What the student learns; each task has its own options: image, translation."""

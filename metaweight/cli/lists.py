@@ -16,7 +16,7 @@ from metaweight.student import losses
 
 @dataclass(frozen=True)
 class Teachers:
-    """List the teachers, plug-ins included, with their options."""
+    """A call prints them, plug-ins included, with their options."""
 
     def __call__(self) -> None:
         table = Table("teacher", "what it does", "options (default)")
@@ -27,7 +27,7 @@ class Teachers:
 
 @dataclass(frozen=True)
 class Engines:
-    """List the engines that compute the meta-gradient, with their options."""
+    """A call prints them, plug-ins included, with their options."""
 
     def __call__(self) -> None:
         table = Table("engine", "what it does", "inner steps (K)", "options (default)")
@@ -40,7 +40,7 @@ class Engines:
 
 @dataclass(frozen=True)
 class Remedies:
-    """List the remedies for bad data that need no teacher, losses among them, with their options."""
+    """A call prints them, and the losses, with their options."""
 
     def __call__(self) -> None:
         table = Table("remedy", "what it does", "options (default)")

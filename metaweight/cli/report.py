@@ -13,10 +13,7 @@ from metaweight.report.page import write_page
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Write one HTML page of a run or a grid: answer, table, charts and the samples with the lowest weights.
-
-    Example: metaweight report runs/compare-...
-    """
+    """The folder of a run or a grid; a call writes its page."""
 
     run: Annotated[str, tyro.conf.Positional]
     """Folder of metaweight train or metaweight compare, finished or not."""

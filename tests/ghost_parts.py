@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 import metaweight as mw
 from metaweight.core.randomness import RandomState
-from metaweight.engines.base import Recorded, keeping
+from metaweight.engines.base import Recorded
 from metaweight.engines.ghost import Ghost, Shares
 from metaweight.engines.inner import InnerStep
 from metaweight.engines.one_step import TrainPass
@@ -171,7 +171,7 @@ def shares(
     optimizer = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.3)
     torch.manual_seed(5)
     random = RandomState.of(student.device)
-    with keeping(engine, student) as kept:
+    with engine.keeping(student) as kept:
         forward = student(one)
     recorded = Recorded(forward, {}, random, keep_graph=keep_graph, kept=kept)
     inner = InnerStep.of(optimizer, student.parameters())

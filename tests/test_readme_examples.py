@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -29,37 +30,47 @@ class Net(nn.Module):
         return self.head(self.layer3(self.layer2(x)))
 
 
-def loaders() -> tuple[DataLoader[mw.Batch], DataLoader[mw.Batch]]:
+def scope() -> dict[str, object]:
+    """The names that the README's first example starts from."""
+    torch.manual_seed(0)
     g = torch.Generator().manual_seed(0)
     data = TensorDataset(torch.randn(60, 6, generator=g), torch.randint(0, 3, (60,), generator=g))
-    one, two = torch.utils.data.random_split(data, [40, 20], generator=g)
+    train, trusted = torch.utils.data.random_split(data, [40, 20], generator=g)
     make = {"batch_size": 10, "shuffle": True, "collate_fn": mw.data.collate}
-    return DataLoader(mw.data.Indexed(one), **make), DataLoader(mw.data.Indexed(two), **make)
-
-
-def test_the_examples_run_and_are_as_short_as_the_readme_says() -> None:
-    training, teacher = blocks()
-    for code in (training, teacher):
-        assert len([line for line in code.splitlines() if line.strip()]) <= 15
-    train_loader, meta_loader = loaders()
-    torch.manual_seed(0)
-    scope = {
+    return {
         "module": Net(),
-        "train_loader": train_loader,
-        "meta_loader": meta_loader,
+        "train_set": train,
+        "train_loader": DataLoader(mw.data.Indexed(train), **make),
+        "meta_loader": DataLoader(mw.data.Indexed(trusted), **make),
         "mw": mw,
         "torch": torch,
     }
-    before = {k: v.clone() for k, v in scope["module"].state_dict().items()}
-    exec(training.replace("range(30)", "range(2)"), scope)
-    report = scope["report"]
-    assert report.weights.shape == (10,)
-    assert report.meta_loss is not None
-    assert any(not torch.equal(v, before[k]) for k, v in scope["module"].state_dict().items())
+
+
+def test_the_examples_are_as_short_as_the_readme_says() -> None:
+    for code in blocks():
+        assert len([line for line in code.splitlines() if line.strip()]) <= 15
+
+
+@pytest.mark.parametrize("name", mw.teachers.names())
+def test_every_teacher_runs_by_one_word_of_the_example(name: str) -> None:
+    training = blocks()[0].replace("range(30)", "range(2)")
+    assert training.count('"memory"') == 1
+    names = scope()
+    before = {k: v.clone() for k, v in names["module"].state_dict().items()}
+    exec(training.replace('"memory"', f'"{name}"'), names)
+    assert names["report"].weights.shape == (10,)
+    assert (names["report"].meta_loss is not None) == names["reweighter"].needs_meta
+    assert any(not torch.equal(v, before[k]) for k, v in names["module"].state_dict().items())
+
+
+def test_the_teacher_of_the_readme_is_a_teacher() -> None:
+    names = scope()
+    exec(blocks()[0].replace("range(30)", "range(0)"), names)
     try:
-        exec(teacher, scope)
-        built = mw.build_teacher("margin", scope["student"].spec(scope["batch"]), hidden=5)
-        assert built(scope["student"](scope["batch"]).state()).shape == (10,)
+        exec(blocks()[1], names)
+        built = mw.build_teacher("margin", names["student"].spec(names["batch"]), hidden=5)
+        assert built(names["student"](names["batch"]).state()).shape == (10,)
     finally:
         mw.teachers.registry._parts.pop("margin", None)
 

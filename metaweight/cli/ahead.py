@@ -17,6 +17,7 @@ class Ahead:
     """To be imported first: their parts are choices too."""
     task: str | None = None
     grid: str | None = None
+    profile: str | None = None
 
     @classmethod
     def of(cls, arguments: Sequence[str]) -> Ahead:
@@ -25,6 +26,6 @@ class Ahead:
         parser.add_argument("command", nargs="?")
         parser.add_argument("--version", action="store_true")
         parser.add_argument("--import", dest="modules", action="append")
-        for option in ("--task", "--grid"):
+        for option in ("--task", "--grid", "--profile"):
             parser.add_argument(option, nargs="?")
         return parser.parse_known_args(arguments, cls())[0]

@@ -31,18 +31,22 @@ def train(ahead: Ahead) -> Command:
 
 
 def compare(ahead: Ahead) -> Command:
-    """Train every teacher under every kind of noise with every seed; print and keep the table.
+    """Train every arm (a teacher, a remedy, a loss) under every kind of noise with every seed; print and keep
+    the table.
 
-    Example: metaweight compare --teachers uniform mw-net memory --noises uniform@0.4 cluster@0.8
+    Example: metaweight compare --arms uniform mw-net memory --noises uniform@0.4 cluster@0.8
 
     Example: metaweight compare --grid grid.toml --seeds 0
+
+    Example: metaweight compare --grid benchmarks/image/profiles/cifar10.toml --profile quick --epochs 3
     """
     from metaweight.cli.compare import Compare
     from metaweight.comparison.grid_file import read_plan
     from metaweight.tasks import tasks
 
     if ahead.grid is not None:
-        return Compare.of(read_plan(Path(ahead.grid), task=ahead.task), ahead.grid)
+        plan = read_plan(Path(ahead.grid), task=ahead.task, profile=ahead.profile)
+        return Compare.of(plan, ahead.grid, ahead.profile)
     task = ahead.task or TASK
     return Compare(task=task, run=tasks[task].config(), noises=tasks[task].noises)
 

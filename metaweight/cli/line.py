@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, make_dataclass
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ import tyro
 from tyro.conf import CascadeSubcommandArgs, FlagCreatePairsOff, UseAppendAction, arg
 
 from metaweight.cli.commands import COMMANDS, Command
+from metaweight.cli.spelling import key_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,11 @@ class Unbuilt:
     """A command that nobody asked for."""
 
 
-def line_of(built: Mapping[str, Command]) -> type[Any]:
-    """A Line and its ``command``: the help names all of them, those that are ``built`` have their options."""
+def parsed(arguments: Sequence[str], built: Mapping[str, Command]) -> Command:
+    """The command that ``arguments`` ask for, of those that are ``built``; the help names the others too.
+
+    Exits with 0 after a help, with 2 where there is no such command or option.
+    """
     about = {name: inspect.getdoc(command) or "" for name, command in COMMANDS.items()}
     commands: Any = tyro.extras.subcommand_type_from_defaults(
         {name: built.get(name, Unbuilt()) for name in COMMANDS},
@@ -45,6 +49,7 @@ def line_of(built: Mapping[str, Command]) -> type[Any]:
         prefix_names=False,
     )
     fields = [("command", Annotated[commands, arg(name="")])]
-    return make_dataclass(
-        "Line", fields, bases=(Line,), kw_only=True, frozen=True, namespace={"__doc__": Line.__doc__}
-    )
+    line = make_dataclass("Line", fields, bases=(Line,), kw_only=True, frozen=True)
+    line.__doc__ = Line.__doc__
+    command: Command = tyro.cli(line, prog="metaweight", args=arguments, registry=key_value).command
+    return command

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import tyro
 from rich import get_console
 from rich.console import Console
 
 from metaweight.cli.ahead import Ahead
-from metaweight.cli.commands import COMMANDS, Command
-from metaweight.cli.line import line_of
+from metaweight.cli.commands import COMMANDS
+from metaweight.cli.line import parsed
 from metaweight.core.version import __version__
 
 
@@ -25,7 +24,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     if ahead.command not in COMMANDS:
-        _parsed(arguments, {})  # exits, with the help or with what is wrong: torch is not imported for that
+        parsed(arguments, {})  # exits, with the help or with what is wrong: torch is not imported for that
     return _run(ahead, arguments)
 
 
@@ -39,7 +38,7 @@ def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
         warnings.simplefilter("once", CollapseWarning)
         try:
             import_plugins(ahead.modules)
-            command = _parsed(arguments, {ahead.command: COMMANDS[ahead.command](ahead)})
+            command = parsed(arguments, {ahead.command: COMMANDS[ahead.command](ahead)})
             command()
         except (Interrupted, KeyboardInterrupt) as stop:
             get_console().print(str(stop) or "stopped", style="yellow", highlight=False, soft_wrap=True)
@@ -53,12 +52,6 @@ def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
             )
             return 2
     return 0
-
-
-def _parsed(arguments: Sequence[str], built: Mapping[str, Command]) -> Command:
-    """What the line asks for, of the commands that are ``built``."""
-    command: Command = tyro.cli(line_of(built), prog="metaweight", args=arguments).command
-    return command
 
 
 if __name__ == "__main__":

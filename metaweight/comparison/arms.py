@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from metaweight.core.registry import Registry, did_you_mean
 from metaweight.remedies import NONE, remedies
@@ -11,6 +11,10 @@ from metaweight.student.losses import losses
 from metaweight.tasks.config import RunConfig
 from metaweight.teachers.base import registry as teachers
 
+Group = Literal["plain", "internal", "surface", "remedy", "bound", "other"]
+"""What an arm is: plain training, a teacher that sees internal states, one that sees the surface (or the
+loss alone, or the gradient), a simple remedy (without learning), an upper bound that uses the truth and is
+compared with nothing, or a teacher that does not say what it sees."""
 PLAIN = "uniform"
 """The teacher of an arm that has none."""
 KINDS: Mapping[str, Registry[Any]] = {"teacher": teachers, "remedy": remedies, "loss": losses}
@@ -44,6 +48,19 @@ def stands_for(options: Mapping[str, Any]) -> str:
     no teacher beside it, its teacher, or else its loss."""
     given = _not_plain(options)
     return next((given[option] for option in ("remedy", "teacher", "loss") if option in given), PLAIN)
+
+
+def group_of(arm: str, options: Mapping[str, Any]) -> Group:
+    """What an arm with these ``options`` of its runs counts as, by what its parts say of themselves."""
+    given = _not_plain(options)
+    if "remedy" in given:
+        return "bound" if remedies[given["remedy"]].uses_truth else "remedy"
+    if "teacher" in given:
+        teacher = teachers[given["teacher"]]
+        if not teacher.learns:
+            return "remedy"
+        return "other" if teacher.sees is None else "internal" if teacher.sees == "states" else "surface"
+    return "plain" if arm == PLAIN and "loss" not in given else "remedy"
 
 
 def _not_plain(options: Mapping[str, Any]) -> dict[str, str]:

@@ -10,19 +10,20 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StudentState
-from metaweight.core.randomness import RandomState
+from metaweight.core.randomness import RandomState, forked_rng
+from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import (
     Engine,
     Problem,
     Solution,
     Weigh,
+    attention_for,
     build_engine,
-    keeping,
     registry,
-    weighs_again,
 )
 from metaweight.engines.checks import EngineError, described
 from metaweight.engines.ghost_layers import couples
@@ -35,7 +36,7 @@ Choice = tuple[str, str]
 
 
 @registry.register("auto")
-class Auto:
+class Auto(Engine):
     """Tries exact engines in the order of their cost for the student's layers; keeps the first that can.
 
     A norm that couples the batch: ``forward``.  None: ``ghost``, whose layers are checked, then ``forward``
@@ -44,8 +45,7 @@ class Auto:
     """
 
     summary = "exact; the cheapest of the others for the student's layers, the next one where it cannot"
-    max_unroll: int | None = None
-    ends_window = True
+    abilities = Abilities(steps=None, ends_window=True)
 
     def __init__(self) -> None:
         self._engines: dict[str, Engine] = {}
@@ -57,47 +57,48 @@ class Auto:
         self.why = "no batch has been solved yet"
 
     @property
-    def differentiable(self) -> bool:
-        """Of the engine in use; True until one is chosen."""
-        return self.chosen is None or getattr(self._engine(self.chosen), "differentiable", True)
-
-    @property
-    def weighs_again(self) -> bool:
-        """Of the engine in use; False until one is chosen."""
-        return self.chosen is not None and weighs_again(self._engine(self.chosen))
+    def choice(self) -> str:
+        """See ``Engine``."""
+        return "" if self.chosen is None else f"{self.chosen}: {self.why}"
 
     def solve(self, problem: Problem) -> Solution:
         """See ``Engine``.  Raises EngineError, with every engine's reason, where none can."""
+        engine, solution = self._tried(problem)
+        return engine.solve(problem) if solution is None else solution
+
+    def settle(self, problem: Problem) -> Engine:
+        """See ``Engine``: tries on this ``problem`` where none is chosen yet."""
+        return self._tried(problem)[0]
+
+    def keeping(self, student: Student) -> AbstractContextManager[Any]:
+        """What the engine needs that is chosen, or that will be tried first."""
+        candidates = tuple(preferences(student.module, several=False))
+        name, _ = self._kept.get(student.module, {}).get(candidates, candidates[0])
+        return self._engine(name).keeping(student)
+
+    def _tried(self, problem: Problem) -> tuple[Engine, Solution | None]:
+        """The engine chosen, and its solution where that was found out on this ``problem``."""
         module = problem.student.module
         candidates = tuple(preferences(module, several=len(problem.train) > 1))
         kept = self._kept.setdefault(module, {})
         if candidates in kept:
             self.chosen, self.why = kept[candidates]
-            return self._engine(self.chosen).solve(problem)
+            return self._engine(self.chosen), None
         refused: list[str] = []
         random, weigh = RandomState.of(problem.student.device), _Remembered(problem.weigh)
         for name, why in candidates:
             random.restore(problem.student.device)  # a try that failed may have drawn masks
             try:
-                solution = self._engine(name).solve(_for_a_try(problem, weigh.again()))
+                with forked_rng(problem.student.device), attention_for(self), torch.enable_grad():
+                    solution = self._engine(name).solve(_for_a_try(problem, weigh.again()))
             except EngineError as error:
                 refused.append(f"{name}: {error}")
                 continue
             self.why = "; ".join([why, *(f"not {reason}" for reason in refused)])
             self.chosen, kept[candidates] = name, (name, self.why)
             log.info("engine auto takes %s: %s", name, self.why)
-            return solution
+            return self._engine(name), solution
         raise EngineError("no exact engine can differentiate this student. " + "; ".join(refused))
-
-    def settled(self, student: Student) -> bool:
-        """Whether one is chosen for single inner steps of this student."""
-        return tuple(preferences(student.module, several=False)) in self._kept.get(student.module, {})
-
-    def keeping(self, student: Student) -> AbstractContextManager[Any]:
-        """What the engine needs that is chosen, or that will be tried first."""
-        candidates = tuple(preferences(student.module, several=False))
-        name, _ = self._kept.get(student.module, {}).get(candidates, candidates[0])
-        return keeping(self._engine(name), student)
 
     def _engine(self, name: str) -> Engine:
         if name not in self._engines:
@@ -123,8 +124,8 @@ def preferences(module: nn.Module, *, several: bool) -> Iterator[Choice]:
 
 
 def _first(module: nn.Module, is_it: Callable[[nn.Module], bool]) -> str | None:
-    found = next(filter(is_it, module.modules()), None)
-    return None if found is None else described(module, found)
+    part = next(filter(is_it, module.modules()), None)
+    return None if part is None else described(module, part)
 
 
 class _Remembered:

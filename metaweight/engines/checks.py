@@ -31,12 +31,12 @@ def require_finite(what: str, values: Tensor, index: Tensor) -> None:
     """Raise NonFiniteError, with the samples' indices, where one of ``values`` [U] is NaN or infinite."""
     bad = ~values.detach().isfinite()
     if bool(bad.any()):
-        found = index[bad.to(index.device)]
-        shown = ", ".join(str(int(i)) for i in found[:10]) + (", ..." if len(found) > 10 else "")
+        samples = index[bad.to(index.device)]
+        names = ", ".join(str(int(i)) for i in samples[:10]) + (", ..." if len(samples) > 10 else "")
         raise NonFiniteError(
-            f"the {what} of {len(found)} of {len(index)} samples is NaN or infinite (index {shown}); "
+            f"the {what} of {len(samples)} of {len(index)} samples is NaN or infinite (index {names}); "
             "look at these samples, or lower the learning rate",
-            found.cpu(),
+            samples.cpu(),
         )
 
 
@@ -46,13 +46,13 @@ class EngineError(MetaweightError):
 
 def refuse_reentrant(loss: Tensor) -> None:
     """Raise EngineError where reentrant checkpointing hides parameters from autograd.grad, silently."""
-    seen: set[object] = set()
+    visits: set[object] = set()
     queue = [loss.grad_fn]
     while queue:
         node = queue.pop()
-        if node is None or node in seen:
+        if node is None or node in visits:
             continue
-        seen.add(node)
+        visits.add(node)
         if node.name() == "CheckpointFunctionBackward":
             raise EngineError(
                 "the student uses reentrant checkpointing, which hides its parameters from meta-gradients; "
@@ -85,7 +85,7 @@ def double_backward() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not any(said in str(error) for said in _NO_SECOND_DERIVATIVE):
+        if not any(phrase in str(error) for phrase in _NO_SECOND_DERIVATIVE):
             raise
         raise EngineError(
             f"the student has an operator without double backward ({first_line(error)}); "
@@ -95,5 +95,5 @@ def double_backward() -> Iterator[None]:
 
 def described(module: nn.Module, part: nn.Module) -> str:
     """``part`` of ``module`` in a message: ``'name' (Class)``; without a name ``the student (Class)``."""
-    name = next((name for name, known in module.named_modules() if known is part), "")
+    name = next((name for name, submodule in module.named_modules() if submodule is part), "")
     return f"{name!r} ({type(part).__name__})" if name else f"the student ({type(part).__name__})"

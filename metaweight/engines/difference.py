@@ -7,9 +7,10 @@ import warnings
 import torch
 from torch import Tensor
 
+from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import registry
 from metaweight.engines.checks import EngineError, require_finite
-from metaweight.engines.one_step import OneStep, TrainPass, clones
+from metaweight.engines.one_step import Differentiated, OneStep, TrainPass, clones
 from metaweight.student.student import Named
 
 STEPS = {
@@ -38,7 +39,7 @@ class FiniteDifferences(OneStep):
     """
 
     summary = "approximate (float32: below 1e-3), one inner step; two forward passes without a graph"
-    differentiable = False
+    abilities = Abilities(exact=False, written_out_attention=False)
 
     def __init__(self, step: float | None = None, *, sides: int = 2) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class FiniteDifferences(OneStep):
         )
 
 
-class Shifted:
+class Shifted(Differentiated):
     """The train pass once more on one side of theta, or on either."""
 
     def __init__(self, train: TrainPass, weights: Tensor, step: float, sides: int) -> None:
@@ -105,10 +106,10 @@ class Shifted:
     def _losses(self, parameters: Named, direction: Named, h: Tensor) -> Tensor:
         student, recorded = self._train.student, self._train.recorded
         recorded.random.restore(student.device)
-        moved = {n: torch.addcmul(p, direction[n], h) if n in direction else p for n, p in parameters.items()}
+        place = {n: torch.addcmul(p, direction[n], h) if n in direction else p for n, p in parameters.items()}
         with torch.no_grad():
             buffers = clones(recorded.buffers)
-            forward = student.functional(self._train.batch, moved, buffers, taps=False, exact=True)
+            forward = student.functional(self._train.batch, place, buffers, taps=False, exact=True)
         require_finite("train loss a step along the hypergradient", forward.loss, forward.index)
         return forward.loss
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from metaweight.engines.base import registry
 from metaweight.engines.checks import double_backward, refuse_compiled
-from metaweight.engines.one_step import OneStep, TrainPass
+from metaweight.engines.one_step import Differentiated, OneStep, TrainPass
 from metaweight.student.student import Named
 
 
@@ -35,7 +35,7 @@ class DoubleBackward(OneStep):
         )
 
 
-class Graph:
+class Graph(Differentiated):
     """The gradient of mean(w * loss) with the graph that leads to w."""
 
     def __init__(self, train: TrainPass, weights: Tensor) -> None:

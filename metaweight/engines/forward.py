@@ -10,7 +10,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from metaweight.engines.base import registry
 from metaweight.engines.checks import EngineError, described, first_line
-from metaweight.engines.one_step import OneStep, TrainPass, clones
+from metaweight.engines.one_step import Differentiated, OneStep, TrainPass, clones
 from metaweight.student.execution import LayerOutputs
 from metaweight.student.student import Named, Student
 
@@ -51,7 +51,7 @@ class ForwardMode(OneStep):
         )
 
 
-class Dual:
+class Dual(Differentiated):
     """The train pass once more, with the direction as the parameters' tangent."""
 
     def __init__(self, train: TrainPass, weights: Tensor) -> None:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from metaweight.engines.base import registry
+from metaweight.engines.abilities import Abilities
+from metaweight.engines.base import GradientAt, registry
 from metaweight.engines.checks import EngineError, described
 from metaweight.engines.ghost_layers import RULES, SLOTS, Share, couples, has_rule
-from metaweight.engines.one_step import OneStep, TrainPass
+from metaweight.engines.one_step import Differentiated, OneStep, TrainPass
 from metaweight.student.execution.replaced import replaced
 from metaweight.student.student import Named, Student
 
@@ -32,8 +33,7 @@ class Ghost(OneStep):
     samples.  Goodfellow (2015), arXiv 1510.01799, and the ghost products of Li et al. (2022), 2110.05679.
     """
 
-    differentiable = False
-    weighs_again = True
+    abilities = Abilities(coupled=False, tokens=False, written_out_attention=False, weighs_again=True)
     summary = "exact, one inner step; slopes from the layers' inputs and output gradients; no BatchNorm"
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Ghost(OneStep):
         """
         module, loss = train.student.module, train.loss.detach()
         ramp = torch.linspace(0.5, 1.5, len(loss), dtype=loss.dtype, device=loss.device)
-        found = shares.gradient_at(ramp)
+        gradient = shares.gradient_at(ramp)
         expected = train.gradients((ramp * train.loss).mean(), keep_graph=train.keep_graph)
         if not expected:
             return
@@ -96,7 +96,7 @@ class Ghost(OneStep):
         floor = 1e-3 * torch.linalg.vector_norm(torch.stack(list(norms.values())))
         tolerance = self.tolerance(loss.dtype)
         for name, value in expected.items():
-            error = torch.linalg.vector_norm(value - found[name]) if name in found else norms[name]
+            error = torch.linalg.vector_norm(value - gradient[name]) if name in gradient else norms[name]
             if bool(error > tolerance * (norms[name] + floor)):
                 part = described(module, module.get_submodule(name.rpartition(".")[0]))
                 raise EngineError(
@@ -158,7 +158,7 @@ class LayerCalls:
             }
             for call in self.calls
         ]
-        calls = [(call, named) for call, named in zip(self.calls, slots, strict=True) if named]
+        calls = [(call, owners) for call, owners in zip(self.calls, slots, strict=True) if owners]
         if not calls:
             return []
         edges = [call.edge for call, _ in calls]
@@ -167,13 +167,13 @@ class LayerCalls:
         )
         found: list[tuple[str, Share]] = []
         with torch.no_grad():
-            for (call, named), delta in zip(calls, deltas, strict=True):
+            for (call, owners), delta in zip(calls, deltas, strict=True):
                 if delta is None:
                     continue
                 self._refuse(call, len(loss))
                 rule = RULES[type(call.layer)]
                 parts = rule(call.layer, call.input, delta.reshape(call.shape), len(loss))
-                found += [(named[slot], share()) for slot, share in parts if slot in named]
+                found += [(owners[slot], share()) for slot, share in parts if slot in owners]
         return found
 
     def _refuse(self, call: Call, units: int) -> None:
@@ -189,7 +189,7 @@ class LayerCalls:
             )
 
 
-class Shares:
+class Shares(Differentiated):
     """The train pass as its layers' shares; holds their inputs and output gradients."""
 
     def __init__(
@@ -197,6 +197,11 @@ class Shares:
     ) -> None:
         self.shares, self.parameters, self.dtype = shares, parameters, dtype
         self.gradient = self.gradient_at(weights)
+
+    @property
+    def again(self) -> GradientAt:
+        """See ``Differentiated``."""
+        return self.gradient_at
 
     def gradient_at(self, weights: Tensor) -> dict[str, Tensor]:
         """Parameter name -> gradient of mean(weights * loss), for any ``weights`` [U]; no backward."""

@@ -91,15 +91,15 @@ class ConvWeight:
             delta = delta * rows
         weight = layer.weight.detach().to(delta.dtype)
         options = (layer.stride, self.padding, layer.dilation, False, [0, 0], layer.groups)
-        found: Tensor = torch.ops.aten.convolution_backward(
+        gradients: Tensor = torch.ops.aten.convolution_backward(
             delta, input, weight, None, *options, [False, True, False]
         )[1]
-        return found
+        return gradients
 
     def slopes(self, u: Tensor) -> Tensor:
         layer, u = self.layer, u.to(self.delta.dtype)
-        moved = F.conv2d(self.input, u, None, layer.stride, self.padding, layer.dilation, layer.groups)
-        return _summed(moved * self.delta, (1, 2, 3)).view(self.units, -1).sum(1)
+        outputs = F.conv2d(self.input, u, None, layer.stride, self.padding, layer.dilation, layer.groups)
+        return _summed(outputs * self.delta, (1, 2, 3)).view(self.units, -1).sum(1)
 
 
 @dataclass(frozen=True)

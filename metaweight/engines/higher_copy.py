@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from metaweight.core.contracts import Batch, Forward
 from metaweight.core.randomness import RandomState
-from metaweight.engines.base import Problem, Solution, registry
+from metaweight.engines.abilities import Abilities
+from metaweight.engines.base import Engine, Problem, Solution, registry
 from metaweight.engines.checks import EngineError, double_backward, refuse_reentrant, require_finite
 from metaweight.engines.inner import InnerStep, clip_gradients
 from metaweight.engines.sight import Sight, passing
@@ -23,15 +24,14 @@ from metaweight.student.student import Student
 
 
 @registry.register("higher")
-class HigherCopy:
+class HigherCopy(Engine):
     """Exact for any K; memory and time of double backward (about 5.5 plain steps at K = 1).
 
     ``through_state``: see ``Reverse``.
     """
 
     summary = "exact, any number of inner steps; double backward through a monkeypatched copy of the student"
-    max_unroll: int | None = None
-    ends_window = True
+    abilities = Abilities(steps=None, ends_window=True)
 
     def __init__(self, through_state: bool = False) -> None:
         if not isinstance(through_state, bool):
@@ -53,10 +53,10 @@ class HigherCopy:
             problem.optimizer, module.parameters(), fmodel=copy, track_higher_grads=True
         )
         scope = problem.scope
-        held = {id(p) for group in problem.optimizer.param_groups for p in group["params"]}
-        inside = [id(p) in held and p.requires_grad for p in module.parameters()]
+        owned = {id(p) for group in problem.optimizer.param_groups for p in group["params"]}
+        inside = [id(p) in owned and p.requires_grad for p in module.parameters()]
         sights: list[Sight] = []
-        shown: list[tuple[Tensor, ...]] = []
+        views: list[tuple[Tensor, ...]] = []
         index: list[Tensor] = []
         leaves: list[Tensor] = []
         gradient: dict[str, Tensor] = {}
@@ -88,15 +88,17 @@ class HigherCopy:
             with double_backward():
                 for step, batch in enumerate(problem.train):
                     forward = _run(student, batch, copy)
-                    seen = problem.recorded.forward if problem.recorded is not None and step == 0 else forward
+                    source = (
+                        problem.recorded.forward if problem.recorded is not None and step == 0 else forward
+                    )
                     require_finite("train loss", forward.loss, forward.index)
                     # theta_0 does not depend on any weight, so nothing passes through the first state
                     through = self.through_state and step > 0
                     sights.append(
-                        Sight.of(problem.weigh, seen.state(problem.progress), through_state=through)
+                        Sight.of(problem.weigh, source.state(problem.progress), through_state=through)
                     )
-                    shown.append(passing(forward.state(detached=False)) if through else ())
-                    index.append(seen.index)
+                    views.append(passing(forward.state(detached=False)) if through else ())
+                    index.append(source.index)
                     leaves.append(sights[-1].weights.detach().requires_grad_())
                     rates = problem.rates_at(step)
                     optimizer.step(
@@ -107,7 +109,7 @@ class HigherCopy:
                 end = _end(student, problem.optimizer, inner, copy, optimizer)
                 meta = _run(student, problem.meta, copy)
                 require_finite("meta loss", meta.loss, meta.index)
-                slopes = _slopes(meta.loss.mean(), leaves, sights, shown)
+                slopes = _slopes(meta.loss.mean(), leaves, sights, views)
         finally:
             _release(copy)
         if all(slope is None for slope in slopes):
@@ -115,28 +117,28 @@ class HigherCopy:
                 "the meta loss does not depend on the weights: no parameter that the optimizer moves has an "
                 "influence on the meta batch; check the optimizer's parameters"
             )
-        found = (torch.zeros_like(w) if s is None else s for s, w in zip(slopes, leaves, strict=True))
+        filled = (torch.zeros_like(w) if s is None else s for s, w in zip(slopes, leaves, strict=True))
         return Solution(
-            tuple(sight.weights for sight in sights), tuple(found), meta, tuple(index), gradient, end
+            tuple(sight.weights for sight in sights), tuple(filled), meta, tuple(index), gradient, end
         )
 
 
 def _slopes(
-    meta_loss: Tensor, leaves: Sequence[Tensor], sights: Sequence[Sight], shown: Sequence[Sequence[Tensor]]
+    meta_loss: Tensor, leaves: Sequence[Tensor], sights: Sequence[Sight], views: Sequence[Sequence[Tensor]]
 ) -> Sequence[Tensor | None]:
     """dL/dw of each step; where weights depend on the state, the later ones' slopes reach the earlier."""
-    if not any(shown):
+    if not any(views):
         return torch.autograd.grad(meta_loss, leaves, allow_unused=True)
     outputs, pulls = [meta_loss], [torch.ones_like(meta_loss)]
     slopes: list[Tensor | None] = []
-    for leaf, sight, parts in reversed(list(zip(leaves, sights, shown, strict=True))):
+    for leaf, sight, parts in reversed(list(zip(leaves, sights, views, strict=True))):
         (slope,) = torch.autograd.grad(outputs, [leaf], pulls, allow_unused=True, retain_graph=True)
         slopes.insert(0, slope)
         if slope is not None:
             through = zip(parts, sight.pull_back(slope), strict=True)
-            reached = [(part, pull) for part, pull in through if pull is not None]
-            outputs += [part for part, _ in reached]
-            pulls += [pull for _, pull in reached]
+            pairs = [(part, pull) for part, pull in through if pull is not None]
+            outputs += [part for part, _ in pairs]
+            pulls += [pull for _, pull in pairs]
     return slopes
 
 
@@ -190,7 +192,7 @@ def _check_copy(student: Student, batch: Batch) -> None:
     try:
         there = _run(student, batch, copy).loss
         fast = [p for p in copy.parameters() if p.requires_grad]
-        reached = torch.autograd.grad(there.sum(), fast, allow_unused=True)
+        gradients = torch.autograd.grad(there.sum(), fast, allow_unused=True)
     finally:
         _release(copy)
     random.restore(student.device)
@@ -200,12 +202,12 @@ def _check_copy(student: Student, batch: Batch) -> None:
     refuse_reentrant(here)
     expected = torch.autograd.grad(here.sum(), [parameters[n] for n in names], allow_unused=True)
     random.restore(student.device)
-    stuck = [n for n, a, b in zip(names, reached, expected, strict=True) if a is None and b is not None]
+    strays = [n for n, a, b in zip(names, gradients, expected, strict=True) if a is None and b is not None]
     advice = "call submodules by self.name(...) in forward, or use engine='forward'"
-    if stuck:
+    if strays:
         raise EngineError(
-            f"higher's copy of the student does not use its own {', '.join(stuck[:3])}"
-            f"{' and others' if len(stuck) > 3 else ''}: is a bound method kept as an attribute? {advice}"
+            f"higher's copy of the student does not use its own {', '.join(strays[:3])}"
+            f"{' and others' if len(strays) > 3 else ''}: is a bound method kept as an attribute? {advice}"
         )
     tolerance = 1e-3 if here.dtype.itemsize < 8 else 1e-8
     if not torch.allclose(here, there, rtol=tolerance, atol=tolerance):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metaweight.core.contracts import Forward
 from metaweight.core.registry import did_you_mean
+from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import Problem, registry
 from metaweight.engines.checks import EngineError
 from metaweight.engines.double import DoubleBackward, Graph
@@ -38,6 +39,7 @@ class Implicit(DoubleBackward):
     Raises ValueError for options out of range, EngineError for decoupled weight decay (AdamW).
     """
 
+    abilities = Abilities(exact=False)
     summary = "at an optimum of the inner loss; implicit function theorem, conjugate gradient or Neumann"
 
     def __init__(
@@ -119,10 +121,10 @@ class Implicit(DoubleBackward):
         return x
 
     def _report_residual(self, square: Tensor, start: Tensor) -> None:
-        left = float((square / start).sqrt())
-        if left > self.accuracy:
+        residual = float((square / start).sqrt())
+        if residual > self.accuracy:
             self._warn(
-                f"{self.iterations} iterations leave a residual of {left:.1e} of the right side: "
+                f"{self.iterations} iterations leave a residual of {residual:.1e} of the right side: "
                 "raise iterations or damping"
             )
 

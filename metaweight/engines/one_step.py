@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from metaweight.core.contracts import Batch, Forward
 from metaweight.core.randomness import RandomState
-from metaweight.engines.base import Problem, Recorded, Solution, keeping
+from metaweight.engines.abilities import Abilities
+from metaweight.engines.base import Engine, GradientAt, Problem, Recorded, Solution
 from metaweight.engines.checks import EngineError, checked_weights, refuse_reentrant, require_finite
 from metaweight.engines.inner import InnerStep
 from metaweight.student.student import Named, Student
@@ -46,34 +47,27 @@ class TrainPass:
 class Differentiated(Protocol):
     """A train pass with the gradient of its weighted loss."""
 
-    @property
-    def gradient(self) -> Named:
-        """Parameter name -> gradient of mean(w * loss), detached."""
-        ...
+    gradient: Named
+    """Parameter name -> gradient of mean(w * loss), detached."""
 
+    @abstractmethod
     def slopes(self, direction: Named) -> Tensor:
         """<direction, grad loss_i> for each unit [U]; called once."""
-        ...
+
+    @property
+    def again(self) -> GradientAt | None:
+        """The gradient at other weights, of engines with the ability ``weighs_again``."""
+        return None
 
 
-@runtime_checkable
-class WeighedAgain(Protocol):
-    """A differentiated train pass whose gradient costs no backward at other weights."""
-
-    def gradient_at(self, weights: Tensor) -> Named:
-        """Parameter name -> gradient of mean(weights * loss), for ``weights`` [U]; once more."""
-        ...
-
-
-class OneStep(ABC):
+class OneStep(Engine):
     """dL/dw_i = <u, grad loss_i> / U with u = (d theta'/dg)^T grad L_meta(theta').
 
     u is one vector-Jacobian product through the update rule alone.  How the U inner products are had is
     the engine's own business.
     """
 
-    summary: str
-    max_unroll: int | None = 1
+    abilities = Abilities()
 
     def __init__(self) -> None:
         self._checked: weakref.WeakSet[nn.Module] = weakref.WeakSet()
@@ -100,8 +94,9 @@ class OneStep(ABC):
         slopes = differentiated.slopes(direction)
         gradient = differentiated.gradient
         self._check(train, fixed, gradient, direction, slopes, first_time=first_time)
-        again = differentiated.gradient_at if isinstance(differentiated, WeighedAgain) else None
-        return Solution((weights,), (slopes / len(index),), meta, (index,), gradient, gradient_at=again)
+        return Solution(
+            (weights,), (slopes / len(index),), meta, (index,), gradient, gradient_at=differentiated.again
+        )
 
     def direction(
         self, problem: Problem, train: TrainPass, differentiated: Differentiated
@@ -110,21 +105,21 @@ class OneStep(ABC):
         student, inner, scope = train.student, train.inner, problem.scope
         # theta', and with it the update's graph from the gradient alone
         leaves = {name: g.detach().requires_grad_() for name, g in differentiated.gradient.items()}
-        moved, _ = inner({name: p.detach() for name, p in student.parameters().items()}, leaves)
-        virtual = {name: p.detach().requires_grad_() for name, p in moved.items()}
+        successors, _ = inner({name: p.detach() for name, p in student.parameters().items()}, leaves)
+        virtual = {name: p.detach().requires_grad_() for name, p in successors.items()}
         meta, pull = meta_pass(problem, virtual, train.recorded.buffers, inner)
         names = [name for name in leaves if name in pull]
         if not names:
             raise EngineError(NO_INFLUENCE)
         u = torch.autograd.grad(
-            [moved[n] for n in names], list(leaves.values()), [pull[n] for n in names], allow_unused=True
+            [successors[n] for n in names], list(leaves.values()), [pull[n] for n in names], allow_unused=True
         )
         inside = {n: v for n, v in zip(leaves, u, strict=True) if v is not None}
         return meta, inside if scope is None else {n: v for n, v in inside.items() if n in scope}
 
     def _record(self, student: Student, batch: Batch) -> Recorded:
         random, buffers = RandomState.of(student.device), student.buffers()
-        with keeping(self, student) as kept:
+        with self.keeping(student) as kept:
             forward = student.functional(batch, {}, student.buffers())
         return Recorded(forward, buffers, random, keep_graph=False, kept=kept)
 

@@ -110,18 +110,18 @@ class Momentum:
 
     def went(self, inner: InnerStep, gradients: Named, parameters: Named, after: InnerStep) -> None:
         """See ``Replay``."""
-        moved = frozenset(name for name in inner.options if name in gradients)
-        fresh = frozenset(name for name in moved if inner.states[name].get("momentum_buffer") is None)
-        self._way.append(_Taken(replace(inner, states={}), moved, fresh))
+        names = frozenset(name for name in inner.options if name in gradients)
+        fresh = frozenset(name for name in names if inner.states[name].get("momentum_buffer") is None)
+        self._way.append(_Taken(replace(inner, states={}), names, fresh))
         self._here, self._after = parameters, after
         self._steps += 1
 
     def back(self) -> Named:
         """See ``Replay``."""
-        taken, here = self._way[-1], dict(self._here)
-        for name in taken.moved:
+        step, here = self._way[-1], dict(self._here)
+        for name in step.moved:
             buffer = self._after.states[name]["momentum_buffer"]
-            here[name] = here[name] + taken.inner.options[name]["lr"] * buffer
+            here[name] = here[name] + step.inner.options[name]["lr"] * buffer
         if len(self._way) == 1:
             self._off = _distance(here, self.start)
             return self.start
@@ -130,22 +130,22 @@ class Momentum:
 
     def step(self, gradients: Named) -> InnerStep:
         """See ``Replay``.  Warns at the first step where the way back was too long."""
-        taken = self._way.pop()
+        last = self._way.pop()
         if not self._way:
             self._warn()
-            return replace(taken.inner, states=self.first.states)
-        names = [name for name in taken.inner.options if name in taken.moved]
+            return replace(last.inner, states=self.first.states)
+        names = [name for name in last.inner.options if name in last.moved]
         values = [gradients[name] for name in names]
-        if taken.inner.max_norm is not None and values:
-            values = clip_gradients(values, taken.inner.max_norm)
+        if last.inner.max_norm is not None and values:
+            values = clip_gradients(values, last.inner.max_norm)
         states = {name: dict(state) for name, state in self._after.states.items()}
         for name, gradient in zip(names, values, strict=True):
-            own, buffer = taken.inner.options[name], states[name].pop("momentum_buffer")
-            if name not in taken.fresh:
+            own, buffer = last.inner.options[name], states[name].pop("momentum_buffer")
+            if name not in last.fresh:
                 drive = gradient.add(self._here[name], alpha=own["weight_decay"])
                 before = buffer.sub(drive, alpha=1 - own["dampening"]).div_(own["momentum"])
                 states[name]["momentum_buffer"] = before
-        self._after = replace(taken.inner, states=states)
+        self._after = replace(last.inner, states=states)
         return self._after
 
     def _warn(self) -> None:

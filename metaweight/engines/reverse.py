@@ -12,7 +12,8 @@ from torch import Tensor
 from metaweight.core.contracts import Batch, Forward
 from metaweight.core.randomness import RandomState
 from metaweight.core.registry import did_you_mean
-from metaweight.engines.base import Problem, Solution, registry
+from metaweight.engines.abilities import Abilities
+from metaweight.engines.base import Engine, Problem, Solution, registry
 from metaweight.engines.checks import (
     EngineError,
     double_backward,
@@ -31,7 +32,7 @@ REPLAYS = ("momentum", "snapshots")
 
 
 @registry.register("reverse")
-class Reverse:
+class Reverse(Engine):
     """Algorithm 1 of Fan et al. (AAAI 2021): dL/dw of K steps with the memory of one.
 
     ``replay="momentum"`` recovers the trajectory by undoing SGD's momentum steps and stores no parameters;
@@ -46,8 +47,7 @@ class Reverse:
     """
 
     summary = "exact, any number of inner steps in the memory of one; undoes momentum, or keeps snapshots"
-    max_unroll: int | None = None
-    ends_window = True
+    abilities = Abilities(steps=None, ends_window=True)
 
     def __init__(self, replay: str = "momentum", through_state: bool = False) -> None:
         if replay not in REPLAYS:
@@ -177,13 +177,13 @@ class _Way:
     ) -> tuple[Tensor, Adjoint]:
         scope, weights = self.problem.scope, step.sight.weights.detach().requires_grad_()
         names = list(leaves)
-        found = torch.autograd.grad(
+        products = torch.autograd.grad(
             (weights * forward.loss).mean(),
             [leaves[n] for n in names],
             create_graph=True,
             allow_unused=True,
         )
-        graph = {n: g for n, g in zip(names, found, strict=True) if g is not None}
+        graph = {n: g for n, g in zip(names, products, strict=True) if g is not None}
         fixed = {n: g.detach() for n, g in graph.items()}
         with torch.no_grad():
             inner = self.replay.step(fixed)
@@ -209,8 +209,8 @@ class _Way:
         self, step: _Step, forward: Forward, slope: Tensor, leaves: Sequence[Tensor]
     ) -> Sequence[Tensor | None]:
         """What the weights' dependence on the state of this step adds to the parameters' adjoint."""
-        shown = passing(forward.state(self.problem.progress, detached=False))
-        pairs = [(s, p) for s, p in zip(shown, step.sight.pull_back(slope), strict=True) if p is not None]
+        views = passing(forward.state(self.problem.progress, detached=False))
+        pairs = [(s, p) for s, p in zip(views, step.sight.pull_back(slope), strict=True) if p is not None]
         if not pairs:
             return [None] * len(leaves)
         outputs, pulls = zip(*pairs, strict=True)
@@ -224,11 +224,11 @@ def through_update(
 
     What has no entry in ``adjoint`` counts as constant: a parameter out of scope stays so.
     """
-    moved = [n for n in inner.options if n in gradient]
+    names = [n for n in inner.options if n in gradient]
     g = _leaves(gradient)
     p = {n: parameters[n].detach().requires_grad_() if n in gradient else parameters[n] for n in parameters}
     states: dict[str, dict[str, Any]] = {n: dict(state) for n, state in inner.states.items()}
-    places = [(n, key) for n in moved for key, value in states[n].items() if _moves(key, value, p[n])]
+    places = [(n, key) for n in names for key, value in states[n].items() if _moves(key, value, p[n])]
     for n, key in places:
         states[n][key] = states[n][key].detach().requires_grad_()
     after, successor = replace(inner, states=states)(p, g)
@@ -241,16 +241,16 @@ def through_update(
     ]
     if not outputs:
         return {}, adjoint
-    inputs = [*(g[n] for n in moved), *(p[n] for n in moved), *(states[n][key] for n, key in places)]
+    inputs = [*(g[n] for n in names), *(p[n] for n in names), *(states[n][key] for n, key in places)]
     values, pulls = zip(*outputs, strict=True)
-    found = torch.autograd.grad(values, inputs, pulls, allow_unused=True)
-    count = len(moved)
-    pull = {n: v for n, v in zip(moved, found[:count], strict=True) if v is not None}
+    products = torch.autograd.grad(values, inputs, pulls, allow_unused=True)
+    count = len(names)
+    pull = {n: v for n, v in zip(names, products[:count], strict=True) if v is not None}
     # what had no gradient in this step was left as it was, and so is its adjoint
     before = {n: v for n, v in adjoint.parameters.items() if n not in g}
-    before |= {n: v for n, v in zip(moved, found[count : 2 * count], strict=True) if v is not None}
+    before |= {n: v for n, v in zip(names, products[count : 2 * count], strict=True) if v is not None}
     kept: dict[str, dict[str, Tensor]] = {n: dict(v) for n, v in adjoint.states.items() if n not in g}
-    for (n, key), v in zip(places, found[2 * count :], strict=True):
+    for (n, key), v in zip(places, products[2 * count :], strict=True):
         if v is not None:
             kept.setdefault(n, {})[key] = v
     return pull, Adjoint(before, kept)

@@ -17,11 +17,13 @@ def scope_of(student: Student, names: Sequence[str] | None) -> frozenset[str] | 
         return None
     if isinstance(names, str):
         raise TypeError(f"scope is a sequence of names, got the string {names!r}; write [{names!r}]")
-    known = dict(student.module.named_modules())
+    submodules = dict(student.module.named_modules())
     for name in names:
-        if name not in known:
-            raise KeyError(f"unknown submodule {name!r} in scope.{did_you_mean(name, filter(None, known))}")
-    inside = {id(p) for name in names for p in known[name].parameters()}
+        if name not in submodules:
+            raise KeyError(
+                f"unknown submodule {name!r} in scope.{did_you_mean(name, filter(None, submodules))}"
+            )
+    inside = {id(p) for name in names for p in submodules[name].parameters()}
     chosen = frozenset(name for name, p in student.parameters().items() if id(p) in inside)
     if not chosen:
         raise ValueError(f"scope {list(names)} holds no trainable parameter of the student")

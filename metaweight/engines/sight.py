@@ -28,13 +28,13 @@ class Sight:
         """Weigh a detached ``state``.  Raises ValueError for what cannot be weights."""
         if not through_state:
             return Sight(checked_weights(weigh(state), state.index))
-        opened = replace(
+        view = replace(
             state,
             loss=_leaf(state.loss),
             outputs=_leaf(state.outputs),
             features={name: _leaf(value) for name, value in state.features.items()},
         )
-        return Sight(checked_weights(weigh(opened), state.index), passing(opened))
+        return Sight(checked_weights(weigh(view), state.index), passing(view))
 
     def pull_back(self, slope: Tensor) -> list[Tensor | None]:
         """dL/d(inputs), given dL/dw [U]; aligned with ``inputs``."""

@@ -36,10 +36,10 @@ class SelfAttention(nn.Module):
         if past is not None:
             keys, values = past.append(keys, values)
         dropout = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(
+        mixture = F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=causal
         )
-        output: Tensor = self.output(seen.transpose(1, 2).flatten(2))
+        output: Tensor = self.output(mixture.transpose(1, 2).flatten(2))
         return output
 
 
@@ -70,8 +70,8 @@ class CrossAttention(nn.Module):
         keys, values = memory
         (queries,) = _split(self.query(x.reshape(len(keys), -1, x.shape[-1])), 1, self.heads)
         dropout = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
-        output: Tensor = self.output(seen.transpose(1, 2).reshape(x.shape))
+        mixture = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
+        output: Tensor = self.output(mixture.transpose(1, 2).reshape(x.shape))
         return output
 
 

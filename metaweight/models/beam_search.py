@@ -66,16 +66,16 @@ def beam_search(
     limits = [max_length(n) if callable(max_length) else max_length for n in lengths]
     if min(limits) < 1:
         raise ValueError(f"max_length is 1 or more, got {min(limits)}")
-    kept = [_Finished(limit, beam, nbest, length_penalty) for limit in limits]
+    searches = [_Finished(limit, beam, nbest, length_penalty) for limit in limits]
     with torch.no_grad(), evaluating(model):
-        _search(model, source, kept, beam=beam, bos=bos, eos=eos, padding=padding)
-    return [finished.best() for finished in kept]
+        _search(model, source, searches, beam=beam, bos=bos, eos=eos, padding=padding)
+    return [finished.best() for finished in searches]
 
 
 def _search(
     model: Transformer,
     source: Tensor,
-    kept: list[_Finished],
+    searches: list[_Finished],
     *,
     beam: int,
     bos: int,
@@ -86,14 +86,14 @@ def _search(
     cache = model.start(model.encode(source), source, beams=beam)
     prefixes = source.new_full((len(source), beam, 1), bos)
     scores: Tensor | None = None
-    while kept:
+    while searches:
         logits = model.step(prefixes[:, :, -1].flatten(), cache)
         steps = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
         steps[:, [padding, bos]] = -math.inf
         if scores is None:  # all prefixes are the same bos: one is enough
             scores = steps.new_full(prefixes.shape[:2], -math.inf)
             scores[:, 0] = 0.0
-        totals = (scores[:, :, None] + steps.view(len(kept), beam, -1)).flatten(1)
+        totals = (scores[:, :, None] + steps.view(len(searches), beam, -1)).flatten(1)
         # each prefix ends in one way only, so of 2 * beam continuations at least beam do not end
         top, place = totals.topk(min(2 * beam, totals.shape[1]), dim=1)
         if bool(top.isnan().any()):
@@ -101,24 +101,29 @@ def _search(
         parent, token = place // steps.shape[1], place % steps.shape[1]
         ends = token == eos
         for row, rank in (ends & top.isfinite())[:, :beam].nonzero().tolist():
-            kept[row].add(prefixes[row, int(parent[row, rank]), 1:], float(top[row, rank]), eos=True)
+            searches[row].add(prefixes[row, int(parent[row, rank]), 1:], float(top[row, rank]), eos=True)
         going = ends.to(torch.int8).argsort(dim=1, stable=True)[:, :beam]
         scores, parent, token = top.gather(1, going), parent.gather(1, going), token.gather(1, going)
         parent_prefixes = prefixes.gather(1, parent[:, :, None].expand(-1, -1, prefixes.shape[2]))
         prefixes = torch.cat([parent_prefixes, token[:, :, None]], dim=2)
         stay = [
-            i for i, best in enumerate(scores[:, 0].tolist()) if not kept[i].done(best, prefixes.shape[2] - 1)
+            i
+            for i, best in enumerate(scores[:, 0].tolist())
+            if not searches[i].done(best, prefixes.shape[2] - 1)
         ]
-        rows = torch.arange(len(kept), device=parent.device)[:, None] * beam + parent
-        if len(stay) == len(kept):
+        rows = torch.arange(len(searches), device=parent.device)[:, None] * beam + parent
+        if len(stay) == len(searches):
             if beam > 1:
                 cache.reorder(rows.flatten())
             continue
-        for i in set(range(len(kept))) - set(stay):
-            kept[i].close(prefixes[i], scores[i])
-        kept, left = [kept[i] for i in stay], torch.tensor(stay, dtype=torch.int64, device=rows.device)
-        cache.select(rows[left].flatten())
-        prefixes, scores = prefixes[left], scores[left]
+        for i in set(range(len(searches))) - set(stay):
+            searches[i].close(prefixes[i], scores[i])
+        searches, rest = (
+            [searches[i] for i in stay],
+            torch.tensor(stay, dtype=torch.int64, device=rows.device),
+        )
+        cache.select(rows[rest].flatten())
+        prefixes, scores = prefixes[rest], scores[rest]
 
 
 class _Finished:

@@ -86,8 +86,8 @@ class Transformer(nn.Module):
 
     def start(self, memory: Tensor, source: Tensor, *, beams: int = 1) -> Cache:
         """The cache before the first ``step``, for ``beams`` rows a sentence, next to each other."""
-        read = [(k.contiguous(), v.contiguous()) for k, v in self.decoder.read(memory)]
-        return Cache(read, self._mask(source), [Past() for _ in read], beams)
+        pairs = [(k.contiguous(), v.contiguous()) for k, v in self.decoder.read(memory)]
+        return Cache(pairs, self._mask(source), [Past() for _ in pairs], beams)
 
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """Logits [R, target_size] after one more token [R] of each row of the cache, which takes it in."""
@@ -207,9 +207,9 @@ def _embedding(size: int, width: int, padding: int) -> nn.Embedding:
 
 
 def _check_names(**choices: tuple[Any, Any]) -> None:
-    for option, (name, known) in choices.items():
-        if name not in known:
-            raise KeyError(f"unknown {option} {name!r}.{did_you_mean(str(name), known)}")
+    for option, (name, names) in choices.items():
+        if name not in names:
+            raise KeyError(f"unknown {option} {name!r}.{did_you_mean(str(name), names)}")
 
 
 def _check_sizes(source_size: int, target_size: int, tie: str, padding: int) -> None:

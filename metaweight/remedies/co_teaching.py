@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaweight.remedies.base import Facts, nominal_rate, remedies, require_classes, require_range
+from metaweight.remedies.base import Facts, Remedy, nominal_rate, remedies, require_classes, require_range
 from metaweight.remedies.course import Course, Stage
 from metaweight.student.losses import cross_entropy
 from metaweight.student.student import Student
@@ -84,7 +84,7 @@ class Forgetting(Callback):
 
 @remedies.register("co-teaching")
 @dataclass(frozen=True, kw_only=True)
-class CoTeaching:
+class CoTeaching(Remedy):
     """Two students, each learning from the small-loss samples of the batch that the other one picks.
 
     Han et al. (2018).  The share that is kept falls from 1 to 1 - ``forget_rate`` (default: the nominal noise

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from metaweight.remedies.base import Facts, remedies
+from metaweight.remedies.base import Facts, Remedy, remedies
 from metaweight.remedies.course import Course, Stage
 from metaweight.tasks import Assembled
 from metaweight.training.callbacks import Callback, Run
@@ -41,7 +41,7 @@ class BestStudent(Callback):
 
 @remedies.register("early-stopping")
 @dataclass(frozen=True, kw_only=True)
-class EarlyStopping:
+class EarlyStopping(Remedy):
     """Plain training; the student of the epoch that was best on the validation set is handed out.
 
     ``patience``: stop after so many evaluations without a better one; None: as the run has it, which by

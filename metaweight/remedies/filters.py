@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaweight.core.registry import did_you_mean
 from metaweight.data import derive
-from metaweight.remedies.base import Facts, nominal_rate, remedies, require_classes, require_range
+from metaweight.remedies.base import Facts, Remedy, nominal_rate, remedies, require_classes, require_range
 from metaweight.remedies.course import Course, Stage
 
 FILTERS = (
@@ -29,10 +29,10 @@ def trained_on(course: Course, keep: Tensor) -> Stage:
 
     Raises ValueError where it leaves none.
     """
-    kept = course.pool.train[keep]
-    if not len(kept):
+    positions = course.pool.train[keep]
+    if not len(positions):
         raise ValueError("the filter dropped every training sample: choose milder options")
-    return Stage(config=course.config, source=course.batches(kept), kept=kept)
+    return Stage(config=course.config, source=course.batches(positions), kept=positions)
 
 
 def largest(values: Tensor, share: float) -> Tensor:
@@ -45,7 +45,7 @@ def largest(values: Tensor, share: float) -> Tensor:
 
 @remedies.register("loss-filter")
 @dataclass(frozen=True, kw_only=True)
-class LossFilter:
+class LossFilter(Remedy):
     """Drop the ``share`` of the training set with a plain student's largest losses, then train anew.
 
     ``share``: default the nominal noise rate.  A sentence's loss is taken per token.  Raises ValueError for a
@@ -71,7 +71,7 @@ class LossFilter:
 
 @remedies.register("length-ratio")
 @dataclass(frozen=True, kw_only=True)
-class LengthRatio:
+class LengthRatio(Remedy):
     """Drop the pairs whose length ratio lies outside the range of the trusted pairs', then train.
 
     The range holds the middle ``coverage`` of the meta set's ratios of target to source; ``unit``: lengths in
@@ -104,7 +104,7 @@ class LengthRatio:
 
 @remedies.register("confident-learning")
 @dataclass(frozen=True, kw_only=True)
-class ConfidentLearning:
+class ConfidentLearning(Remedy):
     """Drop the label issues that cleanlab finds in cross-validated students' probabilities, then train.
 
     Northcutt et al. (2021): ``folds`` plain students each say of the samples that they have not seen what

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch
-from metaweight.remedies.base import Facts, remedies, require_classes
+from metaweight.remedies.base import Facts, Remedy, remedies, require_classes
 from metaweight.remedies.course import Course, Stage
 from metaweight.student.losses import ForwardCorrection, cross_entropy
 from metaweight.training.history import Source
@@ -60,7 +60,7 @@ class MarkedLoss:
 
 @remedies.register("glc")
 @dataclass(frozen=True, kw_only=True)
-class GoldLossCorrection:
+class GoldLossCorrection(Remedy):
     """Estimate the transition matrix with a plain student on the meta set, then train a new one through it.
 
     Hendrycks et al. (2018): C[i, j] is the mean over the trusted samples of class i of the plain student's

@@ -8,7 +8,7 @@ import torch
 
 from metaweight.core.contracts import Batch
 from metaweight.data.epochs import Epochs
-from metaweight.remedies.base import Facts, remedies, require_truth
+from metaweight.remedies.base import Facts, Remedy, remedies, require_truth
 from metaweight.remedies.course import Course, Stage
 
 
@@ -28,11 +28,8 @@ class Cycled:
 
 @remedies.register("meta-only")
 @dataclass(frozen=True, kw_only=True)
-class MetaOnly:
+class MetaOnly(Remedy):
     """Plain training on the meta set alone, for as many steps as on the training set."""
-
-    def check(self, facts: Facts) -> None:
-        pass
 
     def last(self, course: Course) -> Stage:
         source = Cycled(course.batches(course.pool.meta), course.plain_batches)
@@ -41,11 +38,8 @@ class MetaOnly:
 
 @remedies.register("with-meta")
 @dataclass(frozen=True, kw_only=True)
-class WithMeta:
+class WithMeta(Remedy):
     """Plain training on training set and meta set together."""
-
-    def check(self, facts: Facts) -> None:
-        pass
 
     def last(self, course: Course) -> Stage:
         both = torch.cat([course.pool.train, course.pool.meta])
@@ -54,8 +48,10 @@ class WithMeta:
 
 @remedies.register("clean-and-meta")
 @dataclass(frozen=True, kw_only=True)
-class CleanAndMeta:
+class CleanAndMeta(Remedy):
     """Plain training on the really clean training samples and the meta set: a bound that uses the truth."""
+
+    uses_truth = True
 
     def check(self, facts: Facts) -> None:
         require_truth(facts)
@@ -70,7 +66,7 @@ class CleanAndMeta:
 
 @remedies.register("fine-tune")
 @dataclass(frozen=True, kw_only=True)
-class FineTune:
+class FineTune(Remedy):
     """Plain training, then some epochs on the meta set at ``lr_factor`` times the learning rate.
 
     The rate is constant then, and the optimizer begins anew.  Raises ValueError for epochs below 1 or a
@@ -85,9 +81,6 @@ class FineTune:
             raise ValueError(
                 f"fine-tune takes epochs >= 1 and lr_factor > 0, got {self.epochs} and {self.lr_factor}"
             )
-
-    def check(self, facts: Facts) -> None:
-        pass
 
     def last(self, course: Course) -> Stage:
         plain = course.plain()

@@ -8,9 +8,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.registry import did_you_mean
-from metaweight.engines.base import EndsWindow, Engine
-
-SCHEDULES = ("lookahead", "online")
+from metaweight.engines.abilities import Abilities
+from metaweight.reweighter.schedules import SCHEDULES
 
 
 def check_options(schedule: str, every: int, max_norm: float | None) -> None:
@@ -46,12 +45,12 @@ def _held(optimizer: Optimizer) -> set[int]:
     return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
 
 
-def check_unroll(unroll: int, engine: Engine, schedule: str) -> None:
-    """Raise ValueError where ``engine`` cannot take ``unroll`` inner steps in ``schedule``."""
+def check_unroll(unroll: int, abilities: Abilities, schedule: str) -> None:
+    """Raise ValueError where an engine of these ``abilities`` cannot take ``unroll`` inner steps."""
     advice = "engine='reverse' and engine='higher' can"
     if unroll < 1:
         raise ValueError(f"unroll is 1 or more, got {unroll}")
-    if engine.max_unroll is not None and unroll > engine.max_unroll:
-        raise ValueError(f"this engine unrolls {engine.max_unroll} inner step(s), not {unroll}; {advice}")
-    if unroll > 1 and schedule == "online" and not (isinstance(engine, EndsWindow) and engine.ends_window):
+    if abilities.steps is not None and unroll > abilities.steps:
+        raise ValueError(f"this engine unrolls {abilities.steps} inner step(s), not {unroll}; {advice}")
+    if unroll > 1 and schedule == "online" and not abilities.ends_window:
         raise ValueError(f"this engine cannot take unroll={unroll} real steps as inner steps; {advice}")

@@ -1,15 +1,16 @@
-"""A window of K real steps: its batches, and what is reported of them."""
+"""A window of K real steps: its batches, what was taken, and what is reported of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch, StepReport, StudentState
 from metaweight.core.weights import weight_summary
+from metaweight.engines.gradient import HyperGradient
 from metaweight.teachers.inputs import unit_loss
 
 
@@ -20,6 +21,22 @@ class Seen:
     state: StudentState
     weights: Tensor
     """[U], detached."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one iteration took."""
+
+    steps: Sequence[Seen]
+    meta_loss: float | None = None
+    """None where no meta pass ran."""
+    stats: Mapping[str, float] = field(default_factory=dict)
+    """The engine's own."""
+
+    @classmethod
+    def of(cls, steps: Sequence[Seen], result: HyperGradient) -> Taken:
+        """Steps that the teacher learnt by ``result`` for."""
+        return cls(steps, float(result.meta_loss), result.stats)
 
 
 def checked_window(train: Batch | Sequence[Batch], unroll: int) -> tuple[Batch, ...]:
@@ -33,15 +50,16 @@ def checked_window(train: Batch | Sequence[Batch], unroll: int) -> tuple[Batch, 
 
 
 @torch.no_grad()
-def reported(steps: Sequence[Seen], meta_loss: float | None, stats: Mapping[str, float]) -> StepReport:
+def reported(taken: Taken) -> StepReport:
     """One report of all steps, one after the other."""
-    weights = torch.cat([seen.weights for seen in steps])
-    sizes = sum(float(seen.state.size.sum()) for seen in steps)
+    steps = taken.steps
+    weights = torch.cat([step.weights for step in steps])
+    sizes = sum(float(step.state.size.sum()) for step in steps)
     return StepReport(
         weights,
-        torch.cat([unit_loss(seen.state) for seen in steps]),
-        sum(float(seen.state.loss.mean()) for seen in steps) / len(steps),
-        meta_loss,
-        {**stats, **weight_summary(weights), "size": sizes},
-        torch.cat([seen.state.index for seen in steps]),
+        torch.cat([unit_loss(step.state) for step in steps]),
+        sum(float(step.state.loss.mean()) for step in steps) / len(steps),
+        taken.meta_loss,
+        {**taken.stats, **weight_summary(weights), "size": sizes},
+        torch.cat([step.state.index for step in steps]),
     )

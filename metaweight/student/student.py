@@ -46,10 +46,10 @@ class Student:
             raise ValueError("the student has no trainable parameter: requires_grad is False for all of them")
         if isinstance(taps, str):
             raise TypeError(f"taps is a sequence of names, got the string {taps!r}; write ({taps!r},)")
-        known = {name for name, _ in module.named_modules() if name}
+        names = {name for name, _ in module.named_modules() if name}
         for tap in taps:
-            if tap not in known:
-                raise KeyError(f"unknown tap {tap!r}.{did_you_mean(tap, known)}")
+            if tap not in names:
+                raise KeyError(f"unknown tap {tap!r}.{did_you_mean(tap, names)}")
         self.module = module
         self.loss = loss
         self.taps = tuple(taps)
@@ -147,8 +147,8 @@ class Student:
                     for n, p in parameters.items()
                 }
                 loss = self.functional(batch, dual, buffers, taps=False, plain=True).loss
-            found = forward_ad.unpack_dual(loss).tangent
-            return None if found is None else found.clone()
+            tangents = forward_ad.unpack_dual(loss).tangent
+            return None if tangents is None else tangents.clone()
 
     def _complete(self, parameters: Named, buffers: Named) -> dict[str, Tensor]:
         return {**dict(self.module.named_parameters()), **parameters, **buffers}
@@ -158,12 +158,12 @@ class Student:
     ) -> Forward:
         assert self.compiled is not None
         with nullcontext() if exact else self.execution.autocast(self.device):
-            outputs, found = self.compiled(
+            outputs, values = self.compiled(
                 self._complete(parameters, buffers), self.execution.inputs(batch.inputs)
             )
-        wanted = self.taps if taps else ()
-        seen = {tap: read_tap(tap, found[tap], batch, self.time_axes) for tap in wanted if tap in found}
-        return self._concluded(outputs, seen, batch, wanted)
+        names = self.taps if taps else ()
+        readings = {tap: read_tap(tap, values[tap], batch, self.time_axes) for tap in names if tap in values}
+        return self._concluded(outputs, readings, batch, names)
 
     def _forward(
         self,
@@ -173,17 +173,17 @@ class Student:
         taps: bool,
         exact: bool = False,
     ) -> Forward:
-        seen: dict[str, TapReading] = {}
-        wanted = self.taps if taps else ()
+        readings: dict[str, TapReading] = {}
+        names = self.taps if taps else ()
         autocast = nullcontext() if exact else self.execution.autocast(self.device)
-        with tapped(module, wanted, batch, self.time_axes, seen), autocast:
+        with tapped(module, names, batch, self.time_axes, readings), autocast:
             outputs = call(self.execution.inputs(batch.inputs))
-        return self._concluded(outputs, seen, batch, wanted)
+        return self._concluded(outputs, readings, batch, names)
 
     def _concluded(
-        self, outputs: Any, seen: Mapping[str, TapReading], batch: Batch, wanted: Sequence[str]
+        self, outputs: Any, readings: Mapping[str, TapReading], batch: Batch, names: Sequence[str]
     ) -> Forward:
-        silent = [name for name in wanted if name not in seen]
+        silent = [name for name in names if name not in readings]
         if silent:
             raise ValueError(
                 f"tap {silent[0]!r} is never called in the student's forward pass; choose another"
@@ -192,10 +192,10 @@ class Student:
             outputs = outputs.to(next(self.module.parameters()).dtype)  # losses are summed in full
         units = self._units(outputs, batch)
         # in the order of the taps, not of the calls
-        features = {tap: unit_features(seen[tap], units).to(units.loss.dtype) for tap in wanted}
-        lengths = {tap: source_lengths(seen[tap], units) for tap in wanted}
-        known = {tap: length for tap, length in lengths.items() if length is not None}
-        return Forward(units, outputs, features, known, batch)
+        features = {tap: unit_features(readings[tap], units).to(units.loss.dtype) for tap in names}
+        lengths = {tap: source_lengths(readings[tap], units) for tap in names}
+        known_lengths = {tap: length for tap, length in lengths.items() if length is not None}
+        return Forward(units, outputs, features, known_lengths, batch)
 
     def _units(self, outputs: Any, batch: Batch) -> Units:
         result = self.loss(outputs, batch.targets)

@@ -51,8 +51,8 @@ def pool(value: Tensor | tuple[Any, ...], real: Tensor | None = None) -> Tensor:
             f"a tap of shape {tuple(value.shape)} has its time axis described by {tuple(real.shape)}"
         )
     # a sum over where() and not a product: what stands in padding may be infinite
-    kept = value.where(real[..., None], value.new_zeros(()))
-    mean = kept.sum(dim=1) / real.sum(dim=1, keepdim=True).clamp_min(1)
+    values = value.where(real[..., None], value.new_zeros(()))
+    mean = values.sum(dim=1) / real.sum(dim=1, keepdim=True).clamp_min(1)
     return mean
 
 

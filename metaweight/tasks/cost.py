@@ -6,7 +6,6 @@ import dataclasses
 import time
 from statistics import median
 
-from metaweight.engines.auto import Auto
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.base import Prepared, tasks
 from metaweight.tasks.config import RunConfig
@@ -30,14 +29,14 @@ def cost_line(config: RunConfig, prepared: Prepared) -> str | None:
     if not built.learns:
         return None
     cost = _measured(config, prepared, built, rounds=3)
-    if isinstance(built.engine, Auto):
-        engine += f" ({built.engine.chosen}: {built.engine.why})"
+    if built.engine.choice:
+        engine += f" ({built.engine.choice})"
     return f"{engine}: an iteration takes {cost:.1f} plain steps"
 
 
 def _measured(config: RunConfig, prepared: Prepared, arm: Reweighter, rounds: int) -> float:
     task = tasks[config.task]
-    plain = dataclasses.replace(config, teacher="uniform", teacher_options=())
+    plain = dataclasses.replace(config, teacher="uniform", teacher_options={})
     arms = [task.build(plain, prepared), arm]
     train, meta = task.sources(config, prepared)
     seconds: list[list[float]] = [[], []]

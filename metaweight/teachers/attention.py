@@ -28,6 +28,8 @@ class LayerAttention(ReadsSurface):
     Raises ValueError for a student without taps or a width that the heads do not divide.
     """
 
+    sees = "states"
+
     layer_share: Tensor
 
     def __init__(
@@ -51,9 +53,9 @@ class LayerAttention(ReadsSurface):
         self.layer = nn.Embedding(len(taps), projection)
         self.label = LabelEmbedding(spec, projection) if label else None
         self.query = nn.Linear(self.surface.width, projection)
-        seen = 2 * projection if label else projection
-        self.key = nn.Linear(seen, projection, bias=False)  # a bias cancels in the softmax
-        self.head = WeightHead(projection + seen + label, width, normalize=normalize)
+        columns = 2 * projection if label else projection
+        self.key = nn.Linear(columns, projection, bias=False)  # a bias cancels in the softmax
+        self.head = WeightHead(projection + columns + label, width, normalize=normalize)
         self.register_buffer("layer_share", torch.zeros(len(taps)))
 
     def forward(self, state: StudentState) -> Tensor:
@@ -94,9 +96,9 @@ class LayerAttention(ReadsSurface):
     def _shares(self, query: Tensor, tokens: Sequence[Tensor]) -> Tensor:
         """Softmax over layers of query x key: [U, d], one or two of [U, L, d] -> [U, heads, L]."""
         key = self._by_head(self.key(torch.cat(list(tokens), dim=2)))
-        asked = self._by_head(query)
+        queries = self._by_head(query)
         # written out, as fused attention has no second derivative
-        score = torch.einsum("uhd,ulhd->uhl", asked, key) / math.sqrt(asked.shape[-1])
+        score = torch.einsum("uhd,ulhd->uhl", queries, key) / math.sqrt(queries.shape[-1])
         return score.softmax(dim=-1)
 
     def _attend(self, shares: Tensor, values: Tensor) -> Tensor:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from torch import Tensor, nn
 
 from metaweight.core.contracts import Center, StateSpec, StudentState
-from metaweight.core.registry import Registry, require_options
+from metaweight.core.options import checked_options, options_of
+from metaweight.core.registry import Registry
 
 Normalize = Literal["none", "batch"]
+Sees = Literal["nothing", "loss", "surface", "states", "gradient"]
+"""What a teacher's weights depend on: nothing of the student, its loss, surface information beside it
+(outputs, label, progress, what was remembered of these), its internal states, or the batch's own
+hypergradient."""
 registry: Registry[type[Teacher]] = Registry("teacher", group="metaweight.teachers")
 AnyTeacher = TypeVar("AnyTeacher", bound="type[Teacher]")
 
@@ -20,12 +25,25 @@ class Teacher(nn.Module, ABC):
     """Gives a weight >= 0 to each unit of a batch, on the scale "1 = an ordinary sample".
 
     A subclass takes ``spec: StateSpec`` first and its own options, each with a default, after it.
-    Without parameters it is never trained and needs no meta-gradient.
+    Without parameters it is never trained and needs no meta-gradient.  What it is stands in its class
+    attributes; commands, comparisons and reports read them.
     """
 
+    sees: ClassVar[Sees | None] = None
+    """The most that the weights depend on; None: it does not say."""
+    learns: ClassVar[bool] = True
+    """Whether meta-gradients are taken for it: to train its parameters, or as its weights (``gradient``)."""
+    wants_meta: ClassVar[bool] = False
+    """Whether it looks at the meta set: set by defining ``observe``."""
+    needs_samples: ClassVar[bool] = False
+    """Whether it keeps something of every sample, and so needs ``StateSpec.samples``."""
     centered: Center = True
     """How ``Reweighter(center=None)`` centres this teacher's hypergradient: over a batch's units, over the
     units of each given class ("class"), or not at all."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.wants_meta = cls.wants_meta or "observe" in vars(cls)
 
     @abstractmethod
     def forward(self, state: StudentState) -> Tensor:
@@ -41,14 +59,15 @@ class Teacher(nn.Module, ABC):
         """Called after each update with the dL_meta/dw [U] of the samples ``index`` [U] that it was made of,
         as the engine gave it; default: nothing."""
 
-
-@runtime_checkable
-class ReadsHypergradient(Protocol):
-    """A teacher that turns the batch's own hypergradient into weights (L2RW); it has no parameters."""
+    def last_attention(self) -> dict[str, float]:
+        """Tap -> its share of the attention in the last batch, of teachers that attend to layers."""
+        return {}
 
     def from_hypergradient(self, hypergradient: Tensor) -> Tensor:
-        """dL_meta/dw at zero weights [U] -> weights [U]."""
-        ...
+        """dL_meta/dw at zero weights [U] -> weights [U]; of teachers that see the ``gradient`` (L2RW)."""
+        raise NotImplementedError(
+            f"{type(self).__name__} sees the gradient: define from_hypergradient(hypergradient)"
+        )
 
 
 def register_teacher(name: str) -> Any:
@@ -68,18 +87,24 @@ def register_teacher(name: str) -> Any:
 
 def options(name: str) -> dict[str, Any]:
     """Option -> default of the teacher ``name``."""
-    parameters = list(inspect.signature(registry[name]).parameters.values())[1:]
-    return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+    cls = registry[name]
+    return options_of(cls, beside=_spec_of(cls))
 
 
 def build_teacher(name: str, spec: StateSpec, **chosen: Any) -> Teacher:
     """The teacher ``name`` for students like ``spec``, on its device and in its dtype.
 
-    Raises KeyError for an unknown teacher, TypeError for an unknown option (with the nearest one).
+    Raises KeyError for an unknown teacher, TypeError for an unknown option (with the nearest one) and for one
+    of another type.
     """
     cls = registry[name]
-    require_options(f"teacher {name!r}", chosen, options(name))
-    return cls(spec, **chosen).to(device=spec.device, dtype=spec.dtype)
+    own = checked_options(f"teacher {name!r}", cls, chosen, beside=_spec_of(cls))
+    return cls(spec, **own).to(device=spec.device, dtype=spec.dtype)
+
+
+def _spec_of(cls: type[Teacher]) -> tuple[str, ...]:
+    """What ``cls`` calls its first argument, the spec."""
+    return tuple(inspect.signature(cls).parameters)[:1]
 
 
 def weights_from(score: Tensor, normalize: Normalize = "none") -> Tensor:

@@ -25,6 +25,8 @@ class DeepMLP(ReadsSurface):
     label but what the loss says: a control.  Raises ValueError for a student with fewer taps.
     """
 
+    sees = "states"
+
     def __init__(
         self,
         spec: StateSpec,

@@ -17,6 +17,8 @@ from metaweight.teachers.sentences import sentence_log_probability
 class Uniform(Teacher):
     """Weight 1 for every sample: plain training, bit for bit."""
 
+    sees, learns = "nothing", False
+
     def __init__(self, spec: StateSpec) -> None:
         super().__init__()
 
@@ -32,6 +34,8 @@ class Random(Teacher):
     The numbers are those of one ``torch.Generator`` seeded with ``seed``, drawn once a step: ``forward``
     reads its state, ``track`` moves it on.  The state is a buffer, so a resumed run goes on with it.
     """
+
+    sees, learns = "nothing", False
 
     generator_state: Tensor
 
@@ -66,6 +70,8 @@ class ClassBalanced(Teacher):
     Raises ValueError for a beta outside [0, 1], counts that do not fit the classes, or sentences.
     """
 
+    sees, learns = "surface", False
+
     counts: Tensor
 
     def __init__(self, spec: StateSpec, *, beta: float = 0.999) -> None:
@@ -75,8 +81,8 @@ class ClassBalanced(Teacher):
         self.beta = beta
         self.known = spec.class_counts is not None
         require_one_label(spec, "class-balanced")
-        known = checked_counts(spec) or (0,) * spec.classes
-        self.register_buffer("counts", torch.tensor(known, dtype=torch.int64))
+        counts = checked_counts(spec) or (0,) * spec.classes
+        self.register_buffer("counts", torch.tensor(counts, dtype=torch.int64))
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U] > 0 by class; a class that was never seen counts as one sample."""
@@ -120,6 +126,8 @@ class Focal(Teacher):
     (3) p_y of a sentence is the geometric mean over its tokens.
     """
 
+    sees, learns = "surface", False
+
     def __init__(self, spec: StateSpec, *, gamma: float = 2.0, normalize: Normalize = "batch") -> None:
         super().__init__()
         if gamma < 0:
@@ -148,6 +156,8 @@ class SelfPaced(Teacher):
     Raises ValueError for a share outside (0, 1] or an empty history.
     """
 
+    sees, learns = "loss", False
+
     losses: Tensor
     count: Tensor
 
@@ -167,10 +177,10 @@ class SelfPaced(Teacher):
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U], 0 or 1 (before normalisation)."""
         share = self.start + (1 - self.start) * state.progress
-        seen = self.losses[: int(self.count)]
-        if share >= 1 or len(seen) == 0:
+        history = self.losses[: int(self.count)]
+        if share >= 1 or len(history) == 0:
             return torch.ones_like(state.loss)
-        weights = (unit_loss(state) <= torch.quantile(seen, share)).to(state.loss.dtype)
+        weights = (unit_loss(state) <= torch.quantile(history, share)).to(state.loss.dtype)
         return mean_one(weights) if self.normalize == "batch" else weights
 
     def track(self, state: StudentState) -> None:

@@ -49,8 +49,8 @@ def label_log_probability(log_p: Tensor, labels: Tensor) -> Tensor:
 
 def margin_to_best_other(p: Tensor, labels: Tensor) -> Tensor:
     """p_y - max_{k != y} p_k in [-1, 1]: [..., C], [...] -> [...]."""
-    given = labels[..., None]
-    return (p.gather(-1, given) - p.scatter(-1, given, -1).amax(dim=-1, keepdim=True)).squeeze(-1)
+    columns = labels[..., None]
+    return (p.gather(-1, columns) - p.scatter(-1, columns, -1).amax(dim=-1, keepdim=True)).squeeze(-1)
 
 
 def scaled_loss(loss: Tensor, classes: int) -> Tensor:
@@ -74,9 +74,9 @@ def average_rank(values: Tensor) -> Tensor:
     """
     if len(values) == 1:
         return torch.zeros_like(values)
-    ordered = values.sort().values
-    below = torch.searchsorted(ordered, values)
-    up_to = torch.searchsorted(ordered, values, right=True)
+    ascending = values.sort().values
+    below = torch.searchsorted(ascending, values)
+    up_to = torch.searchsorted(ascending, values, right=True)
     return (below + up_to - 1).to(values.dtype) / (len(values) - 1) - 1
 
 

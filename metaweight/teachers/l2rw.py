@@ -13,6 +13,8 @@ from metaweight.teachers.base import Teacher, mean_one, register_teacher
 class L2RW(Teacher):
     """Weights from the batch's own hypergradient at zero weights; no parameters.  Ren et al. (2018)."""
 
+    sees = "gradient"
+
     # the sign of the hypergradient says who helps; subtracting its mean would move that boundary
     centered = False
 

@@ -25,6 +25,8 @@ class MWNet(Teacher):
     raises all weights to their ceiling, that is, it learns the learning rate.  "none" is the paper's.
     """
 
+    sees = "loss"
+
     def __init__(self, spec: StateSpec, *, width: int = 100, normalize: Normalize = "batch") -> None:
         super().__init__()
         self.classes = spec.classes
@@ -45,6 +47,8 @@ class ClassAwareMWNet(Teacher):
     and (4) the clustering is exact and over logarithms: long tails are geometric.
     Raises ValueError for counts that do not fit the classes, less than one group, or sentences.
     """
+
+    sees = "surface"
 
     group: Tensor
 

@@ -45,6 +45,8 @@ class Memory(ReadsSurface):
     Raises ValueError for a student without taps, or options that are not positive.
     """
 
+    sees = "states"
+
     AGREEMENT = PAIR_AGREEMENT
 
     def __init__(
@@ -64,8 +66,8 @@ class Memory(ReadsSurface):
         self.classes = spec.classes
         self.tap, features = last_tap(spec, "memory")
         self.pair = pair_taps(spec, "memory") if spec.sentences else None
-        held = features if self.pair is None else sum(spec.features[tap] for tap in self.pair)
-        self.trusted = TrustedStates(held, capacity=capacity)
+        state_width = features if self.pair is None else sum(spec.features[tap] for tap in self.pair)
+        self.trusted = TrustedStates(state_width, capacity=capacity)
         features = features if self.pair is None else spec.features[self.pair[0]]
         self.project = nn.Linear(features, min(features, projection), bias=False)
         if features <= projection:

@@ -76,6 +76,8 @@ class Neighbours(Teacher):
     Raises ValueError for a student without taps, or k or capacity below 1.
     """
 
+    sees, learns = "states", False
+
     def __init__(self, spec: StateSpec, *, k: int = 10, capacity: int = 512) -> None:
         super().__init__()
         if k < 1:
@@ -100,10 +102,10 @@ class Neighbours(Teacher):
         own = F.normalize(hidden(state, self.tap).to(states) - mean, dim=1)
         similarity = own @ F.normalize(states - mean, dim=1).T
         nearest = similarity.topk(min(self.k, len(states)), dim=1).indices
-        found = targets[nearest]
+        votes = targets[nearest]
         # not one_hot: its [U, k, C] would not fit into memory where the labels are words
-        most = (found[:, :, None] == found[:, None, :]).sum(dim=2).amax(dim=1)
-        agrees = (found == labels).sum(dim=1) == most
+        most = (votes[:, :, None] == votes[:, None, :]).sum(dim=2).amax(dim=1)
+        agrees = (votes == labels).sum(dim=1) == most
         return 2 * agrees.to(state.loss.dtype)
 
     def _pair_agrees(self, state: StudentState, taps: tuple[str, str], states: Tensor) -> Tensor:

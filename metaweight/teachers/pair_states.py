@@ -33,10 +33,10 @@ def pair_states(state: StudentState, taps: tuple[str, str]) -> Tensor:
 
 def centred_unit(states: Tensor, centre: Tensor) -> Tensor:
     """States [N, D] less ``centre`` [D], scaled to length 1."""
-    moved = states - centre
+    offsets = states - centre
     # the cosine is blind to scale, but the epsilon inside F.normalize is not
-    peak = moved.abs().amax(dim=1, keepdim=True)
-    return F.normalize(moved / peak.where(peak > 0, torch.ones_like(peak)), dim=1)
+    peak = offsets.abs().amax(dim=1, keepdim=True)
+    return F.normalize(offsets / peak.where(peak > 0, torch.ones_like(peak)), dim=1)
 
 
 def centred_sides(

@@ -44,15 +44,15 @@ class SampleSignals(nn.Module):
 
     def put(self, index: Tensor, hypergradient: Tensor) -> None:
         """Take dL_meta/dw [U] of the samples ``index`` [U]; the tokens of a sentence count as their mean."""
-        seen, place = self._checked(index).unique(return_inverse=True)
+        samples, place = self._checked(index).unique(return_inverse=True)
         centred = hypergradient.detach().to(self.mean) - hypergradient.mean().to(self.mean)
         size = centred.square().mean().sqrt()
         signal = (-centred / size.where(size > 0, torch.ones_like(size))).clamp(-CLIP, CLIP)
-        signal = group_means(signal, place, len(seen))
+        signal = group_means(signal, place, len(samples))
         # out of place: a graph that was built on the old means stays valid
-        self.visits = self.visits.index_add(0, seen, torch.ones_like(seen))
-        rate = (1 / self.visits[seen].to(signal)).clamp_min(1 - self.decay)
-        self.mean = self.mean.index_copy(0, seen, self.mean[seen].lerp(signal, rate))
+        self.visits = self.visits.index_add(0, samples, torch.ones_like(samples))
+        rate = (1 / self.visits[samples].to(signal)).clamp_min(1 - self.decay)
+        self.mean = self.mean.index_copy(0, samples, self.mean[samples].lerp(signal, rate))
 
     def _checked(self, index: Tensor) -> Tensor:
         if index.numel() and int(index.max()) >= len(self.mean):
@@ -75,6 +75,8 @@ class Recall(ReadsSurface):
     the schedule ``lookahead`` that of the iteration at hand, under ``online`` that of the epoch before.
     Raises ValueError for another ``decay`` and where the spec does not say how many samples there are.
     """
+
+    sees, needs_samples = "surface", True
 
     def __init__(
         self,

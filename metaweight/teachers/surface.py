@@ -101,6 +101,8 @@ class SurfaceTeacher(ReadsSurface):
     that a gain of ``mlp`` is not a gain of size; ``width`` sets it by hand.
     """
 
+    sees = "surface"
+
     def __init__(
         self,
         spec: StateSpec,

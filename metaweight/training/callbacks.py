@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -85,10 +85,10 @@ class WeightHistory(Callback):
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
         index = report.index.cpu()
-        seen, place = index.unique(return_inverse=True)
+        samples, place = index.unique(return_inverse=True)
         for rows, values in ((self.weights, report.weights), (self.loss, report.losses)):
             # the tokens of a sentence share its row: their mean is kept
-            rows[run.epoch, seen] = group_means(values.to("cpu", torch.float32), place, len(seen))
+            rows[run.epoch, samples] = group_means(values.to("cpu", torch.float32), place, len(samples))
 
     def mean_weight(self) -> Tensor:
         """Mean weight of each sample [N] over the epochs; NaN where never seen."""
@@ -102,15 +102,6 @@ class WeightHistory(Callback):
         self.loss.copy_(state["loss"])
 
 
-@runtime_checkable
-class ReportsAttention(Protocol):
-    """A teacher that attends to the student's layers."""
-
-    def last_attention(self) -> dict[str, float]:
-        """Tap -> its share in the last batch."""
-        ...
-
-
 class AttentionHistory(Callback):
     """Keeps the share of attention on each tapped layer, averaged over each epoch's last batch."""
 
@@ -119,11 +110,10 @@ class AttentionHistory(Callback):
         self.shares: list[list[float]] = []
 
     def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
-        teacher = run.reweighter.teacher
-        if isinstance(teacher, ReportsAttention):
-            share = teacher.last_attention()
-            self.layers = tuple(share)
-            self.shares.append(list(share.values()))
+        shares = run.reweighter.teacher.last_attention()
+        if shares:
+            self.layers = tuple(shares)
+            self.shares.append(list(shares.values()))
 
     def state_dict(self) -> dict[str, Any]:
         return {"layers": list(self.layers), "shares": self.shares}

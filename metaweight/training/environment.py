@@ -24,8 +24,8 @@ def manifest(config: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any
     """What decides a run (``config``, its ``seed`` if it has one, the command line) and its environment."""
     seed = {"seed": config["seed"]} if "seed" in config else {}
     # where the project lies on a machine is nobody's business, and the name is enough to run it again
-    named = [Path(command[0]).name, *command[1:]] if command else []
-    return {"config": dict(config), **seed, "command": named, **environment()}
+    words = [Path(command[0]).name, *command[1:]] if command else []
+    return {"config": dict(config), **seed, "command": words, **environment()}
 
 
 def environment() -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _git(*arguments: str) -> str | None:
     """What git prints about this file's folder; None where it fails or is not installed."""
     command = ["git", *arguments]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -77,7 +77,7 @@ def _git(*arguments: str) -> str | None:
         )
     except FileNotFoundError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None
 
 
 def _cpu() -> str:

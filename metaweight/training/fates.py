@@ -49,13 +49,13 @@ def fates(predicted: Tensor, given: Tensor, clean: Tensor, weights: Tensor) -> F
     wrong = given != clean
     if not bool(wrong.any()):
         return None
-    known = weights.double().nan_to_num(0.0)
-    total = float(known.sum())
+    means = weights.double().nan_to_num(0.0)
+    total = float(means.sum())
     return Fates(
         _share(predicted[wrong] == given[wrong]),
         _share(predicted[wrong] == clean[wrong]),
         _share(predicted[~wrong] == given[~wrong]),
-        float(known[wrong].sum()) / total if total > 0 else math.nan,
+        float(means[wrong].sum()) / total if total > 0 else math.nan,
     )
 
 

@@ -31,8 +31,8 @@ class LearningRate:
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         if self.name == "cosine":
-            done = (step - self.warmup_steps) / max(steps - self.warmup_steps, 1)
-            return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+            share = (step - self.warmup_steps) / max(steps - self.warmup_steps, 1)
+            return 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
         if self.name == "inverse-sqrt":
             return math.sqrt(max(self.warmup_steps, 1) / max(step + 1, 1))
         epoch = step // steps_per_epoch

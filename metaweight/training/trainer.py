@@ -73,7 +73,7 @@ class Trainer:
         self.seconds = 0.0
         self._loss_sum = 0.0
         self.interrupted = False
-        reweighter.total_steps = epochs * len(train)
+        reweighter.live.total_steps = epochs * len(train)
         course = learning_rate or LearningRate()
         span = {"steps": epochs * len(train), "steps_per_epoch": len(train)}
         self._rates = RateCourse(reweighter.optimizer, course, **span)
@@ -152,9 +152,9 @@ class Trainer:
             report = self.reweighter.step(window, meta, teach=teach, rates=rates)
         except NonFiniteError as error:
             path = self.checkpoint_path
-            kept = f" The last good checkpoint is {path}." if path is not None and path.is_file() else ""
+            where = f" The last good checkpoint is {path}." if path is not None and path.is_file() else ""
             raise NonFiniteError(
-                f"epoch {self.epoch + 1}, step {self.reweighter.steps + 1}: {error}.{kept}", error.index
+                f"epoch {self.epoch + 1}, step {self.reweighter.steps + 1}: {error}.{where}", error.index
             ) from error
         return report
 
@@ -227,10 +227,10 @@ class Trainer:
 
     def resume(self, path: Path | str | None = None) -> None:
         """Go on from a checkpoint, bit for bit.  Raises CheckpointError where it does not fit."""
-        chosen = Path(path) if path is not None else self.checkpoint_path
-        if chosen is None:
+        place = Path(path) if path is not None else self.checkpoint_path
+        if place is None:
             raise ValueError("resume takes a path, or a Trainer with a folder")
-        self.load_state_dict(checkpoint.load(chosen, self._shapes()))
+        self.load_state_dict(checkpoint.load(place, self._shapes()))
         if self.folder is not None:
             self.folder.truncate_steps(self.reweighter.steps)
 

@@ -18,7 +18,7 @@ from benchmarks.speed.groups import chosen
 from benchmarks.speed.iterate import Refused, prepare
 from benchmarks.speed.start import fresh_start, random_pair, warm_start
 from benchmarks.speed.variants import PLAIN, Setting, Variant
-from metaweight.engines import registry
+from metaweight.engines import Abilities, Engine, registry
 from metaweight.engines.checks import EngineError
 
 TINY = Setting("mlp", batch=6, meta_batch=4, threads=1)
@@ -33,8 +33,8 @@ def names(group: str, *only: str) -> list[str]:
 def stubborn() -> Iterator[str]:
     """An engine that takes no student, registered for one test."""
 
-    class Stubborn:
-        summary, max_unroll = "takes no student", 1
+    class Stubborn(Engine):
+        summary, abilities = "takes no student", Abilities()
 
         def solve(self, _problem: object) -> None:
             raise EngineError("the student has no 'soul';\nuse engine='higher'")

@@ -14,7 +14,7 @@ import metaweight as mw
 from metaweight.core.randomness import RandomState
 from metaweight.engines import EngineError
 from metaweight.engines.auto import Auto
-from metaweight.engines.base import Recorded, keeping
+from metaweight.engines.base import Recorded
 from oracles import agreement, batch, make, relative
 
 CHOICES = {
@@ -175,7 +175,7 @@ def test_a_try_that_fails_at_its_last_check_leaves_the_graph() -> None:
     train, meta = batch((1, 4, 4), 6, 1), batch((1, 4, 4), 5, 2)
     engine, w = Auto(), torch.zeros(6).double().requires_grad_()
     random, buffers = RandomState.of(student.device), student.buffers()
-    with keeping(engine, student) as kept:
+    with engine.keeping(student) as kept:
         recorded = Recorded(student(train), buffers, random, keep_graph=False, kept=kept)
     found, truth = (
         mw.hypergradient(student, own, train, meta, lambda _s: w, [w], e, recorded=r).grads[0]

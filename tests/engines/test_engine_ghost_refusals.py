@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import metaweight as mw
 from metaweight.core.randomness import RandomState
 from metaweight.engines import EngineError
-from metaweight.engines.base import Recorded, keeping
+from metaweight.engines.base import Recorded
 from metaweight.engines.ghost import Ghost
 from oracles import relative
 
@@ -199,6 +199,6 @@ def test_a_pass_that_nobody_recorded_is_refused() -> None:
 
 def test_layers_are_as_before_after_an_error() -> None:
     module = nn.Sequential(nn.Linear(3, 2), nn.Linear(7, 1))  # do not fit
-    with pytest.raises(RuntimeError), keeping(Ghost(), mw.Student(module)):
+    with pytest.raises(RuntimeError), Ghost().keeping(mw.Student(module)):
         module(torch.ones(1, 3))
     assert not any("forward" in vars(part) for part in module)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.reweighter import CollapseWatch
+from metaweight.reweighter.teaching import ByParameters
 from oracles import (
     STEP_ENGINES,
     STUDENTS,
@@ -26,12 +27,23 @@ from oracles import (
 )
 
 
+class Frozen(ByLoss):
+    def __init__(self) -> None:
+        super().__init__()
+        self.requires_grad_(False)
+
+
 def build(
-    module: nn.Module, teacher: mw.Teacher, *, teacher_lr: float = 0.5, **options: object
+    module: nn.Module,
+    teacher: mw.Teacher,
+    *,
+    teacher_lr: float = 0.5,
+    taps: tuple[str, ...] = (),
+    **options: object,
 ) -> mw.Reweighter:
     learned = list(teacher.parameters())
     return mw.Reweighter(
-        mw.Student(module, taps=()),
+        mw.Student(module, taps=taps),
         teacher,
         optimizer=torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01),
         teacher_optimizer=torch.optim.SGD(learned, lr=teacher_lr) if learned else None,
@@ -185,8 +197,7 @@ def test_knn_without_parameters_sees_the_meta_set_and_leaves_no_trace() -> None:
     run(plain, 1)
     student = mw.Student(module, taps=("body.bn2",))
     spec = student.spec(batch(SHAPE, 4, 0))
-    reweighter = build(module, mw.build_teacher("knn", spec))
-    reweighter.student = student
+    reweighter = build(module, mw.build_teacher("knn", spec), taps=student.taps)
     run(reweighter, 1)  # the first batch is weighed after the meta set was seen, so only buffers must agree
     for name in ("body.bn1.running_mean", "body.bn2.running_var"):
         assert torch.equal(module.state_dict()[name], plain.student.module.state_dict()[name])
@@ -236,8 +247,6 @@ def test_options_that_do_not_go_together() -> None:
         build(module, ByLoss(), unroll=2, engine="forward")
     with pytest.raises(ValueError, match="max_norm"):
         build(module, ByLoss(), max_norm=0.0)
-    with pytest.raises(ValueError, match="give teacher_optimizer"):
-        mw.Reweighter(mw.Student(module), ByLoss(), optimizer=sgd)
     elsewhere = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
     with pytest.raises(ValueError, match="optimizer holds no trainable parameter of this student"):
         mw.Reweighter(mw.Student(module), l2rw, optimizer=elsewhere)
@@ -260,6 +269,25 @@ def test_options_that_do_not_go_together() -> None:
     for count in (0, 2):
         with pytest.raises(ValueError, match=f"1 to 1 batches, as unroll=1 says, got {count}"):
             build(module, ByLoss()).step([batch(SHAPE, 6, 1)] * count, batch(SHAPE, 5, 2))
+
+
+def test_without_a_teacher_optimizer_adam_trains_what_the_teacher_has() -> None:
+    torch.manual_seed(0)
+    module = Dropped().double()
+    ours, theirs = ByLoss().double(), ByLoss().double()
+    theirs.load_state_dict(ours.state_dict())
+    mine = build(copy.deepcopy(module), theirs)
+    mine.live.teaching = ByParameters(
+        theirs, torch.optim.Adam(theirs.parameters(), lr=1e-3), tuple(theirs.parameters())
+    )
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+    given = mw.Reweighter(mw.Student(module), ours, optimizer=optimizer)
+    for reweighter in (mine, given):
+        torch.manual_seed(1)
+        run(reweighter)
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], value)
+    assert mw.Reweighter(mw.Student(module), Frozen(), optimizer=optimizer).teacher_optimizer is None
 
 
 def test_collapse_is_said_once_and_only_then() -> None:

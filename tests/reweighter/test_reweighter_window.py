@@ -13,7 +13,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import metaweight as mw
 from metaweight.engines import Engine, Reverse
-from metaweight.engines.base import EndsWindow
 from oracles import OPTIMIZERS, Encoder, batch, engine_for, plain_step
 
 STEPS = 3
@@ -275,7 +274,7 @@ def test_state_dict_goes_on_bit_for_bit(schedule: str) -> None:
 
 def test_an_engine_that_ends_no_window_is_refused_online() -> None:
     class Blind(Reverse):
-        ends_window = False
+        abilities = mw.engines.Abilities(steps=None, ends_window=False)
 
     module = Dropped().double()
     with pytest.raises(ValueError, match=r"cannot take unroll=3 real steps.*engine='reverse'"):
@@ -283,5 +282,5 @@ def test_an_engine_that_ends_no_window_is_refused_online() -> None:
     build(module, "momentum", Blind(), "lookahead")
     for name in mw.engines.names():
         engine = mw.engines.build_engine(name)
-        if engine.max_unroll is None and isinstance(engine, EndsWindow):
+        if engine.abilities.steps is None and engine.abilities.ends_window:
             build(module, "momentum", engine, "online")

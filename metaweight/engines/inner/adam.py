@@ -31,14 +31,14 @@ def adam(
     step = float(state["step"]) + 1 if "step" in state else 1.0
     rate, scale = lr / (1 - beta1**step), (1 - beta2**step) ** -0.5
     if "exp_avg" in state and not options["amsgrad"] and not isinstance(rate, Tensor):
-        moved, mean, square = _WarmStep.apply(  # type: ignore[no-untyped-call]
+        value, mean, square = _WarmStep.apply(  # type: ignore[no-untyped-call]
             parameter,
             gradient,
             state["exp_avg"],
             state["exp_avg_sq"],
             (beta1, beta2, rate, scale, options["eps"], options.get("eps_root", 0.0)),
         )
-        return moved, {**state, "step": step, "exp_avg": mean, "exp_avg_sq": square}
+        return value, {**state, "step": step, "exp_avg": mean, "exp_avg_sq": square}
     mean = (
         gradient * (1 - beta1)
         if "exp_avg" not in state

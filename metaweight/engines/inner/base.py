@@ -42,9 +42,9 @@ def rule_for(optimizer: Optimizer) -> Update:
     """
     update = _rules.get(type(optimizer))
     if update is None:
-        known = ", ".join(kind.__name__ for kind in _rules)
+        kinds = ", ".join(kind.__name__ for kind in _rules)
         raise TypeError(
-            f"{type(optimizer).__name__} cannot be differentiated through; use one of torch.optim's {known}, "
+            f"{type(optimizer).__name__} cannot be differentiated through; use one of torch.optim's {kinds}, "
             "or file its update with metaweight.inner.register_rule"
         )
     for number, group in enumerate(optimizer.param_groups):
@@ -88,7 +88,7 @@ class InnerStep:
         states: dict[str, State] = {}
         groups: dict[str, int] = {}
         for number, group in enumerate(optimizer.param_groups):
-            chosen = {key: value for key, value in group.items() if key != "params"}
+            settings = {key: value for key, value in group.items() if key != "params"}
             for p in group["params"]:
                 if not p.requires_grad:
                     continue
@@ -97,7 +97,7 @@ class InnerStep:
                         f"the optimizer's parameter group {number} holds a tensor of shape {tuple(p.shape)} "
                         "that is no parameter of the student; build it from the student's module"
                     )
-                options[names[id(p)]] = chosen
+                options[names[id(p)]] = settings
                 groups[names[id(p)]] = number
                 states[names[id(p)]] = dict(optimizer.state.get(p, {}))
         if not options:
@@ -119,12 +119,12 @@ class InnerStep:
         values = [gradients[name] for name in names]
         if self.max_norm is not None and values:
             values = clip_gradients(values, self.max_norm)
-        moved, states = dict(parameters), dict(self.states)
+        successors, states = dict(parameters), dict(self.states)
         for name, value in zip(names, values, strict=True):
-            moved[name], states[name] = self.update(
+            successors[name], states[name] = self.update(
                 parameters[name], value, self.states[name], self.options[name]
             )
-        return moved, replace(self, states=states)
+        return successors, replace(self, states=states)
 
     def write_states(self, optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> None:
         """Make these states those of the live ``optimizer`` of ``parameters``, in torch's own form."""

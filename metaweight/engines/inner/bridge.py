@@ -23,8 +23,8 @@ def differentiable_optimizer(
                     if gradient is None:
                         continue
                     state = self.state[number][position]
-                    moved = update(group["params"][position], gradient, state, group)
-                    group["params"][position], self.state[number][position] = moved
+                    value = update(group["params"][position], gradient, state, group)
+                    group["params"][position], self.state[number][position] = value
 
     Differentiable.__name__ = Differentiable.__qualname__ = f"Differentiable{kind.__name__}"
     return Differentiable

@@ -29,5 +29,5 @@ def sgd(parameter: Tensor, gradient: Tensor, state: State, options: Options) -> 
         after["momentum_buffer"] = buffer
         direction = gradient.add(buffer, alpha=momentum) if options["nesterov"] else buffer
     lr = options["lr"]
-    moved = parameter - lr * direction if isinstance(lr, Tensor) else parameter.add(direction, alpha=-lr)
-    return moved, after
+    successor = parameter - lr * direction if isinstance(lr, Tensor) else parameter.add(direction, alpha=-lr)
+    return successor, after

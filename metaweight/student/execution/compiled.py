@@ -68,13 +68,13 @@ class Compiled:
         self._same_modes()
         self._watch(values, inputs)
         try:
-            outputs, seen, kept = self._forward(dict(values), inputs)
+            outputs, taps, kept = self._forward(dict(values), inputs)
         finally:
             self._forget()
         if self._sink is not None:
             self._sink.take(kept)
         return outputs, {
-            name: value for name, value in zip(self._taps, seen, strict=True) if value is not None
+            name: value for name, value in zip(self._taps, taps, strict=True) if value is not None
         }
 
     def directional(

@@ -61,8 +61,8 @@ def _draw(node: fx.Node) -> Draw:
 
     def draw() -> Tensor:
         arguments, options = tree_map_only(Tensor, _empty, like)
-        drawn: Tensor = target(*arguments, **options)
-        return drawn
+        mask: Tensor = target(*arguments, **options)
+        return mask
 
     return draw
 

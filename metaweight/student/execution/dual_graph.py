@@ -79,9 +79,9 @@ class DualGraph:
         buffers = {name: value.clone() for name, value in still.items()}
         with torch.no_grad(), forward_ad.dual_level(), outputs.replayed():
             dual = {name: forward_ad.make_dual(p, tangents[name]) for name, p in moving.items()}
-            found = forward_ad.unpack_dual(self._run(self._skeleton, {**buffers, **dual}, inputs))
-            tangent = torch.zeros_like(found.primal) if found.tangent is None else found.tangent
-            return found.primal, tangent
+            duals = forward_ad.unpack_dual(self._run(self._skeleton, {**buffers, **dual}, inputs))
+            tangent = torch.zeros_like(duals.primal) if duals.tangent is None else duals.tangent
+            return duals.primal, tangent
 
     def _compiled(self, dual_pass: Callable[..., Any], tensors: list[Tensor]) -> Callable[..., Any]:
         random = RandomState.of(tensors[0].device)

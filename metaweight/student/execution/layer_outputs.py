@@ -73,18 +73,18 @@ class LayerOutputs:
 
     def take(self, outputs: Mapping[str, Sequence[Tensor]]) -> None:
         """Outputs by the layers' names, from a compiled pass."""
-        named = {name: self._module.get_submodule(name) for name in outputs}
+        layers = {name: self._module.get_submodule(name) for name in outputs}
         self._calls = {layer: [] for layer in self._layers}
-        for name, given in outputs.items():
-            self._calls[named[name]] = [Kept(output, output._version, None) for output in given]
+        for name, values in outputs.items():
+            self._calls[layers[name]] = [Kept(output, output._version, None) for output in values]
 
     def intact(self) -> dict[str, list[Tensor]]:
         """Outputs by the layers' names, of those layers whose outputs nobody has changed in place."""
         names = {layer: name for name, layer in self._module.named_modules()}
         return {
-            names[layer]: [kept.output for kept in calls]
+            names[layer]: [call.output for call in calls]
             for layer, calls in self._calls.items()
-            if calls and all(kept.intact for kept in calls)
+            if calls and all(call.intact for call in calls)
         }
 
     def forget_convolutions(self) -> None:
@@ -96,16 +96,16 @@ class LayerOutputs:
     @contextmanager
     def replayed(self) -> Iterator[None]:
         """A dual pass inside takes the kept outputs as its primal values; each call is good for once."""
-        left = {layer: iter(calls) for layer, calls in self._calls.items()}
+        rest = {layer: iter(calls) for layer, calls in self._calls.items()}
 
         def tangent_only(layer: Any, input: Tensor) -> Tensor:
-            kept = next(left[layer], None)
-            if kept is None or not kept.good_for(input):
+            call = next(rest[layer], None)
+            if call is None or not call.good_for(input):
                 return _apply(layer, input, layer.weight, layer.bias)
             tangent = _tangent(layer, input)
             if tangent is None:
-                return kept.output
-            dual: Tensor = forward_ad.make_dual(kept.output, tangent.to(kept.output.dtype))
+                return call.output
+            dual: Tensor = forward_ad.make_dual(call.output, tangent.to(call.output.dtype))
             return dual
 
         with replaced(self._layers, tangent_only):
@@ -121,10 +121,10 @@ def unchanged_layers(module: nn.Module, run: Callable[[], Any]) -> list[str]:
     outputs = LayerOutputs(module)
     try:
         with torch.no_grad(), outputs.recorded():
-            given = run()
+            value = run()
     except (RuntimeError, NotImplementedError, TypeError, ValueError):
         return []  # it needs values, so it has no graph of one piece either
-    last = {t.untyped_storage()._cdata for t in tree_flatten(given)[0] if isinstance(t, Tensor)}
+    last = {t.untyped_storage()._cdata for t in tree_flatten(value)[0] if isinstance(t, Tensor)}
     return [
         name
         for name, calls in outputs.intact().items()
@@ -153,8 +153,8 @@ def _tangent(layer: Any, x: Tensor) -> Tensor | None:
     if dx is None and dweight is None:
         return None if dbias is None else _apply(layer, torch.zeros_like(x), weight, dbias)
     if dx is None or dweight is None:
-        moved, by = (x, dweight) if dx is None else (dx, weight)
-        return _apply(layer, moved, by, dbias)
+        operand, by = (x, dweight) if dx is None else (dx, weight)
+        return _apply(layer, operand, by, dbias)
     tangent = _apply(layer, dx, weight, dbias)
     if type(layer) is not nn.Linear:
         return tangent.add_(_apply(layer, x, dweight, None))

@@ -73,8 +73,8 @@ class BootstrapHard:
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Loss of each sample [U]."""
         own = outputs.detach().argmax(dim=-1)
-        given = cross_entropy(outputs, targets)
-        return self.beta * given + (1 - self.beta) * F.cross_entropy(outputs, own, reduction="none")
+        label_loss = cross_entropy(outputs, targets)
+        return self.beta * label_loss + (1 - self.beta) * F.cross_entropy(outputs, own, reduction="none")
 
 
 @losses.register("label-smoothing")

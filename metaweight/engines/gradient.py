@@ -1,0 +1,149 @@
+"""``hypergradient``, the one way in: a problem, solved by an engine, pulled back through the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from metaweight.core.contracts import Batch, Center, NonFiniteError, StudentState
+from metaweight.core.randomness import forked_rng
+from metaweight.engines.base import (
+    Engine,
+    GradientAt,
+    Problem,
+    Recorded,
+    Weigh,
+    attention_for,
+    build_engine,
+)
+from metaweight.engines.centring import checked_center, steered
+from metaweight.engines.checks import require_finite
+from metaweight.engines.scope import scope_of
+from metaweight.engines.window import Rates, WindowEnd, checked_rates
+from metaweight.student.student import Student
+
+
+@dataclass(frozen=True)
+class HyperGradient:
+    """dL_meta / d(wrt), and what was seen on the way."""
+
+    grads: tuple[Tensor, ...]
+    """Aligned with ``wrt``; zeros where a tensor has no influence."""
+    meta_loss: Tensor
+    """Scalar, the mean loss on the meta batch after the inner steps."""
+    stats: Mapping[str, float]
+    weights: tuple[Tensor, ...] = ()
+    """K times [U], detached."""
+    slopes: tuple[Tensor, ...] = ()
+    """K times [U], dL_meta/dw before it is centred."""
+    index: tuple[Tensor, ...] = ()
+    """K times [U], position of each unit in the data set."""
+    meta_state: StudentState | None = None
+    gradient: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of the last inner step, by parameter name; ``online`` takes it for the real step."""
+    end: WindowEnd | None = None
+    """See ``Solution``; ``online`` takes it for K > 1 real steps."""
+    gradient_at: GradientAt | None = None
+    """See ``Solution``; ``lookahead`` takes it for the real step."""
+
+
+def hypergradient(
+    student: Student,
+    optimizer: Optimizer,
+    train: Batch | Sequence[Batch],
+    meta: Batch,
+    weigh: Weigh,
+    wrt: Sequence[Tensor],
+    engine: str | Engine = "auto",
+    *,
+    center: Center = False,
+    anchor: float = 0.0,
+    max_norm: float | None = None,
+    progress: float = 0.0,
+    recorded: Recorded | None = None,
+    scope: Sequence[str] | None = None,
+    rates: Rates | None = None,
+) -> HyperGradient:
+    """Gradient of the meta loss after K weighted inner steps, with respect to what the weights depend on.
+
+    ``train``: one batch, or K of them.  ``weigh``: StudentState -> weights [U] >= 0.  ``wrt``: tensors
+    with requires_grad.  ``engine``: a name or an engine; "auto" is the cheapest exact one, "higher" the
+    reference.  ``center`` subtracts from dL/dw its mean over each batch's units, "class" that over
+    the units of one given class; ``anchor`` then adds anchor * std(dL/dw) * (mean(w) - 1), a pull of the mean
+    weight (of each class) to 1.
+    ``max_norm``: gradient clipping inside the step.  ``scope``: names of submodules; the inner step of
+    all other parameters then counts as a constant, which is cheaper and no longer exact.  ``rates``: K
+    times the learning rate of each parameter group, where it changes within the window.  Module,
+    buffers, optimizer and random state are left bit for bit.
+    Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
+    KeyError for an unknown submodule.
+    """
+    solver, center = build_engine(engine), checked_center(center)
+    batches = (train,) if isinstance(train, Batch) else tuple(train)
+    if not batches:
+        raise ValueError("train is a Batch or a list of K of them, got an empty list")
+    most = solver.abilities.steps
+    if most is not None and len(batches) > most:
+        raise ValueError(
+            f"engine {engine!r} unrolls {most} inner step(s), got {len(batches)} batches; "
+            "engine='higher' takes any number"
+        )
+    problem = Problem(
+        student,
+        optimizer,
+        batches,
+        meta,
+        weigh,
+        max_norm,
+        progress,
+        recorded,
+        scope_of(student, scope),
+        checked_rates(rates, len(batches), optimizer),
+    )
+    with forked_rng(student.device), attention_for(solver), torch.enable_grad():
+        solution = solver.solve(problem)
+    for index, slope in zip(solution.index, solution.slopes, strict=True):
+        require_finite("hypergradient", slope, index)
+    slopes = tuple(
+        steered(s, w.detach(), center, anchor, batch.targets)
+        for s, w, batch in zip(solution.slopes, solution.weights, batches, strict=True)
+    )
+    grads = _pull_back(solution.weights, slopes, wrt)
+    if not all(bool(g.isfinite().all()) for g in grads):
+        raise NonFiniteError(
+            "the teacher's gradient is NaN or infinite; look at its weights and learning rate"
+        )
+    return HyperGradient(
+        grads=grads,
+        meta_loss=solution.meta.loss.detach().mean(),
+        stats={
+            "slope_norm": float(torch.stack([s.norm() for s in slopes]).norm()),
+            "slope_mean": float(torch.cat(solution.slopes).mean()),
+        },
+        weights=tuple(w.detach() for w in solution.weights),
+        slopes=solution.slopes,
+        index=solution.index,
+        meta_state=solution.meta.state(progress),
+        gradient=solution.gradient,
+        end=solution.end,
+        gradient_at=solution.gradient_at,
+    )
+
+
+def _pull_back(
+    weights: Sequence[Tensor], slopes: Sequence[Tensor], wrt: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """sum_t dw_t/d(wrt)^T slope_t: one ordinary backward through the teacher."""
+    if not wrt:
+        return ()
+    live = [(w, s) for w, s in zip(weights, slopes, strict=True) if w.requires_grad]
+    if not live:
+        raise ValueError(
+            "the weights depend on none of the teacher's parameters (the tensors of wrt): are they detached?"
+        )
+    grads = torch.autograd.grad([w for w, _ in live], list(wrt), [s for _, s in live], allow_unused=True)
+    return tuple(torch.zeros_like(t) if g is None else g for g, t in zip(grads, wrt, strict=True))

@@ -91,9 +91,8 @@ def test_a_grid_that_has_nothing_yet_is_a_page(tmp_path: Path) -> None:
 
 
 def test_names_and_errors_that_look_like_tags_stay_text(tmp_path: Path) -> None:
-    make_grid(tmp_path / EVIL, ("uniform", EVIL), failed=[f"uniform-0.4.{EVIL}.1"])
-    failures = tmp_path / EVIL / "failures.txt"
-    failures.write_text(failures.read_text().replace("it broke", "</script></style>&"))
+    evil = f"uniform-0.4.{EVIL}.1"
+    make_grid(tmp_path / EVIL, ("uniform", EVIL), failed=[evil], error="</script></style>&")
     found = outline(render(read_study(tmp_path / EVIL)))
     assert EVIL in found.text
     assert "RuntimeError: </script></style>&" in found.text

@@ -21,7 +21,6 @@ from metaweight.report.charts.panel import (
     plot_line,
     spanning,
 )
-from metaweight.tasks import tasks
 from metaweight.tasks.figures import Curve
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Series:
 def curve_of(study: Study) -> Curve | None:
     """The epochs' figure that is nearest to the main one: measured on the test set, or on the validation set,
     or else a loss; None where no epoch is done."""
-    main, own = study.main.figure, tasks[study.task].curve
+    main, own = study.main.figure, study.presentation.curve
     wanted = (f"test_{main}", f"valid_{main}", "test_loss", "valid_loss", "train_loss")
     known = {name for run in study.runs for row in run.epochs for name in row}
     figure = next((name for name in wanted if name in known), None)

@@ -51,7 +51,7 @@ class Block:
 def blocks(study: Study) -> list[Block]:
     """A block for each kind of noise, a line for each arm, finished or not."""
     table = aggregate(study.results, study.columns)
-    rows = {(row.noise, row.teacher): row for row in table.rows}
+    rows = {(row.noise, row.arm): row for row in table.rows}
     compared = len(study.arms) > 1 and BASE in study.arms
     gained = (f"difference to {BASE} [95 %]", "wins / ties / losses") if compared else ()
     ranked = ("mean rank",) if len(study.arms) > 1 else ()

@@ -83,7 +83,7 @@ def render(study: Study) -> str:
         weights=_by_noise(quartile_panels(views)),
         losses=_by_noise(loss_panels(views)),
         kinds=list(dict.fromkeys(kind for view in views for kind in view.kinds)),
-        fates=fate_blocks(study, views),
+        fates=fate_blocks(study),
         attention=_by_noise(attention),
         layers=[(name, share_style(number)) for number, name in enumerate(layers)],
         costs=cost_panels(study),

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 PROFILE ?= quick
+COMPARE = $(BIN)/metaweight compare --grid benchmarks/$(1)/profiles/$(or $(DATA),$(2)).toml --profile $(PROFILE) $(ARGS)
 ARGS ?=
 TORCH := torch==2.13.0
 
@@ -35,13 +36,13 @@ test-all: $(INSTALLED)  ## the tests with the slow ones and those that need a GP
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" $(ARGS)
 
 bench-image: $(INSTALLED)  ## train on images with wrong labels: DATA=digits PROFILE=quick (ARGS="--help")
-	$(BIN)/python -m benchmarks.image.run --data $(or $(DATA),digits) --profile $(PROFILE) $(ARGS)
+	$(call COMPARE,image,digits)
 
 bench-nmt: $(INSTALLED)  ## translate after training on bad pairs, BLEU: DATA=cldr PROFILE=quick (ARGS="--help")
-	$(BIN)/python -m benchmarks.nmt.run --data $(or $(DATA),cldr) --profile $(PROFILE) $(ARGS)
+	$(call COMPARE,nmt,cldr)
 
 bench-compare: $(INSTALLED)  ## remedies, surface and internal-state teachers on the same bad data: DATA=digits PROFILE=quick
-	$(BIN)/python -m benchmarks.compare.run --data $(or $(DATA),digits) --profile $(PROFILE) $(ARGS)
+	$(call COMPARE,compare,digits)
 
 bench-speed: $(INSTALLED)  ## the cost of an iteration in plain steps, and its peak memory (ARGS="--help")
 	$(BIN)/python -m benchmarks.speed.run $(ARGS)

@@ -111,7 +111,8 @@ def test_help_has_a_line_for_every_target() -> None:
 def test_bench_image_hands_on_its_options() -> None:
     options = ["DATA=cifar10", "PROFILE=full", "ARGS=--jobs 2"]
     shown = make("-n", "-o", ".venv/.installed", "bench-image", *options)
-    assert shown.strip() == ".venv/bin/python -m benchmarks.image.run --data cifar10 --profile full --jobs 2"
+    command = "metaweight compare --grid benchmarks/image/profiles/cifar10.toml --profile full --jobs 2"
+    assert shown.strip() == f".venv/bin/{command}"
 
 
 @needs_make

@@ -15,6 +15,6 @@ def config(**options: Any) -> ImageConfig:
         valid_size=20,
         batch_size=20,
         meta_batch_size=10,
-        model_options=("width=4",),
+        model_options={"width": 4},
         **{"warmup_epochs": 0, **options},
     )

@@ -8,18 +8,13 @@ from typing import Any
 
 import pytest
 
+from metaweight.core.options import spelt_options
 from metaweight.tasks.config import TranslationConfig
 
 TRAIN = ["train", "--task", "translation"]
 Files = dict[str, Path]
 SOURCE, TARGET = ("rot", "blau", "gelb", "weiß"), ("red", "blue", "yellow", "white")
-TINY = (
-    "width=16",
-    "feedforward=32",
-    "encoder_layers=1",
-    "decoder_layers=1",
-    "heads=2",
-)
+TINY = {"width": 16, "feedforward": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
 OPTIONS: Mapping[str, Any] = {
     "model_options": TINY,
     "vocab_size": 40,
@@ -52,7 +47,7 @@ def flags(**options: object) -> list[str]:
     words = []
     for name, value in ({**OPTIONS, **options}).items():
         words.append(f"--{name.replace('_', '-')}")
-        words += [str(part) for part in value] if isinstance(value, tuple) else [str(value)]
+        words += spelt_options(value) if isinstance(value, dict) else [str(value)]
     return words
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich import get_console
@@ -21,20 +22,24 @@ from metaweight.tasks.config import RunConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Train every teacher under every kind of noise with every seed; print and keep the table.
+    """Train every arm (a teacher, a remedy, a loss) under every kind of noise with every seed; print and keep
+    the table.
 
-    Example: metaweight compare --teachers uniform mw-net memory --noises uniform@0.4 cluster@0.8
+    Example: metaweight compare --arms uniform mw-net memory --noises uniform@0.4 cluster@0.8
     Example: metaweight compare --grid grid.toml --seeds 0
+    Example: metaweight compare --grid benchmarks/image/profiles/cifar10.toml --profile quick --epochs 3
     """
 
     task: str
     """What the student learns; each task has its own options: image, translation."""
     run: OmitArgPrefixes[RunConfig]
     grid: str | None = None
-    """A TOML file with teachers, noises, seeds, jobs, [run], [teacher.NAME], [noise.KIND] and [tune]; other
-    options go over what it says."""
-    teachers: tuple[str, ...] = ("uniform", "knn", "l2rw", "mw-net", "surface", "mlp", "attention", "memory")
-    """Arms: teachers, remedies and losses, as `metaweight teachers` and `metaweight remedies` list them."""
+    """A TOML file with arms, noises, seeds, jobs, [run], [arm.NAME], [noise.KIND] and [tune], or with a table
+    of them for each profile; other options go over what it says."""
+    profile: str | None = None
+    """The table of the file --grid, where it has several."""
+    arms: tuple[str, ...] = ("uniform", "knn", "l2rw", "mw-net", "surface", "mlp", "attention", "memory")
+    """Teachers, remedies and losses, as `metaweight teachers` and `metaweight remedies` list them."""
     noises: tuple[str, ...]
     """Kinds of noise, as KIND or KIND@RATE."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -42,7 +47,8 @@ class Compare:
     jobs: int = 2
     """Runs side by side; CPU threads are shared out."""
     out: str | None = None
-    """Folder of the comparison; must not exist, without --resume. Default: runs/compare-TIME."""
+    """Folder of the comparison; must not exist, without --resume. Default: runs/compare-TIME, with the
+    names of file and profile in it."""
     resume: bool = False
     """Go on in the folder --out: finished runs are kept, stopped ones go on."""
 
@@ -52,14 +58,15 @@ class Compare:
     tuning: Suppress[Tuning | None] = None
 
     @classmethod
-    def of(cls, plan: Plan, grid: str) -> Compare:
+    def of(cls, plan: Plan, grid: str, profile: str | None = None) -> Compare:
         """The command as the file ``grid``, which holds ``plan``, asks for it."""
         asked = plan.grid
         return cls(
             task=plan.task,
             run=asked.base,
             grid=grid,
-            teachers=asked.teachers,
+            profile=profile,
+            arms=asked.arms,
             noises=asked.noises,
             seeds=asked.seeds,
             jobs=cls.jobs if plan.jobs is None else plan.jobs,
@@ -69,6 +76,8 @@ class Compare:
         )
 
     def __call__(self) -> None:
+        if self.profile is not None and self.grid is None:
+            raise ValueError(f"--profile {self.profile} is a table of a grid file: name the file with --grid")
         default = tasks[self.task].config()
         for option, instead in LISTED.items():
             given = getattr(self.run, option)
@@ -76,8 +85,9 @@ class Compare:
                 raise ValueError(
                     f"--{option} {given} would change nothing here: a comparison takes --{instead}"
                 )
-        grid = Grid(self.run, self.teachers, self.noises, self.seeds, self.overrides, self.noise_overrides)
-        folder = run_folder(self.out, "compare", resume=self.resume)
+        grid = Grid(self.run, self.arms, self.noises, self.seeds, self.overrides, self.noise_overrides)
+        name = "-".join(filter(None, ["compare", self.grid and Path(self.grid).stem, self.profile]))
+        folder = run_folder(self.out, name, resume=self.resume)
         compared = compare(
             grid,
             folder,

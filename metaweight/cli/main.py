@@ -14,6 +14,7 @@ from rich import get_console
 from rich.console import Console
 
 from metaweight.cli import Compare, Engines, Remedies, Report, Score, Suspects, Teachers, Train, Translate
+from metaweight.cli.spelling import key_value
 from metaweight.comparison.grid_file import read_plan
 from metaweight.core.contracts import CollapseWarning, MetaweightError
 from metaweight.core.version import __version__
@@ -23,16 +24,21 @@ from metaweight.training.history import Interrupted
 USER_ERRORS = (MetaweightError, ValueError, KeyError, TypeError, OSError, ImportError)
 DESCRIPTION = (
     "Learn a weight for every training sample from a small trusted set. "
+    "Exit codes: 0 done, 1 an error of ours, 2 a mistake of yours or runs that failed, 130 Ctrl-C. "
     "METAWEIGHT_TRACEBACK=1 shows where an error came from."
 )
 
 
-def commands(task: str | None, grid: str | None = None) -> Mapping[str, Callable[[], None]]:
+def commands(
+    task: str | None, grid: str | None = None, profile: str | None = None
+) -> Mapping[str, Callable[[], None]]:
     """Every command with the options that it has for a task; those of ``compare`` begin as a grid file says.
 
     Raises KeyError for an unknown task, and as ``read_plan``.
     """
-    compare = Compare.of(read_plan(Path(grid), task=task), grid) if grid is not None else None
+    compare = None
+    if grid is not None:
+        compare = Compare.of(read_plan(Path(grid), task=task, profile=profile), grid, profile)
     task = compare.task if compare is not None else task or "image"
     config = tasks[task].config()
     return {
@@ -68,13 +74,14 @@ def main(args: Sequence[str] | None = None) -> int:
         warnings.simplefilter("once", CollapseWarning)
         try:
             grid = chosen(arguments, "--grid") if arguments[:1] == ["compare"] else None
-            known = commands(chosen(arguments, "--task"), grid)
+            known = commands(chosen(arguments, "--task"), grid, chosen(arguments, "--profile"))
             about = {name: inspect.getdoc(command) or "" for name, command in known.items()}
             command = tyro.cli(
                 tyro.extras.subcommand_type_from_defaults(known, about),
                 prog="metaweight",
                 description=DESCRIPTION,
                 args=arguments,
+                registry=key_value,
             )
             command()
         except (Interrupted, KeyboardInterrupt) as stop:

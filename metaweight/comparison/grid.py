@@ -1,4 +1,4 @@
-"""A grid of runs of one task: teachers x kinds of noise x seeds, in processes side by side."""
+"""A grid of runs of one task: arms x kinds of noise x seeds, in processes side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Grid:
     """What is compared: every arm (a teacher, a remedy, a loss) under every kind of noise with every seed."""
 
     base: RunConfig
-    teachers: tuple[str, ...]
+    arms: tuple[str, ...]
     noises: tuple[str, ...]
     """``KIND`` or ``KIND@RATE``: ``uniform@0.4``, ``cluster@0.8``, ``human:worse``."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -28,7 +28,7 @@ class Grid:
     noise_overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Kind of noise -> options of its runs; with ``noise`` among them the kind may have any name."""
     chosen: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
-    """Kind of noise -> teacher -> options chosen on the validation set; they go over all others."""
+    """Kind of noise -> arm -> options chosen on the validation set; they go over all others."""
 
     def cells(self) -> list[Cell]:
         """All runs, seed by seed.
@@ -38,9 +38,9 @@ class Grid:
         a remedy or a loss for every run, where it would be an arm.
         """
         self._check()
-        if len(set(self.noises)) < len(self.noises) or len(set(self.teachers)) < len(self.teachers):
-            raise ValueError("a grid names each teacher and each kind of noise once")
-        cells = [self.cell(t, n, s) for s in self.seeds for n in self.noises for t in self.teachers]
+        if len(set(self.noises)) < len(self.noises) or len(set(self.arms)) < len(self.arms):
+            raise ValueError("a grid names each arm and each kind of noise once")
+        cells = [self.cell(a, n, s) for s in self.seeds for n in self.noises for a in self.arms]
         named: dict[str, Cell] = {}
         for cell in cells:
             if "/" in cell.name or "\\" in cell.name:
@@ -52,7 +52,7 @@ class Grid:
         return cells
 
     def _check(self) -> None:
-        for what, listed in (("arms", self.teachers), ("kinds of noise", self.noises), ("seeds", self.seeds)):
+        for what, listed in (("arms", self.arms), ("kinds of noise", self.noises), ("seeds", self.seeds)):
             if not listed:
                 raise ValueError(f"a grid has no {what}: name at least one")
         for option in ("remedy", "loss"):
@@ -72,7 +72,7 @@ class Grid:
             if "@" in noise and own.keys() & {"noise", "noise_rate"}:
                 raise ValueError(f"noise {noise} says its rate in its name: leave noise and noise_rate out")
 
-    def cell(self, teacher: str, noise: str, seed: int) -> Cell:
+    def cell(self, arm: str, noise: str, seed: int) -> Cell:
         """One run."""
         kind, at, rate = noise.partition("@")
         try:
@@ -81,7 +81,7 @@ class Grid:
             raise ValueError(f"a kind of noise is KIND or KIND@RATE, got {noise!r}") from None
         config = with_options(self.base, {"noise": kind, "seed": seed} | options)
         config = with_options(config, self.noise_overrides.get(noise, {}))
-        config = with_options(config, arm_options(teacher, self.overrides.get(teacher, {})))
-        config = with_options(config, self.chosen.get(noise, {}).get(teacher, {}))
-        name = f"{noise.replace(':', '-').replace('@', '-')}.{teacher}.{seed}"
-        return Cell(name, config, noise, teacher)
+        config = with_options(config, arm_options(arm, self.overrides.get(arm, {})))
+        config = with_options(config, self.chosen.get(noise, {}).get(arm, {}))
+        name = f"{noise.replace(':', '-').replace('@', '-')}.{arm}.{seed}"
+        return Cell(name, config, noise, arm)

@@ -1,11 +1,11 @@
-"""A grid from a TOML table: arms, kinds of noise, seeds, options; a typo is said with its file and table."""
+"""A grid from a TOML file: arms, kinds of noise, seeds, options; a typo is said with its file and table."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,47 @@ from metaweight.comparison.arms import KINDS, arm_options
 from metaweight.comparison.grid import Grid
 from metaweight.comparison.tuning import ALL, Tuning, candidates
 from metaweight.comparison.workers import require_jobs
-from metaweight.core.registry import did_you_mean, require_options
+from metaweight.core.options import Options, checked_options, converted
+from metaweight.core.plugins import import_modules
+from metaweight.core.registry import did_you_mean
 from metaweight.remedies import NONE
 from metaweight.tasks import tasks
-from metaweight.tasks.config import config_from, with_options
+from metaweight.tasks.config import with_options
 
-KEYS = ("task", "teachers", "noises", "seeds", "jobs", "run", "teacher", "noise", "tune")
-TUNE_KEYS = ("budget", "seeds", "figure", "goal")
-DEFAULT_SEEDS = (0, 1, 2)
-LISTED: Mapping[str, str] = {"teacher": "teachers", "noise": "noises", "seed": "seeds"}
+LISTED: Mapping[str, str] = {"teacher": "arms", "noise": "noises", "seed": "seeds"}
 """Option of a run -> the list of a grid that says it."""
+RENAMED: Mapping[str, str] = {"teachers": "arms", "teacher": "arm"}
+"""Key of a table once -> today."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridTable:
+    """What a grid file may say: its keys and their types."""
+
+    arms: tuple[str, ...]
+    noises: tuple[str, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    task: str = "image"
+    imports: tuple[str, ...] = ()
+    """Modules that register what the grid names."""
+    jobs: int | None = None
+    """Runs side by side."""
+    run: Options = field(default_factory=dict)
+    """Options of every run."""
+    arm: Options = field(default_factory=dict)
+    """Arm -> options of its runs."""
+    noise: Options = field(default_factory=dict)
+    """Kind of noise -> options of its runs."""
+    tune: Options | None = None
+    """A Tuning, with a table of lists for each arm or ``all``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile(GridTable):
+    """One of several grids in a file, whose other keys are those of every profile."""
+
+    run_of: str | None = None
+    """The profile over whose ``run`` goes that of this one."""
 
 
 @dataclass(frozen=True)
@@ -36,101 +67,115 @@ class Plan:
     tuning: Tuning | None = None
 
 
-def read_plan(path: Path, *, task: str | None = None) -> Plan:
-    """The plan in a TOML file.  Raises FileNotFoundError, and as ``plan`` with the file's name.
+def read_plan(path: Path, *, task: str | None = None, profile: str | None = None) -> Plan:
+    """The plan in a TOML file that is a grid, or holds some, one of which is the ``profile``.
 
-    ``task``: what the command line says; the file may leave it out, or say the same.
+    ``task``: what the command line says; the file may leave it out, or say the same.  Raises
+    FileNotFoundError, with the nearest file, KeyError for an unknown profile, ValueError, with all profiles,
+    where none is named, and as ``plan`` with the file's name.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
+        beside = [other.name for other in path.parent.glob("*.toml")]
+        raise FileNotFoundError(f"{path}: there is no such file.{did_you_mean(path.name, beside)}")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        file = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
+    where = str(path) if profile is None else f"{path}, profile {profile}"
+    with _at(where):
+        table = _profile(file, profile)
     if task is not None and table.get("task", task) != task:
         raise ValueError(f"{path} is for the task {table['task']!r}, --task says {task!r}")
-    return plan({"task": task or "image", **table}, where=str(path))
+    return plan({"task": task or GridTable.task, **table}, where=where)
 
 
-def plan(table: Mapping[str, Any], *, where: str, run: Mapping[str, Any] | None = None) -> Plan:
-    """A grid from the keys KEYS; ``run`` goes over the options of the table ``run``.
+def _profile(file: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
+    """The table of one grid: the file, or a profile with the keys of all and the ``run`` that it takes."""
+    keys = {key.name for key in fields(GridTable)}.union(RENAMED)
+    profiles = {key: table for key, table in file.items() if isinstance(table, dict) and key not in keys}
+    if not profiles or {"arms", "noises", "teachers"} & file.keys():
+        if name is not None:
+            raise KeyError(f"there is no profile {name!r}, for the file is one grid: leave --profile out")
+        return file
+    if name is None:
+        raise ValueError(f"name one of its profiles with --profile: {', '.join(profiles)}")
+    for wanted in (name, profiles.get(name, {}).get("run_of", name)):
+        if wanted not in profiles:
+            raise KeyError(f"there is no profile {wanted!r}.{did_you_mean(wanted, profiles)}")
+    own = _checked("a profile", Profile, profiles[name])
+    lender = _checked("a profile", Profile, profiles[own.pop("run_of", name)])
+    every = {key: value for key, value in file.items() if key not in profiles}
+    every = _checked("a file of profiles", GridTable, every)
+    run = {key: value for table in (every, lender, own) for key, value in table.get("run", {}).items()}
+    return {**every, **own, "run": run}
 
-    ``teachers`` and ``noises`` are the arms and kinds of noise, ``run`` the options of every run,
-    ``teacher.NAME`` and ``noise.KIND`` those of one arm's and one kind's, ``tune`` a Tuning.  Every error
-    begins with ``where``: KeyError for an unknown key, arm or task, TypeError for an unknown option or one
-    of another type, ValueError for two runs of one name and for a table of an arm or kind that no list names.
+
+def plan(table: Mapping[str, Any], *, where: str) -> Plan:
+    """A grid from the keys of a GridTable.
+
+    Every error begins with ``where``: KeyError for an unknown arm or task, TypeError for an unknown key or
+    option or one of another type, ValueError for two runs of one name and for a table of an arm or kind that
+    no list names.
     """
     with _at(where):
-        for key in table:
-            if key not in KEYS:
-                raise KeyError(f"there is no key {key!r}.{did_you_mean(key, KEYS)}")
-        task = tasks[_typed(table, "task", str)]
-        arms = _listed(table, "teachers", str)
-        noises = _listed(table, "noises", str)
-        seeds = _listed(table, "seeds", int) if "seeds" in table else DEFAULT_SEEDS
-        jobs = _typed(table, "jobs", int) if "jobs" in table else None
-        if jobs is not None:
-            require_jobs(jobs)
-        overrides = {name: _typed(table, name, dict, {}) for name in ("teacher", "noise")}
-        options = _typed(table, "run", dict, {})
+        asked = GridTable(**_checked("a grid", GridTable, {"arms": None, "noises": None, **table}))
+        import_modules(asked.imports)
+        task = tasks[asked.task]
+        if asked.jobs is not None:
+            require_jobs(asked.jobs)
     with _at(f"{where}, [run]"):
-        asked = {**options, **(run or {})}
         for option, instead in LISTED.items():
-            if option in asked:
+            if option in asked.run:
                 raise ValueError(f"{option} of every run is what a grid compares: list it in {instead}")
-        base = config_from(task.config, asked)
-    for name, listed in (("teacher", arms), ("noise", noises)):
-        for key, options in overrides[name].items():
+        base = with_options(task.config(), asked.run)
+    for name, listed, own in (("arm", asked.arms, asked.arm), ("noise", asked.noises, asked.noise)):
+        for key, options in own.items():
             with _at(f"{where}, [{name}.{key}]"):
+                if not isinstance(options, dict):
+                    raise TypeError(f"[{name}] holds a table for each name: write [{name}.NAME]")
                 if key not in listed:
                     raise ValueError(f"{name}s does not list {key!r}.{did_you_mean(key, listed)}")
                 with_options(base, options)
-    grid = Grid(base, arms, noises, seeds, overrides["teacher"], overrides["noise"])
-    for arm in arms:
-        own = overrides["teacher"].get(arm, {})
-        with _at(f"{where}, [teacher.{arm}]" if own.keys() & KINDS.keys() else f"{where}, teachers"):
+    for arm in asked.arms:
+        own = asked.arm.get(arm, {})
+        with _at(f"{where}, [arm.{arm}]" if own.keys() & KINDS.keys() else f"{where}, arms"):
             options = arm_options(arm, own)
             for kind, registry in KINDS.items():
                 if options.get(kind, NONE) != NONE:
                     _ = registry[options[kind]]
+    grid = Grid(base, asked.arms, asked.noises, asked.seeds, asked.arm, asked.noise)
     with _at(where):
         grid.cells()
     tuning = None
-    if "tune" in table:
+    if asked.tune is not None:
         with _at(f"{where}, [tune]"):
-            tuning = _tuning(_typed(table, "tune", dict), arms)
-            for arm in tuning.spaces:
-                if arm not in (ALL, *arms):
-                    raise ValueError(f"teachers does not list {arm!r}.{did_you_mean(arm, [ALL, *arms])}")
+            tuning = _tuning(asked.tune, asked.arms)
             candidates(grid, tuning)
-    return Plan(table["task"], grid, jobs, tuning)
+    return Plan(asked.task, grid, asked.jobs, tuning)
 
 
-def _tuning(table: Mapping[str, Any], arms: Sequence[str]) -> Tuning:
+def _tuning(table: Options, arms: Sequence[str]) -> Tuning:
     """From ``budget``, ``seeds``, ``figure``, ``goal`` and a table of lists for each arm or ``all``."""
     spaces = {key: value for key, value in table.items() if isinstance(value, dict)}
     plain = {key: value for key, value in table.items() if key not in spaces}
-    require_options("tune", plain, TUNE_KEYS)
-    for arm in {ALL, *TUNE_KEYS} & set(arms):
+    plain = checked_options("tune", Tuning, {"budget": None, **plain}, beside=["spaces"])
+    for arm in {ALL, *(key.name for key in fields(Tuning))} & set(arms):
         raise ValueError(f"{arm} has a meaning of its own here: give that arm another name")
-    for space in spaces.values():
-        for option in space:
-            _listed(space, option, object)
-    if "seeds" in plain:
-        plain["seeds"] = _listed(plain, "seeds", int)
-    plain["budget"] = _typed(plain, "budget", int)
-    for key in ("figure", "goal"):
-        if key in plain:
-            plain[key] = _typed(plain, key, str)
-    lists = {
-        arm: {option: tuple(_frozen(value) for value in values) for option, values in space.items()}
-        for arm, space in spaces.items()
-    }
-    return Tuning(spaces=lists, **plain)
+    for arm, space in spaces.items():
+        if arm not in (ALL, *arms):
+            raise ValueError(f"arms does not list {arm!r}.{did_you_mean(arm, [ALL, *arms])}")
+        spaces[arm] = {
+            option: converted(f"tune.{arm}", option, values, tuple[Any, ...])
+            for option, values in space.items()
+        }
+    return Tuning(spaces=spaces, **plain)
 
 
-def _frozen(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
+def _checked(owner: str, kind: type[GridTable], table: Mapping[str, Any]) -> dict[str, Any]:
+    for old, new in RENAMED.items():
+        if old in table:
+            raise KeyError(f"there is no key {old!r}: it is called {new!r} now")
+    return checked_options(owner, kind, table)
 
 
 @contextmanager
@@ -141,27 +186,3 @@ def _at(where: str) -> Iterator[None]:
     except (KeyError, TypeError, ValueError) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         raise type(error)(f"{where}: {text}") from None
-
-
-def _typed(table: Mapping[str, Any], key: str, kind: Callable[..., Any], missing: Any = None) -> Any:
-    value = table.get(key, missing)
-    if not _is(value, kind):
-        raise TypeError(f"{key} is {_WORDS[kind]}, got {value!r}")
-    if key in ("teacher", "noise") and not all(isinstance(part, dict) for part in value.values()):
-        raise TypeError(f"[{key}] holds a table for each name: write [{key}.NAME]")
-    return value
-
-
-def _listed(table: Mapping[str, Any], key: str, kind: Callable[..., Any]) -> tuple[Any, ...]:
-    value = table.get(key)
-    if not isinstance(value, list) or not value or not all(_is(part, kind) for part in value):
-        wanted = {str: "names", int: "whole numbers"}.get(kind, "values")  # type: ignore[call-overload]
-        raise TypeError(f"{key} is a list of {wanted} with at least one, got {value!r}")
-    return tuple(value)
-
-
-_WORDS: Mapping[Any, str] = {str: "a text", int: "a whole number", dict: "a table"}
-
-
-def _is(value: object, kind: Any) -> bool:
-    return isinstance(value, kind) and (kind is object or not isinstance(value, bool))

@@ -104,7 +104,7 @@ def _checked(grid: Grid, cells: Sequence[Cell], jobs: int) -> Prepared:
     require_device(grid.base.device)
     prepared: Prepared = tasks[grid.base.task].prepare(cells[0].config)
     of_this_noise = [cell.config for cell in cells if cell.noise == cells[0].noise]
-    for config in {(one.remedy, one.remedy_options): one for one in of_this_noise}.values():
+    for config in {(one.remedy, repr(one.remedy_options)): one for one in of_this_noise}.values():
         check(config, prepared)
     return prepared
 

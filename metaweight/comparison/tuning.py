@@ -115,9 +115,7 @@ def candidates(grid: Grid, tuning: Tuning) -> list[Candidate]:
     both = sorted(set(tuning.seeds) & set(grid.seeds))
     if both:
         raise ValueError(f"seed {both[0]} is one of the grid's: tuning has seeds of its own")
-    return [
-        one for noise in grid.noises for arm in grid.teachers for one in _of_arm(grid, tuning, noise, arm)
-    ]
+    return [one for noise in grid.noises for arm in grid.arms for one in _of_arm(grid, tuning, noise, arm)]
 
 
 def _of_arm(grid: Grid, tuning: Tuning, noise: str, arm: str) -> list[Candidate]:

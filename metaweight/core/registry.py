@@ -22,14 +22,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"{hint} Known: {', '.join(names) or 'none'}."
 
 
-def require_options(owner: str, chosen: Iterable[str], known: Iterable[str]) -> None:
-    """Raise TypeError, with the nearest name, where ``owner`` ("a run") does not have a chosen option."""
-    known = set(known)
-    for option in chosen:
-        if option not in known:
-            raise TypeError(f"{owner} has no option {option!r}.{did_you_mean(option, known)}")
-
-
 class Registry(Generic[T]):
     """Names to parts of one kind.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,8 +12,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Forward, StudentState
+from metaweight.core.options import checked_options, options_of
 from metaweight.core.randomness import RandomState, differentiable
-from metaweight.core.registry import Registry, require_options
+from metaweight.core.registry import Registry
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.window import Rates, WindowEnd
 from metaweight.student.student import Student
@@ -122,17 +122,17 @@ registry: Registry[type[Engine]] = Registry("engine", group="metaweight.engines"
 def build_engine(engine: str | Engine, **options: Any) -> Engine:
     """An engine by name, with options of its own; an engine passes through.
 
-    Raises KeyError for an unknown name, TypeError for an option that the engine does not have, and for
-    what is no engine.
+    Raises KeyError for an unknown name, TypeError for an option that the engine does not have (with the
+    nearest one), for one of another type, and for what is no engine.
     """
     if not isinstance(engine, str):
         if not isinstance(engine, Engine):
             raise TypeError(f"an engine is a name or a subclass of metaweight.engines.Engine, got {engine!r}")
         return engine
-    require_options(f"engine {engine!r}", options, engine_options(engine))
-    return registry[engine](**options)
+    kind = registry[engine]
+    return kind(**checked_options(f"engine {engine!r}", kind, options))
 
 
 def engine_options(name: str) -> dict[str, Any]:
     """Option -> default of the engine ``name``."""
-    return {p.name: p.default for p in inspect.signature(registry[name]).parameters.values()}
+    return options_of(registry[name])

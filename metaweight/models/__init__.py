@@ -6,19 +6,20 @@ from torch's global generator, as every torch module's do: ``torch.manual_seed``
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
-from metaweight.core.registry import Registry, require_options
+from metaweight.core.options import checked_options, options_of
+from metaweight.core.registry import Registry
 from metaweight.models.convnet import ConvNet
 from metaweight.models.resnet import ResNet
 from metaweight.models.wide_resnet import WideResNet
 
 models: Registry[Callable[..., nn.Module]] = Registry("model")
 models.add("convnet", ConvNet)
+_SHAPE = ("classes", "channels", "size")
 _STAGES = ("layer1", "layer2", "layer3")
 _TAPS = {
     "convnet": ("block2", "block3", "hidden"),
@@ -48,18 +49,18 @@ def wrn_28_10(classes: int, channels: int, size: int, *, dropout: float = 0.0) -
 
 def model_options(name: str) -> dict[str, Any]:
     """Option -> default of the model ``name``, beside classes, channels and size."""
-    parameters = inspect.signature(models[name]).parameters
-    return {key: p.default for key, p in parameters.items() if key not in ("classes", "channels", "size")}
+    return options_of(models[name], beside=_SHAPE)
 
 
 def build_model(name: str, *, classes: int, channels: int, size: int, **options: Any) -> nn.Module:
     """The model ``name`` for ``channels`` x ``size`` x ``size`` images of ``classes`` classes.
 
-    Raises KeyError for an unknown model, TypeError for an unknown option (with the nearest one),
-    ValueError for sizes that do not fit.
+    Raises KeyError for an unknown model, TypeError for an unknown option (with the nearest one) and for one
+    of another type, ValueError for sizes that do not fit.
     """
-    require_options(f"model {name!r}", options, model_options(name))
-    return models[name](classes=classes, channels=channels, size=size, **options)
+    build = models[name]
+    own = checked_options(f"model {name!r}", build, options, beside=_SHAPE)
+    return build(classes=classes, channels=channels, size=size, **own)
 
 
 def default_taps(name: str) -> tuple[str, ...]:

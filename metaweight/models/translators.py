@@ -7,12 +7,13 @@ torch's global generator: ``torch.manual_seed`` before building.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from metaweight.core.contracts import Batch
-from metaweight.core.registry import Registry, require_options
+from metaweight.core.options import checked_options, options_of
+from metaweight.core.registry import Registry
 from metaweight.models.transformer import Transformer
 from metaweight.student.taps import TimeAxis
 
@@ -57,15 +58,8 @@ _PRESETS: dict[str, dict[str, Any]] = {
 _SIZES = ("source_size", "target_size")
 
 
-def _preset(name: str) -> Callable[..., Transformer]:
-    def build(source_size: int, target_size: int, **options: Any) -> Transformer:
-        return Transformer(source_size, target_size, **{**_PRESETS[name], **options})
-
-    return build
-
-
-for _name in _PRESETS:
-    translators.add(_name, _preset(_name))
+for _name, _preset in _PRESETS.items():
+    translators.add(_name, partial(Transformer, **_preset))
 
 
 def translator_options(name: str) -> dict[str, Any]:
@@ -73,19 +67,18 @@ def translator_options(name: str) -> dict[str, Any]:
 
     Raises KeyError for an unknown translator.
     """
-    part = Transformer if name in _PRESETS else translators[name]
-    defaults = {k: p.default for k, p in inspect.signature(part).parameters.items() if k not in _SIZES}
-    return {**defaults, **_PRESETS.get(name, {})}
+    return options_of(translators[name], beside=_SIZES)
 
 
 def build_translator(name: str, *, source_size: int, target_size: int, **options: Any) -> Transformer:
     """The translator ``name``: ``module(source, shifted)`` -> logits [B, T, target_size].
 
-    Raises KeyError for an unknown translator, TypeError for an unknown option (with the nearest one),
-    ValueError for sizes that do not fit.
+    Raises KeyError for an unknown translator, TypeError for an unknown option (with the nearest one) and for
+    one of another type, ValueError for sizes that do not fit.
     """
-    require_options(f"translator {name!r}", options, translator_options(name))
-    return translators[name](source_size=source_size, target_size=target_size, **options)
+    build = translators[name]
+    own = checked_options(f"translator {name!r}", build, options, beside=_SIZES)
+    return build(source_size=source_size, target_size=target_size, **own)
 
 
 def default_translator_taps(name: str, **options: Any) -> tuple[str, ...]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, get_type_hints
+from typing import Any, ClassVar, Protocol
 
-from metaweight.core.registry import Registry, require_options
+from metaweight.core.options import checked_options, options_of, require_options
+from metaweight.core.registry import Registry
 from metaweight.remedies.course import Course, Stage
 from metaweight.student.losses import losses
 from metaweight.tasks import Evaluation, Pool, Prepared, pooled, tasks
-from metaweight.tasks.config import RunConfig, fits, parse_values, spelt
+from metaweight.tasks.config import RunConfig
 
 NONE = "none"
 """The remedy of a run that has none."""
@@ -50,7 +50,7 @@ remedies: Registry[type[Remedy]] = Registry("remedy", group="metaweight.remedies
 
 def remedy_options(name: str) -> dict[str, Any]:
     """Option -> default of the remedy ``name``."""
-    return {field.name: field.default for field in dataclasses.fields(remedies[name])}  # type: ignore[arg-type]
+    return options_of(remedies[name])
 
 
 def build_remedy(config: RunConfig) -> Remedy | None:
@@ -59,7 +59,7 @@ def build_remedy(config: RunConfig) -> Remedy | None:
     Raises KeyError for an unknown one and TypeError for an unknown option, with the nearest names, or one of
     another type, ValueError for one out of range and for a teacher beside the remedy.
     """
-    name, options = config.remedy, parse_values(config.remedy_options)
+    name, options = config.remedy, config.remedy_options
     if name == NONE:
         require_options("a run without a remedy", options, ())
         return None
@@ -67,17 +67,13 @@ def build_remedy(config: RunConfig) -> Remedy | None:
         raise KeyError(f"{name!r} is a loss, not a remedy: choose it as the loss (--loss {name})")
     kind = remedies[name]
     owner = f"remedy {name!r}"
-    require_options(owner, options, remedy_options(name))
-    hints = get_type_hints(kind)
-    for option, value in options.items():
-        if not fits(value, hints[option]):
-            raise TypeError(f"option {option} of {owner} is {spelt(hints[option])}, got {value!r}")
+    own = checked_options(owner, kind, options)
     if config.teacher != "uniform":
         raise ValueError(
             f"{owner} trains every student plainly, so a teacher has no say: "
             f"give teacher uniform beside it, not {config.teacher!r}, or no remedy"
         )
-    return kind(**options)
+    return kind(**own)
 
 
 def check(config: RunConfig, prepared: Prepared) -> None:

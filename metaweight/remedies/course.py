@@ -60,7 +60,7 @@ class Course:
         callbacks: Sequence[Callback] = (),
         resume: bool = False,
     ) -> None:
-        self.config = replace(config, remedy="none", remedy_options=())
+        self.config = replace(config, remedy="none", remedy_options={})
         self.prepared, self.folder, self.callbacks = prepared, folder, tuple(callbacks)
         self.task = tasks[config.task]
         self._samples = pooled(self.task, config.task)

@@ -11,13 +11,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import StateSpec
+from metaweight.core.options import options_of
 from metaweight.core.registry import Registry
 from metaweight.data import derive
 from metaweight.engines import build_engine
 from metaweight.reweighter import Reweighter
 from metaweight.student.execution import Execution
 from metaweight.student.student import Student
-from metaweight.tasks.config import RunConfig, parse_values
+from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import Outcome
 from metaweight.teachers.base import build_teacher
 from metaweight.training.callbacks import AttentionHistory, WeightHistory
@@ -35,12 +36,13 @@ def seed_of(seed: int, name: str) -> int:
 
 
 def build_optimizer(config: RunConfig, parameters: Iterable[Tensor]) -> Optimizer:
-    """The student's optimizer.  Raises KeyError for an unknown name, with the nearest one."""
+    """The student's optimizer, with those options of ``config`` that it has.
+
+    Raises KeyError for an unknown name, with the nearest one.
+    """
     kind = optimizers[config.optimizer]
-    shared: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
-    if kind is torch.optim.SGD:
-        return kind(parameters, momentum=config.momentum, nesterov=config.nesterov, **shared)
-    return kind(parameters, betas=config.betas, eps=config.eps, **shared)
+    of_any = ("lr", "weight_decay", "momentum", "nesterov", "betas", "eps")
+    return kind(parameters, **{name: getattr(config, name) for name in of_any if name in options_of(kind)})
 
 
 def execution(config: RunConfig) -> Execution:
@@ -50,14 +52,14 @@ def execution(config: RunConfig) -> Execution:
 
 def build_reweighter(config: RunConfig, student: Student, spec: StateSpec) -> Reweighter:
     """``student`` with the teacher that ``config`` names, for states of ``spec``, and their optimizers."""
-    teacher = build_teacher(config.teacher, spec, **parse_values(config.teacher_options))
+    teacher = build_teacher(config.teacher, spec, **config.teacher_options)
     learned = [p for p in teacher.parameters() if p.requires_grad]
     return Reweighter(
         student,
         teacher,
         optimizer=build_optimizer(config, student.module.parameters()),
         teacher_optimizer=torch.optim.Adam(learned, lr=config.teacher_lr) if learned else None,
-        engine=build_engine(config.engine, **parse_values(config.engine_options)),
+        engine=build_engine(config.engine, **config.engine_options),
         schedule=config.schedule,
         unroll=config.unroll,
         every=config.every,

@@ -36,7 +36,7 @@ def cost_line(config: RunConfig, prepared: Prepared) -> str | None:
 
 def _measured(config: RunConfig, prepared: Prepared, arm: Reweighter, rounds: int) -> float:
     task = tasks[config.task]
-    plain = dataclasses.replace(config, teacher="uniform", teacher_options=())
+    plain = dataclasses.replace(config, teacher="uniform", teacher_options={})
     arms = [task.build(plain, prepared), arm]
     train, meta = task.sources(config, prepared)
     seconds: list[list[float]] = [[], []]

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 from torch import Tensor, nn
 
 from metaweight.core.contracts import Center, StateSpec, StudentState
-from metaweight.core.registry import Registry, require_options
+from metaweight.core.options import checked_options, options_of
+from metaweight.core.registry import Registry
 
 Normalize = Literal["none", "batch"]
 Sees = Literal["nothing", "loss", "surface", "states", "gradient"]
@@ -86,18 +87,24 @@ def register_teacher(name: str) -> Any:
 
 def options(name: str) -> dict[str, Any]:
     """Option -> default of the teacher ``name``."""
-    parameters = list(inspect.signature(registry[name]).parameters.values())[1:]
-    return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+    cls = registry[name]
+    return options_of(cls, beside=_spec_of(cls))
 
 
 def build_teacher(name: str, spec: StateSpec, **chosen: Any) -> Teacher:
     """The teacher ``name`` for students like ``spec``, on its device and in its dtype.
 
-    Raises KeyError for an unknown teacher, TypeError for an unknown option (with the nearest one).
+    Raises KeyError for an unknown teacher, TypeError for an unknown option (with the nearest one) and for one
+    of another type.
     """
     cls = registry[name]
-    require_options(f"teacher {name!r}", chosen, options(name))
-    return cls(spec, **chosen).to(device=spec.device, dtype=spec.dtype)
+    own = checked_options(f"teacher {name!r}", cls, chosen, beside=_spec_of(cls))
+    return cls(spec, **own).to(device=spec.device, dtype=spec.dtype)
+
+
+def _spec_of(cls: type[Teacher]) -> tuple[str, ...]:
+    """What ``cls`` calls its first argument, the spec."""
+    return tuple(inspect.signature(cls).parameters)[:1]
 
 
 def weights_from(score: Tensor, normalize: Normalize = "none") -> Tensor:

@@ -8,35 +8,31 @@ from pathlib import Path
 import pytest
 
 import metaweight as mw
-from benchmarks.image.run import Arguments, suite
+from metaweight.cli.main import main
+from metaweight.comparison.grid_file import read_plan
 from metaweight.data import noises
 from metaweight.models import models
 
-NAMES = [
-    (path.stem, name)
-    for path in sorted(suite.profiles.glob("*.toml"))
-    for name in ("quick", "standard", "full")
-]
+PROFILES = Path(__file__).parents[2] / "benchmarks" / "image" / "profiles"
+NAMES = [(path, name) for path in sorted(PROFILES.glob("*.toml")) for name in ("quick", "standard", "full")]
+DIGITS = ["compare", "--grid", str(PROFILES / "digits.toml"), "--profile", "quick"]
 
 
-@pytest.mark.parametrize(("data", "profile"), NAMES)
-def test_every_profile_names_what_exists(data: str, profile: str) -> None:
-    asked = suite.plan(Arguments(data=data, profile=profile))
-    grid, jobs = asked.grid, asked.jobs
-    assert jobs >= 1
-    assert "uniform" in grid.teachers  # a plain row stands in every table
+@pytest.mark.parametrize(("path", "profile"), NAMES, ids=lambda part: getattr(part, "stem", part))
+def test_every_profile_names_what_exists(path: Path, profile: str) -> None:
+    grid = read_plan(path, profile=profile).grid
+    assert "uniform" in grid.arms  # a plain row stands in every table
     assert profile == "quick" or len(grid.seeds) >= 3
     for cell in grid.cells():
         assert cell.config.teacher in mw.teachers.names()
         assert cell.config.noise.partition(":")[0] in noises
         assert cell.config.model in models
-        assert cell.config.data == data
+        assert cell.config.data == path.stem
     assert len({cell.name for cell in grid.cells()}) == len(grid.cells())
 
 
 def test_the_full_cifar_profile_is_the_protocol_of_mw_net() -> None:
-    asked = suite.plan(Arguments(data="cifar10", profile="full"))
-    grid = asked.grid
+    grid = read_plan(PROFILES / "cifar10.toml", profile="full").grid
     cells = {cell.noise: cell.config for cell in grid.cells()}
     flip, uniform, tail = cells["flip2@0.4"], cells["uniform@0.4"], cells["long-tail-100"]
     assert (flip.model, flip.epochs, flip.lr_milestones) == ("resnet-32", 60, (40, 50))
@@ -53,19 +49,8 @@ def test_the_full_cifar_profile_is_the_protocol_of_mw_net() -> None:
 
 def test_a_small_run_leaves_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    arguments = [
-        "--teachers",
-        "uniform",
-        "l2rw",
-        "--noises",
-        "uniform@0.4",
-        "--seeds",
-        "0",
-        "1",
-        "--jobs",
-        "2",
-    ]
-    assert suite([*arguments, "--options", "epochs=1", "warmup_epochs=0", "--out", str(out)]) == 0
+    asked = ["--arms", "uniform", "l2rw", "--noises", "uniform@0.4", "--seeds", "0", "1", "--jobs", "2"]
+    assert main([*DIGITS, *asked, "--epochs", "1", "--warmup-epochs", "0", "--out", str(out)]) == 0
     assert str(out) in "".join(capsys.readouterr().out.split())
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["config"]["base"]["epochs"] == 1
@@ -80,18 +65,17 @@ def test_a_small_run_leaves_its_folder(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "digts"], "Did you mean 'digits'"),
+        (["--grid", str(PROFILES / "digts.toml")], "there is no such file. Did you mean 'digits.toml'"),
         (["--profile", "quik"], "Did you mean 'quick'"),
-        (["--teachers", "mw_net"], "Did you mean 'mw-net'"),
+        (["--arms", "mw_net"], "Did you mean 'mw-net'"),
         (["--noises", "uniform@x"], "KIND or KIND@RATE"),
-        (["--options", "epoch=3"], "Did you mean 'epochs'"),
-        (["--data", "cifar10", "--data-dir", "/nowhere"], "/nowhere"),
+        (["--grid", str(PROFILES / "cifar10.toml"), "--data-dir", "/nowhere"], "/nowhere"),
     ],
 )
 def test_mistakes_are_said_in_words(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    assert suite([*arguments, "--out", str(out)]) == 2
+    assert main([*DIGITS, *arguments, "--out", str(out)]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()

@@ -9,58 +9,44 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tiny_translation import OPTIONS, pairs, write
+from tiny_translation import flags, pairs, write
 
 import metaweight as mw
-from benchmarks.image.run import suite as images
-from benchmarks.nmt.run import Arguments, suite
+from metaweight.cli.main import main
+from metaweight.comparison.grid_file import read_plan
 from metaweight.data.text import parse_mix, texts
 from metaweight.models.translators import translator_options, translators
-from metaweight.tasks.config import TranslationConfig, parse_values
+from metaweight.tasks.config import TranslationConfig
 
 ROOT = Path(__file__).parents[2]
-PROFILES = ("quick", "standard", "full")
-NAMES = [(path.stem, name) for path in sorted(suite.profiles.glob("*.toml")) for name in PROFILES]
-FEW = ["--noises", "copied@0.3", "--teachers", "uniform", "surface", "--seeds", "0", "--jobs", "1"]
+PROFILES = ROOT / "benchmarks" / "nmt" / "profiles"
+NAMES = [(path, name) for path in sorted(PROFILES.glob("*.toml")) for name in ("quick", "standard", "full")]
+FEW = ["--noises", "copied@0.3", "--arms", "uniform", "surface", "--seeds", "0", "--jobs", "1"]
+
+
+def profile(data: str, name: str = "quick") -> list[str]:
+    return ["compare", "--grid", str(PROFILES / f"{data}.toml"), "--profile", name]
 
 
 def test_every_text_set_has_profiles() -> None:
-    assert {data for data, _ in NAMES} == set(texts.names())
+    assert {path.stem for path, _ in NAMES} == set(texts.names())
 
 
-@pytest.mark.parametrize(("data", "profile"), NAMES)
-def test_every_profile_names_what_exists(data: str, profile: str) -> None:
-    asked = suite.plan(Arguments(data=data, profile=profile))
-    grid, jobs = asked.grid, asked.jobs
-    assert jobs >= 1
-    assert "uniform" in grid.teachers  # a plain row stands in every table, and what p-values refer to
+@pytest.mark.parametrize(("path", "profile"), NAMES, ids=lambda part: getattr(part, "stem", part))
+def test_every_profile_names_what_exists(path: Path, profile: str) -> None:
+    grid = read_plan(path, profile=profile).grid
+    assert "uniform" in grid.arms  # a plain row stands in every table, and what p-values refer to
     assert profile == "quick" or len(grid.seeds) >= 3
     for cell in grid.cells():
         assert isinstance(cell.config, TranslationConfig)
         assert cell.config.teacher in mw.teachers.names()
         assert cell.config.model in translators
-        assert set(parse_values(cell.config.model_options)) <= set(translator_options(cell.config.model))
-        assert cell.config.data == data
+        assert set(cell.config.model_options) <= set(translator_options(cell.config.model))
+        assert cell.config.data == path.stem
         kinds = parse_mix(cell.config.noise)
-        assert data == "mismatch" or "out-of-domain" not in kinds
+        assert path.stem == "mismatch" or "out-of-domain" not in kinds
         assert cell.config.warmup_epochs < cell.config.epochs
     assert len({cell.name for cell in grid.cells()}) == len(grid.cells())
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("data", ["tsv:some/pairs.tsv", "hf:someone/pairs?source=de&target=en"])
-def test_own_data_take_the_profiles_of_multi30k(data: str, profile: str) -> None:
-    assert suite.profile(data, profile) == suite.profile("multi30k", profile)
-    asked = suite.plan(Arguments(data=data, profile=profile))
-    grid = asked.grid
-    assert {cell.config.data for cell in grid.cells()} == {data}
-
-
-def test_a_suite_borrows_only_what_it_declares() -> None:
-    with pytest.raises(KeyError, match="no profiles for 'hf:someone/images'"):
-        images.profile("hf:someone/images", "quick")
-    with pytest.raises(KeyError, match=r"no profiles for 'csv:a\.csv'"):
-        suite.profile("csv:a.csv", "quick")
 
 
 def test_a_small_run_on_own_pairs_leaves_its_folder(
@@ -68,11 +54,10 @@ def test_a_small_run_on_own_pairs_leaves_its_folder(
 ) -> None:
     table = write(tmp_path / "own.tsv", pairs(0, 180))
     monkeypatch.chdir(tmp_path)
-    sizes = {"train_size": 100, "meta_size": 20, "valid_size": 10, "test_size": 10, "epochs": 1}
-    options = [f"{name}={json.dumps(value)}" for name, value in {**OPTIONS, **sizes}.items()]
-    assert suite(["--data", f"tsv:{table}", *FEW, "--options", *options]) == 0
-    (out,) = (tmp_path / "runs").iterdir()  # one folder, though the data set's name holds slashes
-    assert out.name.startswith("nmt-tsv-")
+    options = flags(train_size=100, meta_size=20, valid_size=10, test_size=10, epochs=1)
+    assert main([*profile("multi30k"), "--data", f"tsv:{table}", *FEW, *options]) == 0
+    (out,) = (tmp_path / "runs").iterdir()
+    assert out.name.startswith("compare-multi30k-quick-")
     assert out.name in "".join(capsys.readouterr().out.split())
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["task"] == "translation"
@@ -94,22 +79,21 @@ def test_a_small_run_on_own_pairs_leaves_its_folder(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "cldrr"], "no profiles for 'cldrr'. Did you mean 'cldr'"),
-        (["--profile", "quik"], "Did you mean 'quick'"),
-        (["--teachers", "atention"], "Did you mean 'attention'"),
-        (["--noises", "mixed@x"], "KIND or KIND@RATE"),
-        (["--noises", "copid@0.3", "--options", "train_size=50"], "Did you mean 'copied'"),
-        (["--options", "epoch=3"], "Did you mean 'epochs'"),
-        (["--data", "multi30k", "--data-dir", "/nowhere"], "/nowhere"),
-        (["--data", "tsv:/nowhere/pairs.tsv"], "/nowhere/pairs.tsv: there is no such file"),
-        (["--data", "tsv:"], "names no file"),
+        (profile("cldrr"), "cldrr.toml: there is no such file. Did you mean 'cldr.toml'"),
+        (profile("cldr", "quik"), "Did you mean 'quick'"),
+        ([*profile("cldr"), "--arms", "atention"], "Did you mean 'attention'"),
+        ([*profile("cldr"), "--noises", "mixed@x"], "KIND or KIND@RATE"),
+        ([*profile("cldr"), "--noises", "copid@0.3", "--train-size", "50"], "Did you mean 'copied'"),
+        ([*profile("multi30k"), "--data-dir", "/nowhere"], "/nowhere"),
+        ([*profile("multi30k"), "--data", "tsv:/nowhere/pairs.tsv"], "pairs.tsv: there is no such file"),
+        ([*profile("multi30k"), "--data", "tsv:"], "names no file"),
     ],
 )
 def test_mistakes_are_said_in_words(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    assert suite([*arguments, "--out", str(out)]) == 2
+    assert main([*arguments, "--out", str(out)]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
 
@@ -118,9 +102,9 @@ def test_noise_without_its_material_is_said_before_anything_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = write(tmp_path / "own.tsv", pairs(0, 180))
-    sizes = ["train_size=100", "meta_size=20", "valid_size=10", "test_size=10", "vocab_size=26"]
-    arguments = ["--data", f"tsv:{table}", "--noises", "wrong-language@0.3", "--options", *sizes]
-    assert suite([*arguments, "--out", str(tmp_path / "run")]) == 2
+    options = flags(train_size=100, meta_size=20, valid_size=10, test_size=10, vocab_size=26)
+    own = ["--data", f"tsv:{table}", "--noises", "wrong-language@0.3", *options]
+    assert main([*profile("multi30k"), *own, "--out", str(tmp_path / "run")]) == 2
     assert "wrong-language" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -129,17 +113,18 @@ def test_noise_without_its_material_is_said_before_anything_is_made(
 @pytest.mark.parametrize(
     ("target", "options", "said"),
     [
-        ("nmt", [], "--data cldr --profile quick"),
+        ("nmt", [], "nmt/profiles/cldr.toml --profile quick"),
         (
             "nmt",
             ["DATA=multi30k", "PROFILE=full", "ARGS=--jobs 2"],
-            "--data multi30k --profile full --jobs 2",
+            "nmt/profiles/multi30k.toml --profile full --jobs 2",
         ),
-        ("image", [], "--data digits --profile quick"),
+        ("image", [], "image/profiles/digits.toml --profile quick"),
+        ("compare", [], "compare/profiles/digits.toml --profile quick"),
     ],
 )
 def test_make_hands_on_its_options(target: str, options: list[str], said: str) -> None:
     command = ["make", "-s", "-n", "-o", ".venv/.installed", f"bench-{target}", *options]
     environment = {"PATH": os.environ["PATH"]}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f".venv/bin/python -m benchmarks.{target}.run {said}"
+    assert done.stdout.strip() == f".venv/bin/metaweight compare --grid benchmarks/{said}"

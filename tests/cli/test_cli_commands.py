@@ -149,8 +149,12 @@ def test_ctrl_c_says_how_to_resume_and_the_resumed_run_ends(tmp_path: Path) -> N
         (["--engine", "forwards"], "Did you mean 'forward'"),
         (["--engine", "reverse", "--engine-options", "reply=snapshots"], "Did you mean 'replay'"),
         (["--engine", "reverse", "--engine-options", "replay=snapshot"], "Did you mean 'snapshots'"),
-        (["--engine", "reverse", "--engine-options", "through_state=1"], "through_state is True or False"),
+        (
+            ["--engine", "reverse", "--engine-options", "through_state=1"],
+            "option through_state of engine 'reverse' is bool, got 1",
+        ),
         (["--engine", "forward", "--engine-options", "replay=momentum"], "no option 'replay'"),
+        (["--teacher-options", "width=wide"], "option width of teacher 'memory' is int, got 'wide'"),
         (["--engine", "forward", "--unroll", "2"], "unrolls 1 inner step(s), not 2"),
         (["--unroll", "0"], "unroll is 1 or more"),
         (["--noise", "unifrom"], "Did you mean 'uniform'"),
@@ -160,7 +164,6 @@ def test_ctrl_c_says_how_to_resume_and_the_resumed_run_ends(tmp_path: Path) -> N
         (["--model", "resnet-21"], "Did you mean 'resnet-"),
         (["--model-options", "widht=4"], "no option 'widht'. Did you mean 'width'"),
         (["--teacher-options", "wdth=4"], "no option 'wdth'. Did you mean 'width'"),
-        (["--teacher-options", "width"], "key=value"),
         (["--epochs", "3"], "leave none for the teacher"),
         (["--meta-size", "0"], "meta"),
         (["--meta-size", "1"], "at least 2 classes"),
@@ -182,6 +185,14 @@ def test_a_mistake_is_said_in_words_and_leaves_nothing(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("pair", ["width", "=3"])
+def test_an_option_of_a_part_is_written_with_its_value(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--teacher-options", pair])
+    assert stop.value.code == 2
+    assert f"--teacher-options: an option is written key=value, got {pair!r}" in words(capsys)
+
+
 def test_a_run_in_windows_with_an_engines_options(tmp_path: Path) -> None:
     out = tmp_path / "run"
     chosen = ["--engine", "reverse", "--engine-options", "replay=snapshots", "through_state=true"]
@@ -190,7 +201,7 @@ def test_a_run_in_windows_with_an_engines_options(tmp_path: Path) -> None:
     folder = RunFolder.open(out)
     assert [row["step"] for row in folder.read_steps()] == [4, 6, 10, 12]
     config = folder.manifest()["config"]
-    assert (config["unroll"], config["engine_options"]) == (4, ["replay=snapshots", "through_state=true"])
+    assert (config["unroll"], config["engine_options"]) == (4, {"replay": "snapshots", "through_state": True})
 
 
 def test_resume_takes_no_other_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,7 +245,7 @@ def test_an_unknown_task_is_said_in_words(command: str, capsys: pytest.CaptureFi
 
 def test_compare_prints_and_keeps_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "grid"
-    arguments = ["--teachers", "uniform", "attention", "--noises", "none", "uniform@0.4", "--seeds", "0", "1"]
+    arguments = ["--arms", "uniform", "attention", "--noises", "none", "uniform@0.4", "--seeds", "0", "1"]
     assert main(["compare", *SHORT, *arguments, "--jobs", "1", "--out", str(out)]) == 0
     text = words(capsys)
     assert "attention" in text
@@ -249,7 +260,7 @@ def test_compare_prints_and_keeps_the_table(tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize(
     ("option", "listed"),
-    [("--seed=7", "--seeds"), ("--noise=flip", "--noises"), ("--teacher=l2rw", "--teachers")],
+    [("--seed=7", "--seeds"), ("--noise=flip", "--noises"), ("--teacher=l2rw", "--arms")],
 )
 def test_compare_ignores_no_option_of_a_run(
     option: str, listed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -270,7 +281,7 @@ def test_a_failed_run_is_shown_and_the_others_are_kept(
 
     monkeypatch.setattr(Random, "forward", broken)
     out = tmp_path / "grid"
-    arguments = ["--teachers", "random", "uniform", "--noises", "none", "--seeds", "0", "--jobs", "1"]
+    arguments = ["--arms", "random", "uniform", "--noises", "none", "--seeds", "0", "--jobs", "1"]
     assert main(["compare", *SHORT, *arguments, "--out", str(out)]) == 2
     assert "1 of 2 runs failed; none.random.0: ValueError: no dice" in words(capsys)
     assert "no dice" in (out / "failures.txt").read_text()

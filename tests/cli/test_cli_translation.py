@@ -223,7 +223,7 @@ def test_translate_needs_the_runs_own_vocabulary_and_checkpoint(
     (copy / "checkpoint.pt").write_bytes((tmp_path / "away.pt").read_bytes()[:500])
     assert "is truncated or no checkpoint" in translate("rot\n", str(copy))[1]
     manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["config"]["model_options"] = ["width=32", *manifest["config"]["model_options"][1:]]
+    manifest["config"]["model_options"]["width"] = 32
     (copy / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "away.pt").replace(copy / "checkpoint.pt")
     status, said = translate("rot\n", str(copy))

@@ -24,8 +24,8 @@ def test_no_two_registries_share_a_name() -> None:
         ("glc", {}, {"teacher": "uniform", "remedy": "glc"}),
         (
             "gce",
-            {"loss_options": ("q=0.3",)},
-            {"teacher": "uniform", "loss": "gce", "loss_options": ("q=0.3",)},
+            {"loss_options": {"q": 0.3}},
+            {"teacher": "uniform", "loss": "gce", "loss_options": {"q": 0.3}},
         ),
         ("mine", {"teacher": "mlp", "every": 2}, {"teacher": "mlp", "every": 2}),
         ("mine", {"remedy": "glc"}, {"teacher": "uniform", "remedy": "glc"}),
@@ -47,11 +47,11 @@ def test_an_unknown_arm_has_a_nearest_name_of_any_kind() -> None:
 
 def test_a_grid_runs_remedies_and_losses_plainly_whatever_teacher_its_other_runs_have() -> None:
     base = ImageConfig(teacher="memory")
-    grid = Grid(base, ("mlp", "glc", "gce"), ("uniform@0.4",), (0,), {"gce": {"loss_options": ("q=0.3",)}})
+    grid = Grid(base, ("mlp", "glc", "gce"), ("uniform@0.4",), (0,), {"gce": {"loss_options": {"q": 0.3}}})
     told = [(c.arm, c.config.teacher, c.config.remedy, c.config.loss) for c in grid.cells()]
     assert told == [
         ("mlp", "mlp", "none", "cross-entropy"),
         ("glc", "uniform", "glc", "cross-entropy"),
         ("gce", "uniform", "none", "gce"),
     ]
-    assert grid.cells()[2].config.loss_options == ("q=0.3",)
+    assert grid.cells()[2].config.loss_options == {"q": 0.3}

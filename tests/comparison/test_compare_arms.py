@@ -11,7 +11,7 @@ import pytest
 from published import compare
 from rich.console import Console
 
-from benchmarks.compare.run import suite
+from metaweight.cli.main import main
 from metaweight.comparison import cells
 from metaweight.comparison.arms import stands_for
 from metaweight.comparison.grid import Grid
@@ -102,18 +102,8 @@ def test_ctrl_c_ends_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         compare(grid, tmp_path / "grid", jobs=1, console=QUIET)
     assert begun == ["uniform"]
     assert not (tmp_path / "grid/failures.txt").exists()
-    out = [
-        "--data",
-        "digits",
-        "--teachers",
-        "uniform",
-        "random",
-        "--jobs",
-        "1",
-        "--out",
-        str(tmp_path / "suite"),
-    ]
-    assert suite(out) == 130
+    arms = ["--arms", "uniform", "random", "--jobs", "1"]
+    assert main(["compare", *arms, "--out", str(tmp_path / "other")]) == 130
     assert begun == ["uniform", "uniform"]
 
 

@@ -12,7 +12,7 @@ from published import compare
 from rich.console import Console
 from tiny_translation import OPTIONS, pairs, write
 
-from benchmarks.nmt.run import suite
+from metaweight.cli.main import main
 from metaweight.comparison import cells
 from metaweight.comparison.grid import Grid
 from metaweight.comparison.progress import TellProgress
@@ -56,7 +56,7 @@ def ends(path: Path) -> dict[str, int]:
 
 def test_a_grid_in_parts_gives_the_table_of_one_run(grid: Grid, whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "grid"
-    compare(replace(grid, teachers=("uniform",), seeds=(0,)), path, jobs=1, console=QUIET)
+    compare(replace(grid, arms=("uniform",), seeds=(0,)), path, jobs=1, console=QUIET)
     compare(replace(grid, seeds=(1,)), path, jobs=1, console=QUIET, resume=True)
     before = ends(path)
     assert set(before) == {"mixed-0.4.uniform.0", "mixed-0.4.uniform.1", "mixed-0.4.attention.1"}
@@ -111,7 +111,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(
 
 
 def test_a_run_without_a_checkpoint_starts_anew(grid: Grid, whole: Path, tmp_path: Path) -> None:
-    path, one = tmp_path / "grid", replace(grid, teachers=("uniform",), seeds=(0,))
+    path, one = tmp_path / "grid", replace(grid, arms=("uniform",), seeds=(0,))
     compare(one, path, jobs=1, console=QUIET)
     place = path / "cells" / "mixed-0.4.uniform.0"
     first = json.loads((place / "result.json").read_text())
@@ -138,7 +138,7 @@ def test_resume_wants_a_folder_that_a_grid_made(
 ) -> None:
     with pytest.raises(FileNotFoundError, match="is no run folder"):
         compare(grid, tmp_path, jobs=1, console=QUIET, resume=True)
-    assert suite(["--resume"]) == 2
+    assert main(["compare", "--resume"]) == 2
     assert "--resume goes on in the folder of --out" in capsys.readouterr().err
 
 
@@ -149,6 +149,6 @@ def test_a_device_that_is_not_there_ends_before_a_folder_is_made(
         compare(
             replace(grid, base=replace(grid.base, device="nowhere")), tmp_path / "a", jobs=1, console=QUIET
         )
-    assert suite(["--options", "device=nowhere", "--out", str(tmp_path / "b")]) == 2
+    assert main(["compare", "--device", "nowhere", "--out", str(tmp_path / "b")]) == 2
     assert "device 'nowhere' cannot be used here" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

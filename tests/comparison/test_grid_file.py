@@ -16,7 +16,7 @@ from metaweight.comparison.progress import CellProgress, GridProgress
 from metaweight.tasks.config import ImageConfig
 
 GRID = """
-teachers = ["uniform", "often"]
+arms = ["uniform", "often"]
 noises = ["uniform@0.4", "odd"]
 seeds = [0, 3]
 jobs = 1
@@ -28,8 +28,8 @@ epochs = 2
 warmup_epochs = 1
 batch_size = 20
 meta_batch_size = 10
-model_options = ["width=4"]
-[teacher.often]
+model_options = { width = 4 }
+[arm.often]
 teacher = "mw-net"
 every = 2
 [noise.odd]
@@ -60,7 +60,7 @@ def test_a_file_is_the_grid_that_one_would_write_in_python(path: Path) -> None:
         warmup_epochs=1,
         batch_size=20,
         meta_batch_size=10,
-        model_options=("width=4",),
+        model_options={"width": 4},
     )
     assert plan.grid == Grid(
         base,
@@ -78,7 +78,7 @@ def test_compare_runs_a_file_with_the_command_lines_options_over_it(
 ) -> None:
     out = tmp_path / "run"
     narrowed = [
-        "--teachers",
+        "--arms",
         "often",
         "--seeds",
         "3",
@@ -106,7 +106,7 @@ def test_compare_runs_a_file_with_the_command_lines_options_over_it(
 
 def test_a_file_decides_the_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "grid.toml"
-    path.write_text('task = "translation"\nteachers = ["uniform"]\nnoises = ["mixed@0.4"]\n[run]\nbeam = 3\n')
+    path.write_text('task = "translation"\narms = ["uniform"]\nnoises = ["mixed@0.4"]\n[run]\nbeam = 3\n')
     plan = read_plan(path)
     assert (plan.grid.base.task, plan.grid.seeds, plan.jobs) == ("translation", (0, 1, 2), None)
     with pytest.raises(SystemExit):
@@ -119,14 +119,14 @@ def test_a_file_decides_the_task(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("seeds = [0, 3]", "sedes = [0, 3]", "grid.toml: there is no key 'sedes'. Did you mean 'seeds'"),
+        ("seeds = [0, 3]", "sedes = [0, 3]", "grid.toml: a grid has no option 'sedes'. Did you mean 'seeds'"),
         ("jobs = 1", 'task = "imag"', "grid.toml: unknown task 'imag'. Did you mean 'image'"),
         ("epochs = 2", "epoch = 2", "grid.toml, [run]: a run has no option 'epoch'. Did you mean 'epochs'"),
-        ("epochs = 2", 'epochs = "2"', "grid.toml, [run]: option epochs is int, got '2'"),
+        ("epochs = 2", 'epochs = "2"', "grid.toml, [run]: option epochs of a run is int, got '2'"),
         (
             '"often"]',
             '"offen"]',
-            "grid.toml, [teacher.often]: teachers does not list 'often'. Did you mean 'off",
+            "grid.toml, [arm.often]: arms does not list 'often'. Did you mean 'off",
         ),
         (
             "epochs = 2",
@@ -148,38 +148,42 @@ def test_a_file_decides_the_task(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (
             "every = 2",
             "evry = 2",
-            "grid.toml, [teacher.often]: a run has no option 'evry'. Did you mean 'every'",
+            "grid.toml, [arm.often]: a run has no option 'evry'. Did you mean 'every'",
         ),
         (
             "noise_rate = 0.2",
             'noise_rate = "x"',
-            "grid.toml, [noise.odd]: option noise_rate is float, got 'x'",
+            "grid.toml, [noise.odd]: option noise_rate of a run is float, got 'x'",
         ),
         (
             '"mw-net"',
             '"mw-nett"',
-            "grid.toml, [teacher.often]: unknown teacher 'mw-nett'. Did you mean 'mw-net'",
+            "grid.toml, [arm.often]: unknown teacher 'mw-nett'. Did you mean 'mw-net'",
         ),
         (
             '["uniform",',
             '["unifrm",',
-            "teachers: unknown arm 'unifrm': it is no teacher, remedy or loss. Did you mean 'uniform'",
+            "arms: unknown arm 'unifrm': it is no teacher, remedy or loss. Did you mean 'uniform'",
         ),
         ("[0, 3]", "[3, 3]", "grid.toml: two runs would share the folder uniform-0.4.uniform.3"),
-        ('["uniform",', '["often",', "grid.toml: a grid names each teacher and each kind of noise once"),
+        ('["uniform",', '["often",', "grid.toml: a grid names each arm and each kind of noise once"),
         ('"odd"]', '"odd", "uniform-0.4"]', "two runs would share the folder uniform-0.4.uniform.0"),
-        ("[0, 3]", '["0"]', "grid.toml: seeds is a list of whole numbers with at least one, got ['0']"),
-        ("[0, 3]", "[]", "seeds is a list of whole numbers with at least one, got []"),
+        ("[0, 3]", '["0"]', "grid.toml: option seeds of a grid is tuple[int, ...], got ['0']"),
+        ("[0, 3]", "[]", "grid.toml: a grid has no seeds: name at least one"),
         ("jobs = 1", "jobs = 0", "grid.toml: jobs is a positive number of runs side by side, got 0"),
-        ("jobs = 1", "jobs = true", "grid.toml: jobs is a whole number, got True"),
+        ("jobs = 1", "jobs = true", "grid.toml: option jobs of a grid is int | None, got True"),
         (
-            "[teacher.often]",
-            "[teacher]",
-            "grid.toml: [teacher] holds a table for each name: write [teacher.NAME]",
+            "[arm.often]",
+            "[arm]",
+            "grid.toml, [arm.teacher]: [arm] holds a table for each name: write [arm.NAME]",
         ),
+        ("[arm.often]", "[teacher.often]", "grid.toml: there is no key 'teacher': it is called 'arm' now"),
+        ("arms =", "teachers =", "grid.toml: there is no key 'teachers': it is called 'arms' now"),
+        ('arms = ["uniform", "often"]', "", "option arms of a grid is tuple[str, ...], got None"),
+        ("{ width = 4 }", '["width=4"]', "model_options of a run is Mapping[str, Any], got ['width=4']"),
         ("uniform@0.4", "uniform@x", "grid.toml: a kind of noise is KIND or KIND@RATE, got 'uniform@x'"),
         ('"often"]', '"often', "grid.toml is no TOML file"),
-        ("", "", "nowhere.toml: there is no such file"),
+        ("", "", "nowhere.toml: there is no such file. Did you mean 'grid.toml'"),
     ],
 )
 def test_mistakes_are_said_with_file_and_table(
@@ -193,8 +197,74 @@ def test_mistakes_are_said_with_file_and_table(
     assert not (path.parent / "run").exists()
 
 
+PROFILES = """
+seeds = [0]
+[run]
+data = "digits"
+epochs = 9
+[quick]
+arms = ["uniform"]
+noises = ["none"]
+[quick.run]
+lr = 0.1
+epochs = 5
+[less]
+run_of = "quick"
+arms = ["knn"]
+noises = ["none"]
+seeds = [1]
+[less.run]
+epochs = 3
+warmup_epochs = 1
+[typo]
+run_of = "quik"
+"""
+
+
+def test_a_profile_goes_over_the_one_it_names_and_both_over_the_file(path: Path) -> None:
+    path.write_text(PROFILES)
+    quick, less = (read_plan(path, profile=name).grid for name in ("quick", "less"))
+    assert quick == Grid(ImageConfig(data="digits", lr=0.1, epochs=5), ("uniform",), ("none",), (0,))
+    assert less.base == ImageConfig(data="digits", lr=0.1, epochs=3, warmup_epochs=1)
+    assert (less.arms, less.seeds) == (("knn",), (1,))
+
+
+@pytest.mark.parametrize(
+    ("text", "profile", "message"),
+    [
+        (PROFILES, [], "grid.toml: name one of its profiles with --profile: quick, less, typo"),
+        (PROFILES, ["--profile", "quik"], "there is no profile 'quik'. Did you mean 'quick'"),
+        (PROFILES, ["--profile=typo"], "grid.toml, profile typo: there is no profile 'quik'. Did you mean"),
+        (
+            PROFILES.replace('["knn"]', '["knnn"]'),
+            ["--profile", "less"],
+            "grid.toml, profile less, arms: unknown arm 'knnn'",
+        ),
+        (
+            PROFILES.replace("arms = [", "teachers = [", 1),
+            ["--profile", "quick"],
+            "grid.toml, profile quick: there is no key 'teachers': it is called 'arms' now",
+        ),
+        (PROFILES.replace("seeds = [1]", "sedes = [1]"), ["--profile", "less"], "no option 'sedes'"),
+        (GRID, ["--profile", "quick"], "there is no profile 'quick', for the file is one grid"),
+    ],
+)
+def test_mistakes_of_profiles_are_said_with_them(
+    path: Path, text: str, profile: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_text(text)
+    assert main(["compare", "--grid", str(path), *profile, "--out", str(path.parent / "run")]) == 2
+    assert message in words(capsys)
+    assert not (path.parent / "run").exists()
+
+
+def test_a_profile_needs_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--profile", "quick"]) == 2
+    assert "--profile quick is a table of a grid file: name the file with --grid" in words(capsys)
+
+
 def test_a_name_with_a_slash_is_no_folder(path: Path) -> None:
-    path.write_text(GRID.replace('"often"]', '"a/b"]').replace("[teacher.often]", '[teacher."a/b"]'))
+    path.write_text(GRID.replace('"often"]', '"a/b"]').replace("[arm.often]", '[arm."a/b"]'))
     with pytest.raises(ValueError, match="name arm and noise without a slash"):
         read_plan(path)
 

@@ -119,7 +119,7 @@ def test_where_every_candidate_fails_the_defaults_stay() -> None:
 
 
 def test_a_tuned_grid_runs_with_its_choice_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
-    grid = replace(GRID, teachers=("uniform",), noises=("none",))
+    grid = replace(GRID, arms=("uniform",), noises=("none",))
     tuning = Tuning(3, {"all": {"lr": (0.5, 1e-6)}})
     path = tmp_path / "grid"
     (row,) = compare(grid, path, jobs=1, console=QUIET, tuning=tuning)
@@ -155,10 +155,10 @@ def test_a_tuned_grid_runs_with_its_choice_and_goes_on_where_it_was_stopped(tmp_
 
 
 def test_a_file_holds_it() -> None:
-    table: dict[str, Any] = {"task": "image", "teachers": ["uniform", "mlp"], "noises": ["none"]}
-    tune = {"budget": 4, "seeds": [9], "all": {"lr": [0.1, 1]}, "mlp": {"teacher_options": [["hidden=8"]]}}
+    table: dict[str, Any] = {"task": "image", "arms": ["uniform", "mlp"], "noises": ["none"]}
+    tune = {"budget": 4, "seeds": [9], "all": {"lr": [0.1, 1]}, "mlp": {"teacher_options": [{"width": 8}]}}
     found = plan({**table, "tune": tune}, where="grid.toml").tuning
-    spaces = {"all": {"lr": (0.1, 1)}, "mlp": {"teacher_options": (("hidden=8",),)}}
+    spaces = {"all": {"lr": (0.1, 1)}, "mlp": {"teacher_options": ({"width": 8},)}}
     assert found == Tuning(4, spaces, seeds=(9,))
     assert plan(table, where="grid.toml").tuning is None
 
@@ -167,25 +167,25 @@ def test_a_file_holds_it() -> None:
     ("change", "message"),
     [
         ({"budget": 0}, "budget is the number of candidates of an arm, at least 1, got 0"),
-        ({"budget": None}, "budget is a whole number, got None"),
+        ({"budget": None}, "option budget of tune is int, got None"),
         ({"budgt": 3}, "tune has no option 'budgt'. Did you mean 'budget'"),
         ({"seeds": [0]}, "seed 0 is one of the grid's: tuning has seeds of its own"),
         ({"seeds": [5, 5]}, "seeds of tuning are at least one, each once"),
         ({"figure": "test_accuracy"}, "tuning looks at the validation set alone"),
-        ({"goal": "best"}, "goal is highest or lowest, got 'best'"),
-        ({"mpl": {"lr": [0.1]}}, "teachers does not list 'mpl'. Did you mean 'mlp'"),
+        ({"goal": "best"}, "option goal of tune is 'highest' | 'lowest' | None, got 'best'"),
+        ({"mpl": {"lr": [0.1]}}, "arms does not list 'mpl'. Did you mean 'mlp'"),
         ({"mlp": {"lrr": [0.1]}}, "a run has no option 'lrr'. Did you mean 'lr'"),
-        ({"mlp": {"lr": []}}, "lr is a list of values with at least one, got []"),
-        ({"mlp": {"lr": 0.1}}, "lr is a list of values with at least one, got 0.1"),
-        ({"mlp": {"lr": ["high"]}}, "option lr is float, got 'high'"),
+        ({"mlp": {"lr": []}}, "lr of mlp has no values to choose from"),
+        ({"mlp": {"lr": 0.1}}, "option lr of tune.mlp is tuple[Any, ...], got 0.1"),
+        ({"mlp": {"lr": ["high"]}}, "option lr of a run is float, got 'high'"),
         ({"all": {"seed": [1, 2]}}, "seed of all decides what is compared: it is not tuned"),
         ({"mlp": {"train_size": [9, 99]}}, "train_size of mlp decides what is compared: it is not tuned"),
-        ({"figure": 3}, "figure is a text, got 3"),
+        ({"figure": 3}, "option figure of tune is str | None, got 3"),
     ],
 )
 def test_mistakes_are_said_with_their_table(change: dict[str, Any], message: str) -> None:
     tune = {"budget": 4, **change}
-    table = {"task": "image", "teachers": ["uniform", "mlp"], "noises": ["none"]}
+    table = {"task": "image", "arms": ["uniform", "mlp"], "noises": ["none"]}
     with pytest.raises((KeyError, TypeError, ValueError)) as error:
         plan({**table, "tune": tune}, where="grid.toml")
     assert error.value.args[0].startswith("grid.toml, [tune]: ")
@@ -194,14 +194,14 @@ def test_mistakes_are_said_with_their_table(change: dict[str, Any], message: str
 
 def test_a_mistake_of_the_tuning_stops_before_its_first_run(tmp_path: Path) -> None:
     path = tmp_path / "grid"
-    grid = replace(GRID, teachers=("uniform", "gce", "co-teaching"), noises=("none",))
-    rates = {"co-teaching": {"remedy_options": (("forget_rate=0.1",), ("forget_rat=0.1",))}}
+    grid = replace(GRID, arms=("uniform", "gce", "co-teaching"), noises=("none",))
+    rates = {"co-teaching": {"remedy_options": ({"forget_rate": 0.1}, {"forget_rat": 0.1})}}
     with pytest.raises(TypeError, match=r"no option 'forget_rat'\. Did you mean 'forget_rate'"):
         compare(grid, path, jobs=1, console=QUIET, tuning=Tuning(3, rates))
     unknown = Tuning(3, {}, figure="valid_acuracy", goal="highest")
     with pytest.raises(KeyError, match=r"nothing measures 'valid_acuracy'\. Did you mean 'valid_accuracy'"):
         compare(grid, path, jobs=1, console=QUIET, tuning=unknown)
-    quotients = Tuning(3, {"gce": {"loss_options": (("q=0.1",),)}}, figure="valid_loss", goal="lowest")
+    quotients = Tuning(3, {"gce": {"loss_options": ({"q": 0.1},)}}, figure="valid_loss", goal="lowest")
     with pytest.raises(ValueError, match="loss_options of gce changes what valid_loss is"):
         compare(grid, path, jobs=1, console=QUIET, tuning=quotients)
     assert not path.exists()
@@ -209,7 +209,7 @@ def test_a_mistake_of_the_tuning_stops_before_its_first_run(tmp_path: Path) -> N
 
 def test_trials_that_failed_are_said(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=200)
-    grid = replace(GRID, teachers=("uniform",), noises=("none",))
+    grid = replace(GRID, arms=("uniform",), noises=("none",))
     compare(grid, tmp_path / "grid", jobs=1, console=console, tuning=Tuning(3, {"all": {"lr": (0.1, -1.0)}}))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "1 of 3 tuning runs failed" in shown

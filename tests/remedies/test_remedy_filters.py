@@ -40,9 +40,7 @@ def test_the_loss_filter_drops_the_largest_losses(
     share = int(flipped.sum()) / len(flipped)
     monkeypatch.setattr(Course, "losses", lambda *_: flipped.double() + torch.linspace(0, 0.5, len(flipped)))
     folder = RunFolder.create(tmp_path / "run", {})
-    outcome = remedies.run(
-        replace(chosen, remedy_options=(f"share={share + 1e-6}",)), folder, prepared=prepared
-    )
+    outcome = remedies.run(replace(chosen, remedy_options={"share": share + 1e-6}), folder, prepared=prepared)
     weights = folder.read_weights()
     assert torch.equal(weights.mean_weight() == 0, flipped)
     assert torch.equal(weights.loss.isnan().all(dim=0)[flipped], torch.ones(int(flipped.sum())).bool())

@@ -17,6 +17,7 @@ from rich.console import Console
 from metaweight import remedies
 from metaweight.cli.main import main
 from metaweight.comparison.grid import Grid
+from metaweight.core.options import spelt_options
 from metaweight.tasks import Outcome, run, tasks
 from metaweight.tasks.config import ImageConfig, TranslationConfig
 from metaweight.training import checkpoint
@@ -27,16 +28,16 @@ from metaweight.training.run_folder import RunFolder
 EVERY = remedies.remedies.names()
 FOR_CLASSES = ("glc", "co-teaching", "confident-learning")
 TOGETHER = {
-    "fine-tune": ("epochs=2", "lr_factor=0.5"),
-    "early-stopping": ("patience=1",),
-    "co-teaching": ("gradual=1",),
-    "confident-learning": ("folds=2",),
+    "fine-tune": {"epochs": 2, "lr_factor": 0.5},
+    "early-stopping": {"patience": 1},
+    "co-teaching": {"gradual": 1},
+    "confident-learning": {"folds": 2},
 }
 """Options under which the tiny runs below do all that a remedy can do."""
 
 
 def under(base: Any, remedy: str, **options: Any) -> Any:
-    return replace(base, remedy=remedy, remedy_options=TOGETHER.get(remedy, ()), **options)
+    return replace(base, remedy=remedy, remedy_options=TOGETHER.get(remedy, {}), **options)
 
 
 def figures(outcome: Outcome) -> dict[str, float]:
@@ -185,16 +186,16 @@ def test_token_units_are_scored_by_sentence(colours: TranslationConfig) -> None:
     [
         ({"remedy": "co-teachin"}, KeyError, "unknown remedy 'co-teachin'. Did you mean 'co-teaching'"),
         (
-            {"remedy": "fine-tune", "remedy_options": ("epoch=2",)},
+            {"remedy": "fine-tune", "remedy_options": {"epoch": 2}},
             TypeError,
             "remedy 'fine-tune' has no option 'epoch'. Did you mean 'epochs'",
         ),
         (
-            {"remedy": "fine-tune", "remedy_options": ("epochs=2.5",)},
+            {"remedy": "fine-tune", "remedy_options": {"epochs": 2.5}},
             TypeError,
             "option epochs of remedy 'fine-tune' is int, got 2.5",
         ),
-        ({"remedy_options": ("epochs=2",)}, TypeError, "a run without a remedy has no option 'epochs'"),
+        ({"remedy_options": {"epochs": 2}}, TypeError, "a run without a remedy has no option 'epochs'"),
         ({"remedy": "glc", "teacher": "mw-net"}, ValueError, "give teacher uniform beside it, not 'mw-net'"),
         ({"remedy": "glc", "loss": "gce"}, ValueError, "leave loss at cross-entropy, got 'gce'"),
         ({"remedy": "length-ratio"}, ValueError, "is for sentence pairs: task 'image' has none"),
@@ -204,23 +205,23 @@ def test_token_units_are_scored_by_sentence(colours: TranslationConfig) -> None:
             "chooses the epoch by the valid set, and this run has none",
         ),
         (
-            {"remedy": "confident-learning", "remedy_options": ("folds=1",)},
+            {"remedy": "confident-learning", "remedy_options": {"folds": 1}},
             ValueError,
             "folds of confident-learning are 2 or more, got 1",
         ),
         (
-            {"remedy": "confident-learning", "remedy_options": ("filter_by=prune_by_noise",)},
+            {"remedy": "confident-learning", "remedy_options": {"filter_by": "prune_by_noise"}},
             ValueError,
             "unknown 'prune_by_noise'. Did you mean 'prune_by_noise_rate'",
         ),
         (
-            {"remedy": "confident-learning", "remedy_options": ("folds=2000",)},
+            {"remedy": "confident-learning", "remedy_options": {"folds": 2000}},
             ValueError,
             "2000 folds of confident-learning for",
         ),
         ({"remedy": "gce"}, KeyError, "'gce' is a loss, not a remedy: choose it as the loss (--loss gce)"),
         ({"loss": "gcee"}, KeyError, "unknown loss 'gcee'. Did you mean 'gce'"),
-        ({"loss": "gce", "loss_options": ("p=1",)}, TypeError, "loss 'gce' has no option 'p'"),
+        ({"loss": "gce", "loss_options": {"p": 1}}, TypeError, "loss 'gce' has no option 'p'"),
     ],
 )
 def test_mistakes_are_errors_before_anything_is_written(
@@ -237,7 +238,8 @@ def test_mistakes_are_errors_before_anything_is_written(
     assert complaint in str(raised.value)
     words = [] if "teacher" in options else ["--teacher", "uniform"]
     for name, value in options.items():
-        words += [f"--{name.replace('_', '-')}", *(value if isinstance(value, tuple) else [str(value)])]
+        texts = spelt_options(value) if isinstance(value, dict) else [str(value)]
+        words += [f"--{name.replace('_', '-')}", *texts]
     out = tmp_path / "run"
     assert main(["train", *words, "--out", str(out)]) == 2
     assert complaint.split(". ")[0] in " ".join(capsys.readouterr().err.split())
@@ -256,8 +258,8 @@ def test_the_truth_is_refused_where_it_is_not_known(colours: TranslationConfig) 
 
 def test_a_grid_has_remedies_as_arms_and_goes_on(digits: ImageConfig, tmp_path: Path) -> None:
     arms = {
-        "tuned": {"teacher": "uniform", "remedy": "fine-tune", "remedy_options": ("epochs=1",)},
-        "gce": {"teacher": "uniform", "loss": "gce", "loss_options": ("q=0.5",)},
+        "tuned": {"teacher": "uniform", "remedy": "fine-tune", "remedy_options": {"epochs": 1}},
+        "gce": {"teacher": "uniform", "loss": "gce", "loss_options": {"q": 0.5}},
         "filtered": {"teacher": "uniform", "remedy": "loss-filter"},
     }
     grid = Grid(digits, ("uniform", *arms), ("uniform@0.4",), (0,), arms)

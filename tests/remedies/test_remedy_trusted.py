@@ -49,8 +49,8 @@ Expected = Callable[[Pool], list[tuple[torch.Tensor, int]]]
 def test_what_each_stage_is_trained_on(remedy: str, expected: Expected, digits: ImageConfig) -> None:
     # batches of 1 in the third case leave no sample out
     config = replace(digits, remedy=remedy, batch_size=1 if remedy == "clean-and-meta" else 20, epochs=2)
-    config = replace(config, remedy_options=("epochs=3",) if remedy == "fine-tune" else ())
-    config = replace(config, model_options=("width=4", "norm=group"))
+    config = replace(config, remedy_options={"epochs": 3} if remedy == "fine-tune" else {})
+    config = replace(config, model_options={"width": 4, "norm": "group"})
     prepared, seen = tasks["image"].prepare(config), Seen()
     remedies.run(config, prepared=prepared, callbacks=(seen,))
     wanted = expected(tasks["image"].pool(config, prepared))  # type: ignore[attr-defined]
@@ -74,7 +74,7 @@ def test_the_meta_set_is_cycled_anew_in_each_epoch(digits: ImageConfig) -> None:
 
 
 def test_fine_tuning_begins_at_the_plain_student(digits: ImageConfig, tmp_path: Path) -> None:
-    options = ("epochs=1", "lr_factor=1e-30")
+    options = {"epochs": 1, "lr_factor": 1e-30}
     config = replace(digits, remedy="fine-tune", remedy_options=options)
     remedies.run(config, RunFolder.create(tmp_path / "tuned", {}))
     run(digits, RunFolder.create(tmp_path / "plain", {}))
@@ -99,7 +99,7 @@ def test_early_stopping_hands_out_the_best_student(
     config = replace(
         digits, epochs=6, lr=0.5, lr_schedule="constant", remedy="early-stopping", patience=of_run
     )
-    config = replace(config, remedy_options=() if patience is None else (f"patience={patience}",))
+    config = replace(config, remedy_options={} if patience is None else {"patience": patience})
     prepared = tasks["image"].prepare(config)
     outcome = remedies.run(config, RunFolder.create(tmp_path / "run", {}), prepared=prepared)
     rows = outcome.history.epochs

@@ -91,7 +91,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_steps(partial: Path) -> None:
 
 def test_a_resumed_grid_has_the_cells_of_all_starts(tmp_path: Path) -> None:
     grid = make_grid(tmp_path / "grid")
-    later = {"task": "image", "config": asdict(replace(grid, seeds=(0, 2), teachers=("uniform", "mlp")))}
+    later = {"task": "image", "config": asdict(replace(grid, seeds=(0, 2), arms=("uniform", "mlp")))}
     RunFolder(tmp_path / "grid").write_manifest(later, "manifest-2.json")
     study = read_study(tmp_path / "grid")
     assert study.arms == ["uniform", "mw-net", "attention", "mlp"]

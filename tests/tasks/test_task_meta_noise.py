@@ -23,7 +23,7 @@ BASE = ImageConfig(
     batch_size=20,
     epochs=1,
     warmup_epochs=0,
-    model_options=("width=4",),
+    model_options={"width": 4},
 )
 
 

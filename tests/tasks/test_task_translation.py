@@ -120,7 +120,7 @@ def test_separate_vocabularies_are_kept_and_never_share_embeddings(
     names = [f"{stack}.embedding.weight" for stack in ("encoder", "decoder")]
     assert not torch.equal(*(state[name] for name in names))
     with pytest.raises(ValueError, match="tie=all needs joint_vocab"):
-        run(changed(base, joint_vocab=False, vocab_size=26, model_options=(*TINY, "tie=all")))
+        run(changed(base, joint_vocab=False, vocab_size=26, model_options={**TINY, "tie": "all"}))
 
 
 def test_a_token_budget_cuts_the_batches(base: TranslationConfig) -> None:

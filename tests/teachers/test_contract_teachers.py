@@ -256,5 +256,5 @@ def test_normalised_weights_have_mean_one_and_an_unknown_way_is_refused(
     state = make_state(50)
     torch.testing.assert_close(scaled(state).mean(), torch.ones(()))
     torch.testing.assert_close(scaled(state), plain(state) / plain(state).mean())
-    with pytest.raises(ValueError, match=r"'none' or 'batch', got 'bacth'"):
+    with pytest.raises(TypeError, match=r"'none' \| 'batch', got 'bacth'"):
         build_teacher(name, make_spec(), normalize="bacth")

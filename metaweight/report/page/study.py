@@ -12,7 +12,7 @@ from metaweight.comparison.cells import Cell, alone, read_cell
 from metaweight.comparison.grid import Grid
 from metaweight.report.page.progress import Epochs, progress_of
 from metaweight.tasks import tasks
-from metaweight.tasks.config import RunConfig, config_from
+from metaweight.tasks.config import RunConfig, config_from, kept_options
 from metaweight.tasks.figures import Column, Compared, Result
 from metaweight.training.run_folder import RunFolder
 
@@ -115,12 +115,12 @@ def read_study(folder: Path | str) -> Study:
     folder = Path(folder)
     about = RunFolder.open(folder).manifest()
     config = about.get("config")
-    if not isinstance(config, Mapping) or not {"teacher", "teachers"} & config.keys():
+    if not isinstance(config, Mapping) or not {"teacher", "arms", "teachers"} & config.keys():
         raise ValueError(
             f"{folder} holds neither a run nor a grid: its manifest.json names no teacher; "
             "name a folder of metaweight train or metaweight compare"
         )
-    read = _read_grid if "teachers" in config else _read_single
+    read = _read_single if "teacher" in config else _read_grid
     return read(folder, about)
 
 
@@ -155,11 +155,13 @@ def _read_grid(folder: Path, about: Mapping[str, Any]) -> Study:
 def _grid(task: str, config: Mapping[str, Any]) -> Grid:
     return Grid(
         config_from(tasks[task].config, config["base"]),
-        tuple(config["teachers"]),
+        tuple(config["arms"] if "arms" in config else config["teachers"]),  # the first grids' word
         tuple(config["noises"]),
         tuple(config["seeds"]),
-        config.get("overrides", {}),
-        config.get("noise_overrides", {}),
+        *(
+            {name: kept_options(own) for name, own in config.get(key, {}).items()}
+            for key in ("overrides", "noise_overrides")
+        ),
     )
 
 

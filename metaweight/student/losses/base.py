@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaweight.core.contracts import Units
-from metaweight.core.registry import Registry, require_options
+from metaweight.core.options import checked_options, options_of
+from metaweight.core.registry import Registry
 
 UnitLoss = Callable[[Any, Tensor], "Tensor | tuple[Tensor, Tensor] | Units"]
 """(outputs, targets) -> loss [U], (loss [U], size [U]) or Units; the mean of loss is the ordinary loss."""
@@ -68,14 +68,14 @@ def plain() -> UnitLoss:
 
 def loss_options(name: str) -> dict[str, Any]:
     """Option -> default of the loss ``name``."""
-    return {key: p.default for key, p in inspect.signature(losses[name]).parameters.items()}
+    return options_of(losses[name])
 
 
 def build_loss(name: str, **options: Any) -> UnitLoss:
     """The loss ``name``.
 
-    Raises KeyError for an unknown one and TypeError for an unknown option, with the nearest names, ValueError
-    for an option out of range.
+    Raises KeyError for an unknown one and TypeError for an unknown option, with the nearest names, or one of
+    another type, ValueError for an option out of range.
     """
-    require_options(f"loss {name!r}", options, loss_options(name))
-    return losses[name](**options)
+    build = losses[name]
+    return build(**checked_options(f"loss {name!r}", build, options))

@@ -1,16 +1,7 @@
-"""What decides a run, task by task, and how text becomes options."""
+"""What decides a run, task by task, and how a mapping becomes options."""
 
 from metaweight.tasks.config.image import ImageConfig
-from metaweight.tasks.config.run import RunConfig, config_from, fits, parse_values, spelt, with_options
+from metaweight.tasks.config.run import RunConfig, config_from, kept_options, with_options
 from metaweight.tasks.config.translation import TranslationConfig
 
-__all__ = [
-    "ImageConfig",
-    "RunConfig",
-    "TranslationConfig",
-    "config_from",
-    "fits",
-    "parse_values",
-    "spelt",
-    "with_options",
-]
+__all__ = ["ImageConfig", "RunConfig", "TranslationConfig", "config_from", "kept_options", "with_options"]

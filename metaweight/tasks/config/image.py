@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
+from metaweight.core.options import Options
 from metaweight.tasks.config.run import RunConfig
 
 
@@ -32,7 +33,7 @@ class ImageConfig(RunConfig):
     """convnet, resnet-20, resnet-32 or wrn-28-10."""
     loss: str = "cross-entropy"
     """cross-entropy, gce, bootstrap-soft, bootstrap-hard or label-smoothing."""
-    loss_options: tuple[str, ...] = ()
+    loss_options: Options = field(default_factory=dict)
     """Options of the loss as key=value."""
     teacher_lr: float = 3e-3
     epochs: int = 30

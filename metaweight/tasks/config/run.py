@@ -1,17 +1,13 @@
-"""The options that a run of any task has, and how text becomes options."""
+"""The options that a run of any task has, and how a mapping becomes options."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import UnionType
-from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeVar
 
 from metaweight.core.contracts import Center
-from metaweight.core.registry import require_options
+from metaweight.core.options import Options, checked_options, parse_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +36,23 @@ class RunConfig:
     """Nominal noise rate."""
     model: str
     """The student's architecture."""
-    model_options: tuple[str, ...] = ()
+    model_options: Options = field(default_factory=dict)
     """Options of the model as key=value."""
     taps: tuple[str, ...] = ()
     """Submodules that the teacher sees; default: the model's own."""
     teacher: str = "memory"
     """See `metaweight teachers`."""
-    teacher_options: tuple[str, ...] = ()
+    teacher_options: Options = field(default_factory=dict)
     """Options of the teacher as key=value."""
     teacher_lr: float
     """Learning rate of the teacher's Adam."""
     remedy: str = "none"
     """What is done about bad data without a teacher; see `metaweight remedies`."""
-    remedy_options: tuple[str, ...] = ()
+    remedy_options: Options = field(default_factory=dict)
     """Options of the remedy as key=value."""
     engine: str = "auto"
     """See `metaweight engines`; auto: the cheapest exact one for the student's layers."""
-    engine_options: tuple[str, ...] = ()
+    engine_options: Options = field(default_factory=dict)
     """Options of the engine as key=value."""
     schedule: str = "lookahead"
     """lookahead or online."""
@@ -123,75 +119,21 @@ C = TypeVar("C", bound=RunConfig)
 
 
 def config_from(kind: type[C], values: Mapping[str, Any]) -> C:
-    """A config from a mapping (a TOML table, a manifest); lists become tuples.
+    """The config that a manifest holds.  Raises as ``with_options``."""
+    return kind(**checked_options("a run", kind, kept_options(values)))
 
-    Raises TypeError for an unknown option, with the nearest one, and for a value of another type.
-    """
-    return kind(**_options(kind, values))
+
+def kept_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a run as a manifest holds them, where those of a part were once lists of "key=value"."""
+    return {
+        name: parse_options(value) if name.endswith("_options") and isinstance(value, list) else value
+        for name, value in values.items()
+    }
 
 
 def with_options(config: C, values: Mapping[str, Any]) -> C:
-    """``config`` with some options changed.  Raises as ``config_from``."""
-    return dataclasses.replace(config, **_options(type(config), values))
+    """``config`` with some options changed; lists become tuples.
 
-
-def _options(kind: type[RunConfig], values: Mapping[str, Any]) -> dict[str, Any]:
-    require_options("a run", values, (field.name for field in dataclasses.fields(kind)))
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    hints = _hints(kind)  # type: ignore[arg-type]  # mypy takes the hash of instances for the class's
-    for name, value in options.items():
-        if not fits(value, hints[name]):
-            raise TypeError(
-                f"option {name} is {spelt(hints[name])}, got {value!r}; on a command line values are JSON: "
-                'null for None, [1, 2] or ["a=1"] for several'
-            )
-    return options
-
-
-# evaluates every annotation anew, which a grid of hundreds of runs would feel
-_hints = functools.cache(get_type_hints)
-
-
-def fits(value: object, hint: Any) -> bool:
-    """Whether ``value`` is one of a field's type."""
-    parts = get_args(hint)
-    if get_origin(hint) in (Union, UnionType):
-        return any(fits(value, part) for part in parts)
-    if get_origin(hint) is Literal:
-        return value in parts
-    if get_origin(hint) is tuple:
-        if not isinstance(value, tuple):
-            return False
-        each = parts[:1] * len(value) if parts[1:] == (...,) else parts
-        return len(value) == len(each) and all(map(fits, value, each))
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, int | float if hint is float else hint)
-
-
-def spelt(hint: Any) -> str:
-    """A field's type as its source spells it: ``int | None``, ``bool | 'class'``, ``tuple[str, ...]``."""
-    if get_origin(hint) in (Union, UnionType):
-        return " | ".join(map(spelt, get_args(hint)))
-    if get_origin(hint) is Literal:
-        return " | ".join(map(repr, get_args(hint)))
-    if hint is type(None):
-        return "None"
-    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
-
-
-def parse_values(pairs: Sequence[str]) -> dict[str, Any]:
-    """``("width=64", "norm=batch")`` -> ``{"width": 64, "norm": "batch"}``: values are JSON, or else text.
-
-    Raises ValueError for a pair without "=".
+    Raises TypeError for an unknown option, with the nearest one, and for a value of another type.
     """
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise ValueError(f"an option is written key=value, got {pair!r}")
-        try:
-            values[key] = json.loads(text)
-        except json.JSONDecodeError:
-            values[key] = text
-    return values
+    return replace(config, **checked_options("a run", type(config), values))

@@ -16,7 +16,7 @@ from metaweight.student.losses import build_loss
 from metaweight.student.student import Student
 from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
 from metaweight.tasks.base import Evaluation, Sources
-from metaweight.tasks.config import ImageConfig, parse_values
+from metaweight.tasks.config import ImageConfig
 from metaweight.tasks.cost import COST
 from metaweight.tasks.figures import Column, Compared, Curve
 from metaweight.tasks.image import data as image_data
@@ -55,7 +55,7 @@ class ImageTask:
     noises = ("uniform@0.4", "cluster@0.8")
 
     def check(self, config: ImageConfig) -> None:
-        build_loss(config.loss, **parse_values(config.loss_options))
+        build_loss(config.loss, **config.loss_options)
         image_data.check(config)
 
     def prepare(self, config: ImageConfig) -> PreparedImages:
@@ -73,10 +73,10 @@ class ImageTask:
             classes=len(images.classes),
             channels=channels,
             size=size,
-            **parse_values(config.model_options),
+            **config.model_options,
         ).to(config.device)
         taps = config.taps or default_taps(config.model)
-        loss = build_loss(config.loss, **parse_values(config.loss_options))
+        loss = build_loss(config.loss, **config.loss_options)
         student = Student(module, loss, taps=taps, execution=execution(config))
         counts = torch.bincount(prepared.labels[prepared.splits.train], minlength=len(images.classes))
         probe = loader(config, prepared, "meta", batch_size=2, training=False).batch(0, 0)

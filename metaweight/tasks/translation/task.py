@@ -26,7 +26,7 @@ from metaweight.student.losses import TokenCrossEntropy
 from metaweight.student.student import Student
 from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
 from metaweight.tasks.base import Evaluation, Sources
-from metaweight.tasks.config import TranslationConfig, parse_values
+from metaweight.tasks.config import TranslationConfig
 from metaweight.tasks.cost import COST
 from metaweight.tasks.figures import Column, Compared, Curve
 from metaweight.tasks.outcome import Finished, Outcome
@@ -78,7 +78,7 @@ class TranslationTask:
             module,
             # TokenCrossEntropy says which units there are
             TokenCrossEntropy(PADDING, config.smoothing, config.unit),  # type: ignore[arg-type]
-            taps=config.taps or default_translator_taps(config.model, **parse_values(config.model_options)),
+            taps=config.taps or default_translator_taps(config.model, **config.model_options),
             time_axes=time_axes,
             execution=execution(config),
         )
@@ -180,7 +180,7 @@ def _translations(
 
 def build_module(config: TranslationConfig, vocabularies: Vocabularies) -> Transformer:
     """The student's module, on the config's device."""
-    options = parse_values(config.model_options)
+    options = dict(config.model_options)
     if not vocabularies.joint:
         options = {"tie": "decoder", **options}
         if options["tie"] == "all":  # two vocabularies of one size would pass unseen

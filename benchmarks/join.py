@@ -16,14 +16,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from metaweight.comparison.arms import arm_options, stands_for
+from metaweight.comparison.arms import arm_options, group_of
 from metaweight.report.publication import write_statistics, write_table
-from metaweight.report.statistics.standings import groups_of
 from metaweight.report.tables import aggregate
 from metaweight.tasks import tasks
-from metaweight.tasks.figures import Result
+from metaweight.tasks.outcome import Result
 
-KEYS = ("noise", "teacher", "seed")
+KEYS = ("noise", "arm", "seed")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Part:
 
 def _result(row: Mapping[str, str]) -> Result:
     figures = {name: float(value) if value else None for name, value in row.items() if name not in KEYS}
-    return Result(row["teacher"], row["noise"], int(row["seed"]), figures)
+    return Result(row["arm"], row["noise"], int(row["seed"]), figures)
 
 
 def join(parts: Sequence[Part], out: Path) -> str:
@@ -57,16 +56,16 @@ def join(parts: Sequence[Part], out: Path) -> str:
     for part in parts[1:]:
         for name, ours, theirs in _differences(first.manifest["config"], part.manifest["config"]):
             raise ValueError(f"{part.folder} has {name} {theirs!r}, {first.folder} has {ours!r}: not joined")
-    task = tasks[first.manifest.get("task", "image")]
+    shown = tasks[first.manifest.get("task", "image")].presentation
     results = [result for part in parts for result in part.results]
-    table = aggregate(results, task.columns)
+    table = aggregate(results, shown.columns)
     heading = (parts[-1].folder / "table.md").read_text(encoding="utf-8").splitlines()[0]
     out.mkdir(parents=True)
     text = write_table(out, heading, table, results)
     overrides = first.manifest["config"].get("overrides", {})
-    arms = dict.fromkeys(result.teacher for result in results)
-    names = {arm: stands_for(arm_options(arm, overrides.get(arm, {}))) for arm in arms}
-    write_statistics(out, heading, results, task.compared, groups=groups_of(names))
+    arms = dict.fromkeys(result.arm for result in results)
+    groups = {arm: group_of(arm, arm_options(arm, overrides.get(arm, {}))) for arm in arms}
+    write_statistics(out, heading, results, shown.compared, groups=groups)
     for part in parts:
         seeds = "-".join(str(seed) for seed in sorted({result.seed for result in part.results}))
         shutil.copyfile(part.folder / "manifest.json", out / f"manifest.seeds-{seeds}.json")

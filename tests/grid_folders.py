@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,9 +9,14 @@ from pathlib import Path
 
 import torch
 
-from metaweight.comparison.cells import Cell
+from metaweight.comparison.cells import Cell, planned
 from metaweight.comparison.grid import Grid
+from metaweight.comparison.records import Failure, GridPlan, write_failures, write_grid_plan
+from metaweight.core.records import write_record
 from metaweight.tasks.config import ImageConfig, TranslationConfig
+from metaweight.tasks.outcome import RunResult
+from metaweight.teachers.base import registry as teachers
+from metaweight.training.fates import Fates
 from metaweight.training.run_folder import RunFolder
 
 BASE = ImageConfig(epochs=3, warmup_epochs=1, teacher="uniform")
@@ -29,13 +33,14 @@ def make_grid(
     unfinished: Sequence[str] = (),
     failed: Sequence[str] = (),
     missing: Sequence[str] = (),
+    error: str = "it broke",
 ) -> Grid:
     """A grid whose accuracy is 80 + 5 * arm + seed; cells named in the last options did not finish."""
-    known = {"uniform", "mw-net", "attention"}
-    overrides = {arm: {"teacher": "mlp"} for arm in arms if arm not in known}
+    overrides = {arm: {"teacher": "mlp"} for arm in arms if arm not in teachers}
     grid = Grid(base, tuple(arms), tuple(noises), tuple(seeds), overrides)
     RunFolder.create(path, {"task": base.task, "config": asdict(grid), "command": ["metaweight", "compare"]})
-    errors = []
+    add_plan(path, grid)
+    failures = []
     for cell in grid.cells():
         if cell.name in missing:
             continue
@@ -45,38 +50,45 @@ def make_grid(
             for step in range(1, 5):
                 folder.append_step({"step": step, "epoch": 1 + step // 3, "train_loss": 2.0 / step})
             folder.flush()
-            errors += [f"{cell.name}\nRuntimeError: it broke\nTraceback"] if cell.name in failed else []
+            failures += [Failure(cell.name, f"RuntimeError: {error}", "Trace")] if cell.name in failed else []
             continue
         write_result(cell, place, accuracy=80 + 5 * list(arms).index(cell.arm) + cell.config.seed)
         save_samples(folder, samples, epochs=base.epochs, flat=cell.arm == "uniform")
-    if errors:
-        (path / "failures.txt").write_text("\n\n".join(errors))
+    write_failures(path, [cell.name for cell in grid.cells()], failures)
     return grid
+
+
+def add_plan(path: Path, grid: Grid) -> None:
+    """What a start of a grid writes first."""
+    runs = tuple(map(planned, grid.cells()))
+    write_grid_plan(path, GridPlan(task=grid.base.task, data=grid.base.data, runs=runs))
 
 
 def write_result(cell: Cell, place: Path, *, accuracy: float) -> None:
     """result.json as a cell writes it."""
-    epochs = [
-        {
-            "epoch": e,
-            "step": 3 * e,
-            "seconds": 1.0 * e,
-            "train_loss": 2 / e,
-            "test_accuracy": accuracy - 3 + e,
-        }
-        for e in range(1, cell.config.epochs + 1)
-    ]
+    epochs = range(1, cell.config.epochs + 1)
+    attends = cell.config.teacher == "attention"
     main = {"accuracy": accuracy} if cell.config.task == "image" else {"bleu": accuracy}
-    content = {
-        **{"teacher": cell.arm, "noise": cell.noise, "seed": cell.config.seed},
-        **main,
-        **{"auroc": 0.9, "seconds": 3.0, "cost": 1.0 + 0.5 * len(cell.arm), "extra": {}},
-        **{"history": epochs, "warnings": []},
-    }
-    if cell.config.teacher == "attention":
-        shares = [[0.0, 0.0], *([[0.25, 0.75]] * (cell.config.epochs - 1))]
-        content |= {"layers": ["block2", "block3"], "attention": shares}
-    (place / "result.json").write_text(json.dumps(content))
+    result = RunResult(
+        cell.arm,
+        cell.noise,
+        cell.config.seed,
+        {**main, "auroc": 0.9, "seconds": 3.0, "cost": 1.0 + 0.5 * len(cell.arm)},
+        history=tuple(
+            {
+                "epoch": e,
+                "step": 3 * e,
+                "seconds": 1.0 * e,
+                "train_loss": 2 / e,
+                "test_accuracy": accuracy - 3 + e,
+            }
+            for e in epochs
+        ),
+        layers=("block2", "block3") if attends else (),
+        attention=((0.0, 0.0), *((0.25, 0.75) for _ in epochs[1:])) if attends else (),
+        fates=Fates(0.5, 0.25, 0.75, None) if cell.config.task == "image" else None,
+    )
+    write_record(place / "result.json", result)
 
 
 def save_samples(folder: RunFolder, samples: int, *, epochs: int, flat: bool = False, seed: int = 0) -> None:

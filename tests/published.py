@@ -24,6 +24,6 @@ def compare(
 ) -> list[CellResult]:
     """Raises as ``suite.compare`` and as ``GridResult.require_all``."""
     done = suite.compare(grid, path, jobs=jobs, console=console, resume=resume, tuning=tuning)
-    publish(done, console)
+    publish(done.folder, console)
     done.require_all()
     return list(done.results)

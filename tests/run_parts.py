@@ -1,4 +1,4 @@
-"""A source, a student and a callback that stops, for tests of whole runs."""
+"""A source of batches and a callback that stops, for tests of whole runs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import os
 import signal
 
 import torch
-from torch import Tensor, nn
+from students import SHAPE, batch
+from torch import Tensor
 
 import metaweight as mw
 from metaweight.training.callbacks import Callback, Run
 from metaweight.training.trainer import Trainer
-from oracles import BatchNormResNet, batch
-
-SHAPE = (1, 4, 4)
 
 
 class Batches:
@@ -30,16 +28,6 @@ class Batches:
         index = torch.arange(6) + 6 * position
         x = one.inputs[0] * float("nan") if (epoch, position) == self.nan_at else one.inputs[0]
         return mw.Batch((x,), one.targets, index)
-
-
-class Dropped(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = BatchNormResNet()
-        self.drop = nn.Dropout(0.3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.body(x))
 
 
 def live(run: Trainer) -> list[Tensor]:

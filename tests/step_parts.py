@@ -1,27 +1,10 @@
-"""A student with dropout and a teacher of one line, for tests of single iterations."""
+"""A teacher of one line that notes what it is shown, for tests of single iterations."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 import metaweight as mw
-from oracles import (
-    STUDENTS,
-)
-
-SHAPE = (1, 4, 4)
-
-
-class Dropped(nn.Module):
-    """BatchNorm and dropout: both keep state that an engine could disturb."""
-
-    def __init__(self, body: str = "batchnorm-resnet") -> None:
-        super().__init__()
-        self.body = STUDENTS[body][0]()
-        self.drop = nn.Dropout(0.4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.body(x))
 
 
 class ByLoss(mw.Teacher):

@@ -96,5 +96,5 @@ class Compare:
             resume=self.resume,
             tuning=self.tuning,
         )
-        publish(compared, get_console())
+        publish(compared.folder, get_console())
         compared.require_all()

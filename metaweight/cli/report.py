@@ -1,19 +1,24 @@
-"""``metaweight report``: what a run or a grid shows, as one page."""
+"""``metaweight report``: what a run or a grid shows, as one page, and a grid's tables."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich import get_console
 
+from metaweight.comparison.records import PLAN
 from metaweight.report.page import write_page
+from metaweight.report.publication import publish
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """Write one HTML page of a run or a grid: answer, table, charts and the samples with the lowest weights.
+
+    Without --out, tables, statistics and plots of a grid are written anew too.
 
     Example: metaweight report runs/compare-...
     """
@@ -24,5 +29,8 @@ class Report:
     """The page's file; must not exist. Default: report.html in the folder, written anew where it is there."""
 
     def __call__(self) -> None:
+        if self.out is None and (Path(self.run) / PLAN).is_file():
+            publish(Path(self.run), get_console())
+            return
         path = write_page(self.run, self.out)
         get_console().print(f"report: {path}", soft_wrap=True, highlight=False, markup=False)

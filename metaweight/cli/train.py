@@ -13,7 +13,7 @@ from tyro.conf import OmitArgPrefixes
 from metaweight import remedies
 from metaweight.cli.places import run_folder
 from metaweight.comparison.arms import arm_of
-from metaweight.comparison.cells import CellResult, alone, keep
+from metaweight.comparison.cells import alone, keep
 from metaweight.student.execution.options import require_device
 from metaweight.tasks import Prepared, assemble, cost_line, described, require_kept, tasks
 from metaweight.tasks.config import RunConfig, config_from
@@ -45,23 +45,23 @@ class Train:
             torch.set_num_threads(self.threads)
         console = get_console()
         folder, config, prepared = self._begin() if self.resume is None else self._reopen(self.resume)
-        task = tasks[config.task]
+        presentation = tasks[config.task].presentation
         console.print(f"data: {described(prepared)}", soft_wrap=True, highlight=False, markup=False)
         console.print(f"run folder: {folder.path}", soft_wrap=True)
         if (line := cost_line(config, prepared)) is not None:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
         try:
             with EpochProgress(
-                console, config.epochs, describe=task.epoch_text, counted=task.counted
+                console, config.epochs, describe=presentation.of_epoch, counted=presentation.counted
             ) as shown:
                 outcome = remedies.run(
                     config, folder, prepared=prepared, callbacks=(shown,), resume=self.resume is not None
                 )
         except Interrupted as error:
             raise Interrupted(f"{error}\nresume with: metaweight train --resume {folder.path}") from None
-        keep(CellResult(alone(config, folder.path.name), outcome, outcome.cost, folder.path))
+        result = keep(alone(config, folder.path.name), folder.path, outcome, cost=outcome.cost)
         table = Table(Column(overflow="fold"), Column(overflow="fold"), show_header=False)
-        for what, figure in task.summary(outcome):
+        for what, figure in presentation.of_run(result):
             table.add_row(what, figure)
         console.print(table)
         console.print(f"weight of every sample: {folder.path / 'weights.csv'}", soft_wrap=True)

@@ -43,13 +43,6 @@ def arm_of(config: RunConfig) -> str:
     return " + ".join(_not_plain(vars(config)).values()) or PLAIN
 
 
-def stands_for(options: Mapping[str, Any]) -> str:
-    """The registered name that an arm with these ``options`` of its runs is judged by: its remedy, which has
-    no teacher beside it, its teacher, or else its loss."""
-    given = _not_plain(options)
-    return next((given[option] for option in ("remedy", "teacher", "loss") if option in given), PLAIN)
-
-
 def group_of(arm: str, options: Mapping[str, Any]) -> Group:
     """What an arm with these ``options`` of its runs counts as, by what its parts say of themselves."""
     given = _not_plain(options)

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from metaweight.comparison.arms import arm_of
+from metaweight.comparison.arms import arm_of, group_of
 from metaweight.comparison.progress import CellProgress, TellProgress
-from metaweight.core.atomic import whole_file
+from metaweight.comparison.records import Failure, PlannedRun
 from metaweight.core.contracts import CollapseWarning
+from metaweight.core.records import read_record, write_record
 from metaweight.remedies import begun, run
-from metaweight.tasks import COST, Finished, Outcome, iteration_cost, require_kept, tasks
+from metaweight.tasks import COST, Outcome, iteration_cost, require_kept, tasks
 from metaweight.tasks.config import RunConfig, config_from
-from metaweight.tasks.figures import Result
-from metaweight.training.history import History, Interrupted
+from metaweight.tasks.outcome import RESULT, RunResult
+from metaweight.training.history import Interrupted
 from metaweight.training.run_folder import RunFolder, manifest
 
 Progress = Callable[[CellProgress], None]
-RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -47,33 +45,25 @@ def alone(config: RunConfig, name: str) -> Cell:
     return Cell(name, config, noise, arm_of(config))
 
 
+def planned(cell: Cell) -> PlannedRun:
+    """``cell`` as a grid's plan names it."""
+    return PlannedRun(
+        name=cell.name,
+        arm=cell.arm,
+        group=group_of(cell.arm, vars(cell.config)),
+        noise=cell.noise,
+        seed=cell.config.seed,
+        options=asdict(cell.config),
+    )
+
+
 @dataclass(frozen=True)
 class CellResult:
-    """A finished or failed cell."""
+    """A cell that has ended: with a result, or a failure."""
 
     cell: Cell
-    outcome: Outcome | None
-    cost: float | None
-    folder: Path
-    error: str | None = None
-    warnings: tuple[str, ...] = ()
-
-    def row(self) -> Result | None:
-        """For the table; None for a failed cell."""
-        if self.outcome is None:
-            return None
-        figures: dict[str, float | None] = {
-            name: None if math.isnan(value) else value for name, value in self.outcome.figures.items()
-        }
-        return Result(
-            self.cell.arm, self.cell.noise, self.cell.config.seed, figures | {COST.figure: self.cost}
-        )
-
-    def finished(self) -> Finished | None:
-        """For pictures and notes; None for a failed cell."""
-        if self.outcome is None:
-            return None
-        return Finished(self.cell.config, self.cell.noise, self.cell.arm, self.outcome, self.folder)
+    result: RunResult | None = None
+    failure: Failure | None = None
 
 
 def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellResult:
@@ -85,10 +75,10 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
     place = folder / "cells" / cell.name
     try:
         require_same_options(cell, place)
-        kept = read_cell(cell, place)
-        if kept is not None:
+        if (place / RESULT).is_file():
+            kept = read_record(RunResult, place / RESULT)
             tell(CellProgress(cell.name, cell.config.epochs, cell.config.epochs, 0.0))
-            return kept
+            return CellResult(cell, kept)
         task = tasks[cell.config.task]
         prepared = task.prepare(cell.config)
         own, resume = _enter(cell, place)
@@ -108,38 +98,36 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
         if cost and spent is None:
             spent = iteration_cost(cell.config, prepared)
         messages = tuple(dict.fromkeys(str(warning.message) for warning in said))
-        result = CellResult(cell, outcome, spent, place, warnings=messages)
-        keep(result)
+        return CellResult(cell, keep(cell, place, outcome, cost=spent, warnings=messages))
     except Interrupted:
         raise
     except Exception as error:
-        return failure(cell, folder, error)
-    return result
+        return failed(cell, error)
 
 
-def keep(result: CellResult) -> None:
-    """Write result.json of a run that has ended into its folder, all of it or nothing."""
-    assert result.outcome is not None
-    with whole_file(result.folder / RESULT) as file:
-        file.write(json.dumps(_content(result, result.outcome), indent=1).encode())
+def keep(
+    cell: Cell, place: Path, outcome: Outcome, *, cost: float | None, warnings: tuple[str, ...] = ()
+) -> RunResult:
+    """Write result.json of a run that has ended into its folder, all of it or nothing; what it says.
 
-
-def read_cell(cell: Cell, place: Path) -> CellResult | None:
-    """The result of ``cell`` that lies in ``place``; None where no run has ended there."""
-    if not (place / RESULT).is_file():
-        return None
-    content = json.loads((place / RESULT).read_text(encoding="utf-8"))
-    found = {name: content.pop(name, None) for name in _shown(cell)} | content.pop("extra")
-    cost = found.pop(COST.figure)
-    figures = {name: math.nan if value is None else value for name, value in found.items()}
-    said, epochs = tuple(content.pop("warnings")), content.pop("history")
-    layers, attention = tuple(content.pop("layers", ())), content.pop("attention", ())
-    epoch = content.pop("epoch", None)
-    details = {name: value for name, value in content.items() if name not in ("teacher", "noise", "seed")}
-    outcome = Outcome(
-        figures, History(epochs), layers, tuple(tuple(row) for row in attention), details, epoch=epoch
+    Raises ValueError for a figure that is infinite.
+    """
+    figures = {name: None if math.isnan(value) else value for name, value in outcome.figures.items()}
+    result = RunResult(
+        cell.arm,
+        cell.noise,
+        cell.config.seed,
+        figures | {COST.figure: cost},
+        history=tuple(outcome.history.epochs),
+        epoch=outcome.epoch,
+        layers=outcome.layers,
+        attention=outcome.attention,
+        fates=outcome.fates,
+        warnings=warnings,
+        details=outcome.details,
     )
-    return CellResult(cell, outcome, cost, place, warnings=said)
+    write_record(place / RESULT, result)
+    return read_record(RunResult, place / RESULT)
 
 
 def _enter(cell: Cell, place: Path) -> tuple[RunFolder, bool]:
@@ -166,38 +154,8 @@ def require_same_options(cell: Cell, place: Path) -> None:
             )
 
 
-def _content(result: CellResult, outcome: Outcome) -> dict[str, Any]:
-    """Of result.json: the columns' figures, the others under "extra", the epochs, what the task adds."""
-    row = result.row()
-    assert row is not None
-    shown = _shown(result.cell)
-    return {
-        **{"teacher": row.teacher, "noise": row.noise, "seed": row.seed},
-        **{name: row.figures.get(name) for name in shown},
-        "extra": {name: value for name, value in row.figures.items() if name not in shown},
-        "history": outcome.history.epochs,
-        "warnings": result.warnings,
-        "layers": outcome.layers,
-        "attention": outcome.attention,
-        "epoch": outcome.epoch,
-        **outcome.details,
-    }
-
-
-def _shown(cell: Cell) -> list[str]:
-    """The figures that have a column in the table."""
-    return [column.figure for column in tasks[cell.config.task].columns]
-
-
-def failure(cell: Cell, folder: Path, error: BaseException) -> CellResult:
-    """The result of a cell that ended in ``error``; its first line is type and message."""
-    text = f"{type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}"
-    return CellResult(cell, None, None, folder / "cells" / cell.name, text)
-
-
-def keep_failures(results: Sequence[CellResult], path: Path) -> None:
-    """Write what ended the cells that failed; no file where none did."""
-    path.unlink(missing_ok=True)  # of an earlier start
-    texts = [f"{result.cell.name}\n{result.error}" for result in results if result.error is not None]
-    if texts:
-        path.write_text("\n\n".join(texts), encoding="utf-8")
+def failed(cell: Cell, error: BaseException) -> CellResult:
+    """The result of a cell that ended in ``error``."""
+    said = f"{type(error).__name__}: {error}".splitlines()[0]
+    trace = "".join(traceback.format_exception(error))
+    return CellResult(cell, failure=Failure(cell.name, said, trace))

@@ -1,52 +1,50 @@
-"""choices.csv: what a comparison chose on the validation set."""
+"""What a comparison chose on the validation set, and what it chose from."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from metaweight.core.records import Record
 
-@dataclass(frozen=True)
-class Chosen:
-    """What was chosen for one arm under one kind of noise, in words."""
+CHOICES = "choices.json"
+
+
+class Try(Record, frozen=True):
+    """One choice of options."""
+
+    options: Mapping[str, Any]
+    """Over the arm's defaults."""
+    score: float | None
+    """Mean over the tuning's seeds; None where a run failed or its figure is not finite."""
+    runs: tuple[str, ...]
+    """Their names below tuning/."""
+
+
+class ArmChoice(Record, frozen=True, kw_only=True):
+    """What was chosen for one arm under one kind of noise."""
 
     noise: str
     arm: str
-    options: str
-    score: str
-    """On the validation set; "-" where it has none."""
-    default_score: str
-    tried: int
-    scored: int
-    """Of those tried; a run of the others failed, or its figure is not finite."""
+    tries: tuple[Try, ...]
+    """The first one is the arm's defaults."""
+    chosen: int
+    """Which of them; the defaults where none has a score."""
+    few: bool
+    """The arm has fewer different candidates than the budget: these are all."""
 
     @property
-    def without(self) -> str:
-        """Behind the number tried: how many have no score; empty where all have one."""
-        return f", {self.tried - self.scored} without a score" if self.scored < self.tried else ""
+    def options(self) -> Mapping[str, Any]:
+        """Those that were chosen."""
+        return self.tries[self.chosen].options
 
 
-def read_choices(text: str) -> tuple[str, list[Chosen]]:
-    """The figure and the chosen candidates of a choices.csv.  Raises ValueError where it is none."""
-    header, *rows = csv.reader(io.StringIO(text))
-    if [*header[:4], *header[5:]] != ["noise", "teacher", "candidate", "options", "chosen", "runs"]:
-        raise ValueError(f"choices.csv has the columns {', '.join(header)}")
-    tries: dict[tuple[str, str], list[list[str]]] = {}
-    for row in rows:
-        tries.setdefault((row[0], row[1]), []).append(row)
-    found = []
-    for (noise, arm), group in tries.items():
-        scores = ["-" if row[4] == "" else f"{float(row[4]):.4g}" for row in group]
-        best = next(place for place, row in enumerate(group) if row[5] == "1")
-        options = _options_text(json.loads(group[best][3])) or "its defaults"
-        scored = sum(row[4] != "" for row in group)
-        found.append(Chosen(noise, arm, options, scores[best], scores[0], len(group), scored))
-    return header[4], found
+class Choices(Record, frozen=True, kw_only=True):
+    """choices.json of a grid."""
 
-
-def _options_text(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in options.items())
+    figure: str
+    """Of the validation set."""
+    higher_is_better: bool
+    seeds: tuple[int, ...]
+    """Of the tuning runs."""
+    arms: tuple[ArmChoice, ...]

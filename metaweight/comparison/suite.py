@@ -10,13 +10,15 @@ from typing import Any
 
 from rich.console import Console
 
-from metaweight.comparison.cells import Cell, CellResult, keep_failures, require_same_options
+from metaweight.comparison.cells import Cell, CellResult, planned, require_same_options
+from metaweight.comparison.choices import CHOICES
 from metaweight.comparison.grid import Grid
 from metaweight.comparison.progress import GridProgress
-from metaweight.comparison.tuning import Tuning, candidates, choose
+from metaweight.comparison.records import GridPlan, read_grid_plan, write_failures, write_grid_plan
+from metaweight.comparison.tuning import Tuning, candidates, choose, tuned
 from metaweight.comparison.workers import require_jobs, run_cells
-from metaweight.core.atomic import whole_file
 from metaweight.core.contracts import MetaweightError
+from metaweight.core.records import write_record
 from metaweight.core.registry import did_you_mean
 from metaweight.remedies import build_remedy, check
 from metaweight.student.execution.options import require_device
@@ -32,12 +34,8 @@ class GridResult:
     """What a comparison gave."""
 
     folder: Path
-    title: str
-    """Name of the data set."""
     results: tuple[CellResult, ...]
     """In the order of the grid's cells."""
-    notes: tuple[str, ...] = ()
-    """Markdown: what was chosen on the validation set."""
 
     def require_all(self) -> None:
         """Raise MetaweightError, with the first error, where a run failed."""
@@ -54,7 +52,7 @@ def compare(
     resume: bool = False,
     tuning: Tuning | None = None,
 ) -> GridResult:
-    """Run a grid in the new folder ``path``: its manifest, a folder for each run, what failed.
+    """Run a grid in the new folder ``path``: its manifest and plan, a folder for each run, what failed.
 
     With ``resume`` it goes on in a folder that is there: finished runs are read, stopped ones go on from
     their checkpoints; teachers, noises and seeds may be more or fewer, options must be the same.
@@ -73,24 +71,25 @@ def compare(
     about = {"task": task} | manifest(asdict(grid), sys.argv) | about
     below = {path / "tuning": trials} if trials else {path: cells}
     folder = _reopen(path, below, about) if resume else RunFolder.create(path, about)
-    counted, notes = tasks[task].counted, []
+    _keep_plan(path, prepared, cells)
+    counted = tasks[task].presentation.counted
     if trials:
         console.print(f"tuning on the validation set: {len(trials)} runs", highlight=False)
         with GridProgress(console, [cell.name for cell in trials], counted=counted) as shown:
             trial_results = run_cells(trials, path / "tuning", jobs=jobs, progress=shown)
         choices = choose(tried, trial_results, figure=figure, higher_is_better=higher)
-        with whole_file(path / "choices.csv") as file:
-            file.write(choices.to_csv().encode())
-        keep_failures(trial_results, path / "tuning" / "failures.txt")
+        write_record(path / CHOICES, choices)
+        _keep_failures(path / "tuning", trial_results)
         if said := _failures("tuning runs", trial_results, "tuning/failures.txt"):
             console.print(said, style="red", soft_wrap=True, highlight=False)
-        cells, notes = choices.applied(grid).cells(), [choices.note()]
+        cells = tuned(grid, choices).cells()
+        _keep_plan(path, prepared, cells)
         for cell in cells:
             require_same_options(cell, path / "cells" / cell.name)
     with GridProgress(console, [cell.name for cell in cells], counted=counted) as shown:
         results = run_cells(cells, folder.path, jobs=jobs, timed=grid.seeds[0], progress=shown)
-    keep_failures(results, path / "failures.txt")
-    return GridResult(folder.path, prepared.title, tuple(results), tuple(notes))
+    _keep_failures(folder.path, results)
+    return GridResult(folder.path, tuple(results))
 
 
 def _checked(grid: Grid, cells: Sequence[Cell], jobs: int) -> Prepared:
@@ -127,16 +126,30 @@ def _scored_by(tuning: Tuning, config: RunConfig, prepared: Prepared) -> tuple[s
 
 def _failures(what: str, results: Sequence[CellResult], file: str) -> str:
     """How many failed and what the first one ended in; empty where none did."""
-    failed = [result for result in results if result.error is not None]
-    if not failed:
+    failures = [result.failure for result in results if result.failure is not None]
+    if not failures:
         return ""
-    first = (failed[0].error or "").splitlines()[0]
-    return f"{len(failed)} of {len(results)} {what} failed; {failed[0].cell.name}: {first} (all in {file})"
+    first = f"{failures[0].name}: {failures[0].error}"
+    return f"{len(failures)} of {len(results)} {what} failed; {first} (all in {file})"
+
+
+def _keep_plan(folder: Path, prepared: Prepared, cells: Sequence[Cell]) -> None:
+    runs = tuple(map(planned, cells))
+    write_grid_plan(folder, GridPlan(task=cells[0].config.task, data=prepared.title, runs=runs))
+
+
+def _keep_failures(folder: Path, results: Sequence[CellResult]) -> None:
+    failures = [result.failure for result in results if result.failure is not None]
+    write_failures(folder, [result.cell.name for result in results], failures)
 
 
 def _reopen(path: Path, below: Mapping[Path, Sequence[Cell]], about: Mapping[str, Any]) -> RunFolder:
-    """The folder of an earlier start of this grid; says in a manifest of its own what goes on there."""
+    """The folder of an earlier start of this grid; says in a manifest of its own what goes on there.
+
+    Raises as ``read_grid_plan``.
+    """
     folder = RunFolder.open(path)
+    read_grid_plan(path)
     for place, cells in below.items():
         for cell in cells:
             require_same_options(cell, place / "cells" / cell.name)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
 
@@ -15,12 +12,12 @@ import torch
 
 from metaweight.comparison.arms import KINDS
 from metaweight.comparison.cells import Cell, CellResult
-from metaweight.comparison.choices import read_choices
+from metaweight.comparison.choices import ArmChoice, Choices, Try
 from metaweight.comparison.grid import NOT_AN_ARMS, Grid
 from metaweight.data import derive
 from metaweight.tasks import Evaluation
 from metaweight.tasks.config import with_options
-from metaweight.tasks.figures import markdown_table
+from metaweight.tasks.outcome import RunResult
 
 ALL = "all"
 COMPARED = frozenset(NOT_AN_ARMS).union(
@@ -157,76 +154,37 @@ def _cell(grid: Grid, noise: str, arm: str, seed: int, number: int, options: Map
     return replace(cell, name=f"{cell.name}.candidate-{number}", config=with_options(cell.config, options))
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What was tried and what is best."""
-
-    figure: str
-    higher_is_better: bool
-    tried: tuple[Candidate, ...]
-    scores: tuple[float | None, ...]
-    """Of each candidate the mean over its seeds; None where a run failed or its figure is not finite."""
-    best: Mapping[tuple[str, str], int] = field(init=False)
-    """(noise, arm) -> place in ``tried``; the defaults where no candidate has a score."""
-
-    def __post_init__(self) -> None:
-        sign = 1 if self.higher_is_better else -1
-        best: dict[tuple[str, str], int] = {}
-        top: dict[tuple[str, str], float] = {}
-        for place, (one, score) in enumerate(zip(self.tried, self.scores, strict=True)):
-            key = one.noise, one.arm
-            best.setdefault(key, place)
-            if score is not None and sign * score > top.get(key, -math.inf):  # ties: the earlier one
-                best[key], top[key] = place, sign * score
-        object.__setattr__(self, "best", best)
-
-    def applied(self, grid: Grid) -> Grid:
-        """``grid`` with every arm's best options."""
-        chosen: dict[str, dict[str, Mapping[str, Any]]] = {}
-        for (noise, arm), place in self.best.items():
-            chosen.setdefault(noise, {})[arm] = self.tried[place].options
-        return replace(grid, chosen=chosen)
-
-    def note(self) -> str:
-        """The paragraph under the table, Markdown."""
-        rows = []
-        for one in read_choices(self.to_csv())[1]:
-            few = self.tried[self.best[one.noise, one.arm]].few
-            tried = f"{one.tried}{', all there are' if few else ''}{one.without}"
-            rows.append((one.noise, one.arm, one.options, one.score, one.default_score, tried))
-        headings = ("noise", "teacher", "chosen", "on validation", "defaults", "tried")
-        end = "highest" if self.higher_is_better else "lowest"
-        seeds = ", ".join(dict.fromkeys(str(c.config.seed) for one in self.tried for c in one.cells))
-        title = f"Chosen on the validation set: {end} {self.figure} at the end, tuning seeds {seeds}"
-        return f"**{title}**\n\n{markdown_table(headings, rows, left=3)}"
-
-    def to_csv(self) -> str:
-        """A row a candidate; its options as JSON, empty score where it has none."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["noise", "teacher", "candidate", "options", self.figure, "chosen", "runs"])
-        chosen = set(self.best.values())
-        for place, (one, score) in enumerate(zip(self.tried, self.scores, strict=True)):
-            runs = " ".join(cell.name for cell in one.cells)
-            row = [one.noise, one.arm, one.number, json.dumps(one.options), score, int(place in chosen), runs]
-            writer.writerow(["" if value is None else value for value in row])
-        return text.getvalue()
-
-
 def choose(
     tried: Sequence[Candidate], results: Iterable[CellResult], *, figure: str, higher_is_better: bool
 ) -> Choices:
-    """The best candidate of each arm under each kind of noise; no figure of the test set is read."""
-    by_name = {result.cell.name: result for result in results}
-    scores = tuple(_score([by_name[cell.name] for cell in one.cells], figure) for one in tried)
-    return Choices(figure, higher_is_better, tuple(tried), scores)
+    """The best candidate of each arm under each kind of noise, of equal ones the earlier; no figure of the
+    test set is read."""
+    by_name = {result.cell.name: result.result for result in results}
+    sign = 1 if higher_is_better else -1
+    groups: dict[tuple[str, str], list[Candidate]] = {}
+    for one in tried:
+        groups.setdefault((one.noise, one.arm), []).append(one)
+    arms = []
+    for (noise, arm), group in groups.items():
+        tries = []
+        for one in group:
+            names = tuple(cell.name for cell in one.cells)
+            tries.append(Try(one.options, _score([by_name[name] for name in names], figure), names))
+        worth = [-math.inf if one.score is None else sign * one.score for one in tries]
+        few, chosen = group[0].few, worth.index(max(worth))
+        arms.append(ArmChoice(noise=noise, arm=arm, tries=tuple(tries), chosen=chosen, few=few))
+    seeds = tuple(dict.fromkeys(cell.config.seed for one in tried for cell in one.cells))
+    return Choices(figure=figure, higher_is_better=higher_is_better, seeds=seeds, arms=tuple(arms))
 
 
-def _score(results: Sequence[CellResult], figure: str) -> float | None:
-    values = []
-    for result in results:
-        value = result.outcome.row.get(figure) if result.outcome is not None else None
-        if value is None or not math.isfinite(value):
-            return None
-        values.append(value)
-    return fmean(values)
+def _score(results: Sequence[RunResult | None], figure: str) -> float | None:
+    values = [None if result is None else result.row.get(figure) for result in results]
+    return None if None in values else fmean(value for value in values if value is not None)
+
+
+def tuned(grid: Grid, choices: Choices) -> Grid:
+    """``grid`` with every arm's best options."""
+    chosen: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for one in choices.arms:
+        chosen.setdefault(one.noise, {})[one.arm] = one.options
+    return replace(grid, chosen=chosen)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from metaweight.comparison.cells import Cell, CellResult, Progress, failure, run_cell
+from metaweight.comparison.cells import Cell, CellResult, Progress, failed, run_cell
 from metaweight.core.plugins import import_modules, imported_modules
 
 _messages: Any = None
@@ -69,14 +69,14 @@ def run_cells(
                 for process in multiprocessing.active_children():
                     process.terminate()
                 raise
-            return [_result(future, cell, folder) for future, cell in zip(futures, cells, strict=True)]
+            return [_result(future, cell) for future, cell in zip(futures, cells, strict=True)]
 
 
-def _result(future: Future[CellResult], cell: Cell, folder: Path) -> CellResult:
+def _result(future: Future[CellResult], cell: Cell) -> CellResult:
     try:
         return future.result()
     except BrokenProcessPool as error:  # a worker was killed, by want of memory for instance
-        return failure(cell, folder, error)
+        return failed(cell, error)
 
 
 def _listen(futures: Sequence[Future[CellResult]], messages: Any, tell: Progress) -> None:

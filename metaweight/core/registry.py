@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -55,6 +56,17 @@ class Registry(Generic[T]):
             by = f" (from {origin})" if origin else ""
             raise ValueError(f"{self.kind} {name!r} is already registered; choose another name{by}")
         self._parts[name] = part
+
+    @contextmanager
+    def temporarily(self, name: str, part: T) -> Iterator[T]:
+        """``part`` filed under ``name`` until the context ends; a name that is taken is an error here too."""
+        if name in self:
+            raise ValueError(f"{self.kind} {name!r} is already registered; choose another name")
+        self.add(name, part)
+        try:
+            yield part
+        finally:
+            del self._parts[name]
 
     def __getitem__(self, name: str) -> T:
         self._load_plugins()

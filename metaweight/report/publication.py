@@ -1,4 +1,4 @@
-"""What is published of a comparison: its tables, statistics, plots and page."""
+"""What is published of a comparison, from what its runs left: its tables, statistics, plots and page."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from metaweight.comparison.arms import stands_for
-from metaweight.comparison.cells import CellResult
-from metaweight.comparison.suite import GridResult
-from metaweight.report.page import write_page
-from metaweight.report.pictures import draw_pictures
+from metaweight.comparison.arms import Group
+from metaweight.core.records import write_record
+from metaweight.report.choices import choices_note, read_choices
+from metaweight.report.page import Study, read_study, write_page
+from metaweight.report.plots import write_plots
 from metaweight.report.statistics.standings import (
     Standings,
-    groups_of,
     print_standings,
     standings,
     standings_to_csv,
     standings_to_markdown,
 )
 from metaweight.report.tables import Comparison, aggregate, print_table, runs_to_csv, to_csv, to_markdown
-from metaweight.tasks import tasks
-from metaweight.tasks.figures import Compared, Result
+from metaweight.tasks.figures import Compared
+from metaweight.tasks.outcome import Finished, Result
 
 
 def write_table(
@@ -51,56 +50,64 @@ def write_statistics(
     results: Sequence[Result],
     compared: Sequence[Compared],
     *,
-    groups: Mapping[str, str],
+    groups: Mapping[str, Group],
 ) -> Standings | None:
-    """Write statistics.md and statistics.csv; None, and no file, where there is nothing to compare."""
+    """Write statistics.json, .md and .csv; None, and no file, where there is nothing to compare."""
     found = standings(results, compared, groups=groups)
     if found is not None:
+        write_record(folder / "statistics.json", found)
         text = f"{heading}\n\n{standings_to_markdown(found)}"
         (folder / "statistics.md").write_text(text, encoding="utf-8")
         (folder / "statistics.csv").write_text(standings_to_csv(found), encoding="utf-8")
     return found
 
 
-def publish(compared: GridResult, console: Console) -> None:
-    """Write table, rows by run, statistics, plots and page into the folder; print what they say."""
-    _publish_runs(compared, console)
-    console.print(f"run folder: {compared.folder}", soft_wrap=True, highlight=False)
-    console.print(f"report: {write_page(compared.folder)}", soft_wrap=True, highlight=False)
-    for message in dict.fromkeys(text for result in compared.results for text in result.warnings):
-        cells = [result.cell.name for result in compared.results if message in result.warnings]
-        console.print(f"warning in {', '.join(cells)}: {message}", soft_wrap=True, highlight=False)
+def publish(folder: Path, console: Console) -> None:
+    """Write table, rows by run, statistics, plots and page into a grid's folder; print what they say.
+
+    All runs of the folder count, whichever start they are of.  Raises as ``read_study``.
+    """
+    study = read_study(folder)
+    _publish_runs(study, console)
+    console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"report: {write_page(folder)}", soft_wrap=True, highlight=False)
+    warned: dict[str, list[str]] = {}
+    for run in study.by_seed:
+        for message in run.result.warnings if run.result is not None else ():
+            warned.setdefault(message, []).append(run.name)
+    for message, names in warned.items():
+        console.print(f"warning in {', '.join(names)}: {message}", soft_wrap=True, highlight=False)
 
 
-def _publish_runs(compared: GridResult, console: Console) -> None:
-    results, folder, title = compared.results, compared.folder, compared.title
-    rows = [row for result in results if (row := result.row()) is not None]
-    if not rows:
+def _publish_runs(study: Study, console: Console) -> None:
+    runs = [Finished(run.result, run.folder) for run in study.by_seed if run.result is not None]
+    if not runs:
         return
-    task = tasks[results[0].cell.config.task]
-    runs = [run for result in results if (run := result.finished()) is not None]
-    table, notes = aggregate(rows, task.columns), [*task.notes(runs), *compared.notes, *_not_there(results)]
-    write_table(folder, f"# {title}", table, rows, notes=notes)
-    console.print(title, style="bold", highlight=False)
+    results, shown, folder = [run.result for run in runs], study.presentation, study.folder
+    choices = read_choices(folder)
+    tuned = [] if choices is None else [choices_note(choices)]
+    table, notes = aggregate(results, shown.columns), [*shown.notes(runs), *tuned, *_not_there(study)]
+    heading = f"# {study.data}"
+    write_table(folder, heading, table, results, notes=notes)
+    console.print(study.data, style="bold", highlight=False)
     print_table(table, console=console)
     for note in notes:
         console.print(note, highlight=False, markup=False)
-    names = {result.cell.arm: stands_for(vars(result.cell.config)) for result in results}
-    found = write_statistics(folder, f"# {title}", rows, task.compared, groups=groups_of(names))
+    found = write_statistics(folder, heading, results, shown.compared, groups=study.groups)
     if found is not None:
         print_standings(found, console=console)
     plots = folder / "plots"
     if plots.is_dir():  # of an earlier start
         shutil.rmtree(plots)
     plots.mkdir()
-    draw_pictures(runs, task.curve, plots)
+    write_plots(study, plots)
 
 
-def _not_there(results: Sequence[CellResult]) -> list[str]:
+def _not_there(study: Study) -> list[str]:
     """The line under a table that names the runs that are not in it."""
     failed = [
-        f"{result.cell.arm} under {result.cell.noise}, seed {result.cell.config.seed}"
-        for result in results
-        if result.error is not None
+        f"{run.arm} under {run.noise}, seed {run.config.seed}"
+        for run in study.by_seed
+        if run.state == "failed"
     ]
     return [f"**Failed, and not in these tables**: {'; '.join(failed)} (failures.txt)"] if failed else []

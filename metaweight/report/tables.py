@@ -1,4 +1,4 @@
-"""From the results of single runs to one table: a block for each kind of noise, a row for each teacher."""
+"""From the results of single runs to one table: a block for each kind of noise, a row for each arm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from metaweight.core.weights import mean_and_spread
-from metaweight.tasks.figures import Column, Result, markdown_table
+from metaweight.tasks.figures import Column, markdown_table
+from metaweight.tasks.outcome import Result
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """All seeds of one teacher under one kind of noise."""
+    """All seeds of one arm under one kind of noise."""
 
     noise: str
-    teacher: str
+    arm: str
     seeds: int
     """How many."""
     figures: Mapping[str, Spread]
@@ -50,24 +51,24 @@ class Comparison:
     @property
     def headings(self) -> tuple[str, ...]:
         """Of the table for people, the kind of noise left out."""
-        return ("teacher", *(column.heading for column in self.columns), "seeds")
+        return ("arm", *(column.heading for column in self.columns), "seeds")
 
 
 def aggregate(results: Sequence[Result], columns: Sequence[Column]) -> Comparison:
-    """One row for each (noise, teacher), both in the order in which they first appear.
+    """One row for each (noise, arm), both in the order in which they first appear.
 
     Raises ValueError where one run is given twice.
     """
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        group = groups.setdefault((result.noise, result.teacher), [])
+        group = groups.setdefault((result.noise, result.arm), [])
         if any(result.seed == other.seed for other in group):
-            raise ValueError(f"{result.teacher} under {result.noise} has seed {result.seed} twice")
+            raise ValueError(f"{result.arm} under {result.noise} has seed {result.seed} twice")
         group.append(result)
     noises = list(dict.fromkeys(result.noise for result in results))
-    teachers = list(dict.fromkeys(result.teacher for result in results))
+    arms = list(dict.fromkeys(result.arm for result in results))
     single = {column.figure for column in columns if not column.spread}
-    rows = [_row(groups[n, t], single) for n in noises for t in teachers if (n, t) in groups]
+    rows = [_row(groups[n, a], single) for n in noises for a in arms if (n, a) in groups]
     return Comparison(tuple(columns), tuple(rows))
 
 
@@ -80,7 +81,7 @@ def _row(group: Sequence[Result], single: set[str]) -> Row:
             figures[name] = Spread(mean_and_spread(known)[0], math.nan)
         elif len(known) == len(values):
             figures[name] = Spread(*mean_and_spread(known))
-    return Row(group[0].noise, group[0].teacher, len(group), figures)
+    return Row(group[0].noise, group[0].arm, len(group), figures)
 
 
 def _cells(row: Row, columns: Sequence[Column]) -> tuple[str, ...]:
@@ -89,7 +90,7 @@ def _cells(row: Row, columns: Sequence[Column]) -> tuple[str, ...]:
         row.figures[column.figure].text(column.digits) if column.figure in row.figures else "-"
         for column in columns
     ]
-    return (row.teacher, *figures, str(row.seeds))
+    return (row.arm, *figures, str(row.seeds))
 
 
 def _blocks(table: Comparison) -> dict[str, list[tuple[tuple[str, ...], set[int]]]]:
@@ -143,13 +144,13 @@ def to_csv(table: Comparison) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     parts = [f"{name}_{part}" for name in spread for part in ("mean", "spread")]
-    writer.writerow(["noise", "teacher", "seeds", *parts, *single])
+    writer.writerow(["noise", "arm", "seeds", *parts, *single])
     gap = Spread(math.nan, math.nan)
     for row in table.rows:
         pairs = [row.figures.get(name, gap) for name in spread]
         numbers = [n for pair in pairs for n in (pair.mean, pair.spread)]
         numbers += [row.figures.get(name, gap).mean for name in single]
-        writer.writerow([row.noise, row.teacher, row.seeds, *("" if math.isnan(n) else n for n in numbers)])
+        writer.writerow([row.noise, row.arm, row.seeds, *("" if math.isnan(n) else n for n in numbers)])
     return text.getvalue()
 
 
@@ -159,10 +160,10 @@ def runs_to_csv(results: Sequence[Result], columns: Sequence[Column]) -> str:
     others = sorted({name for result in results for name in result.figures if name not in shown})
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["noise", "teacher", "seed", *shown, *others])
+    writer.writerow(["noise", "arm", "seed", *shown, *others])
     for result in results:
         figures = [result.figures.get(name) for name in (*shown, *others)]
-        writer.writerow([result.noise, result.teacher, result.seed, *figures])
+        writer.writerow([result.noise, result.arm, result.seed, *figures])
     return text.getvalue()
 
 

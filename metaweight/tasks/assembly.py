@@ -22,6 +22,7 @@ from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import Outcome
 from metaweight.teachers.base import build_teacher
 from metaweight.training.callbacks import AttentionHistory, WeightHistory
+from metaweight.training.fates import Fates
 from metaweight.training.trainer import Trainer
 
 optimizers: Registry[Callable[..., Optimizer]] = Registry("optimizer")
@@ -85,7 +86,13 @@ class Assembled:
         """What was measured in the epoch whose student is handed out."""
         return self.trainer.history.row(self.epoch)
 
-    def outcome(self, figures: Mapping[str, float], details: Mapping[str, Any] | None = None) -> Outcome:
+    def outcome(
+        self,
+        figures: Mapping[str, float],
+        details: Mapping[str, Any] | None = None,
+        *,
+        fates: Fates | None = None,
+    ) -> Outcome:
         """``figures`` and what every task keeps beside them."""
         return Outcome(
             figures,
@@ -93,5 +100,6 @@ class Assembled:
             layers=self.attention.layers,
             attention=tuple(tuple(row) for row in self.attention.shares),
             details=details or {},
+            fates=fates,
             epoch=self.epoch,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -11,8 +11,8 @@ from metaweight.core.registry import Registry
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.config import RunConfig
-from metaweight.tasks.figures import Column, Compared, Curve
-from metaweight.tasks.outcome import Finished, Outcome
+from metaweight.tasks.figures import Presentation
+from metaweight.tasks.outcome import Outcome
 from metaweight.training.evaluation import Evaluate, evaluate
 from metaweight.training.history import Source
 from metaweight.training.run_folder import RunFolder
@@ -75,23 +75,8 @@ class Task(Protocol[C, P]):
         ...
 
     @property
-    def columns(self) -> tuple[Column, ...]:
-        """Of its table; they print figures of the Outcome, and "cost"."""
-        ...
-
-    @property
-    def compared(self) -> tuple[Compared, ...]:
-        """Figures of the Outcome by which arms are compared; the sentences are about the first."""
-        ...
-
-    @property
-    def curve(self) -> Curve:
-        """The figure of the epochs that a comparison draws."""
-        ...
-
-    @property
-    def counted(self) -> str:
-        """What a target is, for the pace of training: images, tokens."""
+    def presentation(self) -> Presentation:
+        """How people see what its runs gave."""
         ...
 
     @property
@@ -125,18 +110,6 @@ class Task(Protocol[C, P]):
 
     def conclude(self, config: C, prepared: P, trained: Assembled, folder: RunFolder | None) -> Outcome:
         """The figures of a finished run; writes weights by sample and its own files into ``folder``."""
-        ...
-
-    def epoch_text(self, row: Mapping[str, float]) -> str:
-        """What the progress line says of an epoch's evaluation; empty where there was none."""
-        ...
-
-    def summary(self, outcome: Outcome) -> Sequence[tuple[str, str]]:
-        """What ``metaweight train`` prints at the end: (what, figure)."""
-        ...
-
-    def notes(self, runs: Sequence[Finished]) -> Sequence[str]:
-        """Paragraphs under the table of a comparison, Markdown."""
         ...
 
 

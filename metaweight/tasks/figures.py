@@ -1,11 +1,14 @@
-"""Figures of a run: which there are, how a table shows them, by which arms are compared."""
+"""Figures of a run: which there are, how people see them, by which arms are compared."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
+
+from metaweight.core.records import Record
+from metaweight.tasks.outcome import Finished, RunResult
 
 
 @dataclass(frozen=True)
@@ -23,25 +26,7 @@ class Column:
     """What is printed in bold."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """What one run gave.  Raises ValueError for a figure that is not finite; None stands for "undefined"."""
-
-    teacher: str
-    noise: str
-    seed: int
-    figures: Mapping[str, float | None]
-
-    def __post_init__(self) -> None:
-        for name, value in self.figures.items():
-            if value is not None and not math.isfinite(value):
-                raise ValueError(
-                    f"{name} of {self.teacher} under {self.noise} is {value}: give None if undefined"
-                )
-
-
-@dataclass(frozen=True)
-class Compared:
+class Compared(Record, frozen=True):
     """A figure that the arms are compared by."""
 
     figure: str
@@ -54,12 +39,6 @@ class Compared:
     higher_is_better: bool = True
 
 
-def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
-    """Headings, rule and rows, a line each, the last without its end; ``left`` columns are words."""
-    rule = ("---",) * left + ("---:",) * (len(headings) - left)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *rows))
-
-
 @dataclass(frozen=True)
 class Curve:
     """A figure of the epochs that a comparison draws over time."""
@@ -69,3 +48,75 @@ class Curve:
     title: str
     axis: str
     """What its axis says, with the unit."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """How one figure, or one of an epoch's row, is said of a single run."""
+
+    what: str
+    """With ``{when}`` for the epoch whose student is handed out."""
+    figure: str
+    """``auroc*``: every figure whose name begins so, with the rest of its name behind ``what``."""
+    text: str = "{:.3f}"
+    """Format of the figure; ``{scores[sentences]}`` is one of the details that a task keeps."""
+
+    def lines(
+        self, figures: Mapping[str, float | None], others: Mapping[str, object] | None = None
+    ) -> list[tuple[str, str]]:
+        """(what, text) of each figure that is there and defined; ``others``: what else the formats name."""
+        begin, star, _ = self.figure.partition("*")
+        lines = []
+        for name, value in figures.items():
+            if value is not None and (name == begin or (star and name.startswith(begin))):
+                kind = name.removeprefix(begin).lstrip("_")
+                what = self.what.format(**others or {}) + (f", {kind}" if kind else "")
+                lines.append((what, self.text.format(value, **others or {})))
+        return lines
+
+
+def no_notes(runs: Sequence[Finished]) -> Sequence[str]:
+    """Nothing under the table."""
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presentation:
+    """How people see what the runs of a task gave; commands and reports draw from it."""
+
+    columns: tuple[Column, ...]
+    """Of its table; they print figures of a result, and "cost"."""
+    compared: tuple[Compared, ...]
+    """By these arms are compared; the sentences are about the first."""
+    reached: str
+    """Format of the first column's figure in a sentence: ``{:.1f} % test accuracy``."""
+    curve: Curve
+    counted: str
+    """What a target is, for the pace of training: images, tokens."""
+    watched: Headline
+    """Of an epoch's row, in the line of progress."""
+    headlines: tuple[Headline, ...]
+    """Of one run, at its end."""
+    notes: Callable[[Sequence[Finished]], Sequence[str]] = no_notes
+    """Paragraphs under the table of a comparison, Markdown, from what its finished runs left."""
+
+    def of_epoch(self, row: Mapping[str, float]) -> str:
+        """What the line of progress says of an epoch; empty where nothing was measured."""
+        return "".join(" ".join(line) for line in self.watched.lines(row))
+
+    def of_run(self, result: RunResult) -> list[tuple[str, str]]:
+        """(what, figure) of a run that has ended."""
+        others = {**result.details, "when": result.when}
+        return [line for headline in self.headlines for line in headline.lines(result.figures, others)]
+
+
+def mean_text(values: Sequence[float | None], text: str) -> str:
+    """The mean of one value a seed in the format ``text``; "-" where a seed has none."""
+    known = [value for value in values if value is not None]
+    return text.format(fmean(known)) if known and len(known) == len(values) else "-"
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """Headings, rule and rows, a line each, the last without its end; ``left`` columns are words."""
+    rule = ("---",) * left + ("---:",) * (len(headings) - left)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *rows))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
+
+from metaweight.core.records import Record
 
 HEADINGS = {
     "learnt": "learnt by heart, %",
@@ -18,18 +17,17 @@ HEADINGS = {
 """Share of ``Fates`` -> the heading of its column."""
 
 
-@dataclass(frozen=True)
-class Fates:
+class Fates(Record, frozen=True):
     """What the student says at the end of the training samples with wrong labels: shares in [0, 1]."""
 
     learnt: float
     """It gives the wrong label back: learnt by heart."""
     corrected: float
     """It says the right class."""
-    kept: float
-    """Share of the right labels that it gives back; NaN where there are none."""
-    weight: float
-    """Share of the wrong labels in the sum of the mean weights; NaN where no sample has one."""
+    kept: float | None
+    """Share of the right labels that it gives back; None where there are none."""
+    weight: float | None
+    """Share of the wrong labels in the sum of the mean weights; None where no sample has one."""
 
     @property
     def other(self) -> float:
@@ -52,12 +50,12 @@ def fates(predicted: Tensor, given: Tensor, clean: Tensor, weights: Tensor) -> F
     means = weights.double().nan_to_num(0.0)
     total = float(means.sum())
     return Fates(
-        _share(predicted[wrong] == given[wrong]),
-        _share(predicted[wrong] == clean[wrong]),
-        _share(predicted[~wrong] == given[~wrong]),
-        float(means[wrong].sum()) / total if total > 0 else math.nan,
+        learnt=_share(predicted[wrong] == given[wrong]),
+        corrected=_share(predicted[wrong] == clean[wrong]),
+        kept=None if bool(wrong.all()) else _share(predicted[~wrong] == given[~wrong]),
+        weight=float(means[wrong].sum()) / total if total > 0 else None,
     )
 
 
 def _share(mask: Tensor) -> float:
-    return float(mask.to(torch.float64).mean()) if len(mask) else math.nan
+    return float(mask.to(torch.float64).mean())

@@ -144,7 +144,7 @@ class RunFolder:
         clean: Tensor | None = None,
         flipped: Tensor | None = None,
         probabilities: Tensor | None = None,
-    ) -> None:
+    ) -> SampleWeights:
         """Write ``weights.npz`` (see SampleWeights) and ``weights.csv``, each whole or not at all.
 
         Raises ValueError for shapes that do not fit together.
@@ -158,6 +158,7 @@ class RunFolder:
             np.savez_compressed(file, **known)
         with whole_file(self.path / "weights.csv") as file:
             file.write(_weights_csv(samples).encode())
+        return samples
 
     def read_weights(self) -> SampleWeights:
         """What ``save_weights`` wrote.

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.join import main
+from metaweight.comparison.arms import Group
 from metaweight.report.statistics.standings import standings, standings_to_csv, standings_to_markdown
 from metaweight.report.tables import aggregate, runs_to_csv, to_csv, to_markdown
 from metaweight.tasks import tasks
-from metaweight.tasks.figures import Result
+from metaweight.tasks.outcome import Result
 
-COLUMNS = tasks["image"].columns
+SHOWN = tasks["image"].presentation
+GROUPS: dict[str, Group] = {"uniform": "plain", "memory": "internal"}
 
 
 def results(seeds: tuple[int, ...]) -> list[Result]:
@@ -30,7 +32,7 @@ def part(folder: Path, seeds: tuple[int, ...], **options: object) -> Path:
     folder.mkdir()
     config = {"base": {"epochs": 3, "seed": 0} | options, "teachers": ["uniform", "memory"], "seeds": seeds}
     (folder / "manifest.json").write_text(json.dumps({"task": "image", "config": config}))
-    (folder / "runs.csv").write_text(runs_to_csv(results(seeds), COLUMNS))
+    (folder / "runs.csv").write_text(runs_to_csv(results(seeds), SHOWN.columns))
     (folder / "table.md").write_text("# digits\n\nold")
     return folder
 
@@ -39,10 +41,10 @@ def test_the_joined_table_is_that_of_one_run_of_all_seeds(tmp_path: Path) -> Non
     # the second part comes from a version with one more option
     parts = [part(tmp_path / "a", (0,)), part(tmp_path / "b", (1, 2), betas=[0.9, 0.999])]
     assert main([str(tmp_path / "out"), *map(str, parts)]) == 0
-    whole = aggregate(results((0, 1, 2)), COLUMNS)
+    whole = aggregate(results((0, 1, 2)), SHOWN.columns)
     assert (tmp_path / "out" / "table.md").read_text() == f"# digits\n\n{to_markdown(whole)}"
     assert (tmp_path / "out" / "table.csv").read_text() == to_csv(whole)
-    found = standings(results((0, 1, 2)), tasks["image"].compared)
+    found = standings(results((0, 1, 2)), SHOWN.compared, groups=GROUPS)
     assert found is not None
     assert (tmp_path / "out" / "statistics.md").read_text() == f"# digits\n\n{standings_to_markdown(found)}"
     assert (tmp_path / "out" / "statistics.csv").read_text() == standings_to_csv(found)

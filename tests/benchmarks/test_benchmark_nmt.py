@@ -69,11 +69,9 @@ def test_a_small_run_on_own_pairs_leaves_its_folder(
     ]
     shown = (out / "table.md").read_text()
     assert shown.startswith("# own.tsv source-target, 100 training pairs\n")
-    assert (
-        "| teacher | BLEU | BLEU, greedy | chrF | AUROC of the weights | cost, plain steps | seeds |" in shown
-    )
+    assert "| arm | BLEU | BLEU, greedy | chrF | AUROC of the weights | cost, plain steps | seeds |" in shown
     assert "BLEU|nrefs:1" in shown
-    assert "| teacher | copied |" in shown
+    assert "| arm | copied |" in shown
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     module = ModuleType(f"{FOLDER}.fake")
     module.prepare = by_hand  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    peers.add("fake", Peer("fake", "fake-peer", "pip install fake-peer"))
-    yield module
-    del peers._parts["fake"]
+    with peers.temporarily("fake", Peer("fake", "fake-peer", "pip install fake-peer")):
+        yield module
 
 
 @pytest.mark.parametrize("model", ["mlp", "convnet", "transformer-tiny"])

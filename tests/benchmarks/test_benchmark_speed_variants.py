@@ -39,9 +39,8 @@ def stubborn() -> Iterator[str]:
         def solve(self, _problem: object) -> None:
             raise EngineError("the student has no 'soul';\nuse engine='higher'")
 
-    registry.add("stubborn", Stubborn)
-    yield "stubborn"
-    del registry._parts["stubborn"]
+    with registry.temporarily("stubborn", Stubborn):
+        yield "stubborn"
 
 
 def test_a_name_tells_what_differs() -> None:

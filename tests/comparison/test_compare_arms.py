@@ -13,12 +13,11 @@ from rich.console import Console
 
 from metaweight.cli.main import main
 from metaweight.comparison import cells
-from metaweight.comparison.arms import stands_for
+from metaweight.comparison.arms import group_of
 from metaweight.comparison.grid import Grid
 from metaweight.report.statistics.answer import answer
-from metaweight.report.statistics.standings import groups_of
 from metaweight.tasks.config import ImageConfig, TranslationConfig
-from metaweight.tasks.figures import Result
+from metaweight.tasks.outcome import Result
 from metaweight.training.history import Interrupted
 
 BASE = ImageConfig(
@@ -35,7 +34,7 @@ def test_one_teacher_in_two_arms(tmp_path: Path) -> None:
     grid = Grid(BASE, ("uniform", "often", "seldom"), ("uniform@0.4",), (0,), overrides)
     compare(grid, tmp_path / "grid", jobs=1, console=QUIET)
     with (tmp_path / "grid" / "runs.csv").open() as file:
-        assert [row["teacher"] for row in csv.DictReader(file)] == ["uniform", "often", "seldom"]
+        assert [row["arm"] for row in csv.DictReader(file)] == ["uniform", "often", "seldom"]
     table = (tmp_path / "grid" / "table.md").read_text()
     assert "| often |" in table
     assert "mw-net" not in table
@@ -44,8 +43,7 @@ def test_one_teacher_in_two_arms(tmp_path: Path) -> None:
     assert chosen == {"teacher": "mw-net", "every": 3, "schedule": "online"}
     # read again under the arm's name, not the teacher's
     results = compare(grid, tmp_path / "grid", jobs=1, console=QUIET, resume=True)
-    rows = [row for result in results if (row := result.row()) is not None]
-    assert [row.teacher for row in rows] == ["uniform", "often", "seldom"]
+    assert [one.result.arm for one in results if one.result is not None] == ["uniform", "often", "seldom"]
 
 
 def test_a_mistake_in_one_run_stops_before_the_first(tmp_path: Path) -> None:
@@ -119,6 +117,6 @@ def test_an_arm_of_any_name_is_judged_by_what_it_stands_for(own: dict[str, str],
         Result(cell.arm, cell.noise, cell.config.seed, {"accuracy": scores[cell.arm] + cell.config.seed})
         for cell in grid.cells()
     ]
-    groups = groups_of({cell.arm: stands_for(vars(cell.config)) for cell in grid.cells()})
+    groups = {cell.arm: group_of(cell.arm, vars(cell.config)) for cell in grid.cells()}
     said = answer(results, "accuracy", unit="points", groups=groups)[2]
     assert ("oracle" in said) == recommended

@@ -16,6 +16,7 @@ from metaweight.cli.main import main
 from metaweight.comparison import cells
 from metaweight.comparison.grid import Grid
 from metaweight.comparison.progress import TellProgress
+from metaweight.comparison.records import read_failures
 from metaweight.core.contracts import MetaweightError
 from metaweight.tasks.config import TranslationConfig
 
@@ -61,7 +62,7 @@ def test_a_grid_in_parts_gives_the_table_of_one_run(grid: Grid, whole: Path, tmp
     before = ends(path)
     assert set(before) == {"mixed-0.4.uniform.0", "mixed-0.4.uniform.1", "mixed-0.4.attention.1"}
     results = compare(grid, path, jobs=1, console=QUIET, resume=True)
-    assert [result.error for result in results] == [None] * 4
+    assert [result.failure for result in results] == [None] * 4
     after = ends(path)
     assert {name: after[name] for name in before} == before
     assert len(after) == 4
@@ -94,6 +95,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(
         with pytest.raises(MetaweightError, match=r"1 of 4 runs failed; mixed-0.4.attention.1.*stopped"):
             compare(grid, path, jobs=1, console=QUIET)
     assert (path / "failures.txt").is_file()
+    assert list(read_failures(path)) == ["mixed-0.4.attention.1"]
     place = path / "cells" / "mixed-0.4.attention.1"
     assert not (place / "result.json").exists()
     resumed, real = [], cells.run
@@ -105,7 +107,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(
     monkeypatch.setattr(cells, "run", watched)
     compare(grid, path, jobs=1, console=QUIET, resume=True)
     assert resumed == [True]
-    assert not (path / "failures.txt").exists()
+    assert not list(path.glob("failures.*"))
     for name in TABLES:
         assert without_times(path / name) == without_times(whole / name)
 
@@ -119,7 +121,7 @@ def test_a_run_without_a_checkpoint_starts_anew(grid: Grid, whole: Path, tmp_pat
         (place / name).unlink()
     compare(one, path, jobs=1, console=QUIET, resume=True)
     again = json.loads((place / "result.json").read_text())
-    assert again["bleu"] == first["bleu"]
+    assert again["figures"]["bleu"] == first["figures"]["bleu"]
     assert [row["train_loss"] for row in again["history"]] == [row["train_loss"] for row in first["history"]]
     assert len((place / "steps.jsonl").read_text().splitlines()) == 6
 

@@ -91,7 +91,7 @@ def test_compare_runs_a_file_with_the_command_lines_options_over_it(
     ]
     assert main(["compare", f"--grid={path}", *narrowed, "--out", str(out)]) == 0
     with (out / "runs.csv").open() as file:
-        runs = [(row["teacher"], row["noise"], row["seed"]) for row in csv.DictReader(file)]
+        runs = [(row["arm"], row["noise"], row["seed"]) for row in csv.DictReader(file)]
     assert runs == [("often", "odd", "3")]
     about = (out / "cells" / "odd.often.3" / "manifest.json").read_text()
     for option in (

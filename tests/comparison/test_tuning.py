@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from dataclasses import replace
@@ -15,12 +14,15 @@ from published import compare
 from rich.console import Console
 
 from metaweight.comparison.cells import CellResult
-from metaweight.comparison.choices import read_choices
+from metaweight.comparison.choices import ArmChoice, Choices
 from metaweight.comparison.grid import Grid
 from metaweight.comparison.grid_file import plan
-from metaweight.comparison.tuning import Candidate, Tuning, candidates, choose
-from metaweight.tasks import Outcome, tasks
-from metaweight.training.history import History
+from metaweight.comparison.records import Failure
+from metaweight.comparison.tuning import Candidate, Tuning, candidates, choose, tuned
+from metaweight.core.records import read_record
+from metaweight.report.choices import choices_note, chosen
+from metaweight.tasks import tasks
+from metaweight.tasks.outcome import RunResult
 
 BASE = tiny_images.config(epochs=1)
 GRID = Grid(
@@ -70,43 +72,55 @@ def test_an_arm_with_fewer_combinations_takes_all_and_says_so() -> None:
 
 
 def result(one: Candidate, cell: int, row: dict[str, Any] | None) -> CellResult:
-    outcome = None if row is None else Outcome({"accuracy": 99.0}, History([{"valid_accuracy": 100.0}, row]))
-    return CellResult(one.cells[cell], outcome, None, Path(), None if row else "ValueError: NaN")
+    if row is None:
+        return CellResult(one.cells[cell], failure=Failure("a", "ValueError: NaN", ""))
+    return CellResult(one.cells[cell], ended({"valid_accuracy": 100.0}, row))
+
+
+def ended(*history: dict[str, Any], epoch: int | None = None) -> RunResult:
+    return RunResult("a", "none", 7, {"accuracy": 99.0}, history=history, epoch=epoch)
+
+
+def known(value: float | str) -> float | None:
+    return None if value == "undefined" else float(value)
+
+
+def only(choices: Choices) -> ArmChoice:
+    (one,) = choices.arms
+    return one
 
 
 def test_the_best_is_by_the_last_epoch_the_mean_of_the_seeds_and_ties_to_the_earlier() -> None:
     tried = of(candidates(GRID, Tuning(6, SPACES, seeds=(7, 8))), "none", "mw-net")
-    values = [(50.0, 60.0), (70.0, 61.0), (65.0, 66.0), (99.0, None), (99.0, float("nan")), (90.0, 0.0)]
+    values = [(50.0, 60.0), (70.0, 61.0), (65.0, 66.0), (99.0, None), (99.0, "undefined"), (90.0, 0.0)]
     results = [
-        result(one, cell, None if value is None else {"valid_accuracy": value, "test_accuracy": -value})
+        result(one, cell, None if value is None else {"valid_accuracy": known(value), "test_accuracy": 7.0})
         for one, pair in zip(tried, values, strict=True)
         for cell, value in enumerate(pair)
     ]
     found = choose(tried, results, figure="valid_accuracy", higher_is_better=True)
-    assert found.scores == (55.0, 65.5, 65.5, None, None, 45.0)
-    assert found.best == {("none", "mw-net"): 1}
+    assert [one.score for one in only(found).tries] == [55.0, 65.5, 65.5, None, None, 45.0]
+    assert only(found).chosen == 1
     lowest = choose(tried, results, figure="valid_accuracy", higher_is_better=False)
-    assert lowest.best == {("none", "mw-net"): 5}
-    chosen = found.applied(GRID).cell("mw-net", "none", 0).config
-    assert chosen == replace(tried[1].cells[0].config, seed=0)
-    assert found.applied(GRID).cell("mw-net", "flip@0.2", 0) == GRID.cell("mw-net", "flip@0.2", 0)
-    rows = list(csv.DictReader(found.to_csv().splitlines()))
-    assert [row["chosen"] for row in rows] == ["0", "1", "0", "0", "0", "0"]
-    assert json.loads(rows[1]["options"]) == tried[1].options
-    assert (rows[1]["valid_accuracy"], rows[3]["valid_accuracy"]) == ("65.5", "")
-    assert "| none | mw-net | " in found.note()
-    assert "| 65.5 | 55 | 6, 2 without a score |" in found.note()
-    assert "tuning seeds 7, 8" in found.note()
+    assert only(lowest).chosen == 5
+    grid = tuned(GRID, found)
+    assert grid.cell("mw-net", "none", 0).config == replace(tried[1].cells[0].config, seed=0)
+    assert grid.cell("mw-net", "flip@0.2", 0) == GRID.cell("mw-net", "flip@0.2", 0)
+    assert only(found).tries[1].runs == tuple(cell.name for cell in tried[1].cells)
+    note = choices_note(found)
+    assert "| none | mw-net | " in note
+    assert "| 65.5 | 55 | 6, 2 without a score |" in note
+    assert "tuning seeds 7, 8" in note
 
 
 def test_the_score_is_that_of_the_student_handed_out() -> None:
     """Early stopping does not hand out the last one."""
     (one,) = of(candidates(GRID, Tuning(1, {})), "none", "uniform")
-    history = History([{"valid_accuracy": value} for value in (60.0, 80.0, 70.0)])
+    history = [{"valid_accuracy": value} for value in (60.0, 80.0, 70.0)]
     for epoch, expected in ((2, 80.0), (None, 70.0)):
-        run = CellResult(one.cells[0], Outcome({}, history, epoch=epoch), None, Path())
+        run = CellResult(one.cells[0], ended(*history, epoch=epoch))
         found = choose([one], [run], figure="valid_accuracy", higher_is_better=True)
-        assert found.scores == (expected,)
+        assert only(found).tries[0].score == expected
 
 
 def test_where_every_candidate_fails_the_defaults_stay() -> None:
@@ -114,8 +128,8 @@ def test_where_every_candidate_fails_the_defaults_stay() -> None:
     found = choose(
         tried, [result(one, 0, None) for one in tried], figure="valid_accuracy", higher_is_better=True
     )
-    assert found.applied(GRID).cell("mw-net", "none", 0) == GRID.cell("mw-net", "none", 0)
-    assert "| its defaults | - | - |" in found.note()
+    assert tuned(GRID, found).cell("mw-net", "none", 0) == GRID.cell("mw-net", "none", 0)
+    assert "| its defaults | - | - |" in choices_note(found)
 
 
 def test_a_tuned_grid_runs_with_its_choice_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
@@ -126,24 +140,23 @@ def test_a_tuned_grid_runs_with_its_choice_and_goes_on_where_it_was_stopped(tmp_
     trials = sorted(file.parent.name for file in path.glob("tuning/cells/*/result.json"))
     assert trials == [f"none.uniform.1000.candidate-{k}" for k in range(3)]
     assert sorted(file.name for file in (path / "cells").iterdir()) == ["none.uniform.0"]
-    with (path / "choices.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    choices = read_record(Choices, path / "choices.json")
     scores = []
     for number in range(3):
         kept = json.loads(
             (path / f"tuning/cells/none.uniform.1000.candidate-{number}/result.json").read_text()
         )
         scores.append(kept["history"][-1]["valid_accuracy"])
-    assert [float(row["valid_accuracy"]) for row in rows] == scores
-    best = json.loads(rows[scores.index(max(scores))]["options"])
+    assert [one.score for one in only(choices).tries] == scores
+    best = only(choices).tries[scores.index(max(scores))].options
     assert row.cell.config == replace(grid.cell("uniform", "none", 0).config, **best)
     assert "**Chosen on the validation set: highest valid_accuracy" in (path / "table.md").read_text()
     assert json.loads((path / "manifest.json").read_text())["tuning"]["budget"] == 3
-    figure, (chosen,) = read_choices((path / "choices.csv").read_text())
+    (words_of,) = chosen(choices)
     words = ", ".join(f"{name}={value}" for name, value in best.items()) or "its defaults"
     said = (words, f"{max(scores):.4g}", f"{scores[0]:.4g}")
-    assert figure == "valid_accuracy"
-    assert (chosen.options, chosen.score, chosen.default_score) == said
+    assert choices.figure == "valid_accuracy"
+    assert (words_of.options, words_of.score, words_of.default_score) == said
     page = (path / "report.html").read_text()
     assert "<td>uniform</td>" + "".join(f"<td>{text}</td>" for text in said) in page
     before = {file: file.stat().st_mtime_ns for file in path.glob("**/result.json")}

@@ -32,6 +32,26 @@ def test_names_are_checked_and_given_once() -> None:
     assert registry.register("two")(5) == 5
 
 
+def test_a_part_is_filed_for_a_while() -> None:
+    registry: Registry[int] = Registry("thing")
+    registry.add("one", 1)
+    with registry.temporarily("two", 2) as part:
+        assert (part, registry["two"]) == (2, 2)
+    assert registry.names() == ("one",)
+    with pytest.raises(ZeroDivisionError), registry.temporarily("two", 2):
+        _ = 1 / 0
+    assert registry.names() == ("one",)
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_what_is_filed_for_a_while_displaces_nothing(part: int) -> None:
+    registry: Registry[int] = Registry("thing")
+    registry.add("one", 1)
+    with pytest.raises(ValueError, match="'one' is already registered"), registry.temporarily("one", part):
+        pass
+    assert registry["one"] == 1
+
+
 def test_unknown_teachers_and_options_name_the_nearest() -> None:
     spec = mw.StateSpec({"tap": 4}, 3)
     with pytest.raises(KeyError, match="Did you mean 'attention'"):

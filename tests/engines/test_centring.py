@@ -7,11 +7,11 @@ import re
 
 import pytest
 import torch
+from students import make
 from torch import Tensor
 
 import metaweight as mw
 from metaweight.engines.centring import steered
-from oracles import make
 
 CLASSES = torch.tensor([2, 0, 2, 7, 0, 0])
 MEMBERS = ([0, 2], [3], [1, 4, 5])

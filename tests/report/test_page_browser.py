@@ -39,7 +39,7 @@ CONTROLS = """
     const button = document.querySelector('[data-legend] button[data-arm="1"]');
     button.click();
     const marks = [...document.querySelectorAll('g.arm[data-arm="1"]')];
-    const off = marks.every((mark) => getComputedStyle(mark).display === "none");
+    const off = marks.map((mark) => getComputedStyle(mark).display);
     const stage = document.querySelector(".stage");
     const press = (key) => stage.dispatchEvent(new KeyboardEvent("keydown", {key, cancelable: true}));
     press("ArrowRight");
@@ -61,6 +61,15 @@ THEME = """
     const first = look();
     button.click();
     return [first, look()];
+"""
+CHARTS = """
+    const charts = [...document.querySelectorAll("svg.chart")].filter((chart) => chart.checkVisibility());
+    const texts = charts.flatMap((chart) => [...chart.querySelectorAll("text")]);
+    const shown = (text) => text.getBoundingClientRect();
+    return {charts: charts.length, wide: Math.max(...charts.map((chart) => shown(chart).width)),
+            least: Math.min(...texts.map((text) => shown(text).height)),
+            out: texts.filter((text) => shown(text).right > innerWidth || shown(text).left < 0).length,
+            colours: [...new Set(texts.map((text) => getComputedStyle(text).fill))].sort()};
 """
 FITS = """
     const boxes = [...document.querySelectorAll(".scroll")];
@@ -141,6 +150,7 @@ def found(page: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     probes = {
         **{"loaded": (LOADED, 1280), "sorting": (SORTING, 1280), "controls": (CONTROLS, 1280)},
         **{"theme": (THEME, 1280), "focus": (FOCUS, 1280)},
+        **{f"charts-{width}": (CHARTS, width) for width in (390, 1280)},
         **{f"fits-{width}": (FITS, width) for width in (390, 768, 1280)},
         **{f"words-{width}": (WORDS, width) for width in (390, 768, 1280)},
     }
@@ -176,7 +186,9 @@ def test_headings_sort_both_ways_with_unknown_values_last(found: Any) -> None:
 
 def test_legend_gallery_and_readout_answer(found: Any) -> None:
     controls = found["controls"]
-    assert controls["off"]
+    # its line and its band under two kinds of noise, its point, whisker and name among the costs
+    assert len(controls["off"]) >= 8
+    assert set(controls["off"]) == {"none"}
     assert controls["pressed"] == "true"
     assert controls["without"].startswith("epoch 1")
     assert "mw-net" not in controls["without"]
@@ -198,6 +210,21 @@ def test_body_never_scrolls_sideways(found: Any, width: int) -> None:
     assert fits["wide"] <= width
     # the tables scroll in boxes of their own
     assert fits["boxes"] >= (2 if width == 390 else 0)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_charts_fit_and_their_text_is_large_enough(found: Any, width: int) -> None:
+    charts = found[f"charts-{width}"]
+    assert charts["charts"] > 30
+    assert charts["wide"] <= width
+    assert charts["least"] >= 12
+    assert charts["out"] == 0
+
+
+def test_text_of_charts_follows_the_theme(found: Any, page: str, tmp_path: Path) -> None:
+    assert found["charts-1280"]["colours"] == ["rgb(29, 28, 26)", "rgb(93, 90, 84)"]
+    night = look(page, {"charts": (CHARTS, 1280)}, tmp_path, dark=True)["charts"]
+    assert night["colours"] == ["rgb(170, 166, 156)", "rgb(236, 234, 228)"]
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])

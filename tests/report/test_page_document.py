@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -11,6 +12,8 @@ import pytest
 from grid_folders import make_grid
 
 from metaweight.cli.main import main
+from metaweight.report.charts.panel import COLOURS, KINDS
+from metaweight.report.charts.svg import VARIABLES
 from metaweight.report.page import read_study, render, write_page
 from metaweight.tasks.config import TranslationConfig
 from metaweight.training.run_folder import RunFolder
@@ -88,9 +91,8 @@ def test_a_grid_that_has_nothing_yet_is_a_page(tmp_path: Path) -> None:
 
 
 def test_names_and_errors_that_look_like_tags_stay_text(tmp_path: Path) -> None:
-    make_grid(tmp_path / EVIL, ("uniform", EVIL), failed=[f"uniform-0.4.{EVIL}.1"])
-    failures = tmp_path / EVIL / "failures.txt"
-    failures.write_text(failures.read_text().replace("it broke", "</script></style>&"))
+    evil = f"uniform-0.4.{EVIL}.1"
+    make_grid(tmp_path / EVIL, ("uniform", EVIL), failed=[evil], error="</script></style>&")
     found = outline(render(read_study(tmp_path / EVIL)))
     assert EVIL in found.text
     assert "RuntimeError: </script></style>&" in found.text
@@ -130,6 +132,23 @@ def test_damaged_weights_are_told(tmp_path: Path) -> None:
 def test_a_hundred_thousand_samples_make_a_small_page(tmp_path: Path) -> None:
     make_grid(tmp_path / "grid", ("uniform", "mw-net"), seeds=(0,), samples=100_000)
     assert len(render(read_study(tmp_path / "grid")).encode()) < 500_000
+
+
+def test_many_charts_make_a_small_page_without_an_id_twice(tmp_path: Path) -> None:
+    arms = ("uniform", "attention", *(f"arm-{n}" for n in range(4)))
+    noises = ("uniform@0.4", "flip@0.2", "cluster@0.8")
+    make_grid(tmp_path / "grid", arms, noises=noises, seeds=(0,), samples=3_000)
+    page = render(read_study(tmp_path / "grid"))
+    tags = outline(page).tags
+    assert sum(t == "svg" and a["class"] == "chart" for t, a in tags) == 39
+    assert len(page.encode()) < 2_000_000
+    named = [a["id"] for _, a in tags if a.get("id")]
+    assert len(set(named)) == len(named)
+
+
+def test_a_page_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+    make_grid(tmp_path / "grid")
+    assert render(read_study(tmp_path / "grid")) == render(read_study(tmp_path / "grid"))
 
 
 def test_own_report_is_written_anew_and_nothing_else(tmp_path: Path) -> None:
@@ -195,6 +214,20 @@ def test_colours_have_the_contrast_of_wcag_aa(theme: str) -> None:
         for number in range(8):
             assert contrast(f"s{number}", ground) >= 3, (number, ground)
     assert contrast("mark-ink", "mark") >= 4.5
+
+
+def test_charts_are_drawn_in_the_colours_of_the_style_sheet() -> None:
+    """Those of light ground; two names of one colour there are one in the dark as well."""
+    css = (Path(__file__).parents[2] / "metaweight/report/page/templates/report.css").read_text()
+    light, dark = (dict(re.findall(r"--([\w-]+): (#\w{6})", block)) for block in css.split("}")[:2])
+    for colour, variable in VARIABLES.items():
+        if colour != "none":
+            assert light[variable.removeprefix("var(--").removesuffix(")")] == colour
+    drawn = {**KINDS, **{f"s{number}": colour for number, colour in enumerate(COLOURS)}}
+    drawn["ink"] = drawn.pop("all")
+    for one, other in itertools.combinations(drawn, 2):
+        if drawn[one] == drawn[other]:
+            assert dark[one] == dark[other]
 
 
 def test_dark_by_system_and_by_button_are_the_same_colours() -> None:

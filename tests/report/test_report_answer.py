@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
+from typing import Any
 
-from metaweight.report.statistics import GROUPS, answer
-from metaweight.tasks.figures import Result
-from metaweight.teachers.base import registry
+from grid_folders import make_grid
+
+from metaweight.comparison.arms import Group
+from metaweight.report import statistics
+from metaweight.report.page import read_study
+from metaweight.report.page.sentences import headline
+from metaweight.tasks.outcome import Result
+from metaweight.teachers.base import Teacher
+from metaweight.teachers.base import registry as teachers
+
+GROUPS: dict[str, Group] = {
+    **{"uniform": "plain", "memory": "internal", "mlp": "internal", "clean-and-meta": "bound"},
+    **{"mw-net": "surface", "l2rw": "surface", "surface": "surface", "knn": "remedy"},
+}
+
+
+def answer(results: list[Result], figure: str, **options: Any) -> tuple[str, str, str]:
+    return statistics.answer(results, figure, **{"groups": GROUPS, **options})
 
 
 def runs(noise: str, **arms: list[float]) -> list[Result]:
@@ -124,7 +140,7 @@ def test_less_is_better_where_told() -> None:
 
 def test_groups_of_own_arms_are_the_callers() -> None:
     results = runs("none", uniform=[1.0, 1.1, 1.2], mine=[5.0, 5.1, 5.2], surface=[2.0, 2.1, 2.2])
-    first, second, _ = answer(results, "accuracy", unit="", groups={"mine": "internal"})
+    first, second, _ = answer(results, "accuracy", unit="", groups={**GROUPS, "mine": "internal"})
     assert "(mine against surface: +3.0 [+3.0, +3.0])" in first
     first, second, third = answer(results, "accuracy", unit="")
     assert "no finished run of arms that see internal states" in first
@@ -149,12 +165,6 @@ def test_nothing_to_compare_is_said() -> None:
     assert "no seed has both" in answer(apart, "accuracy", unit="")[0]
 
 
-@pytest.mark.parametrize("name", registry.names())
-def test_every_teacher_that_is_shipped_has_a_group(name: str) -> None:
-    if registry[name].__module__.startswith("metaweight."):
-        assert name in GROUPS
-
-
 def test_of_many_equal_arms_the_best_are_named_and_the_others_counted() -> None:
     equal = {f"arm_{i}": [80.0 + i, 90.0 - i, 85.0 + (-1) ** i] for i in range(6)}
     results = runs("none", memory=[86.0, 91.0, 96.0], **equal)
@@ -176,3 +186,16 @@ def test_many_kinds_of_noise_are_counted_and_named_without_their_figures() -> No
         "(a, b, c, d); they lose to them on 2 of 6 kinds of noise (e, f); 95 % t intervals over 3 seeds."
     )
     assert "it beats uniform on 4 of 6 kinds of noise (a, b, c, d); it loses to uniform on 2 of 6" in third
+
+
+def test_a_plug_in_that_reads_hidden_states_counts_among_them(tmp_path: Path) -> None:
+    """From its class to the first sentence, through the plan that a grid leaves."""
+
+    class Probing(Teacher):
+        sees = "states"
+
+    with teachers.temporarily("probing", Probing):
+        make_grid(tmp_path / "grid", ("uniform", "mw-net", "probing"), seeds=(0, 1, 2))
+    study = read_study(tmp_path / "grid")
+    assert study.groups == {"uniform": "plain", "mw-net": "surface", "probing": "internal"}
+    assert "(probing against mw-net: +5.0" in headline(study, [])[0]

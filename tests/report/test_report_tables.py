@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import json
 import math
@@ -13,10 +12,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from metaweight.report.statistics.standings import groups_of, standings, standings_to_markdown
+from metaweight.comparison.arms import arm_options, group_of
+from metaweight.report.statistics.standings import standings, standings_to_markdown
 from metaweight.report.tables import Spread, aggregate, print_table, runs_to_csv, to_csv, to_markdown
 from metaweight.tasks import tasks
-from metaweight.tasks.figures import Column, Result
+from metaweight.tasks.figures import Column
+from metaweight.tasks.outcome import Result
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -29,7 +30,7 @@ COLUMNS = (
 
 
 def result(
-    teacher: str,
+    arm: str,
     noise: str,
     seed: int,
     accuracy: float,
@@ -37,7 +38,7 @@ def result(
     cost: float | None = None,
     **others: float | None,
 ) -> Result:
-    return Result(teacher, noise, seed, {"accuracy": accuracy, "auroc": auroc, **others, "cost": cost})
+    return Result(arm, noise, seed, {"accuracy": accuracy, "auroc": auroc, **others, "cost": cost})
 
 
 def results() -> list[Result]:
@@ -55,7 +56,7 @@ def results() -> list[Result]:
 
 def test_aggregate_is_mean_and_sample_deviation_over_seeds() -> None:
     rows = aggregate(results(), COLUMNS).rows
-    assert [(row.noise, row.teacher, row.seeds) for row in rows] == [
+    assert [(row.noise, row.arm, row.seeds) for row in rows] == [
         ("none", "uniform", 2),
         ("none", "memory", 2),
         ("cluster@0.8", "uniform", 2),
@@ -75,7 +76,7 @@ def test_aggregate_is_mean_and_sample_deviation_over_seeds() -> None:
 
 def test_order_is_that_of_first_appearance_whatever_ran_first() -> None:
     mixed = [result(t, n, s, 90.0) for s in (0, 1) for n in ("b", "a") for t in ("z", "y")]
-    assert [(row.noise, row.teacher) for row in aggregate(mixed, COLUMNS).rows] == [
+    assert [(row.noise, row.arm) for row in aggregate(mixed, COLUMNS).rows] == [
         ("b", "z"),
         ("b", "y"),
         ("a", "z"),
@@ -91,19 +92,19 @@ def test_auroc_undefined_for_one_seed_is_undefined() -> None:
 def test_markdown_word_for_word() -> None:
     assert to_markdown(aggregate(results(), COLUMNS)) == (
         "**Noise: none**\n\n"
-        "| teacher | accuracy, % | AUROC of the weights | cost, plain steps | seeds |\n"
+        "| arm | accuracy, % | AUROC of the weights | cost, plain steps | seeds |\n"
         "| --- | ---: | ---: | ---: | ---: |\n"
         "| uniform | **97.5 ± 0.7** | - | 1.0 | 2 |\n"
         "| memory | **97.5 ± 0.1** | - | 3.6 | 2 |\n"
         "\n**Noise: cluster@0.8**\n\n"
-        "| teacher | accuracy, % | AUROC of the weights | cost, plain steps | seeds |\n"
+        "| arm | accuracy, % | AUROC of the weights | cost, plain steps | seeds |\n"
         "| --- | ---: | ---: | ---: | ---: |\n"
         "| uniform | 71.5 ± 2.1 | 0.50 ± 0.00 | - | 2 |\n"
         "| memory | **91.2** | **0.98** | - | 1 |\n"
     )
 
 
-def test_a_teacher_alone_is_not_the_best_of_anything() -> None:
+def test_an_arm_alone_is_not_the_best_of_anything() -> None:
     assert "**9" not in to_markdown(aggregate([result("memory", "none", 0, 97.0, 0.9, 1.0)], COLUMNS))
 
 
@@ -132,7 +133,7 @@ def test_a_run_given_twice_and_figures_that_are_not_finite_are_refused() -> None
         aggregate([first, first], COLUMNS)
     for value in (math.nan, math.inf):
         with pytest.raises(ValueError, match=f"auroc of uniform under none is {value}: give None"):
-            dataclasses.replace(first, figures={"auroc": value})
+            Result(first.arm, first.noise, first.seed, {"auroc": value})
 
 
 def test_nothing_gives_an_empty_table() -> None:
@@ -146,15 +147,15 @@ def test_a_task_names_its_own_columns_and_which_end_is_best() -> None:
     runs = [Result(t, "none", 0, {"loss": v, "bleu": 30.0, "beam": 5.0}) for t, v in (("a", 2.0), ("b", 1.5))]
     table = aggregate(runs, columns)
     assert to_markdown(table).splitlines()[2:] == [
-        "| teacher | loss | BLEU | seeds |",
+        "| arm | loss | BLEU | seeds |",
         "| --- | ---: | ---: | ---: |",
         "| a | 2.00 | 30.0 | 1 |",
         "| b | **1.50** | 30.0 | 1 |",
     ]
-    header = "noise,teacher,seeds,loss_mean,loss_spread,bleu_mean,bleu_spread,beam_mean,beam_spread"
+    header = "noise,arm,seeds,loss_mean,loss_spread,bleu_mean,bleu_spread,beam_mean,beam_spread"
     assert to_csv(table).splitlines()[:2] == [header, "none,a,1,2.0,,30.0,,5.0,"]
     assert runs_to_csv(runs, columns).splitlines() == [
-        "noise,teacher,seed,loss,bleu,beam",
+        "noise,arm,seed,loss,bleu,beam",
         "none,a,0,2.0,30.0,5.0",
         "none,b,0,1.5,30.0,5.0",
     ]
@@ -167,23 +168,23 @@ def test_the_kept_tables_are_what_their_runs_give(folder: Path) -> None:
         kept = list(csv.DictReader(file))
     runs = [
         Result(
-            row.pop("teacher"),
+            row.pop("arm"),
             row.pop("noise"),
             int(row.pop("seed")),
             {name: float(value) if value else None for name, value in row.items()},
         )
         for row in kept
     ]
-    columns = tasks["image"].columns
+    shown = tasks["image"].presentation
     manifest = json.loads(next(iter(sorted(folder.glob("manifest*.json")))).read_text(encoding="utf-8"))
     overrides = manifest["config"].get("overrides", {})
-    groups = groups_of(
-        {run.teacher: overrides.get(run.teacher, {}).get("teacher", run.teacher) for run in runs}
-    )
-    found = standings(runs, tasks["image"].compared, groups=groups)
+    groups = {run.arm: group_of(run.arm, arm_options(run.arm, overrides.get(run.arm, {}))) for run in runs}
+    found = standings(runs, shown.compared, groups=groups)
     assert found is not None
     statistics = (folder / "statistics.md").read_text(encoding="utf-8")
     assert statistics.endswith(f"\n\n{standings_to_markdown(found)}")
+    # times that were measured beside other work were not kept
+    columns = tuple(c for c in shown.columns if any(c.figure in run.figures for run in runs))
     table = aggregate(runs, columns)
     assert (folder / "table.md").read_text(encoding="utf-8").endswith(f"\n\n{to_markdown(table)}")
     assert to_csv(table) == (folder / "table.csv").read_text()

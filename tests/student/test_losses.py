@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from students import STEP_ENGINES, able_student, agreement, engine_for, make
 from torch import Tensor
 
 import metaweight as mw
@@ -21,14 +22,7 @@ from metaweight.student.losses import (
     cross_entropy,
     losses,
 )
-from oracles import (
-    STEP_ENGINES,
-    able_student,
-    agreement,
-    engine_for,
-    make,
-    relative,
-)
+from metaweight.testing.oracles import relative
 
 DOUBLE = torch.float64
 T = torch.tensor([[0.7, 0.2, 0.1], [0.0, 0.9, 0.1], [0.25, 0.25, 0.5]], dtype=DOUBLE)
@@ -156,7 +150,7 @@ def test_a_loss_has_a_second_derivative_and_a_forward_mode_rule(name: str) -> No
 
 
 @pytest.mark.parametrize("name", EVERY)
-@pytest.mark.parametrize("engine", STEP_ENGINES)
+@pytest.mark.parametrize("engine", [engine for engine in STEP_ENGINES if engine != "higher"])
 def test_every_engine_goes_through_every_loss(engine: str, name: str) -> None:
     student = able_student(engine, "batchnorm-resnet", "words")
     assert relative(slopes(engine, student, name), slopes("higher", student, name)) <= agreement(engine)

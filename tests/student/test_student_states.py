@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from students import BatchNormResNet, Recurrent, batch
 from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.student.losses import cross_entropy, token_cross_entropy
 from metaweight.student.taps import pool
-from oracles import BatchNormResNet, Recurrent, batch
 
 
 def test_taps_are_pooled_over_space_and_time_in_the_order_of_the_taps() -> None:

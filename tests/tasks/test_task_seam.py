@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,11 +18,11 @@ import metaweight as mw
 from metaweight.comparison.grid import Grid
 from metaweight.core.contracts import MetaweightError
 from metaweight.data import derive
-from metaweight.tasks import Evaluation, Finished, Outcome, Sources, run, tasks
+from metaweight.tasks import Evaluation, Outcome, Sources, run, tasks
 from metaweight.tasks.assembly import Assembled, build_optimizer, build_reweighter, seed_of
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.cost import COST
-from metaweight.tasks.figures import Column, Compared, Curve
+from metaweight.tasks.figures import Column, Compared, Curve, Headline, Presentation
 from metaweight.training.run_folder import RunFolder
 
 
@@ -89,10 +89,16 @@ class LineTask:
     """Fits a line; a loss decides the best epoch."""
 
     config = LineConfig
-    columns = (Column("loss", "loss", digits=3, best="lowest"), COST)
-    compared = (Compared("loss", "last epoch", "", digits=3, higher_is_better=False),)
-    curve = Curve("valid_loss", "Loss", "squared error")
-    counted = "points"
+    presentation = Presentation(
+        columns=(Column("loss", "loss", digits=3, best="lowest"), COST),
+        compared=(Compared("loss", "last epoch", "", digits=3, higher_is_better=False),),
+        reached="a loss of {:.3f}",
+        curve=Curve("valid_loss", "Loss", "squared error"),
+        counted="points",
+        watched=Headline("valid loss", "valid_loss"),
+        headlines=(Headline("loss", "loss", "{:.3f} by {signature}"),),
+        notes=lambda runs: sorted({f"Scored by {run.result.details['signature']}." for run in runs}),
+    )
     noises = ("none", "far")
 
     def check(self, config: LineConfig) -> None:
@@ -137,20 +143,12 @@ class LineTask:
         figures = {"loss": losses[-1], "best": losses[best - 1], "undefined": float("nan")}
         return trained.outcome(figures, {"signature": "squared"})
 
-    def epoch_text(self, row: Mapping[str, float]) -> str:
-        return f"valid loss {row['valid_loss']:.3f}"
-
-    def summary(self, outcome: Outcome) -> Sequence[tuple[str, str]]:
-        return (("loss", f"{outcome.figures['loss']:.3f}"),)
-
-    def notes(self, runs: Sequence[Finished]) -> Sequence[str]:
-        return sorted({f"Scored by {run.outcome.details['signature']}." for run in runs})
-
 
 @pytest.fixture(autouse=True)
-def line(monkeypatch: pytest.MonkeyPatch) -> None:
+def line() -> Iterator[None]:
     """The task, registered for one test."""
-    monkeypatch.setitem(tasks._parts, "line", LineTask())
+    with tasks.temporarily("line", LineTask()):
+        yield
 
 
 def test_a_grid_of_another_task_is_run_measured_and_published(tmp_path: Path) -> None:
@@ -158,24 +156,24 @@ def test_a_grid_of_another_task_is_run_measured_and_published(tmp_path: Path) ->
     out = tmp_path / "grid"
     with (tmp_path / "shown.txt").open("w") as shown:
         results = compare(grid, out, jobs=1, console=Console(file=shown, width=100))
-    assert [r.error for r in results] == [None] * 8
+    assert [r.failure for r in results] == [None] * 8
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["task"], manifest["data"]) == ("line", "points: drawn")
     table = (out / "table.md").read_text().splitlines()
     assert table[0] == "# points"
-    assert table[4] == "| teacher | loss | cost, plain steps | seeds |"
+    assert table[4] == "| arm | loss | cost, plain steps | seeds |"
     assert table[-2:] == ["", "Scored by squared."]
     assert "Scored by squared." in (tmp_path / "shown.txt").read_text()
-    assert (out / "runs.csv").read_text().splitlines()[0] == "noise,teacher,seed,loss,cost,best,undefined"
+    assert (out / "runs.csv").read_text().splitlines()[0] == "noise,arm,seed,loss,cost,best,undefined"
     assert (out / "plots" / "valid_loss.png").read_bytes().startswith(b"\x89PNG")
     cell = out / "cells" / "far.mw-net.0"
     assert (cell / "slope.txt").read_text() == "2.0"
     kept = json.loads((cell / "result.json").read_text())
-    assert kept["signature"] == "squared"
-    assert kept["cost"] > 1
-    assert kept["extra"]["undefined"] is None
+    assert kept["details"] == {"signature": "squared"}
+    assert kept["figures"]["cost"] > 1
+    assert kept["figures"]["undefined"] is None
     assert json.loads((cell / "manifest.json").read_text())["task"] == "line"
-    assert json.loads((out / "cells" / "far.mw-net.1" / "result.json").read_text())["cost"] is None
+    assert json.loads((out / "cells" / "far.mw-net.1" / "result.json").read_text())["figures"]["cost"] is None
 
 
 def test_a_figure_that_is_infinite_fails_its_own_cell_alone(
@@ -183,10 +181,10 @@ def test_a_figure_that_is_infinite_fails_its_own_cell_alone(
 ) -> None:
     def conclude(self: object, config: LineConfig, *rest: object) -> Outcome:
         assert isinstance(rest[1], Assembled)
-        return rest[1].outcome({"loss": float("inf") if config.teacher == "uniform" else 1.0})
+        loss = float("inf") if config.teacher == "uniform" else 1.0
+        return rest[1].outcome({"loss": loss}, {"signature": "nothing"})
 
     monkeypatch.setattr(LineTask, "conclude", conclude)
-    monkeypatch.setattr(LineTask, "notes", lambda self, runs: ())
     grid = Grid(LineConfig(), ("uniform", "mw-net"), ("none",), (0,))
     with pytest.raises(
         MetaweightError, match=r"1 of 2 runs failed; none.uniform.0: .*loss of uniform .* inf"

@@ -34,7 +34,7 @@ def grid(base: TranslationConfig, tmp_path_factory: pytest.TempPathFactory) -> P
     out = tmp_path_factory.mktemp("grid") / "out"
     arms = Grid(base, ("uniform", "surface"), ("mixed@0.4",), (0, 1))
     results = compare(arms, out, jobs=1, console=Console(quiet=True))
-    assert [result.error for result in results] == [None] * 4
+    assert [result.failure for result in results] == [None] * 4
     return out
 
 
@@ -56,16 +56,16 @@ def test_sacrebleu_on_the_files_gives_the_table(grid: Path) -> None:
                 sacrebleu.corpus_bleu(hypotheses, [references]),
                 sacrebleu.corpus_chrf(hypotheses, [references]),
             )
-            assert (result["bleu"], result["chrf"]) == (bleu.score, chrf.score)
-            assert result["scores"]["hypothesis_length"] == bleu.sys_len
-            assert result["scores"]["reference_length"] == bleu.ref_len
+            assert (result["figures"]["bleu"], result["figures"]["chrf"]) == (bleu.score, chrf.score)
+            assert result["details"]["scores"]["hypothesis_length"] == bleu.sys_len
+            assert result["details"]["scores"]["reference_length"] == bleu.ref_len
             # what ``metaweight translate --beam 1`` makes of the cell's student
             config, module, vocabularies = load_translator(
                 str(grid / "cells" / f"mixed-0.4.{teacher}.{seed}")
             )
             source = tasks["translation"].prepare(config).text.test.source
             greedy = [one_line(best[0][0]) for best in translate(module, vocabularies, source, beam=1)]
-            assert result["bleu_greedy"] == sacrebleu.corpus_bleu(greedy, [references]).score
+            assert result["figures"]["bleu_greedy"] == sacrebleu.corpus_bleu(greedy, [references]).score
             assert bleu.score > 0  # else every translation would score alike
             scores.append(bleu.score)
         mean, spread = sum(scores) / 2, abs(scores[0] - scores[1]) / math.sqrt(2)
@@ -102,11 +102,11 @@ def test_auroc_is_given_by_kind(grid: Path) -> None:
         assert len(bad) == share
         above = sum((g > b) + (g == b) / 2 for g in good for b in bad) / (len(good) * len(bad))
         # weights are written with six digits, which makes some of them equal
-        assert result["extra"][f"auroc_{kind}"] == pytest.approx(above, abs=2e-3)
-    both = [cell(grid, "surface", seed)[0]["extra"] for seed in (0, 1)]
+        assert result["figures"][f"auroc_{kind}"] == pytest.approx(above, abs=2e-3)
+    both = [cell(grid, "surface", seed)[0]["figures"] for seed in (0, 1)]
     means = [sum(one[f"auroc_{kind}"] for one in both) / 2 for kind in KINDS]
     table = (grid / "table.md").read_text()
-    assert f"| teacher | {' | '.join(KINDS)} |" in table
+    assert f"| arm | {' | '.join(KINDS)} |" in table
     assert f"| surface | {' | '.join(f'{mean:.2f}' for mean in means)} |" in table
     assert "| uniform | 0.50 | 0.50 | 0.50 |" in table
 
@@ -130,6 +130,6 @@ def test_a_cell_keeps_its_pairs_weights_vocabulary_and_pictures(grid: Path, base
     manifest = RunFolder.open(folder).manifest()
     assert manifest["task"] == "translation"
     assert {"sacrebleu", "sentencepiece", "Babel"} <= set(manifest["versions"])
-    assert cell(grid, "surface", 0)[0]["cost"] > 1
+    assert cell(grid, "surface", 0)[0]["figures"]["cost"] > 1
     for picture in ("valid_loss", "weights", "weight_against_loss.surface"):
         assert (grid / "plots" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")

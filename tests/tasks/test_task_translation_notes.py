@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaweight.tasks import Finished, Outcome
-from metaweight.tasks.config import TranslationConfig
+from metaweight.tasks.outcome import Finished, RunResult
 from metaweight.tasks.translation.notes import notes
 from metaweight.tasks.translation.scores import (
     Statistics,
@@ -16,7 +14,6 @@ from metaweight.tasks.translation.scores import (
     paired_bootstrap,
     pool_runs,
 )
-from metaweight.training.history import History
 
 REFERENCES = tuple(f"the cat number {n} sat on a red mat of {n % 3} feet" for n in range(20))
 OTHERS = tuple(f"a dog called {n} ran to the old house of {n % 4} doors" for n in range(15))
@@ -32,22 +29,20 @@ def spoilt(references: Sequence[str], every: int) -> list[str]:
 
 def finished(
     folder: Path,
-    teacher: str,
+    arm: str,
     seed: int,
     hypotheses: Sequence[str],
     references: Sequence[str] = REFERENCES,
     *,
     noise: str = "mixed@0.4",
-    **figures: float,
+    **figures: float | None,
 ) -> Finished:
-    place = folder / f"{noise}.{teacher}.{seed}"
+    place = folder / f"{noise}.{arm}.{seed}"
     place.mkdir()
     for name, lines in {"hypothesis.txt": hypotheses, "reference.txt": references}.items():
         (place / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    config = TranslationConfig(teacher=teacher, seed=seed)
-    return Finished(
-        config, noise, config.teacher, Outcome(figures, History(), details={"scores": SIGNATURES}), place
-    )
+    result = RunResult(arm, noise, seed, figures, history=(), details={"scores": SIGNATURES})
+    return Finished(result, place)
 
 
 def shown(system: Statistics) -> str:
@@ -72,7 +67,7 @@ def test_seeds_with_one_test_set_are_added_up_sentence_by_sentence(tmp_path: Pat
         pool_runs([bleu_statistics(texts[teacher, seed], REFERENCES) for seed in (0, 1)])
         for teacher in ("uniform", "mlp")
     )
-    assert table.startswith("**BLEU against uniform, noise mixed@0.4**\n\n| teacher |")
+    assert table.startswith("**BLEU against uniform, noise mixed@0.4**\n\n| arm |")
     rows = table.splitlines()[4:]
     assert rows[0] == f"| uniform | {shown(plain)} | - | - |"
     difference, p = compared(plain, learned)
@@ -128,21 +123,21 @@ def test_without_uniform_or_on_other_sentences_nothing_is_compared(tmp_path: Pat
 
 def test_auroc_by_kind_is_a_mean_and_undefined_is_a_dash(tmp_path: Path) -> None:
     runs = [
-        finished(tmp_path, "mlp", seed, REFERENCES, auroc=0.1, auroc_copied=value, auroc_doubled=math.nan)
+        finished(tmp_path, "mlp", seed, REFERENCES, auroc=0.1, auroc_copied=value, auroc_doubled=None)
         for seed, value in enumerate((0.9, 0.8))
     ]
     _, kinds, _ = notes(runs)
     assert kinds.splitlines() == [
         "**AUROC of the weights by kind of bad pair, noise mixed@0.4**",
         "",
-        "| teacher | copied | doubled |",
+        "| arm | copied | doubled |",
         "| --- | ---: | ---: |",
         "| mlp | 0.85 | - |",
     ]
 
 
 def test_every_kind_of_noise_has_its_own_paragraphs(tmp_path: Path) -> None:
-    clean = finished(tmp_path, "uniform", 0, REFERENCES, noise="none", auroc=math.nan)
+    clean = finished(tmp_path, "uniform", 0, REFERENCES, noise="none", auroc=None)
     noisy = finished(tmp_path, "uniform", 0, spoilt(REFERENCES, 2), auroc=0.5, auroc_copied=0.5)
     paragraphs = notes([clean, noisy])
     assert [text.splitlines()[0] for text in paragraphs[:3]] == [

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_parts import SHAPE, Batches, Dropped, StopAt, live
+from run_parts import Batches, StopAt, live
+from students import SHAPE, Dropped, batch
 from torch import Tensor, nn
 
 import metaweight as mw
@@ -21,7 +22,6 @@ from metaweight.training.history import Interrupted
 from metaweight.training.learning_rate import LearningRate
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.trainer import Trainer
-from oracles import batch
 
 
 def trainer(

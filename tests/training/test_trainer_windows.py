@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_parts import SHAPE, Batches, Dropped, StopAt, live
+from run_parts import Batches, StopAt, live
+from students import SHAPE, Dropped, batch
 
 import metaweight as mw
 from metaweight.training.callbacks import Callback, Run, WeightHistory
@@ -15,7 +16,6 @@ from metaweight.training.history import Interrupted
 from metaweight.training.learning_rate import LearningRate
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.trainer import Trainer
-from oracles import batch
 
 COURSE = LearningRate("cosine", warmup_steps=2)
 

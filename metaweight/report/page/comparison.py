@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from metaweight.report.page.charts import interval, swatch
+from metaweight.report.page.glyphs import interval, swatch
 from metaweight.report.page.study import Study
 from metaweight.report.statistics import Paired, paired, ranks
 from metaweight.report.tables import Row, aggregate
@@ -51,7 +51,7 @@ class Block:
 def blocks(study: Study) -> list[Block]:
     """A block for each kind of noise, a line for each arm, finished or not."""
     table = aggregate(study.results, study.columns)
-    rows = {(row.noise, row.teacher): row for row in table.rows}
+    rows = {(row.noise, row.arm): row for row in table.rows}
     compared = len(study.arms) > 1 and BASE in study.arms
     gained = (f"difference to {BASE} [95 %]", "wins / ties / losses") if compared else ()
     ranked = ("mean rank",) if len(study.arms) > 1 else ()

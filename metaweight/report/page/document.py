@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,11 +10,17 @@ from markupsafe import Markup
 
 from metaweight.core.atomic import whole_file
 from metaweight.core.version import __version__
-from metaweight.report.page import charts, panels, sentences
+from metaweight.report.charts.costs import cost_panels
+from metaweight.report.charts.curves import curve_notes, curve_of, curve_panels
+from metaweight.report.charts.panel import Panel
+from metaweight.report.charts.sample_weights import loss_panels, quartile_panels
+from metaweight.report.charts.shares import attention_panels, share_style
+from metaweight.report.charts.svg import svg
+from metaweight.report.page import sentences
 from metaweight.report.page.comparison import BASE, blocks
 from metaweight.report.page.fates import fate_blocks
 from metaweight.report.page.gallery import wall
-from metaweight.report.page.lines import curve_figure
+from metaweight.report.page.glyphs import swatch
 from metaweight.report.page.origin import origin
 from metaweight.report.page.samples import DOTS, weight_views
 from metaweight.report.page.study import Study, read_study
@@ -44,8 +51,8 @@ def write_page(folder: Path | str, out: Path | str | None = None) -> Path:
 def render(study: Study) -> str:
     """The page as text: no file and no address is needed to look at it."""
     views, damaged = weight_views(study)
-    figure = curve_figure(study)
-    attention, layers = panels.attention_panels(study)
+    curve = curve_of(study)
+    attention, layers = attention_panels(study)
     shown = [view for view in views if not view.flat and view.lowest]
     walls = [wall(view, f"{view.run.arm}, noise {view.run.noise}" if study.grid else "") for view in shown]
     environment = Environment(
@@ -55,6 +62,7 @@ def render(study: Study) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["svg"] = svg
     environment.filters["first_upper"] = lambda text: text[:1].upper() + text[1:]  # BLEU stays BLEU
     return environment.get_template("report.html.jinja").render(
         study=study,
@@ -68,19 +76,25 @@ def render(study: Study) -> str:
         base=BASE,
         dots=DOTS,
         blocks=blocks(study),
-        legend=[(arm, style, charts.swatch(style)) for style, arm in enumerate(study.arms)],
-        curve_title=panels.axis_title(study, figure) if figure else "",
-        curves=panels.curve_panels(study, figure) if figure else None,
-        weights=panels.weight_panels(views),
-        losses=panels.loss_panels(views),
+        legend=[(arm, style, swatch(style)) for style, arm in enumerate(study.arms)],
+        curve=curve,
+        curves=curve_panels(study, curve) if curve else (),
+        curve_notes=curve_notes(study, curve) if curve else (),
+        weights=_by_noise(quartile_panels(views)),
+        losses=_by_noise(loss_panels(views)),
         kinds=list(dict.fromkeys(kind for view in views for kind in view.kinds)),
-        fates=fate_blocks(study, views),
-        attention=attention,
-        layers=[(name, charts.share_style(number)) for number, name in enumerate(layers)],
-        costs=panels.cost_panels(study),
+        fates=fate_blocks(study),
+        attention=_by_noise(attention),
+        layers=[(name, share_style(number)) for number, name in enumerate(layers)],
+        costs=cost_panels(study),
         walls=walls,
         origin=origin(study),
     )
+
+
+def _by_noise(panels: Sequence[Panel]) -> dict[str, list[Panel]]:
+    noises = dict.fromkeys(panel.noise for panel in panels)
+    return {noise: [panel for panel in panels if panel.noise == noise] for noise in noises}
 
 
 def _own(name: str, environment: Environment) -> Markup:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from metaweight.report.page.charts import sparkline
 from metaweight.report.page.exhibits import Exhibit, exhibits
+from metaweight.report.page.glyphs import sparkline
 from metaweight.report.page.samples import LowSample, WeightView
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metaweight.comparison.choices import Chosen, read_choices
+from metaweight.report.choices import Chosen, chosen, read_choices
 from metaweight.report.page.study import Study
 from metaweight.tasks import tasks
 
@@ -39,16 +39,15 @@ def origin(study: Study) -> Origin:
     config = first["config"]
     base = config["base"] if study.grid else config
     defaults = dataclasses.asdict(tasks[study.task].config())
-    choices = study.folder / "choices.csv"
-    figure, tuned = read_choices(choices.read_text(encoding="utf-8")) if choices.is_file() else ("", [])
+    choices = read_choices(study.folder)
     return Origin(
         tuple((name, text) for name, text in _facts(first) if text),
         tuple(_chosen(defaults, base, study)),
         tuple(_overrides(config.get("overrides", {}))),
         tuple(_overrides(config.get("noise_overrides", {}))),
         tuple((str(m.get("started", "")), _command(m)) for m in study.manifests),
-        figure,
-        tuple(tuned),
+        "" if choices is None else choices.figure,
+        () if choices is None else chosen(choices),
     )
 
 

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from metaweight.report.page.study import ReadRun, Study
-from metaweight.training.fates import Fates
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights
 
@@ -79,8 +78,6 @@ class WeightView:
     """Infinite weights, and losses that are not finite where the weight is, but for what was left out."""
     flat: bool
     """Every weight is the same, or there is none: there is nothing to look at."""
-    fates: Fates | None
-    """What became of the wrong labels, where it is known."""
 
     @property
     def unseen_whole(self) -> bool:
@@ -137,7 +134,6 @@ def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
         dropped=int(dropped.all(axis=0).sum()) if len(dropped) else 0,
         broken=broken,
         flat=bool(len(values) == 0 or np.ptp(values) < 1e-6),
-        fates=samples.fates(),
     )
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from metaweight.comparison.arms import stands_for
 from metaweight.report.page.gallery import counted
 from metaweight.report.page.samples import WeightView
 from metaweight.report.page.study import ReadRun, Study
 from metaweight.report.statistics import answer
-from metaweight.report.statistics.standings import groups_of
 
 
 def headline(study: Study, views: list[WeightView]) -> tuple[str, ...]:
@@ -29,7 +27,7 @@ def headline(study: Study, views: list[WeightView]) -> tuple[str, ...]:
         unit=study.compared.unit,
         digits=study.compared.digits,
         higher_is_better=study.compared.higher_is_better,
-        groups=groups_of({run.arm: stands_for(vars(run.config)) for run in study.runs}),
+        groups=study.groups,
     )
     return tuple(sentence for sentence in said if sentence)
 
@@ -47,10 +45,7 @@ def _reached(study: Study, run: ReadRun) -> str:
         return f"This run is not finished: {epochs} of {run.config.epochs} are done."
     if value is None:
         return f"The student of {run.arm} trained for {epochs}; its {study.main.figure} is not known."
-    behind = " %" if study.unit == "%" else ""
-    name = "test accuracy" if study.main.figure == "accuracy" else study.main.heading.split(",")[0]
-    reached = f"{value:.{study.main.digits}f}{behind} {name}"
-    return f"With {run.arm} the student ends at {reached} after {epochs}."
+    return f"With {run.arm} the student ends at {study.presentation.reached.format(value)} after {epochs}."
 
 
 def _found(run: ReadRun, views: list[WeightView]) -> str:

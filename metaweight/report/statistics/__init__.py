@@ -1,6 +1,6 @@
 """The statistics of a comparison: numbers (differences) and what they say (answer), under one name."""
 
-from metaweight.report.statistics.answer import GROUPS, answer
+from metaweight.report.statistics.answer import answer
 from metaweight.report.statistics.differences import (
     Paired,
     WinTieLoss,
@@ -10,4 +10,4 @@ from metaweight.report.statistics.differences import (
     win_tie_loss,
 )
 
-__all__ = ["GROUPS", "Paired", "WinTieLoss", "answer", "paired", "rank_cells", "ranks", "win_tie_loss"]
+__all__ = ["Paired", "WinTieLoss", "answer", "paired", "rank_cells", "ranks", "win_tie_loss"]

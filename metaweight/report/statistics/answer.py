@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from metaweight.comparison.arms import Group
 from metaweight.report.statistics.differences import (
     Paired,
     WinTieLoss,
@@ -17,22 +18,8 @@ from metaweight.report.statistics.differences import (
     rank_cells,
     ranks,
 )
-from metaweight.tasks.figures import Result
+from metaweight.tasks.outcome import Result
 
-PLAIN, INTERNAL, SURFACE, REMEDY, BOUND, OTHER = "plain", "internal", "surface", "remedy", "bound", "other"
-GROUPS: Mapping[str, str] = {
-    "uniform": PLAIN,
-    **dict.fromkeys(("mlp", "attention", "memory"), INTERNAL),
-    **dict.fromkeys(("surface", "mw-net", "cmw-net", "l2rw", "recall"), SURFACE),
-    **dict.fromkeys(("random", "class-balanced", "focal", "self-paced", "knn"), REMEDY),
-    **dict.fromkeys(("gce", "bootstrap-soft", "bootstrap-hard", "label-smoothing", "meta-only"), REMEDY),
-    **dict.fromkeys(("with-meta", "fine-tune", "early-stopping", "glc", "co-teaching"), REMEDY),
-    **dict.fromkeys(("confident-learning", "length-ratio", "loss-filter"), REMEDY),
-    "clean-and-meta": BOUND,
-}
-"""Arm -> what it is: ``plain`` training, a teacher that sees ``internal`` states, one that sees the
-``surface`` (or the loss alone, or the gradient), a simple ``remedy``, an upper ``bound`` that uses the truth
-and is compared with nothing."""
 INSIDE = "internal states"
 NAMED = 4
 """Arms that a sentence names, the best first, before it only counts the others; and kinds of noise up to
@@ -46,27 +33,27 @@ def answer(
     unit: str,
     digits: int = 1,
     higher_is_better: bool = True,
-    groups: Mapping[str, str] | None = None,
+    groups: Mapping[str, Group],
 ) -> tuple[str, str, str]:
     """Do internal states beat surface and loss; do they beat the other arms; which arm to use here.
 
-    ``unit`` stands behind a difference ("points of accuracy").  ``groups``: arm -> group, over GROUPS; an arm
-    in neither is ``other``: it counts among the other arms and may be recommended.  A group is stood for by
+    ``unit`` stands behind a difference ("points of accuracy").  ``groups``: arm -> group; one that it
+    lacks is ``other``: it counts among the other arms and may be recommended.  A group is stood for by
     the arm that has its best mean under that kind of noise; the choice is made on the figures that are then
     compared, which flatters both sides.  "Beats" means that the 95 % t interval of the paired difference
     leaves out 0; it is not corrected for the number of comparisons.
     Raises KeyError for a figure that no result names, ValueError for a run that is given twice.
     """
-    case = _Case(results, figure, unit, digits, higher_is_better, {**GROUPS, **(groups or {})})
-    inside = case.arms(INTERNAL)
+    case = _Case(results, figure, unit, digits, higher_is_better, groups)
+    inside = case.arms("internal")
     if not case.cells:
         return (f"No finished run has the figure {figure}: there is nothing to compare.", "", "")
-    others = case.arms(REMEDY, OTHER)
+    others = case.arms("remedy", "other")
     named = "the simple remedies"
-    if case.arms(OTHER):
-        named = "the other arms" if not case.arms(REMEDY) else "the simple remedies and other arms"
+    if case.arms("other"):
+        named = "the other arms" if not case.arms("remedy") else "the simple remedies and other arms"
     return (
-        _contest(case, inside, case.arms(SURFACE), "arms that see surface or loss alone"),
+        _contest(case, inside, case.arms("surface"), "arms that see surface or loss alone"),
         _contest(case, inside, others, named),
         _recommendation(case),
     )
@@ -81,17 +68,17 @@ class _Case:
     unit: str
     digits: int
     higher_is_better: bool
-    groups: Mapping[str, str]
+    groups: Mapping[str, Group]
     cells: Mapping[tuple[str, int], Mapping[str, float]] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", by_cell(self.results, self.figure))
 
-    def arms(self, *groups: str) -> list[str]:
+    def arms(self, *groups: Group) -> list[str]:
         """Arms of these groups that have the figure somewhere, in the order of the results."""
         having = {arm for cell in self.cells.values() for arm in cell}
-        named = dict.fromkeys(result.teacher for result in self.results)
-        return [arm for arm in named if arm in having and self.groups.get(arm, OTHER) in groups]
+        named = dict.fromkeys(result.arm for result in self.results)
+        return [arm for arm in named if arm in having and self.groups.get(arm, "other") in groups]
 
     @property
     def noises(self) -> list[str]:
@@ -188,7 +175,7 @@ def _recommendation(case: _Case) -> str:
         return (
             f"One seed cannot choose an arm: {first} {about}, but run at least 3 seeds before you rely on it."
         )
-    plain = next((arm for arm in rivals if case.groups.get(arm) == PLAIN), None)
+    plain = next((arm for arm in rivals if case.groups.get(arm) == "plain"), None)
     parts = [f"Use {first}: it {about}" if plain is None or rivals[plain].wins else f"{first} {about}"]
     if plain is not None:
         of_plain = rivals[plain]
@@ -221,13 +208,13 @@ def _to_rank(case: _Case) -> tuple[list[Result], list[str]]:
     One such arm would leave out all runs that it lacks.  Plain training always ranks, and where fewer than
     two arms would, all do.
     """
-    results = [r for r in case.results if case.groups.get(r.teacher, OTHER) != BOUND]
+    results = [r for r in case.results if case.groups.get(r.arm) != "bound"]
     runs = Counter(arm for cell in by_cell(results, case.figure).values() for arm in cell)
     most = max(runs.values(), default=0)
-    short = [arm for arm in runs if runs[arm] < most and case.groups.get(arm) != PLAIN]
+    short = [arm for arm in runs if runs[arm] < most and case.groups.get(arm) != "plain"]
     if len(runs) - len(short) < 2:
         return results, []
-    return [r for r in results if r.teacher not in short], short
+    return [r for r in results if r.arm not in short], short
 
 
 def _listed(names: Sequence[str]) -> str:

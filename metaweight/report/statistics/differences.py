@@ -5,20 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from metaweight.core.records import Record
 from metaweight.core.registry import did_you_mean
-from metaweight.tasks.figures import Result
+from metaweight.tasks.outcome import Result
 
 SEED = 0
 
 
-@dataclass(frozen=True)
-class Paired:
+class Paired(Record, frozen=True, kw_only=True):
     """Arm less base under one kind of noise, seed by seed, on the seeds that both have; n seeds.
 
     ``low`` and ``high``: the t interval, mean ± t(n - 1) · s / √n.  It is the one to print, because the
@@ -32,16 +31,25 @@ class Paired:
     differences: tuple[float, ...]
     """In the figure's unit, one a seed; more is better only where the figure says so."""
     mean: float
-    low: float
-    high: float
-    """NaN, as ``low``, for one seed."""
-    bootstrap: tuple[float, float]
-    """Percentile interval over resampled seeds; NaN for one seed."""
+    interval: tuple[float, float] | None
+    """``low`` and ``high``; None for one seed."""
+    bootstrap: tuple[float, float] | None
+    """Percentile interval over resampled seeds; None for one seed."""
     wins: int
     """Seeds in which the arm is better."""
     ties: int
     losses: int
     higher_is_better: bool
+
+    @property
+    def low(self) -> float:
+        """NaN for one seed."""
+        return math.nan if self.interval is None else self.interval[0]
+
+    @property
+    def high(self) -> float:
+        """NaN for one seed."""
+        return math.nan if self.interval is None else self.interval[1]
 
     @property
     def verdict(self) -> int:
@@ -53,8 +61,7 @@ class Paired:
         return better * ((self.low > 0) - (self.high < 0))
 
 
-@dataclass(frozen=True)
-class WinTieLoss:
+class WinTieLoss(Record, frozen=True):
     """Kinds of noise by what the arm does to the base there."""
 
     wins: tuple[str, ...]
@@ -104,14 +111,12 @@ def paired(
         return None
     values = np.array([cells[noise, seed][arm] - cells[noise, seed][base] for seed in seeds])
     better = values if higher_is_better else -values
-    low, high = _t_interval(values, confidence)
     return Paired(
-        tuple(seeds),
-        tuple(values.tolist()),
-        float(values.mean()),
-        low,
-        high,
-        _bootstrap(values, confidence, resamples),
+        seeds=tuple(seeds),
+        differences=tuple(values.tolist()),
+        mean=float(values.mean()),
+        interval=_t_interval(values, confidence),
+        bootstrap=_bootstrap(values, confidence, resamples),
         wins=int((better > 0).sum()),
         ties=int((better == 0).sum()),
         losses=int((better < 0).sum()),
@@ -171,13 +176,14 @@ def ranks(results: Sequence[Result], figure: str, *, higher_is_better: bool = Tr
     Only cells count that every arm has (``rank_cells`` says how many): a rank among fewer arms is another
     thing.  Empty where there is no such cell.  Raises as ``paired``.
     """
+    from scipy.stats import rankdata
+
     whole, _ = _complete(results, figure)
-    arms = list(whole[0]) if whole else []
+    if not whole:
+        return {}
     sign = -1.0 if higher_is_better else 1.0
-    return {
-        arm: float(np.mean([_rank(sign * cell[arm], [sign * v for v in cell.values()]) for cell in whole]))
-        for arm in arms
-    }
+    table = np.array([list(cell.values()) for cell in whole])
+    return dict(zip(whole[0], rankdata(sign * table, axis=1).mean(axis=0).tolist(), strict=True))
 
 
 def rank_cells(results: Sequence[Result], figure: str) -> tuple[int, int]:
@@ -194,32 +200,27 @@ def by_cell(results: Sequence[Result], figure: str) -> dict[tuple[str, int], dic
     cells: dict[tuple[str, int], dict[str, float]] = {}
     seen = set()
     for result in results:
-        key = (result.teacher, result.noise, result.seed)
+        key = (result.arm, result.noise, result.seed)
         if key in seen:
-            raise ValueError(f"{result.teacher} under {result.noise} has seed {result.seed} twice")
+            raise ValueError(f"{result.arm} under {result.noise} has seed {result.seed} twice")
         seen.add(key)
         value = result.figures.get(figure)
         if value is not None:
-            cells.setdefault((result.noise, result.seed), {})[result.teacher] = value
+            cells.setdefault((result.noise, result.seed), {})[result.arm] = value
     return cells
 
 
 def _complete(results: Sequence[Result], figure: str) -> tuple[list[Mapping[str, float]], int]:
     """The cells that hold every arm that has the figure anywhere, and the number of all cells."""
     cells = by_cell(results, figure)
-    arms = dict.fromkeys(result.teacher for result in results if result.figures.get(figure) is not None)
+    arms = dict.fromkeys(result.arm for result in results if result.figures.get(figure) is not None)
     whole = [{arm: cell[arm] for arm in arms} for cell in cells.values() if cell.keys() == arms.keys()]
     return list(whole), len(cells)
 
 
-def _rank(value: float, among: Sequence[float]) -> float:
-    """1 + how many are smaller + half of the others that are equal."""
-    return 1 + sum(other < value for other in among) + (sum(other == value for other in among) - 1) / 2
-
-
-def _t_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+def _t_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float] | None:
     if len(values) < 2:
-        return math.nan, math.nan
+        return None
     reach = float(
         stdtrit(len(values) - 1, (1 + confidence) / 2) * values.std(ddof=1) / math.sqrt(len(values))
     )
@@ -227,11 +228,11 @@ def _t_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, 
     return mean - reach, mean + reach
 
 
-def _bootstrap(values: NDArray[np.float64], confidence: float, resamples: int) -> tuple[float, float]:
+def _bootstrap(values: NDArray[np.float64], confidence: float, resamples: int) -> tuple[float, float] | None:
     """Quantiles of the resamples' means, between two of them on a straight line."""
     n = len(values)
     if n < 2:
-        return math.nan, math.nan
+        return None
     if n**n <= resamples:
         rows = np.array(list(itertools.product(range(n), repeat=n)))
     else:

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from metaweight.report.statistics.answer import GROUPS, OTHER, REMEDY, answer
+from metaweight.comparison.arms import Group
+from metaweight.core.records import Record
+from metaweight.report.statistics.answer import answer
 from metaweight.report.statistics.differences import Paired, WinTieLoss, paired_by_noise, rank_cells, ranks
-from metaweight.tasks.figures import Compared, Result, markdown_table
+from metaweight.tasks.figures import Compared, markdown_table
+from metaweight.tasks.outcome import Result
 
 BASE = "uniform"
 LEGEND = (
@@ -21,27 +24,26 @@ LEGEND = (
 )
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(Record, frozen=True):
     """One arm by one figure."""
 
     arm: str
     compared: Compared
     pairs: Mapping[str, Paired]
     """Kind of noise -> less the base; empty for the base itself or where there is none."""
-    rank: float
-    """Mean rank, NaN where the arm has none."""
+    rank: float | None
+    """Mean rank; None where the arm has none."""
 
     @property
     def kinds(self) -> WinTieLoss:
         return WinTieLoss.of(self.pairs)
 
 
-@dataclass(frozen=True)
-class Standings:
+class Standings(Record, frozen=True, kw_only=True):
     """What stands beneath a table."""
 
-    results: Sequence[Result]
+    noises: tuple[str, ...]
+    """In the order of the results."""
     compared: tuple[Compared, ...]
     """Those of the task that a run has; the sentences are about the first."""
     standings: tuple[Standing, ...]
@@ -51,28 +53,12 @@ class Standings:
     """How many (noise, seed) the ranks of the first figure are over, and of how many."""
     base: str = BASE
 
-    @property
-    def noises(self) -> list[str]:
-        return list(dict.fromkeys(result.noise for result in self.results))
-
-
-def groups_of(arms: Mapping[str, str]) -> dict[str, str]:
-    """Arm -> group for arms whose names GROUPS lacks, from the registered name that each stands for.
-
-    ``uniform`` with options of its own is a remedy.
-    """
-    return {
-        arm: REMEDY if name == BASE else GROUPS.get(name, OTHER)
-        for arm, name in arms.items()
-        if arm not in GROUPS
-    }
-
 
 def standings(
     results: Sequence[Result],
     compared: Sequence[Compared],
     *,
-    groups: Mapping[str, str] | None = None,
+    groups: Mapping[str, Group],
     base: str = BASE,
 ) -> Standings | None:
     """All statistics of a comparison; None where fewer than two arms or no compared figure is there.
@@ -80,14 +66,14 @@ def standings(
     ``groups``: see ``answer``.
     """
     having = [c for c in compared if any(result.figures.get(c.figure) is not None for result in results)]
-    if not having or len({result.teacher for result in results}) < 2:
+    if not having or len({result.arm for result in results}) < 2:
         return None
     main = having[0]
     return Standings(
-        results,
-        tuple(having),
-        tuple(standing for one in having for standing in _of_figure(results, one, base)),
-        answer(
+        noises=tuple(dict.fromkeys(result.noise for result in results)),
+        compared=tuple(having),
+        standings=tuple(standing for one in having for standing in _of_figure(results, one, base)),
+        sentences=answer(
             results,
             main.figure,
             unit=main.unit,
@@ -95,20 +81,20 @@ def standings(
             higher_is_better=main.higher_is_better,
             groups=groups,
         ),
-        rank_cells(results, main.figure),
-        base,
+        ranked=rank_cells(results, main.figure),
+        base=base,
     )
 
 
 def _of_figure(results: Sequence[Result], one: Compared, base: str) -> list[Standing]:
     order = ranks(results, one.figure, higher_is_better=one.higher_is_better)
     found = []
-    for arm in dict.fromkeys(result.teacher for result in results):
+    for arm in dict.fromkeys(result.arm for result in results):
         pairs: dict[str, Paired] = {}
         if arm != base:
             better = one.higher_is_better
             pairs = paired_by_noise(results, one.figure, arm=arm, base=base, higher_is_better=better)
-        found.append(Standing(arm, one, pairs, order.get(arm, math.nan)))
+        found.append(Standing(arm, one, pairs, order.get(arm)))
     return found
 
 
@@ -133,7 +119,7 @@ def _sheets(found: Standings) -> list[_Sheet]:
             if any(noise in s.pairs for s in row)
         ]
         columns = [(f"{c.heading}, less {found.base}", "seeds") for c in found.compared]
-        headings = ("teacher", *(heading for pair in columns for heading in pair))
+        headings = ("arm", *(heading for pair in columns for heading in pair))
         if rows:
             sheets.append(_Sheet(f"Noise: {noise}", headings, tuple(rows)))
     used, cells = found.ranked
@@ -143,7 +129,7 @@ def _sheets(found: Standings) -> list[_Sheet]:
         (arm, *(cell for s in row for cell in (_rank(s.rank), s.kinds.text() if s.pairs else "-")))
         for arm, row in by_arm.items()
     )
-    headings = ("teacher", *(heading for pair in columns for heading in pair))
+    headings = ("arm", *(heading for pair in columns for heading in pair))
     return [*sheets, _Sheet(title if used < cells else "All kinds of noise", headings, overall)]
 
 
@@ -156,8 +142,8 @@ def _difference(pair: Paired | None, one: Compared) -> tuple[str, str]:
     return text, f"{pair.wins} / {pair.ties} / {pair.losses}"
 
 
-def _rank(rank: float) -> str:
-    return "-" if math.isnan(rank) else f"{rank:.1f}"
+def _rank(rank: float | None) -> str:
+    return "-" if rank is None else f"{rank:.1f}"
 
 
 def standings_to_markdown(found: Standings) -> str:
@@ -179,20 +165,18 @@ def standings_to_csv(found: Standings) -> str:
     pair_names = ["seeds", "difference", "low", "high", "bootstrap_low", "bootstrap_high"]
     counts = ["seeds_better", "seeds_equal", "seeds_worse", "mean_rank"]
     kinds = ["kinds_better", "kinds_equal", "kinds_worse"]
-    writer.writerow(["figure", "noise", "teacher", *pair_names, *counts, *kinds])
+    writer.writerow(["figure", "noise", "arm", *pair_names, *counts, *kinds])
     for standing in found.standings:
         for noise in found.noises:
             pair = standing.pairs.get(noise)
-            numbers: list[float | str] = [""] * 9
+            numbers: list[float | None] = [None] * 9
             if pair is not None:
-                interval = [pair.mean, pair.low, pair.high, *pair.bootstrap]
+                interval = [pair.mean, *(pair.interval or (None, None)), *(pair.bootstrap or (None, None))]
                 numbers = [len(pair.seeds), *interval, pair.wins, pair.ties, pair.losses]
-            overall: list[float | str] = [standing.rank, "", "", ""]
+            overall: list[float | None] = [standing.rank, None, None, None]
             if standing.pairs:
                 overall[1:] = map(len, (standing.kinds.wins, standing.kinds.ties, standing.kinds.losses))
-            cells = [*numbers, *overall]
-            shown = ["" if isinstance(n, float) and math.isnan(n) else n for n in cells]
-            writer.writerow([standing.compared.figure, noise, standing.arm, *shown])
+            writer.writerow([standing.compared.figure, noise, standing.arm, *numbers, *overall])
     return text.getvalue()
 
 

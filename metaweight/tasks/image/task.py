@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,11 +17,11 @@ from metaweight.tasks.assembly import Assembled, build_reweighter, execution, se
 from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.config import ImageConfig
 from metaweight.tasks.cost import COST
-from metaweight.tasks.figures import Column, Compared, Curve
+from metaweight.tasks.figures import Column, Compared, Curve, Headline, Presentation
 from metaweight.tasks.image import data as image_data
-from metaweight.tasks.image import notes as image_notes
 from metaweight.tasks.image.data import PreparedImages, loader
-from metaweight.tasks.outcome import Finished, Outcome
+from metaweight.tasks.image.notes import notes
+from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.pool import Pool
 from metaweight.training.evaluation import class_probabilities
 from metaweight.training.run_folder import RunFolder
@@ -40,18 +39,31 @@ class ImageTask:
     """
 
     config = ImageConfig
-    columns = (
-        Column("accuracy, %", "accuracy", digits=1, best="highest"),
-        Column("AUROC of the weights", "auroc", digits=2, best="highest"),
-        Column("training, s", "seconds", digits=0, spread=False),
-        COST,
+    presentation = Presentation(
+        columns=(
+            Column("accuracy, %", "accuracy", digits=1, best="highest"),
+            Column("AUROC of the weights", "auroc", digits=2, best="highest"),
+            Column("training, s", "seconds", digits=0, spread=False),
+            COST,
+        ),
+        compared=(
+            Compared("accuracy", "last epoch", "points of accuracy"),
+            Compared("accuracy_at_best", "best on validation", "points of accuracy"),
+        ),
+        reached="{:.1f} % test accuracy",
+        curve=Curve("test_accuracy", "Test accuracy", "test accuracy, %"),
+        counted="images",
+        watched=Headline("valid", "valid_accuracy", "{:.1f} %"),
+        headlines=(
+            Headline("test accuracy, {when}", "accuracy", "{:.2f} %"),
+            Headline("test accuracy, best epoch on validation", "accuracy_at_best", "{:.2f} %"),
+            Headline("wrong labels in the training set", "realised_noise", "{:.1%}"),
+            Headline("wrong labels in the meta set", "meta_noise", "{:.1%}"),
+            Headline("AUROC of the weights for finding them", "auroc"),
+            Headline("mean weight", "weight_mean", "{:.2f}"),
+        ),
+        notes=notes,
     )
-    compared = (
-        Compared("accuracy", "last epoch", "points of accuracy"),
-        Compared("accuracy_at_best", "best on validation", "points of accuracy"),
-    )
-    curve = Curve("test_accuracy", "Test accuracy", "test accuracy, %")
-    counted = "images"
     noises = ("uniform@0.4", "cluster@0.8")
 
     def check(self, config: ImageConfig) -> None:
@@ -113,12 +125,13 @@ class ImageTask:
         self, config: ImageConfig, prepared: PreparedImages, trained: Assembled, folder: RunFolder | None
     ) -> Outcome:
         index, noise = prepared.splits.train, prepared.noise
+        fates = None
         if folder is not None:
             # in the order of the split, as nothing is shuffled
             shown = loader(config, prepared, "train", batch_size=1000, training=False)
             _, says = class_probabilities(trained.trainer.reweighter.student, shown)
             flipped = self.pool(config, prepared).flipped
-            folder.save_weights(
+            fates = folder.save_weights(
                 index=index,
                 given=noise.labels,
                 clean=None if flipped is None else prepared.images.train_labels[index],
@@ -126,7 +139,7 @@ class ImageTask:
                 weights=trained.weights.weights[:, index],
                 loss=trained.weights.loss[:, index],
                 probabilities=says.float().cpu(),
-            )
+            ).fates()
         weights = trained.weights.mean_weight()[index]
         seen = weights.isfinite()
         history = trained.trainer.history
@@ -141,30 +154,6 @@ class ImageTask:
                 "seconds": trained.trainer.seconds,
                 "weight_mean": float(weights[seen].mean()),
             }
-            | ({} if prepared.meta_noise is None else {"meta_noise": prepared.meta_noise.realised})
+            | ({} if prepared.meta_noise is None else {"meta_noise": prepared.meta_noise.realised}),
+            fates=fates,
         )
-
-    def epoch_text(self, row: Mapping[str, float]) -> str:
-        return f"valid {row['valid_accuracy']:.1f} %" if "valid_accuracy" in row else ""
-
-    def summary(self, outcome: Outcome) -> Sequence[tuple[str, str]]:
-        figures = outcome.figures
-        return (
-            (f"test accuracy, {outcome.when}", f"{figures['accuracy']:.2f} %"),
-            *(
-                [("test accuracy, best epoch on validation", f"{figures['accuracy_at_best']:.2f} %")]
-                if math.isfinite(figures["accuracy_at_best"])
-                else []
-            ),
-            ("wrong labels in the training set", f"{figures['realised_noise']:.1%}"),
-            *(
-                [("wrong labels in the meta set", f"{figures['meta_noise']:.1%}")]
-                if "meta_noise" in figures
-                else []
-            ),
-            ("AUROC of the weights for finding them", f"{figures['auroc']:.3f}"),
-            ("mean weight", f"{figures['weight_mean']:.2f}"),
-        )
-
-    def notes(self, runs: Sequence[Finished]) -> Sequence[str]:
-        return image_notes.notes(runs)

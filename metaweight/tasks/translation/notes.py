@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
-from metaweight.tasks.figures import markdown_table
+from metaweight.tasks.figures import markdown_table, mean_text
 from metaweight.tasks.outcome import Finished
 from metaweight.tasks.translation.scores import (
     Statistics,
@@ -26,7 +24,7 @@ def notes(runs: Sequence[Finished]) -> Sequence[str]:
     """Markdown paragraphs: BLEU with intervals against ``uniform``, AUROC by kind of noise, signatures."""
     blocks: dict[str, dict[str, list[Finished]]] = {}
     for run in runs:
-        blocks.setdefault(run.noise, {}).setdefault(run.arm, []).append(run)
+        blocks.setdefault(run.result.noise, {}).setdefault(run.result.arm, []).append(run)
     paragraphs = []
     for noise, arms in blocks.items():
         paragraphs.append(f"**BLEU against {BASELINE}, noise {noise}**\n\n{_significance(arms)}")
@@ -46,24 +44,24 @@ class _Translated:
 
 def _significance(arms: Mapping[str, Sequence[Finished]]) -> str:
     """A line an arm: pooled BLEU with its interval, and the paired difference to the baseline."""
-    texts = {teacher: {run.config.seed: _translated(run) for run in runs} for teacher, runs in arms.items()}
-    headings = ("teacher", "BLEU, all seeds' sentences [95 %]", f"less {BASELINE} [95 %]", "p")
+    texts = {arm: {run.result.seed: _translated(run) for run in runs} for arm, runs in arms.items()}
+    headings = ("arm", "BLEU, all seeds' sentences [95 %]", f"less {BASELINE} [95 %]", "p")
     rows = []
-    for teacher, runs in texts.items():
+    for arm, runs in texts.items():
         statistics = _statistics([runs[seed] for seed in sorted(runs)])
         low, high = bootstrap_interval(statistics, samples=SAMPLES)
-        cells = [teacher, f"{statistics.score():.1f} [{low:.1f}, {high:.1f}]"]
-        rows.append((*cells, *_difference(texts.get(BASELINE, {}), runs, teacher)))
+        cells = [arm, f"{statistics.score():.1f} [{low:.1f}, {high:.1f}]"]
+        rows.append((*cells, *_difference(texts.get(BASELINE, {}), runs, arm)))
     return markdown_table(headings, rows)
 
 
 def _difference(
-    baseline: Mapping[int, _Translated], runs: Mapping[int, _Translated], teacher: str
+    baseline: Mapping[int, _Translated], runs: Mapping[int, _Translated], arm: str
 ) -> tuple[str, str]:
     """Of the seeds that both arms have, where a run of one may have failed; and its p-value."""
     seeds = sorted(baseline.keys() & runs.keys())
     pairs = [(baseline[seed], runs[seed]) for seed in seeds]
-    if teacher == BASELINE or not pairs or any(one.references != other.references for one, other in pairs):
+    if arm == BASELINE or not pairs or any(one.references != other.references for one, other in pairs):
         return "-", "-"
     paired = paired_bootstrap(*map(_statistics, zip(*pairs, strict=True)), samples=SAMPLES)
     few = "" if len(seeds) == len(runs) else f" ({len(seeds)} of {len(runs)} seeds)"
@@ -97,18 +95,18 @@ def _lines(path: Path) -> list[str]:
 def _by_kind(arms: Mapping[str, Sequence[Finished]]) -> str:
     """A line an arm: AUROC of each kind against the good pairs; empty where there is no noise."""
     first = next(iter(arms.values()))[0]
-    names = [name for name in first.outcome.figures if name.startswith("auroc_")]
+    names = [name for name in first.result.figures if name.startswith("auroc_")]
     if not names:
         return ""
     rows = []
-    for teacher, runs in arms.items():
-        means = [fmean(run.outcome.figures[name] for run in runs) for name in names]
-        rows.append((teacher, *("-" if math.isnan(mean) else f"{mean:.2f}" for mean in means)))
-    return markdown_table(("teacher", *(name.removeprefix("auroc_") for name in names)), rows)
+    for arm, runs in arms.items():
+        areas = [[run.result.figures[name] for run in runs] for name in names]
+        rows.append((arm, *(mean_text(seeds, "{:.2f}") for seeds in areas)))
+    return markdown_table(("arm", *(name.removeprefix("auroc_") for name in names)), rows)
 
 
 def _signatures(runs: Sequence[Finished]) -> str:
-    scores = [run.outcome.details["scores"] for run in runs]
+    scores = [run.result.details["scores"] for run in runs]
     found = dict.fromkeys(s[name] for s in scores for name in ("bleu_signature", "chrf_signature"))
     return (
         f"{', '.join(found)}; {SAMPLES:,} resamples. p: two-sided, paired bootstrap over sentences "

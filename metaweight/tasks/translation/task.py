@@ -28,15 +28,20 @@ from metaweight.tasks.assembly import Assembled, build_reweighter, execution, se
 from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.config import TranslationConfig
 from metaweight.tasks.cost import COST
-from metaweight.tasks.figures import Column, Compared, Curve
-from metaweight.tasks.outcome import Finished, Outcome
+from metaweight.tasks.figures import Column, Compared, Curve, Headline, Presentation
+from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.pool import Pool
 from metaweight.tasks.translation import data as text_data
-from metaweight.tasks.translation import notes as translation_notes
 from metaweight.tasks.translation.data import PreparedText, loader
 from metaweight.tasks.translation.decoding import one_line, translate
+from metaweight.tasks.translation.notes import notes
 from metaweight.tasks.translation.scores import score
 from metaweight.training.run_folder import RunFolder
+
+TRANSLATED = (
+    "{scores[sentences]:,} sentences, {scores[hypothesis_length]:,} tokens "
+    "for {scores[reference_length]:,} of the references"
+)
 
 
 class TranslationTask:
@@ -49,16 +54,30 @@ class TranslationTask:
     """
 
     config = TranslationConfig
-    columns = (
-        Column("BLEU", "bleu", digits=1, best="highest"),
-        Column("BLEU, greedy", "bleu_greedy", digits=1, best="highest"),
-        Column("chrF", "chrf", digits=1, best="highest"),
-        Column("AUROC of the weights", "auroc", digits=2, best="highest"),
-        COST,
+    presentation = Presentation(
+        columns=(
+            Column("BLEU", "bleu", digits=1, best="highest"),
+            Column("BLEU, greedy", "bleu_greedy", digits=1, best="highest"),
+            Column("chrF", "chrf", digits=1, best="highest"),
+            Column("AUROC of the weights", "auroc", digits=2, best="highest"),
+            COST,
+        ),
+        compared=(Compared("bleu", "BLEU, last epoch", "BLEU"),),
+        reached="{:.1f} BLEU",
+        curve=Curve("valid_loss", "Validation loss", "loss per token on clean pairs, nats"),
+        counted="tokens",
+        watched=Headline("valid loss", "valid_loss"),
+        headlines=(
+            Headline("BLEU, {when}", "bleu", "{:.1f}  {scores[bleu_signature]}"),
+            Headline("chrF, {when}", "chrf", "{:.1f}  {scores[chrf_signature]}"),
+            Headline("BLEU with a beam of 1", "bleu_greedy", "{:.1f}"),
+            Headline("translated", "bleu", TRANSLATED),
+            Headline("bad pairs put into the training set", "realised_noise", "{:.1%}"),
+            Headline("AUROC of the weights for finding them", "auroc*"),
+            Headline("mean weight", "weight_mean", "{:.2f}"),
+        ),
+        notes=notes,
     )
-    compared = (Compared("bleu", "BLEU, last epoch", "BLEU"),)
-    curve = Curve("valid_loss", "Validation loss", "loss per token on clean pairs, nats")
-    counted = "tokens"
     noises = ("mixed@0.4",)
 
     def check(self, config: TranslationConfig) -> None:
@@ -137,31 +156,6 @@ class TranslationTask:
         }
         return trained.outcome(figures, {"scores": asdict(scores)})
 
-    def epoch_text(self, row: Mapping[str, float]) -> str:
-        return f"valid loss {row['valid_loss']:.3f}" if "valid_loss" in row else ""
-
-    def summary(self, outcome: Outcome) -> Sequence[tuple[str, str]]:
-        figures, scores = outcome.figures, outcome.details["scores"]
-        lengths = (
-            f"{scores['hypothesis_length']:,} tokens for {scores['reference_length']:,} of the references"
-        )
-        return (
-            (f"BLEU, {outcome.when}", f"{figures['bleu']:.1f}  {scores['bleu_signature']}"),
-            (f"chrF, {outcome.when}", f"{figures['chrf']:.1f}  {scores['chrf_signature']}"),
-            ("BLEU with a beam of 1", f"{figures['bleu_greedy']:.1f}"),
-            ("translated", f"{scores['sentences']:,} sentences, {lengths}"),
-            ("bad pairs put into the training set", f"{figures['realised_noise']:.1%}"),
-            *(
-                (f"AUROC of the weights for finding them{_kind_of(name)}", f"{value:.3f}")
-                for name, value in figures.items()
-                if name.startswith("auroc") and not math.isnan(value)
-            ),
-            ("mean weight", f"{figures['weight_mean']:.2f}"),
-        )
-
-    def notes(self, runs: Sequence[Finished]) -> Sequence[str]:
-        return translation_notes.notes(runs)
-
 
 def _translations(
     config: TranslationConfig, prepared: PreparedText, module: Transformer, *, beam: int
@@ -202,12 +196,6 @@ def loss_per_token(student: Student, batches: Iterable[Batch]) -> dict[str, floa
             size = float(units.size.sum())
             total, tokens = total + float(units.loss.mean()) * size, tokens + size
     return {"loss": total / tokens}
-
-
-def _kind_of(figure: str) -> str:
-    """``auroc_copied`` -> ``, copied``."""
-    kind = figure.removeprefix("auroc").removeprefix("_")
-    return f", {kind}" if kind else ""
 
 
 def _save(

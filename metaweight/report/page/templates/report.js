@@ -75,7 +75,7 @@
       known.sort((a, b) => b.values[at] - a.values[at]);
       const parts = known.map((arm) => {
         const part = document.createElement("span");
-        part.className = arm.class;
+        part.className = `s${arm.colour}`;
         const dot = document.createElement("i");
         const value = document.createElement("b");
         value.textContent = arm.values[at];

@@ -49,8 +49,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_worker_has_the_data_set_of_a_module_that_the_file_names(here: Path) -> None:
     grid = read_plan(here / "grid.toml").grid
-    (result,) = run_cells(grid.cells(), here, jobs=2)
-    assert result.error is None
+    (ended,) = run_cells(grid.cells(), here, jobs=2)
+    assert ended.failure is None
 
 
 def test_a_module_that_is_not_there_is_named(here: Path) -> None:

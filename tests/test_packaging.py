@@ -18,6 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
+TYPED = {"metaweight/py.typed", "metaweight/__init__.pyi"}
 SHIPPED = ["setup.cfg", "setup.py", "LICENSE", "README.md", "Makefile"]
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -72,7 +73,7 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     templates = {f"metaweight/report/page/templates/report.{end}" for end in ("css", "html.jinja", "js")}
-    assert held == modules(ROOT / "metaweight") | {"metaweight/py.typed"} | templates
+    assert held == modules(ROOT / "metaweight") | TYPED | templates
 
 
 def test_wheel_has_licence_command_and_version(wheel: zipfile.ZipFile, metadata: Message) -> None:

@@ -22,13 +22,7 @@ from metaweight.tasks.config import RunConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Train every arm (a teacher, a remedy, a loss) under every kind of noise with every seed; print and keep
-    the table.
-
-    Example: metaweight compare --arms uniform mw-net memory --noises uniform@0.4 cluster@0.8
-    Example: metaweight compare --grid grid.toml --seeds 0
-    Example: metaweight compare --grid benchmarks/image/profiles/cifar10.toml --profile quick --epochs 3
-    """
+    """Arms, kinds of noise and seeds; a call trains them all, prints and keeps the table."""
 
     task: str
     """What the student learns; each task has its own options: image, translation."""

@@ -16,7 +16,7 @@ from metaweight.student import losses
 
 @dataclass(frozen=True)
 class Teachers:
-    """List the teachers, plug-ins included, with their options."""
+    """A call prints them, plug-ins included, with their options."""
 
     def __call__(self) -> None:
         table = Table("teacher", "what it does", "sees", "learns", "options (default)")
@@ -29,7 +29,7 @@ class Teachers:
 
 @dataclass(frozen=True)
 class Engines:
-    """List the engines that compute the meta-gradient, with their options."""
+    """A call prints them, plug-ins included, with their options."""
 
     def __call__(self) -> None:
         table = Table("engine", "what it does", "inner steps (K)", "can", "options (default)")
@@ -44,7 +44,7 @@ class Engines:
 
 @dataclass(frozen=True)
 class Remedies:
-    """List the remedies for bad data that need no teacher, losses among them, with their options."""
+    """A call prints them, and the losses, with their options."""
 
     def __call__(self) -> None:
         table = Table("remedy", "what it does", "uses the truth", "options (default)")

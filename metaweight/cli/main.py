@@ -2,92 +2,48 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import tyro
 from rich import get_console
 from rich.console import Console
 
-from metaweight.cli import Compare, Engines, Remedies, Report, Score, Suspects, Teachers, Train, Translate
-from metaweight.cli.spelling import key_value
-from metaweight.comparison.grid_file import read_plan
-from metaweight.core.contracts import CollapseWarning, MetaweightError
+from metaweight.cli.ahead import Ahead
+from metaweight.cli.commands import COMMANDS
+from metaweight.cli.line import parsed
 from metaweight.core.version import __version__
-from metaweight.tasks import tasks
-from metaweight.training.history import Interrupted
-
-USER_ERRORS = (MetaweightError, ValueError, KeyError, TypeError, OSError, ImportError)
-DESCRIPTION = (
-    "Learn a weight for every training sample from a small trusted set. "
-    "Exit codes: 0 done, 1 an error of ours, 2 a mistake of yours or runs that failed, 130 Ctrl-C. "
-    "METAWEIGHT_TRACEBACK=1 shows where an error came from."
-)
-
-
-def commands(
-    task: str | None, grid: str | None = None, profile: str | None = None
-) -> Mapping[str, Callable[[], None]]:
-    """Every command with the options that it has for a task; those of ``compare`` begin as a grid file says.
-
-    Raises KeyError for an unknown task, and as ``read_plan``.
-    """
-    compare = None
-    if grid is not None:
-        compare = Compare.of(read_plan(Path(grid), task=task, profile=profile), grid, profile)
-    task = compare.task if compare is not None else task or "image"
-    config = tasks[task].config()
-    return {
-        "train": Train(task=task, run=config),
-        "compare": compare or Compare(task=task, run=config, noises=tasks[task].noises),
-        "report": Report(run=tyro.MISSING),
-        "suspects": Suspects(run=tyro.MISSING),
-        "translate": Translate(run=tyro.MISSING),
-        "score": Score(hypothesis=tyro.MISSING, reference=tyro.MISSING),
-        "teachers": Teachers(),
-        "engines": Engines(),
-        "remedies": Remedies(),
-    }
-
-
-def chosen(arguments: Sequence[str], option: str) -> str | None:
-    """What ``--option VALUE`` or ``--option=VALUE`` says; task and grid decide what else there is."""
-    found = None
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
-        flag, equals, value = argument.partition("=")
-        if flag == option:
-            found = value if equals else following
-    return found
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a command; 0 when it did its work, 2 for a user's mistake, 130 after Ctrl-C."""
+    """Run a command; 0 when it did its work, 2 for a user's mistake or runs that failed, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
-    if arguments == ["--version"]:
+    ahead = Ahead.of(arguments)
+    if ahead.version:
         print(__version__)
         return 0
+    if ahead.command not in COMMANDS:
+        parsed(arguments, {})  # exits, with the help or with what is wrong: torch is not imported for that
+    return _run(ahead, arguments)
+
+
+def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
+    from metaweight.core.contracts import CollapseWarning, MetaweightError
+    from metaweight.core.plugins import import_modules
+    from metaweight.training.history import Interrupted
+
+    assert ahead.command is not None
     with warnings.catch_warnings():
         warnings.simplefilter("once", CollapseWarning)
         try:
-            grid = chosen(arguments, "--grid") if arguments[:1] == ["compare"] else None
-            known = commands(chosen(arguments, "--task"), grid, chosen(arguments, "--profile"))
-            about = {name: inspect.getdoc(command) or "" for name, command in known.items()}
-            command = tyro.cli(
-                tyro.extras.subcommand_type_from_defaults(known, about),
-                prog="metaweight",
-                description=DESCRIPTION,
-                args=arguments,
-                registry=key_value,
-            )
+            import_modules(ahead.modules)
+            command = parsed(arguments, {ahead.command: COMMANDS[ahead.command](ahead)})
             command()
         except (Interrupted, KeyboardInterrupt) as stop:
             get_console().print(str(stop) or "stopped", style="yellow", highlight=False, soft_wrap=True)
             return 130
-        except USER_ERRORS as error:
+        except (MetaweightError, ValueError, KeyError, TypeError, OSError, ImportError) as error:
             if os.environ.get("METAWEIGHT_TRACEBACK"):
                 raise
             text = error.args[0] if isinstance(error, KeyError) and error.args else error

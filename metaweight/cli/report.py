@@ -16,12 +16,7 @@ from metaweight.report.publication import publish
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Write one HTML page of a run or a grid: answer, table, charts and the samples with the lowest weights.
-
-    Without --out, tables, statistics and plots of a grid are written anew too.
-
-    Example: metaweight report runs/compare-...
-    """
+    """The folder of a run or a grid; a call writes its page, and a grid's tables and plots."""
 
     run: Annotated[str, tyro.conf.Positional]
     """Folder of metaweight train or metaweight compare, finished or not."""

@@ -30,10 +30,7 @@ IN_SAMPLE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Suspects:
-    """List the training samples of a finished run, lowest mean weight first, with the label that it suggests.
-
-    Example: metaweight suspects runs/memory-20260101-120000 --out suspects.csv
-    """
+    """A finished run; a call lists its training samples, lowest mean weight first."""
 
     run: Annotated[str, Positional]
     """Folder of a finished run."""

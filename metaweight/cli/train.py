@@ -24,11 +24,7 @@ from metaweight.training.run_folder import RunFolder, manifest
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train one student with one teacher and keep the weight of every sample.
-
-    Example: metaweight train --noise uniform --noise-rate 0.4 --teacher memory
-    Example: metaweight train --task translation --train pairs.tsv --meta trusted.tsv --valid valid.tsv
-    """
+    """One run; a call trains it and keeps the weight of every sample."""
 
     task: str
     """What the student learns; each task has its own options: image, translation."""

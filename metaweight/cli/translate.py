@@ -25,10 +25,7 @@ from metaweight.training.run_folder import RunFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Translate:
-    """Translate the lines of standard input with the student of a translation run.
-
-    Example: metaweight translate runs/attention-... < source.txt > hypothesis.txt
-    """
+    """A translation run, and how to search; a call translates the lines of standard input."""
 
     run: Annotated[str, tyro.conf.Positional]
     """Run folder of `metaweight train --task translation`."""
@@ -66,10 +63,7 @@ class Translate:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Score translations against references, line by line: BLEU and chrF with their signatures.
-
-    Example: metaweight score hypothesis.txt reference.txt
-    """
+    """Two files; a call prints BLEU and chrF with their signatures."""
 
     hypothesis: Annotated[str, tyro.conf.Positional]
     """File of translations, detokenised, a line each."""

@@ -266,7 +266,7 @@ def test_compare_prints_and_keeps_the_table(tmp_path: Path, capsys: pytest.Captu
         assert (out / "plots" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(out.glob("cells/*/weights.npz"))) == 8
     published = [*out.glob("table.*"), out / "runs.csv", *out.glob("statistics.*"), *out.glob("plots/*")]
-    assert len(published) == 10
+    assert len(published) == 12
     before = {path: path.read_bytes() for path in published}
     for path in published:
         path.unlink()

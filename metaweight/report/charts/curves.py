@@ -56,7 +56,7 @@ def curve_of(study: Study) -> Curve | None:
     if figure is None or figure == own.figure:
         return None if figure is None else own
     name = figure.replace("_", " ").replace("valid ", "validation ")
-    return Curve(figure, name.capitalize(), f"{name}, %" if figure.endswith("accuracy") else name)
+    return Curve(figure, name[:1].upper() + name[1:], f"{name}, %" if figure.endswith("accuracy") else name)
 
 
 def curve_panels(study: Study, curve: Curve) -> list[Panel]:

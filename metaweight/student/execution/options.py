@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from metaweight.core.registry import did_you_mean
-from metaweight.student.execution.compiled import Compiled
+
+if TYPE_CHECKING:
+    from metaweight.student.execution.compiled import Compiled
 
 PRECISIONS = ("float32", "bf16")
 LAYOUTS = ("contiguous", "channels_last")
@@ -35,7 +37,7 @@ class Execution:
         _require("precision", self.precision, PRECISIONS)
         _require("memory_format", self.memory_format, LAYOUTS)
         if isinstance(self.compile, str):
-            _require("backend", self.compile, torch._dynamo.list_backends(None))
+            _require("backend", self.compile, torch.compiler.list_backends(exclude_tags=()))
 
     def prepare(self, module: nn.Module) -> None:
         """Bring a module's parameters into the layout, in place."""
@@ -55,6 +57,9 @@ class Execution:
         """The compiled passes of a module; None where they are not wanted."""
         if self.compile is False:
             return None
+        # not above: with torch._dynamo an import of metaweight takes twice as long
+        from metaweight.student.execution.compiled import Compiled
+
         return Compiled(module, taps, "inductor" if self.compile is True else self.compile)
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:

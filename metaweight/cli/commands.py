@@ -1,0 +1,145 @@
+"""The commands by name: what the help says of each, and the options that it begins with.
+
+A command's module is imported by its function, so that the help of them all imports none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import tyro
+
+from metaweight.cli.ahead import Ahead
+
+Command = Callable[[], None]
+TASK = "image"
+
+
+def train(ahead: Ahead) -> Command:
+    """Train one student with one teacher and keep the weight of every sample.
+
+    Example: metaweight train --noise uniform --noise-rate 0.4 --teacher memory
+
+    Example: metaweight train --task translation --train pairs.tsv --meta trusted.tsv --valid valid.tsv
+    """
+    from metaweight.cli.train import Train
+    from metaweight.tasks import tasks
+
+    task = ahead.task or TASK
+    return Train(task=task, run=tasks[task].config())
+
+
+def compare(ahead: Ahead) -> Command:
+    """Train every arm (a teacher, a remedy, a loss) under every kind of noise with every seed; print and keep
+    the table.
+
+    Example: metaweight compare --arms uniform mw-net memory --noises uniform@0.4 cluster@0.8
+
+    Example: metaweight compare --grid grid.toml --seeds 0
+
+    Example: metaweight compare --grid benchmarks/image/profiles/cifar10.toml --profile quick --epochs 3
+    """
+    from metaweight.cli.compare import Compare
+    from metaweight.comparison.grid_file import read_plan
+    from metaweight.tasks import tasks
+
+    if ahead.grid is not None:
+        plan = read_plan(Path(ahead.grid), task=ahead.task, profile=ahead.profile)
+        return Compare.of(plan, ahead.grid, ahead.profile)
+    task = ahead.task or TASK
+    return Compare(task=task, run=tasks[task].config(), noises=tasks[task].noises)
+
+
+def report(_: Ahead) -> Command:
+    """Write one HTML page of a run or a grid: answer, table, charts and the samples with the lowest weights.
+
+    Without --out, tables, statistics and plots of a grid are written anew too.
+
+    Example: metaweight report runs/compare-...
+    """
+    from metaweight.cli.report import Report
+
+    return Report(run=tyro.MISSING)
+
+
+def suspects(_: Ahead) -> Command:
+    """List the training samples of a finished run, lowest mean weight first, with the label that it suggests.
+
+    Example: metaweight suspects runs/memory-20260101-120000 --out suspects.csv
+    """
+    from metaweight.cli.suspects import Suspects
+
+    return Suspects(run=tyro.MISSING)
+
+
+def translate(_: Ahead) -> Command:
+    """Translate the lines of standard input with the student of a translation run.
+
+    Example: metaweight translate runs/attention-... < source.txt > hypothesis.txt
+    """
+    from metaweight.cli.translate import Translate
+
+    return Translate(run=tyro.MISSING)
+
+
+def score(_: Ahead) -> Command:
+    """Score translations against references, line by line: BLEU and chrF with their signatures.
+
+    Example: metaweight score hypothesis.txt reference.txt
+    """
+    from metaweight.cli.translate import Score
+
+    return Score(hypothesis=tyro.MISSING, reference=tyro.MISSING)
+
+
+def teachers(_: Ahead) -> Command:
+    """List the teachers, plug-ins included, with their options."""
+    from metaweight.cli.lists import Teachers
+
+    return Teachers()
+
+
+def engines(_: Ahead) -> Command:
+    """List the engines that compute the meta-gradient, with their options."""
+    from metaweight.cli.lists import Engines
+
+    return Engines()
+
+
+def remedies(_: Ahead) -> Command:
+    """List the remedies for bad data that need no teacher, losses among them, with their options."""
+    from metaweight.cli.lists import Remedies
+
+    return Remedies()
+
+
+def completion(ahead: Ahead) -> Command:
+    """Print the script by which a shell completes commands and options; it starts no metaweight.
+
+    bash: metaweight completion bash > ~/.local/share/bash-completion/completions/metaweight
+
+    zsh: metaweight completion zsh > _metaweight, in a folder of $fpath
+
+    fish: metaweight completion fish > ~/.config/fish/completions/metaweight.fish
+    """
+    from metaweight.cli.completion import Completion
+
+    return Completion(shell=tyro.MISSING, task=ahead.task or TASK)
+
+
+COMMANDS = {
+    command.__name__: command
+    for command in (
+        train,
+        compare,
+        report,
+        suspects,
+        translate,
+        score,
+        teachers,
+        engines,
+        remedies,
+        completion,
+    )
+}

@@ -35,9 +35,6 @@ test: $(INSTALLED)  ## the tests, JOBS=2 at a time (ARGS="-k name")
 test-all: $(INSTALLED)  ## the tests with the slow ones and those that need a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" $(ARGS)
 
-# the data sets that come as files of one layout
-bench-image bench-nmt bench-compare: export METAWEIGHT_IMPORT := benchmarks.data
-
 bench-image: $(INSTALLED)  ## train on images with wrong labels: DATA=digits PROFILE=quick (ARGS="--help")
 	$(call COMPARE,image,digits)
 

@@ -14,6 +14,7 @@ from metaweight.comparison.grid import Grid
 from metaweight.comparison.tuning import ALL, Tuning, candidates
 from metaweight.comparison.workers import require_jobs
 from metaweight.core.options import Options, checked_options, converted
+from metaweight.core.plugins import import_modules
 from metaweight.core.registry import did_you_mean
 from metaweight.remedies import NONE
 from metaweight.tasks import tasks
@@ -33,6 +34,8 @@ class GridTable:
     noises: tuple[str, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
     task: str = "image"
+    imports: tuple[str, ...] = ()
+    """Modules that register what the grid names."""
     jobs: int | None = None
     """Runs side by side."""
     run: Options = field(default_factory=dict)
@@ -116,6 +119,7 @@ def plan(table: Mapping[str, Any], *, where: str) -> Plan:
     """
     with _at(where):
         asked = GridTable(**_checked("a grid", GridTable, {"arms": None, "noises": None, **table}))
+        import_modules(asked.imports)
         task = tasks[asked.task]
         if asked.jobs is not None:
             require_jobs(asked.jobs)

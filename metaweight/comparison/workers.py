@@ -15,13 +15,15 @@ from typing import Any
 import torch
 
 from metaweight.comparison.cells import Cell, CellResult, Progress, failed, run_cell
+from metaweight.core.plugins import import_modules, imported_modules
 
 _messages: Any = None
 
 
-def _start_worker(messages: Any, threads: int) -> None:
+def _start_worker(messages: Any, threads: int, modules: Sequence[str]) -> None:
     global _messages
     _messages = messages
+    import_modules(modules)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     torch.set_num_threads(threads)
 
@@ -57,7 +59,8 @@ def run_cells(
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager:
         messages = manager.Queue()
-        with ProcessPoolExecutor(jobs, context, _start_worker, (messages, threads)) as pool:
+        initial = (messages, threads, imported_modules())
+        with ProcessPoolExecutor(jobs, context, _start_worker, initial) as pool:
             futures = [pool.submit(_work, c, folder, c.config.seed == timed) for c in cells]
             try:
                 _listen(futures, messages, tell)

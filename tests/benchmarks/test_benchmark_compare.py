@@ -18,7 +18,7 @@ PROFILES = Path(__file__).parents[2] / "benchmarks" / "compare" / "profiles"
 NAMES = [
     (path, name)
     for path in sorted(PROFILES.glob("*.toml"))
-    for name in tomllib.loads(path.read_text()).keys() - {"task", "run"}
+    for name in tomllib.loads(path.read_text()).keys() - {"task", "imports", "run"}
 ]
 
 

@@ -59,7 +59,7 @@ from metaweight.tasks.config import ImageConfig
 import_modules(["my_halves"])
 run = ImageConfig(train_size=100, epochs=1, warmup_epochs=0)
 results = run_cells(Grid(run, ("halves",), ("none",), (0,)).cells(), Path("grid"), jobs=2)
-print([ended.failure for ended in results])
+print([result.failure for result in results])
 """
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 

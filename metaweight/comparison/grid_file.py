@@ -183,6 +183,6 @@ def _at(where: str) -> Iterator[None]:
     """Put where it is before the text of a mistake."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except (ImportError, KeyError, TypeError, ValueError) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         raise type(error)(f"{where}: {text}") from None

@@ -43,6 +43,6 @@ def _import(name: str) -> None:
         importlib.import_module(name)
     except Exception as error:
         raise ImportError(
-            f"the module {name!r}, named by --import, a grid file's imports or {VARIABLE}, fails to load: "
-            f"{error!r}; it is a module of an installed package or of the working directory"
+            f"the module {name!r} that --import or {VARIABLE} names fails to load: {error!r}; "
+            "it is a module of an installed package or of the working directory"
         ) from error

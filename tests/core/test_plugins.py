@@ -42,7 +42,7 @@ def test_the_first_look_up_imports_what_the_variable_names(
 
 
 def test_a_module_that_is_not_there_is_named(here: Path) -> None:
-    with pytest.raises(ImportError, match=r"'gone', named by --import, .* METAWEIGHT_IMPORT, fails to load"):
+    with pytest.raises(ImportError, match=r"'gone' that --import or METAWEIGHT_IMPORT names fails to load"):
         import_modules(["gone"])
     assert not imported_modules()
 
@@ -51,5 +51,5 @@ def test_a_module_that_fails_stays_an_error(here: Path, monkeypatch: pytest.Monk
     (here / "broken.py").write_text("1 / 0")
     monkeypatch.setenv(VARIABLE, "broken")
     for _ in range(2):
-        with pytest.raises(ImportError, match=r"'broken', .*ZeroDivisionError"):
+        with pytest.raises(ImportError, match=r"'broken' .*ZeroDivisionError"):
             _ = "one" in Registry("number")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from benchmarks.speed.table import MIB, Row
 from benchmarks.speed.variants import FULL, Variant
-from metaweight.report.small_multiples import COLOURS, grid, line_styles, save
+from metaweight.report.charts.panel import COLOURS, Panel, look
+from metaweight.report.charts.sheet import save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MARKERS = {"lookahead": "o", "online": "^", "gradient": "s"}
 PEERS = "XP*Dvph<"
@@ -30,7 +30,7 @@ def label_of(variant: Variant) -> str:
     return ", ".join([variant.peer or variant.engine or "", *options, *layout])
 
 
-def cost_against_exactness(table: Sequence[Row], variants: Mapping[str, Variant]) -> Figure:
+def cost_against_exactness(table: Sequence[Row], variants: Mapping[str, Variant]) -> Panel:
     """A mark for each variant of one inner step with a full meta batch in every iteration.
 
     x: median time in plain steps; y: deviation as timed.  Raises ValueError where no row has both.
@@ -77,18 +77,13 @@ def cost_against_exactness(table: Sequence[Row], variants: Mapping[str, Variant]
         values = [deviation for _, _, deviation in points]
         axes.set_ylim(min(values) / 10, 10 * max(*values, 1e-3))
         axes.axvline(1, color="black", linewidth=0.8, linestyle=(0, (1.5, 1.5)), label="a plain step")
-        axes.grid(alpha=0.25)
 
-    return grid(
-        [{"": draw}],
-        title="Cost against exactness",
-        x="time of an iteration, plain steps",
-        y="relative error of the teacher's gradient",
-        height=4.0,
-    )
+    title = "Cost against exactness"
+    x, y = "time of an iteration, plain steps", "relative error of the teacher's gradient"
+    return Panel("", "", title, x, y, draw, wide=True)
 
 
-def memory_against_unroll(table: Sequence[Row], variants: Mapping[str, Variant]) -> Figure:
+def memory_against_unroll(table: Sequence[Row], variants: Mapping[str, Variant]) -> Panel:
     """A line for each engine over K.  Raises ValueError where none has two K with their memory."""
     lines: dict[str, dict[int, float]] = {}
     for row in table:
@@ -98,25 +93,18 @@ def memory_against_unroll(table: Sequence[Row], variants: Mapping[str, Variant])
     lines = {label: line for label, line in lines.items() if len(line) > 1}
     if not lines:
         raise ValueError("no engine has the memory of two numbers of inner steps")
-    styles = line_styles(lines)
 
     def draw(axes: Axes) -> None:
-        for label, line in lines.items():
+        for number, (label, line) in enumerate(lines.items()):
             steps = sorted(line)
-            axes.plot(steps, [line[k] for k in steps], marker="o", markersize=4, label=label, **styles[label])
+            axes.plot(steps, [line[k] for k in steps], marker="o", markersize=4, label=label, **look(number))
         ticks = sorted({k for line in lines.values() for k in line})
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [str(k) for k in ticks])
         axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.25)
 
-    return grid(
-        [{"": draw}],
-        title="Memory against the number of inner steps",
-        x="inner steps K",
-        y="extra peak memory, MiB",
-        height=3.6,
-    )
+    title = "Memory against the number of inner steps"
+    return Panel("", "", title, "inner steps K", "extra peak memory, MiB", draw, wide=True)
 
 
 def write_charts(folder: Path, table: Sequence[Row], variants: Mapping[str, Variant]) -> list[Path]:
@@ -124,9 +112,9 @@ def write_charts(folder: Path, table: Sequence[Row], variants: Mapping[str, Vari
     written = []
     for name, draw in ((COSTS, cost_against_exactness), (MEMORY, memory_against_unroll)):
         try:
-            figure = draw(table, variants)
+            panel = draw(table, variants)
         except ValueError:  # nothing was measured that this chart could show
             continue
-        save(figure, folder / name)
+        save([panel], panel.label, folder / name)
         written.append(folder / name)
     return written

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from benchmarks.speed.charts import (
     COSTS,
@@ -18,6 +19,8 @@ from benchmarks.speed.charts import (
 from benchmarks.speed.exactness import Deviation
 from benchmarks.speed.table import Cost, Facts, Row, Spread
 from benchmarks.speed.variants import PLAIN, Variant
+from metaweight.report.charts.panel import Panel, style
+from metaweight.report.charts.sheet import sheet
 
 SECOND = Spread(1.0, 1.0, 1.0)
 
@@ -31,6 +34,11 @@ def with_names(*variants: Variant) -> dict[str, Variant]:
     return {variant.name: variant for variant in variants}
 
 
+def drawn(panel: Panel) -> Figure:
+    with style():
+        return sheet([panel], panel.label)
+
+
 def test_a_mark_for_each_variant_that_has_both_numbers() -> None:
     forward, exact, fifth, peer = (
         Variant("forward"),
@@ -41,7 +49,7 @@ def test_a_mark_for_each_variant_that_has_both_numbers() -> None:
     table = [row(PLAIN, 1.0), row(forward, 3.5, 1e-6), row(exact, 5.0, 0.0), row(fifth, 1.5, 1e-6)]
     table += [row(peer, 6.0, 0.5), Row("gone", None, Facts(refused="refused: no"))]
     variants = with_names(PLAIN, forward, exact, fifth, peer) | {"gone": Variant("gone")}
-    figure = cost_against_exactness(table, variants)
+    figure = drawn(cost_against_exactness(table, variants))
     (axes,) = figure.axes
     marks = [c.get_offsets()[0].tolist() for c in axes.collections if len(c.get_offsets())]
     assert marks == [[3.5, 1e-6], [5.0, FLOOR], [6.0, 0.5]]
@@ -55,7 +63,7 @@ def test_a_line_for_each_engine_over_k() -> None:
     other = [Variant("reverse", "gradient", unroll=k, options={"replay": "snapshots"}) for k in (1, 16)]
     lonely = Variant("double", "gradient")
     table = [row(v, 5.0, extra=v.unroll * 2**20) for v in (*many, *other, lonely)]
-    (axes,) = memory_against_unroll(table, with_names(*many, *other, lonely)).axes
+    (axes,) = drawn(memory_against_unroll(table, with_names(*many, *other, lonely))).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
     assert lines == {"higher": [[1, 1], [4, 4], [16, 16]], "reverse, snapshots": [[1, 1], [16, 16]]}
 

@@ -187,7 +187,7 @@ def test_a_worker_has_the_modules_of_ones_own(place: Path) -> None:
 def test_a_module_that_is_not_there_is_a_mistake(place: Path) -> None:
     done = metaweight("--import", "my_havles", "teachers", cwd=place)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "metaweight: the module 'my_havles', named by --import, a grid file's imports or" in done.stderr
+    assert "metaweight: the module 'my_havles' that --import or METAWEIGHT_IMPORT names fails" in done.stderr
     assert "No module named 'my_havles'" in done.stderr
 
 

@@ -73,6 +73,8 @@ def cost_against_exactness(table: Sequence[Row], variants: Mapping[str, Variant]
         if any(v.precision != FULL for v, _, _ in points):
             axes.scatter([], [], s=4, marker="o", color=PALE, label="small: bf16")
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:.0e}")
+        axes.yaxis.minorticks_off()
         axes.set_xlim(0, 1.08 * max(cost for _, cost, _ in points))
         values = [deviation for _, _, deviation in points]
         axes.set_ylim(min(values) / 10, 10 * max(*values, 1e-3))

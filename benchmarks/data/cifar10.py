@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaweight.data.files import find_file
+from metaweight.data.folder import find_file
 from metaweight.data.image_set import ImageSet
 from metaweight.data.images import datasets
 

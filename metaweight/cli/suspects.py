@@ -17,7 +17,7 @@ from tyro.conf import Positional
 
 from metaweight.core.atomic import whole_file
 from metaweight.data import load_images
-from metaweight.data.files import VARIABLE
+from metaweight.data.folder import VARIABLE
 from metaweight.report import suspects
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights

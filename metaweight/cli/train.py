@@ -14,7 +14,7 @@ from metaweight import remedies
 from metaweight.cli.places import run_folder
 from metaweight.comparison.arms import arm_of
 from metaweight.comparison.cells import alone, keep
-from metaweight.student.execution.options import require_device
+from metaweight.student.execution.execution import require_device
 from metaweight.tasks import Prepared, assemble, cost_line, described, require_kept, tasks
 from metaweight.tasks.config import RunConfig, config_from
 from metaweight.training.history import Interrupted

@@ -14,10 +14,10 @@ from rich.table import Column, Table
 from metaweight.data.text.files import read_lines
 from metaweight.data.text.vocabulary import Vocabularies
 from metaweight.models.transformer import Transformer
-from metaweight.student.execution.options import require_device
+from metaweight.student.execution.execution import require_device
 from metaweight.tasks.config import TranslationConfig, config_from
+from metaweight.tasks.translation.bleu import bleu_statistics, bootstrap_interval, score
 from metaweight.tasks.translation.decoding import one_line, translate
-from metaweight.tasks.translation.scores import bleu_statistics, bootstrap_interval, score
 from metaweight.tasks.translation.task import build_module
 from metaweight.training import checkpoint
 from metaweight.training.run_folder import RunFolder

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from metaweight.core.contracts import Batch, StepReport
 from metaweight.training.callbacks import Callback, Run, Throughput
-from metaweight.training.progress import INTERVAL, _bar
+from metaweight.training.progress import INTERVAL, progress_bar
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class GridProgress:
     def __init__(self, console: Console, cells: Sequence[str], *, counted: str) -> None:
         self.console, self.counted = console, counted
         self.cells = list(cells)
-        self.bar = _bar(console)
+        self.bar = progress_bar(console)
         self.task = self.bar.add_task("starting", total=len(self.cells))
         self.shares: dict[str, float] = {}
         self.began: dict[str, float] = {}

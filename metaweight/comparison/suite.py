@@ -21,7 +21,7 @@ from metaweight.core.contracts import MetaweightError
 from metaweight.core.records import write_record
 from metaweight.core.registry import did_you_mean
 from metaweight.remedies import build_remedy, check
-from metaweight.student.execution.options import require_device
+from metaweight.student.execution.execution import require_device
 from metaweight.tasks import Prepared, described, tasks
 from metaweight.tasks.config import RunConfig
 from metaweight.teachers.base import registry as teachers

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from metaweight.data.files import find_file
+from metaweight.data.folder import find_file
 from metaweight.data.image_set import ImageSet
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metaweight.core.registry import Registry, did_you_mean
 from metaweight.data.digits import digits
-from metaweight.data.files import ELSEWHERE, data_folder
+from metaweight.data.folder import ELSEWHERE, data_folder
 from metaweight.data.hub import load_hub
 from metaweight.data.idx import fashion_mnist, mnist
 from metaweight.data.image_set import ImageSet

@@ -13,9 +13,9 @@ from metaweight.engines.base import Engine, build_engine
 from metaweight.engines.centring import checked_center
 from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates, checked_rates
+from metaweight.reweighter.checks import check_optimizers, check_options, check_unroll
 from metaweight.reweighter.collapse import CollapseWatch
 from metaweight.reweighter.live import Live, set_rates
-from metaweight.reweighter.options import check_optimizers, check_options, check_unroll
 from metaweight.reweighter.schedules import SCHEDULES, plain
 from metaweight.reweighter.teaching import ByGradient, ByParameters
 from metaweight.reweighter.window import checked_window, reported

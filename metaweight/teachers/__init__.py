@@ -1,9 +1,9 @@
 """Ways to weigh samples, by name."""
 
-from metaweight.teachers import attention as _attention
 from metaweight.teachers import deep as _deep
 from metaweight.teachers import fixed as _fixed
 from metaweight.teachers import l2rw as _l2rw
+from metaweight.teachers import layer_attention as _attention
 from metaweight.teachers import loss_net as _loss_net
 from metaweight.teachers import memory as _memory
 from metaweight.teachers import neighbours as _neighbours

@@ -20,7 +20,7 @@ from metaweight.core.contracts import Batch, StepReport
 from metaweight.training.callbacks import Callback, Run, Throughput
 
 
-def _bar(console: Console) -> Progress:
+def progress_bar(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -53,7 +53,7 @@ class EpochProgress(Callback):
         counted: str,
     ) -> None:
         self.console, self.describe, self.counted = console, describe, counted
-        self.bar = _bar(console)
+        self.bar = progress_bar(console)
         self.task = self.bar.add_task("starting", total=epochs)
         self.pace = Throughput()
         self._shown = 0.0

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from metaweight.core.atomic import whole_file
 from metaweight.training.environment import environment, manifest
-from metaweight.training.sample_weights import SampleWeights, _weights_csv
+from metaweight.training.sample_weights import SampleWeights, weights_csv
 
 __all__ = ["RunFolder", "SampleWeights", "environment", "manifest"]
 
@@ -157,7 +157,7 @@ class RunFolder:
             }
             np.savez_compressed(file, **known)
         with whole_file(self.path / "weights.csv") as file:
-            file.write(_weights_csv(samples).encode())
+            file.write(weights_csv(samples).encode())
         return samples
 
     def read_weights(self) -> SampleWeights:

@@ -58,7 +58,7 @@ class SampleWeights:
         return fates(says.argmax(dim=1), given, clean, self.mean_weight())
 
 
-def _weights_csv(samples: SampleWeights) -> str:
+def weights_csv(samples: SampleWeights) -> str:
     """index, given_label, mean_weight, flipped; empty where a sample was never seen or it is not known."""
     unknown = [""] * len(samples.index)
     given, flipped = (

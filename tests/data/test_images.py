@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from metaweight.data import ImageSet, load_images
-from metaweight.data.files import data_folder, find_file
+from metaweight.data.folder import data_folder, find_file
 
 
 @pytest.fixture(scope="module")

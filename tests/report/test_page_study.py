@@ -15,8 +15,8 @@ from metaweight.report.charts.costs import cost_spots
 from metaweight.report.charts.curves import curve_of, series_of
 from metaweight.report.page import read_study
 from metaweight.report.page.comparison import blocks
+from metaweight.report.page.headline import headline, state_of, troubles
 from metaweight.report.page.samples import weight_views
-from metaweight.report.page.sentences import headline, state_of, troubles
 from metaweight.training.run_folder import RunFolder
 
 NAN = float("nan")

@@ -10,7 +10,7 @@ from grid_folders import make_grid
 from metaweight.comparison.arms import Group
 from metaweight.report import statistics
 from metaweight.report.page import read_study
-from metaweight.report.page.sentences import headline
+from metaweight.report.page.headline import headline
 from metaweight.tasks.outcome import Result
 from metaweight.teachers.base import Teacher
 from metaweight.teachers.base import registry as teachers

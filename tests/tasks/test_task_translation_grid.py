@@ -21,9 +21,9 @@ from metaweight.comparison.grid import Grid
 from metaweight.data.text import Vocabularies
 from metaweight.tasks import tasks
 from metaweight.tasks.config import TranslationConfig
+from metaweight.tasks.translation.bleu import bleu_statistics, bootstrap_interval, paired_bootstrap
 from metaweight.tasks.translation.data import prepare
 from metaweight.tasks.translation.decoding import one_line, translate
-from metaweight.tasks.translation.scores import bleu_statistics, bootstrap_interval, paired_bootstrap
 from metaweight.training.run_folder import RunFolder
 
 KINDS = ("misaligned", "copied", "truncated")

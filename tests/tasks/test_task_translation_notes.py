@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metaweight.tasks.outcome import Finished, RunResult
-from metaweight.tasks.translation.notes import notes
-from metaweight.tasks.translation.scores import (
+from metaweight.tasks.translation.bleu import (
     Statistics,
     bleu_statistics,
     bootstrap_interval,
     paired_bootstrap,
     pool_runs,
 )
+from metaweight.tasks.translation.notes import notes
 
 REFERENCES = tuple(f"the cat number {n} sat on a red mat of {n % 3} feet" for n in range(20))
 OTHERS = tuple(f"a dog called {n} ran to the old house of {n % 4} doors" for n in range(15))

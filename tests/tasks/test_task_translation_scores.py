@@ -9,7 +9,7 @@ import sacrebleu
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
 
-from metaweight.tasks.translation.scores import (
+from metaweight.tasks.translation.bleu import (
     bleu_statistics,
     bootstrap_interval,
     chrf_statistics,

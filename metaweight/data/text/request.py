@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from metaweight.data.files import data_folder, find_file
+from metaweight.data.folder import data_folder, find_file
 from metaweight.data.seeding import derive
 from metaweight.data.text.bitext import Bitext
 from metaweight.data.text.components import split_by_component, without_shared

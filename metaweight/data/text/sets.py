@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from metaweight.core.registry import Registry, did_you_mean
-from metaweight.data.files import ELSEWHERE
+from metaweight.data.folder import ELSEWHERE
 from metaweight.data.hub import parse_options
 from metaweight.data.seeding import derive
 from metaweight.data.text.cldr import cldr_text

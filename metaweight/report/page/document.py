@@ -16,7 +16,7 @@ from metaweight.report.charts.panel import Panel
 from metaweight.report.charts.sample_weights import loss_panels, quartile_panels
 from metaweight.report.charts.shares import attention_panels, share_style
 from metaweight.report.charts.svg import svg
-from metaweight.report.page import sentences
+from metaweight.report.page import headline as sentences
 from metaweight.report.page.comparison import BASE, blocks
 from metaweight.report.page.fates import fate_blocks
 from metaweight.report.page.gallery import wall

@@ -1,6 +1,6 @@
 """How a student's passes are run: precision, layout, compilation, and what one pass hands on to the next."""
 
+from metaweight.student.execution.execution import Execution
 from metaweight.student.execution.layer_outputs import LayerOutputs
-from metaweight.student.execution.options import Execution
 
 __all__ = ["Execution", "LayerOutputs"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metaweight.core.registry import did_you_mean
 from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, derive, load_images, make_splits
-from metaweight.data.files import VARIABLE
+from metaweight.data.folder import VARIABLE
 from metaweight.data.imbalance import long_tail, step_imbalance
 from metaweight.data.noise import check_rate, noises
 from metaweight.tasks.assembly import seed_of

@@ -11,7 +11,7 @@ from itertools import chain
 import torch
 
 from metaweight.data import derive
-from metaweight.data.files import VARIABLE
+from metaweight.data.folder import VARIABLE
 from metaweight.data.text import Bitext, TextSet, load_text
 from metaweight.data.text.loader import TextLoader
 from metaweight.data.text.noise import NoisyBitext, corrupt_bitext

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metaweight.tasks.figures import markdown_table, mean_text
 from metaweight.tasks.outcome import Finished
-from metaweight.tasks.translation.scores import (
+from metaweight.tasks.translation.bleu import (
     Statistics,
     bleu_statistics,
     bootstrap_interval,

@@ -32,10 +32,10 @@ from metaweight.tasks.figures import Column, Compared, Curve, Headline, Presenta
 from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.pool import Pool
 from metaweight.tasks.translation import data as text_data
+from metaweight.tasks.translation.bleu import score
 from metaweight.tasks.translation.data import PreparedText, loader
 from metaweight.tasks.translation.decoding import one_line, translate
 from metaweight.tasks.translation.notes import notes
-from metaweight.tasks.translation.scores import score
 from metaweight.training.run_folder import RunFolder
 
 TRANSLATED = (

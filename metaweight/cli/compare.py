@@ -54,18 +54,18 @@ class Compare:
     @classmethod
     def of(cls, plan: Plan, grid: str, profile: str | None = None) -> Compare:
         """The command as the file ``grid``, which holds ``plan``, asks for it."""
-        asked = plan.grid
+        wanted_grid = plan.grid
         return cls(
             task=plan.task,
-            run=asked.base,
+            run=wanted_grid.base,
             grid=grid,
             profile=profile,
-            arms=asked.arms,
-            noises=asked.noises,
-            seeds=asked.seeds,
+            arms=wanted_grid.arms,
+            noises=wanted_grid.noises,
+            seeds=wanted_grid.seeds,
             jobs=cls.jobs if plan.jobs is None else plan.jobs,
-            overrides=asked.overrides,
-            noise_overrides=asked.noise_overrides,
+            overrides=wanted_grid.overrides,
+            noise_overrides=wanted_grid.noise_overrides,
             tuning=plan.tuning,
         )
 
@@ -74,10 +74,10 @@ class Compare:
             raise ValueError(f"--profile {self.profile} is a table of a grid file: name the file with --grid")
         default = tasks[self.task].config()
         for option, instead in LISTED.items():
-            given = getattr(self.run, option)
-            if given != getattr(default, option):
+            value = getattr(self.run, option)
+            if value != getattr(default, option):
                 raise ValueError(
-                    f"--{option} {given} would change nothing here: a comparison takes --{instead}"
+                    f"--{option} {value} would change nothing here: a comparison takes --{instead}"
                 )
         grid = Grid(self.run, self.arms, self.noises, self.seeds, self.overrides, self.noise_overrides)
         name = "-".join(filter(None, ["compare", self.grid and Path(self.grid).stem, self.profile]))

@@ -23,5 +23,5 @@ class Completion:
 
     def __call__(self) -> None:
         ahead = Ahead(task=self.task)
-        built = {name: build(ahead) for name, build in COMMANDS.items()}
-        parsed(["--tyro-write-completion", self.shell, "-"], built)
+        commands = {name: build(ahead) for name, build in COMMANDS.items()}
+        parsed(["--tyro-write-completion", self.shell, "-"], commands)

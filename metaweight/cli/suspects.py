@@ -49,21 +49,21 @@ class Suspects:
                 f"{folder.path} has no probabilities, from which a label is suggested: an older version "
                 "made it; train again"
             )
-        found = suspects.Suspects(samples)
+        ranking = suspects.Suspects(samples)
         names = _class_names(about, console) if pairs is None else ()
         with whole_file(out) as file:
-            file.write(found.to_csv(names, pairs).encode())
-        unseen = len(samples.index) - len(found.order)
-        left = f", {unseen:,} that no epoch saw left out" if unseen else ""
+            file.write(ranking.to_csv(names, pairs).encode())
+        unseen = len(samples.index) - len(ranking.order)
+        rest = f", {unseen:,} that no epoch saw left out" if unseen else ""
         console.print(
-            f"{len(found.order):,} samples{left}: {out}", soft_wrap=True, highlight=False, markup=False
+            f"{len(ranking.order):,} samples{rest}: {out}", soft_wrap=True, highlight=False, markup=False
         )
-        means = samples.mean_weight()[found.order]
+        means = samples.mean_weight()[ranking.order]
         ranked = bool((means != means[:1]).any())
         if not ranked:
             console.print("all weights are equal: this run suspects nobody", highlight=False)
         issues = _issues(samples, console) if pairs is None else None
-        _print_agreement(found, issues, console, ranked=ranked)
+        _print_agreement(ranking, issues, console, ranked=ranked)
 
 
 def _opened(path: Path) -> tuple[RunFolder, dict[str, object]]:
@@ -108,11 +108,11 @@ def _print_agreement(
 ) -> None:
     """What is known of the first k; of weights that are all equal there are no first ones."""
     flipped = found.samples.flipped
-    known = flipped is not None and bool(flipped.any())
+    truth = flipped is not None and bool(flipped.any())
     columns: dict[str, list[str]] = {}
     for k in found.places():
-        cells = {"flipped": _percent(found.precision(k))} if known and ranked else {}
-        if issues is not None and known:
+        cells = {"flipped": _percent(found.precision(k))} if truth and ranked else {}
+        if issues is not None and truth:
             cells["flipped, cleanlab"] = _percent(suspects.precision_at(issues, flipped, k))
         if issues is not None and ranked:
             shared = suspects.overlap_at(found.order, issues, k)

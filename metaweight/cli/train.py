@@ -49,9 +49,9 @@ class Train:
         try:
             with EpochProgress(
                 console, config.epochs, describe=presentation.of_epoch, counted=presentation.counted
-            ) as shown:
+            ) as display:
                 outcome = remedies.run(
-                    config, folder, prepared=prepared, callbacks=(shown,), resume=self.resume is not None
+                    config, folder, prepared=prepared, callbacks=(display,), resume=self.resume is not None
                 )
         except Interrupted as error:
             raise Interrupted(f"{error}\nresume with: metaweight train --resume {folder.path}") from None

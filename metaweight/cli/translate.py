@@ -44,7 +44,7 @@ class Translate:
         config, module, vocabularies = load_translator(self.run, device=self.device)
         sentences = _read_standard_input()
         beam = config.beam if self.beam is None else self.beam
-        found = translate(
+        hypotheses = translate(
             module,
             vocabularies,
             sentences,
@@ -53,7 +53,7 @@ class Translate:
             nbest=self.nbest,
             max_source=self.max_source,
         )
-        for number, best in enumerate(found):
+        for number, best in enumerate(hypotheses):
             for text, value in best:
                 text = one_line(text)
                 line = text if self.nbest == 1 else f"{number} ||| {text} ||| {value:.4f}"

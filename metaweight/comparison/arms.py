@@ -45,15 +45,15 @@ def arm_of(config: RunConfig) -> str:
 
 def group_of(arm: str, options: Mapping[str, Any]) -> Group:
     """What an arm with these ``options`` of its runs counts as, by what its parts say of themselves."""
-    given = _not_plain(options)
-    if "remedy" in given:
-        return "bound" if remedies[given["remedy"]].uses_truth else "remedy"
-    if "teacher" in given:
-        teacher = teachers[given["teacher"]]
+    parts = _not_plain(options)
+    if "remedy" in parts:
+        return "bound" if remedies[parts["remedy"]].uses_truth else "remedy"
+    if "teacher" in parts:
+        teacher = teachers[parts["teacher"]]
         if not teacher.learns:
             return "remedy"
         return "other" if teacher.sees is None else "internal" if teacher.sees == "states" else "surface"
-    return "plain" if arm == PLAIN and "loss" not in given else "remedy"
+    return "plain" if arm == PLAIN and "loss" not in parts else "remedy"
 
 
 def _not_plain(options: Mapping[str, Any]) -> dict[str, str]:

@@ -76,16 +76,16 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
     try:
         require_same_options(cell, place)
         if (place / RESULT).is_file():
-            kept = read_record(RunResult, place / RESULT)
+            earlier = read_record(RunResult, place / RESULT)
             tell(CellProgress(cell.name, cell.config.epochs, cell.config.epochs, 0.0))
-            return CellResult(cell, kept)
+            return CellResult(cell, earlier)
         task = tasks[cell.config.task]
         prepared = task.prepare(cell.config)
         own, resume = _enter(cell, place)
         if resume:
             require_kept(task, prepared, own)
         # shown after the table: a line in the middle of the live display would tear it
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CollapseWarning)
             outcome = run(
                 cell.config,
@@ -97,7 +97,7 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
         spent = outcome.cost
         if cost and spent is None:
             spent = iteration_cost(cell.config, prepared)
-        messages = tuple(dict.fromkeys(str(warning.message) for warning in said))
+        messages = tuple(dict.fromkeys(str(warning.message) for warning in caught))
         return CellResult(cell, keep(cell, place, outcome, cost=spent, warnings=messages))
     except Interrupted:
         raise
@@ -156,6 +156,6 @@ def require_same_options(cell: Cell, place: Path) -> None:
 
 def failed(cell: Cell, error: BaseException) -> CellResult:
     """The result of a cell that ended in ``error``."""
-    said = f"{type(error).__name__}: {error}".splitlines()[0]
+    line = f"{type(error).__name__}: {error}".splitlines()[0]
     trace = "".join(traceback.format_exception(error))
-    return CellResult(cell, failure=Failure(cell.name, said, trace))
+    return CellResult(cell, failure=Failure(cell.name, line, trace))

@@ -41,11 +41,11 @@ class Grid:
         if len(set(self.noises)) < len(self.noises) or len(set(self.arms)) < len(self.arms):
             raise ValueError("a grid names each arm and each kind of noise once")
         cells = [self.cell(a, n, s) for s in self.seeds for n in self.noises for a in self.arms]
-        named: dict[str, Cell] = {}
+        by_name: dict[str, Cell] = {}
         for cell in cells:
             if "/" in cell.name or "\\" in cell.name:
                 raise ValueError(f"a run's folder is named {cell.name!r}: name arm and noise without a slash")
-            other = named.setdefault(cell.name, cell)
+            other = by_name.setdefault(cell.name, cell)
             if other is not cell:
                 one, two = (f"{c.arm} under {c.noise} with seed {c.config.seed}" for c in (other, cell))
                 raise ValueError(f"two runs would share the folder {cell.name}: {one}, and {two}")
@@ -56,10 +56,10 @@ class Grid:
             if not listed:
                 raise ValueError(f"a grid has no {what}: name at least one")
         for option in ("remedy", "loss"):
-            given = getattr(self.base, option, BASE[option])
-            if given != BASE[option]:
+            value = getattr(self.base, option, BASE[option])
+            if value != BASE[option]:
                 raise ValueError(
-                    f"{option} {given!r} for every run would leave no plain training to compare with: "
+                    f"{option} {value!r} for every run would leave no plain training to compare with: "
                     "name it among the arms"
                 )
         for arm, own in self.overrides.items():

@@ -99,9 +99,9 @@ def _profile(file: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
         return file
     if name is None:
         raise ValueError(f"name one of its profiles with --profile: {', '.join(profiles)}")
-    for wanted in (name, profiles.get(name, {}).get("run_of", name)):
-        if wanted not in profiles:
-            raise KeyError(f"there is no profile {wanted!r}.{did_you_mean(wanted, profiles)}")
+    for profile in (name, profiles.get(name, {}).get("run_of", name)):
+        if profile not in profiles:
+            raise KeyError(f"there is no profile {profile!r}.{did_you_mean(profile, profiles)}")
     own = _checked("a profile", Profile, profiles[name])
     lender = _checked("a profile", Profile, profiles[own.pop("run_of", name)])
     every = {key: value for key, value in file.items() if key not in profiles}
@@ -118,17 +118,20 @@ def plan(table: Mapping[str, Any], *, where: str) -> Plan:
     no list names.
     """
     with _at(where):
-        asked = GridTable(**_checked("a grid", GridTable, {"arms": None, "noises": None, **table}))
-        import_modules(asked.imports)
-        task = tasks[asked.task]
-        if asked.jobs is not None:
-            require_jobs(asked.jobs)
+        grid_table = GridTable(**_checked("a grid", GridTable, {"arms": None, "noises": None, **table}))
+        import_modules(grid_table.imports)
+        task = tasks[grid_table.task]
+        if grid_table.jobs is not None:
+            require_jobs(grid_table.jobs)
     with _at(f"{where}, [run]"):
         for option, instead in LISTED.items():
-            if option in asked.run:
+            if option in grid_table.run:
                 raise ValueError(f"{option} of every run is what a grid compares: list it in {instead}")
-        base = with_options(task.config(), asked.run)
-    for name, listed, own in (("arm", asked.arms, asked.arm), ("noise", asked.noises, asked.noise)):
+        base = with_options(task.config(), grid_table.run)
+    for name, listed, own in (
+        ("arm", grid_table.arms, grid_table.arm),
+        ("noise", grid_table.noises, grid_table.noise),
+    ):
         for key, options in own.items():
             with _at(f"{where}, [{name}.{key}]"):
                 if not isinstance(options, dict):
@@ -136,22 +139,22 @@ def plan(table: Mapping[str, Any], *, where: str) -> Plan:
                 if key not in listed:
                     raise ValueError(f"{name}s does not list {key!r}.{did_you_mean(key, listed)}")
                 with_options(base, options)
-    for arm in asked.arms:
-        own = asked.arm.get(arm, {})
+    for arm in grid_table.arms:
+        own = grid_table.arm.get(arm, {})
         with _at(f"{where}, [arm.{arm}]" if own.keys() & KINDS.keys() else f"{where}, arms"):
             options = arm_options(arm, own)
             for kind, registry in KINDS.items():
                 if options.get(kind, NONE) != NONE:
                     _ = registry[options[kind]]
-    grid = Grid(base, asked.arms, asked.noises, asked.seeds, asked.arm, asked.noise)
+    grid = Grid(base, grid_table.arms, grid_table.noises, grid_table.seeds, grid_table.arm, grid_table.noise)
     with _at(where):
         grid.cells()
     tuning = None
-    if asked.tune is not None:
+    if grid_table.tune is not None:
         with _at(f"{where}, [tune]"):
-            tuning = _tuning(asked.tune, asked.arms)
+            tuning = _tuning(grid_table.tune, grid_table.arms)
             candidates(grid, tuning)
-    return Plan(asked.task, grid, asked.jobs, tuning)
+    return Plan(grid_table.task, grid, grid_table.jobs, tuning)
 
 
 def _tuning(table: Options, arms: Sequence[str]) -> Tuning:

@@ -90,12 +90,12 @@ class GridProgress:
 
     def _left(self) -> str:
         """``  about 0:03:20 left``, as if what is left cost what was done; empty where neither is known."""
-        done = sum(self.shares.values())
-        worked = done - sum(self.began.values())
-        left = len(self.cells) - done
-        if worked <= 0 or left <= 0:
+        share = sum(self.shares.values())
+        worked = share - sum(self.began.values())
+        rest = len(self.cells) - share
+        if worked <= 0 or rest <= 0:
             return ""
-        seconds = (time.monotonic() - self.started) / worked * left
+        seconds = (time.monotonic() - self.started) / worked * rest
         return f"  about {timedelta(seconds=round(seconds))} left"
 
     def _pace(self, name: str) -> str:

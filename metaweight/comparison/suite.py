@@ -39,8 +39,8 @@ class GridResult:
 
     def require_all(self) -> None:
         """Raise MetaweightError, with the first error, where a run failed."""
-        if said := _failures("runs", self.results, "failures.txt"):
-            raise MetaweightError(said)
+        if message := _failures("runs", self.results, "failures.txt"):
+            raise MetaweightError(message)
 
 
 def compare(
@@ -60,8 +60,8 @@ def compare(
     A run that fails is one of the results.
     """
     cells = grid.cells()
-    tried = candidates(grid, tuning) if tuning is not None else []
-    trials = [cell for one in tried for cell in one.cells]
+    attempts = candidates(grid, tuning) if tuning is not None else []
+    trials = [cell for one in attempts for cell in one.cells]
     prepared = _checked(grid, [*cells, *trials], jobs)
     task = grid.base.task
     if tuning is not None:
@@ -75,19 +75,19 @@ def compare(
     counted = tasks[task].presentation.counted
     if trials:
         console.print(f"tuning on the validation set: {len(trials)} runs", highlight=False)
-        with GridProgress(console, [cell.name for cell in trials], counted=counted) as shown:
-            trial_results = run_cells(trials, path / "tuning", jobs=jobs, progress=shown)
-        choices = choose(tried, trial_results, figure=figure, higher_is_better=higher)
+        with GridProgress(console, [cell.name for cell in trials], counted=counted) as display:
+            trial_results = run_cells(trials, path / "tuning", jobs=jobs, progress=display)
+        choices = choose(attempts, trial_results, figure=figure, higher_is_better=higher)
         write_record(path / CHOICES, choices)
         _keep_failures(path / "tuning", trial_results)
-        if said := _failures("tuning runs", trial_results, "tuning/failures.txt"):
-            console.print(said, style="red", soft_wrap=True, highlight=False)
+        if message := _failures("tuning runs", trial_results, "tuning/failures.txt"):
+            console.print(message, style="red", soft_wrap=True, highlight=False)
         cells = tuned(grid, choices).cells()
         _keep_plan(path, prepared, cells)
         for cell in cells:
             require_same_options(cell, path / "cells" / cell.name)
-    with GridProgress(console, [cell.name for cell in cells], counted=counted) as shown:
-        results = run_cells(cells, folder.path, jobs=jobs, timed=grid.seeds[0], progress=shown)
+    with GridProgress(console, [cell.name for cell in cells], counted=counted) as display:
+        results = run_cells(cells, folder.path, jobs=jobs, timed=grid.seeds[0], progress=display)
     _keep_failures(folder.path, results)
     return GridResult(folder.path, tuple(results))
 
@@ -118,9 +118,9 @@ def _scored_by(tuning: Tuning, config: RunConfig, prepared: Prepared) -> tuple[s
     figure, higher = tuning.scored_by(evaluation)
     if figure != evaluation.monitor:
         student = task.build(config, prepared).student
-        known = [f"valid_{name}" for name in evaluation.function(student, evaluation.batches["valid"])]
-        if figure not in known:
-            raise KeyError(f"tuning: nothing measures {figure!r}.{did_you_mean(figure, known)}")
+        names = [f"valid_{name}" for name in evaluation.function(student, evaluation.batches["valid"])]
+        if figure not in names:
+            raise KeyError(f"tuning: nothing measures {figure!r}.{did_you_mean(figure, names)}")
     return figure, higher
 
 

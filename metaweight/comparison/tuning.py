@@ -121,22 +121,22 @@ def _of_arm(grid: Grid, tuning: Tuning, noise: str, arm: str) -> list[Candidate]
     if number > LARGEST:
         raise ValueError(f"{arm} has {number:,} combinations to choose from: give at most {LARGEST:,}")
     own = grid.cell(arm, noise, tuning.seeds[0]).config
-    chosen: list[dict[str, Any]] = [{}]
+    settings: list[dict[str, Any]] = [{}]
     configs = [own]
     for place in torch.randperm(number, generator=derive(tuning.seeds[0], "tuning", arm)).tolist():
-        if len(chosen) == tuning.budget:
+        if len(settings) == tuning.budget:
             break
         options = _combination(space, place)
         config = with_options(own, options)
         if config not in configs:  # its defaults again, or a value listed twice
-            chosen.append(options)
+            settings.append(options)
             configs.append(config)
-    few = len(chosen) < tuning.budget
+    few = len(settings) < tuning.budget
     return [
         Candidate(
             noise, arm, k, options, tuple(_cell(grid, noise, arm, s, k, options) for s in tuning.seeds), few
         )
-        for k, options in enumerate(chosen)
+        for k, options in enumerate(settings)
     ]
 
 
@@ -171,8 +171,8 @@ def choose(
             names = tuple(cell.name for cell in one.cells)
             tries.append(Try(one.options, _score([by_name[name] for name in names], figure), names))
         worth = [-math.inf if one.score is None else sign * one.score for one in tries]
-        few, chosen = group[0].few, worth.index(max(worth))
-        arms.append(ArmChoice(noise=noise, arm=arm, tries=tuple(tries), chosen=chosen, few=few))
+        few, place = group[0].few, worth.index(max(worth))
+        arms.append(ArmChoice(noise=noise, arm=arm, tries=tuple(tries), chosen=place, few=few))
     seeds = tuple(dict.fromkeys(cell.config.seed for one in tried for cell in one.cells))
     return Choices(figure=figure, higher_is_better=higher_is_better, seeds=seeds, arms=tuple(arms))
 

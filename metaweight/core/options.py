@@ -50,10 +50,10 @@ def converted(owner: str, name: str, value: object, hint: Any) -> Any:
     try:
         return msgspec.convert(value, hint)  # strict: "3" is no int, 1 no bool, 2.0 no int
     except msgspec.ValidationError:
-        said = f"option {name} of {owner} is {spelt(hint)}, got {value!r}"
+        message = f"option {name} of {owner} is {spelt(hint)}, got {value!r}"
         if isinstance(value, str) and get_origin(hint) is not Literal:
-            said += "; on a command line values are JSON: true, null for None, [1, 2] for several"
-        raise TypeError(said) from None
+            message += "; on a command line values are JSON: true, null for None, [1, 2] for several"
+        raise TypeError(message) from None
 
 
 # both read the source's annotations anew at each call, which a grid of hundreds of runs would feel

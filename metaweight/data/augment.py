@@ -31,12 +31,12 @@ def standardise(
             f"images of {channels} channels take as many means and positive deviations, got {tuple(mean)} "
             f"and {tuple(std)}"
         )
-    chosen = dtype or (images.dtype if floating else torch.get_default_dtype())
+    kind = dtype or (images.dtype if floating else torch.get_default_dtype())
     scale = 1.0 if floating else 255.0
     shape = (1, channels, 1, 1)
-    centre = torch.tensor([scale * m for m in mean], dtype=chosen, device=images.device).view(shape)
-    spread = torch.tensor([scale * s for s in std], dtype=chosen, device=images.device).view(shape)
-    return (images.to(chosen) - centre).div_(spread)
+    centre = torch.tensor([scale * m for m in mean], dtype=kind, device=images.device).view(shape)
+    spread = torch.tensor([scale * s for s in std], dtype=kind, device=images.device).view(shape)
+    return (images.to(kind) - centre).div_(spread)
 
 
 def pad_crop_flip(

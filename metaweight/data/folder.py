@@ -16,10 +16,10 @@ def data_folder(data_dir: str | Path | None) -> Path | None:
 
     Raises ValueError where the folder named is not there.
     """
-    named = data_dir or os.environ.get(VARIABLE)
-    if not named:
+    path = data_dir or os.environ.get(VARIABLE)
+    if not path:
         return None
-    folder = Path(named).expanduser()
+    folder = Path(path).expanduser()
     if not folder.is_dir():
         origin = "data_dir" if data_dir else VARIABLE
         raise ValueError(f"{origin} names the data folder {str(folder)!r}, which is not there")

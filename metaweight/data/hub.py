@@ -38,13 +38,13 @@ class HubName:
     @classmethod
     def parse(cls, text: str) -> HubName:
         """Raises ValueError for a missing name, TypeError for an unknown option (with the nearest)."""
-        known = [field.name for field in dataclasses.fields(cls)][2:]
-        name, config, given = parse_hub(text, known, example=EXAMPLE)
-        options: dict[str, Any] = dict(given)
-        if "size" in given:
-            if not (given["size"].isdecimal() and int(given["size"])):
-                raise ValueError(f"{text!r}: option 'size' has the value {given['size']!r}; {EXAMPLE}")
-            options["size"] = int(given["size"])
+        names = [field.name for field in dataclasses.fields(cls)][2:]
+        name, config, settings = parse_hub(text, names, example=EXAMPLE)
+        options: dict[str, Any] = dict(settings)
+        if "size" in settings:
+            if not (settings["size"].isdecimal() and int(settings["size"])):
+                raise ValueError(f"{text!r}: option 'size' has the value {settings['size']!r}; {EXAMPLE}")
+            options["size"] = int(settings["size"])
         return cls(name, config, **options)
 
 
@@ -82,14 +82,14 @@ def load_hub(text: str) -> ImageSet:
     """
     from datasets import ClassLabel, Image
 
-    chosen = HubName.parse(text)
+    source = HubName.parse(text)
     splits = {
-        name: load_split(chosen.name, chosen.config, getattr(chosen, name), splits=("train", "test"))
+        name: load_split(source.name, source.config, getattr(source, name), splits=("train", "test"))
         for name in ("train", "test")
     }
     features = splits["train"].features
-    image = chosen.image or _column(features, Image, "image", text)
-    label = chosen.label or _column(features, ClassLabel, "label", text)
+    image = source.image or _column(features, Image, "image", text)
+    label = source.label or _column(features, ClassLabel, "label", text)
     for split, rows in splits.items():
         for column in (image, label):
             if column not in rows.features:
@@ -105,12 +105,12 @@ def load_hub(text: str) -> ImageSet:
     info = splits["train"].info
     return ImageSet(
         name=text,
-        train_images=_pixels(splits["train"], image, chosen.size, text),
-        train_labels=_numbers(values["train"], order, f"{text}, split {chosen.train!r}, column {label!r}"),
-        test_images=_pixels(splits["test"], image, chosen.size, text),
-        test_labels=_numbers(values["test"], order, f"{text}, split {chosen.test!r}, column {label!r}"),
+        train_images=_pixels(splits["train"], image, source.size, text),
+        train_labels=_numbers(values["train"], order, f"{text}, split {source.train!r}, column {label!r}"),
+        test_images=_pixels(splits["test"], image, source.size, text),
+        test_labels=_numbers(values["test"], order, f"{text}, split {source.test!r}, column {label!r}"),
         classes=classes,
-        source=info.citation or info.homepage or f"Hugging Face datasets: {chosen.name}",
+        source=info.citation or info.homepage or f"Hugging Face datasets: {source.name}",
     )
 
 
@@ -146,14 +146,14 @@ def load_split(name: str, config: str | None, split: str, *, splits: Sequence[st
 
 def _column(features: Mapping[str, Any], kind: type, option: str, text: str) -> str:
     """The one column of type ``kind``."""
-    found = [name for name, feature in features.items() if isinstance(feature, kind)]
-    if len(found) != 1:
+    matches = [name for name, feature in features.items() if isinstance(feature, kind)]
+    if len(matches) != 1:
         have = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
         raise ValueError(
-            f"{text} has {len(found)} columns of type {kind.__name__}; name the {option} column with "
+            f"{text} has {len(matches)} columns of type {kind.__name__}; name the {option} column with "
             f"?{option}=COLUMN. Columns: {have}"
         )
-    return found[0]
+    return matches[0]
 
 
 def _pixels(rows: Any, column: str, size: int | None, text: str) -> Tensor:

@@ -123,8 +123,8 @@ def draw_labels(matrix: Tensor, labels: Tensor, generator: torch.Generator) -> T
     """One categorical draw for each label from its row of ``matrix`` [C, C]: [N] -> [N] int64."""
     cumulative = matrix.cumsum(dim=1)
     cumulative = (cumulative / cumulative[:, -1:]).to(labels.device)
-    drawn = uniform_draws(len(labels), generator).to(labels.device)
-    return (drawn.unsqueeze(1) >= cumulative[labels]).sum(dim=1)
+    draws = uniform_draws(len(labels), generator).to(labels.device)
+    return (draws.unsqueeze(1) >= cumulative[labels]).sum(dim=1)
 
 
 def uniform_draws(size: int, generator: torch.Generator) -> Tensor:

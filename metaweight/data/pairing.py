@@ -64,8 +64,8 @@ def _aligned(train: ImageLoader, meta: ImageLoader, unroll: int | None) -> Itera
 
 def _windows(batches: Iterable[Batch], unroll: int) -> Iterator[list[Batch]]:
     """Lists of ``unroll`` batches; the last one holds what is left."""
-    left = iter(batches)
-    while window := list(islice(left, unroll)):
+    rest = iter(batches)
+    while window := list(islice(rest, unroll)):
         yield window
 
 

@@ -97,8 +97,8 @@ def check_disjoint(first: Tensor, second: Tensor, *, names: tuple[str, str] = ("
     """Raise ValueError where two index sets share a position, with how many and the first few."""
     shared = first[torch.isin(first, second)].unique()
     if len(shared):
-        shown = ", ".join(map(str, shared[:5].tolist())) + (", ..." if len(shared) > 5 else "")
+        examples = ", ".join(map(str, shared[:5].tolist())) + (", ..." if len(shared) > 5 else "")
         raise ValueError(
-            f"{names[0]} and {names[1]} set share {len(shared)} samples (positions {shown}); "
+            f"{names[0]} and {names[1]} set share {len(shared)} samples (positions {examples}); "
             "make them disjoint, as make_splits does"
         )

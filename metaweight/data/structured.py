@@ -27,8 +27,8 @@ def cluster_noise(clean: Clean) -> tuple[Tensor, float]:
         members = (labels == label).nonzero().flatten()
         clusters = min(CLUSTERS, len(members))
         cluster = kmeans(_points(images[members.to(images.device)]), clusters, generator=clean.generator)
-        chosen = int(uniform_draws(1, clean.generator) * clusters)
-        turned = members[(cluster.to(members.device) == chosen) & hits[members]]
+        target_cluster = int(uniform_draws(1, clean.generator) * clusters)
+        turned = members[(cluster.to(members.device) == target_cluster) & hits[members]]
         given[turned] = (label + 1) % clean.classes
     return given, clean.rate / CLUSTERS
 

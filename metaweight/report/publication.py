@@ -53,13 +53,13 @@ def write_statistics(
     groups: Mapping[str, Group],
 ) -> Standings | None:
     """Write statistics.json, .md and .csv; None, and no file, where there is nothing to compare."""
-    found = standings(results, compared, groups=groups)
-    if found is not None:
-        write_record(folder / "statistics.json", found)
-        text = f"{heading}\n\n{standings_to_markdown(found)}"
+    statistics = standings(results, compared, groups=groups)
+    if statistics is not None:
+        write_record(folder / "statistics.json", statistics)
+        text = f"{heading}\n\n{standings_to_markdown(statistics)}"
         (folder / "statistics.md").write_text(text, encoding="utf-8")
-        (folder / "statistics.csv").write_text(standings_to_csv(found), encoding="utf-8")
-    return found
+        (folder / "statistics.csv").write_text(standings_to_csv(statistics), encoding="utf-8")
+    return statistics
 
 
 def publish(folder: Path, console: Console) -> None:
@@ -93,9 +93,9 @@ def _publish_runs(study: Study, console: Console) -> None:
     print_table(table, console=console)
     for note in notes:
         console.print(note, highlight=False, markup=False)
-    found = write_statistics(folder, heading, results, shown.compared, groups=study.groups)
-    if found is not None:
-        print_standings(found, console=console)
+    statistics = write_statistics(folder, heading, results, shown.compared, groups=study.groups)
+    if statistics is not None:
+        print_standings(statistics, console=console)
     plots = folder / "plots"
     if plots.is_dir():  # of an earlier start
         shutil.rmtree(plots)

@@ -76,11 +76,11 @@ def _row(group: Sequence[Result], single: set[str]) -> Row:
     figures = {}
     for name in dict.fromkeys(name for result in group for name in result.figures):
         values = [result.figures.get(name) for result in group]
-        known = [value for value in values if value is not None]
-        if name in single and known:
-            figures[name] = Spread(mean_and_spread(known)[0], math.nan)
-        elif len(known) == len(values):
-            figures[name] = Spread(*mean_and_spread(known))
+        finite = [value for value in values if value is not None]
+        if name in single and finite:
+            figures[name] = Spread(mean_and_spread(finite)[0], math.nan)
+        elif len(finite) == len(values):
+            figures[name] = Spread(*mean_and_spread(finite))
     return Row(group[0].noise, group[0].arm, len(group), figures)
 
 
@@ -137,9 +137,9 @@ def to_csv(table: Comparison) -> str:
 
     Columns with a spread come first, then the figures that are in no column, then columns without one.
     """
-    shown = {column.figure for column in table.columns}
+    in_columns = {column.figure for column in table.columns}
     spread = [column.figure for column in table.columns if column.spread]
-    spread += dict.fromkeys(name for row in table.rows for name in row.figures if name not in shown)
+    spread += dict.fromkeys(name for row in table.rows for name in row.figures if name not in in_columns)
     single = [column.figure for column in table.columns if not column.spread]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -156,13 +156,13 @@ def to_csv(table: Comparison) -> str:
 
 def runs_to_csv(results: Sequence[Result], columns: Sequence[Column]) -> str:
     """Every single run's figures: the table's columns, then the others by name."""
-    shown = [column.figure for column in columns]
-    others = sorted({name for result in results for name in result.figures if name not in shown})
+    in_columns = [column.figure for column in columns]
+    others = sorted({name for result in results for name in result.figures if name not in in_columns})
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["noise", "arm", "seed", *shown, *others])
+    writer.writerow(["noise", "arm", "seed", *in_columns, *others])
     for result in results:
-        figures = [result.figures.get(name) for name in (*shown, *others)]
+        figures = [result.figures.get(name) for name in (*in_columns, *others)]
         writer.writerow([result.noise, result.arm, result.seed, *figures])
     return text.getvalue()
 
@@ -174,7 +174,7 @@ def print_table(table: Comparison, *, console: Console | None = None) -> None:
         printed.add_column(heading, justify="right" if number > 1 else "left", no_wrap=number < 2)
     for noise, block in _blocks(table).items():
         for number, (cells, best) in enumerate(block):
-            shown = [f"[bold]{cell}[/bold]" if i in best else cell for i, cell in enumerate(cells)]
-            printed.add_row("" if number else noise, *shown)
+            printed_cells = [f"[bold]{cell}[/bold]" if i in best else cell for i, cell in enumerate(cells)]
+            printed.add_row("" if number else noise, *printed_cells)
         printed.add_section()
     (console or Console()).print(printed)

@@ -25,12 +25,12 @@ def cost_line(config: RunConfig, prepared: Prepared) -> str | None:
     engine = f"engine {config.engine}, {config.schedule}"
     if config.compile:
         return f"{engine}: compiled, so the first iterations take minutes"
-    built = tasks[config.task].build(config, prepared)
-    if not built.learns:
+    reweighter = tasks[config.task].build(config, prepared)
+    if not reweighter.learns:
         return None
-    cost = _measured(config, prepared, built, rounds=3)
-    if built.engine.choice:
-        engine += f" ({built.engine.choice})"
+    cost = _measured(config, prepared, reweighter, rounds=3)
+    if reweighter.engine.choice:
+        engine += f" ({reweighter.engine.choice})"
     return f"{engine}: an iteration takes {cost:.1f} plain steps"
 
 

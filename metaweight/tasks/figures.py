@@ -112,8 +112,8 @@ class Presentation:
 
 def mean_text(values: Sequence[float | None], text: str) -> str:
     """The mean of one value a seed in the format ``text``; "-" where a seed has none."""
-    known = [value for value in values if value is not None]
-    return text.format(fmean(known)) if known and len(known) == len(values) else "-"
+    finite = [value for value in values if value is not None]
+    return text.format(fmean(finite)) if finite and len(finite) == len(values) else "-"
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:

@@ -87,11 +87,11 @@ def require_kept(task: Task[Any, Any], prepared: Prepared, folder: RunFolder) ->
     with tempfile.TemporaryDirectory() as scratch:
         task.keep(prepared, RunFolder(Path(scratch)))
         for expected in sorted(Path(scratch).iterdir()):
-            kept = folder.path / expected.name
-            if not kept.is_file():
-                raise FileNotFoundError(f"{kept} is missing: copy it from where the run was started")
-            if kept.read_bytes() != expected.read_bytes():
+            file = folder.path / expected.name
+            if not file.is_file():
+                raise FileNotFoundError(f"{file} is missing: copy it from where the run was started")
+            if file.read_bytes() != expected.read_bytes():
                 raise ValueError(
-                    f"{kept} is another than this run's data gives: resume with the data and the library "
+                    f"{file} is another than this run's data gives: resume with the data and the library "
                     "versions (manifest.json) that it was started with"
                 )

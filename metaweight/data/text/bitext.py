@@ -40,13 +40,13 @@ class Bitext:
         Raises TypeError for a tensor that is not of integers, ValueError for one that is not of one
         dimension, IndexError for a position beyond the ends.
         """
-        chosen = _whole_numbers(positions) if isinstance(positions, Tensor) else positions
-        for position in chosen:
+        places = _whole_numbers(positions) if isinstance(positions, Tensor) else positions
+        for position in places:
             if not 0 <= position < len(self):
                 raise IndexError(f"a bitext of {len(self)} pairs has no position {position}")
         return Bitext(
-            tuple(self.source[position] for position in chosen),
-            tuple(self.target[position] for position in chosen),
+            tuple(self.source[position] for position in places),
+            tuple(self.target[position] for position in places),
         )
 
     def join(self, other: Bitext) -> Bitext:

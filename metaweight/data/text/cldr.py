@@ -86,8 +86,8 @@ def cldr_text(
     kinds: list[str] = []
     idle = 0
     while len(kinds) < size:
-        drawn = draws.below(len(makers))
-        phrase = makers[drawn](draws)
+        maker = draws.below(len(makers))
+        phrase = makers[maker](draws)
         source, target = (phrase(locale=locale).translate(SPACES) for locale in (first, second))
         if source == target or not (source and target) or source in sources or target in targets:
             if (idle := idle + 1) == PATIENCE:
@@ -98,7 +98,7 @@ def cldr_text(
             continue
         idle = 0
         sources[source] = targets[target] = None
-        kinds.append(labels[drawn])
+        kinds.append(labels[maker])
         if third is not None:
             abroad.append(phrase(locale=third).translate(SPACES))
     return CldrText(
@@ -113,10 +113,10 @@ def _locale(name: str) -> Locale:
     try:
         return Locale.parse(name.replace("-", "_"))
     except (UnknownLocaleError, ValueError) as error:
-        known = {text.lower(): text for text in locale_identifiers()}
-        known |= {text.lower(): code for code, text in Locale("en").languages.items() if code in known}
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.5)
-        hint = f" Did you mean {known[near[0]]!r}?" if near else ""
+        codes = {text.lower(): text for text in locale_identifiers()}
+        codes |= {text.lower(): code for code, text in Locale("en").languages.items() if code in codes}
+        near = difflib.get_close_matches(name.lower().replace("-", "_"), codes, n=1, cutoff=0.5)
+        hint = f" Did you mean {codes[near[0]]!r}?" if near else ""
         raise ValueError(
             f"Babel knows no locale {name!r}.{hint} `pybabel --list-locales` lists all"
         ) from error

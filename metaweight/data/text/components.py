@@ -73,8 +73,8 @@ def shared_sentences(first: Bitext, second: Bitext) -> Tensor:
     """
     sources, targets = set(second.source), set(second.target)
     sides = enumerate(zip(first.source, first.target, strict=True))
-    found = [pair for pair, (source, target) in sides if source in sources or target in targets]
-    return torch.tensor(found, dtype=torch.int64)
+    pairs = [pair for pair, (source, target) in sides if source in sources or target in targets]
+    return torch.tensor(pairs, dtype=torch.int64)
 
 
 def without_shared(pairs: Bitext, *others: Bitext) -> tuple[Bitext, int]:
@@ -88,14 +88,15 @@ def require_disjoint(train: Bitext, meta: Bitext, *, names: tuple[str, str] = ("
     shared = shared_sentences(train, meta)
     if not len(shared):
         return
-    sources, shown = set(meta.source), []
+    sources, examples = set(meta.source), []
     for pair in shared[:3].tolist():
         sentence = train.source[pair] if train.source[pair] in sources else train.target[pair]
-        shown.append(f"{pair}: {_shortened(sentence)!r}")
-    more = ", ..." if len(shared) > len(shown) else ""
+        examples.append(f"{pair}: {_shortened(sentence)!r}")
+    more = ", ..." if len(shared) > len(examples) else ""
     raise ValueError(
         f"{len(shared)} pairs of the {names[0]} set share a sentence with the {names[1]} set "
-        f"(position: sentence; {', '.join(shown)}{more}); remove them, or draw both with split_by_component"
+        f"(position: sentence; {', '.join(examples)}{more}); remove them, or draw both with "
+        "split_by_component"
     )
 
 

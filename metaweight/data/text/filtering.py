@@ -63,7 +63,7 @@ def filter_bitext(
             raise ValueError(f"{option} is at least 1, or None for no limit, got {limit!r}")
     ratio = max_ratio if _spaced(bitext.source) and _spaced(bitext.target) else None
     counts = dict.fromkeys(("empty", "too-long", "ratio", *(("copy",) if drop_copies else ())), 0)
-    kept = []
+    survivors = []
     for position, pair in enumerate(zip(bitext.source, bitext.target, strict=True)):
         words = sorted(len(side.split()) for side in pair)
         if not words[0]:
@@ -77,8 +77,8 @@ def filter_bitext(
         elif drop_copies and pair[0].strip() == pair[1].strip():
             counts["copy"] += 1
         else:
-            kept.append(position)
-    return Filtered(torch.tensor(kept, dtype=torch.int64), bitext.select(kept), counts)
+            survivors.append(position)
+    return Filtered(torch.tensor(survivors, dtype=torch.int64), bitext.select(survivors), counts)
 
 
 def _spaced(side: Sequence[str]) -> bool:

@@ -32,8 +32,8 @@ class HubText:
     @classmethod
     def parse(cls, text: str) -> HubText:
         """Raises ValueError for a missing name or half the columns, TypeError for an unknown option."""
-        known = [field.name for field in fields(cls)][2:]
-        name, config, options = parse_hub(text, known, example=EXAMPLE)
+        names = [field.name for field in fields(cls)][2:]
+        name, config, options = parse_hub(text, names, example=EXAMPLE)
         if ("source" in options) != ("target" in options):
             raise ValueError(f"{text!r}: source and target go together; {EXAMPLE}")
         return cls(name, config, **options)
@@ -46,12 +46,12 @@ def load_hub_text(text: str, languages: tuple[str, str] | None = None) -> dict[s
     column that holds both languages (of type Translation, or a plain dictionary), else of the two columns
     called like the languages.  Raises ValueError where a set cannot be loaded or does not fit.
     """
-    chosen = HubText.parse(text)
+    source = HubText.parse(text)
     loaded = {}
     for name in SPLITS:
-        split = getattr(chosen, name)
-        rows = load_split(chosen.name, chosen.config, split, splits=SPLITS)
-        loaded[name] = _pairs(rows, chosen, languages, f"{text}, split {split!r}")
+        split = getattr(source, name)
+        rows = load_split(source.name, source.config, split, splits=SPLITS)
+        loaded[name] = _pairs(rows, source, languages, f"{text}, split {split!r}")
     return loaded
 
 

@@ -111,8 +111,8 @@ class TextLoader(Epochs):
         """The pool of each own pair [n] where it is fixed, and where batches begin in an epoch's order."""
         size = len(self.index)
         if self.batch_size is not None:
-            used = size - size % self.batch_size if self.drop_last else size
-            return None, [*range(0, used, self.batch_size), used]
+            length = size - size % self.batch_size if self.drop_last else size
+            return None, [*range(0, length, self.batch_size), length]
         assert self.max_tokens is not None
         longest = int(self._longest.max())
         if longest > self.max_tokens:

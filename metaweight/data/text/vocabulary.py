@@ -113,12 +113,12 @@ class Vocabularies:
         """Raises as ``Vocabulary.load``, and ValueError for a folder with a joint model and others."""
         sides = [folder / "source.model", folder / "target.model"]
         joint = folder / "joint.model"
-        found = [path.name for path in sides if path.exists()]
-        if joint.exists() and found:
+        files = [path.name for path in sides if path.exists()]
+        if joint.exists() and files:
             raise ValueError(
-                f"{folder} holds joint.model and {found[0]}: keep those that the run was made with"
+                f"{folder} holds joint.model and {files[0]}: keep those that the run was made with"
             )
-        if found:
+        if files:
             source, target = map(Vocabulary.load, sides)
             return cls(source, target, joint=False)
         both = Vocabulary.load(joint)
@@ -219,15 +219,15 @@ def train_vocabularies(
 
 def _size_error(message: str, size: int) -> Exception:
     """SentencePiece's complaint about the vocabulary's size in our words; others as they are."""
-    if found := _TOO_LARGE.search(message):
+    if match := _TOO_LARGE.search(message):
         return ValueError(
-            f"vocab_size {size} is more than the text allows: SentencePiece finds {found[1]} pieces in it; "
-            f"use at most {found[1]}, or more text"
+            f"vocab_size {size} is more than the text allows: SentencePiece finds {match[1]} pieces in it; "
+            f"use at most {match[1]}, or more text"
         )
-    if found := _TOO_SMALL.search(message):
+    if match := _TOO_SMALL.search(message):
         return ValueError(
-            f"vocab_size {size} is too small: characters and special pieces alone are {found[1]}; "
-            f"use at least {found[1]}, or a character_coverage below 1"
+            f"vocab_size {size} is too small: characters and special pieces alone are {match[1]}; "
+            f"use at least {match[1]}, or a character_coverage below 1"
         )
     return RuntimeError(f"SentencePiece cannot learn a vocabulary of this text: {message}")
 

@@ -104,7 +104,7 @@ def name_sides(
 
     None where there is no room: the legend has it.
     """
-    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
+    boxes = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
     sides: list[Side | None] = []
     for (x, y), name in zip(places, names, strict=True):
         long = LETTER * len(name)
@@ -112,10 +112,10 @@ def name_sides(
         for side in SIDES:
             start = x + side[0] - {"left": 0, "right": long, "center": long / 2}[side[2]]
             box = (start, y + side[1] - 3, start + long, y + side[1] + 11)
-            free = all(box[2] < o[0] or o[2] < box[0] or box[3] < o[1] or o[3] < box[1] for o in taken)
+            free = all(box[2] < o[0] or o[2] < box[0] or box[3] < o[1] or o[3] < box[1] for o in boxes)
             if free and left <= start and start + long <= right:
                 choice = side
-                taken.append(box)
+                boxes.append(box)
                 break
         sides.append(choice)
     return sides

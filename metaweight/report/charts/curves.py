@@ -50,9 +50,9 @@ def curve_of(study: Study) -> Curve | None:
     """The epochs' figure that is nearest to the main one: measured on the test set, or on the validation set,
     or else a loss; None where no epoch is done."""
     main, own = study.main.figure, study.presentation.curve
-    wanted = (f"test_{main}", f"valid_{main}", "test_loss", "valid_loss", "train_loss")
-    known = {name for run in study.runs for row in run.epochs for name in row}
-    figure = next((name for name in wanted if name in known), None)
+    names = (f"test_{main}", f"valid_{main}", "test_loss", "valid_loss", "train_loss")
+    figures = {name for run in study.runs for row in run.epochs for name in row}
+    figure = next((name for name in names if name in figures), None)
     if figure is None or figure == own.figure:
         return None if figure is None else own
     name = figure.replace("_", " ").replace("valid ", "validation ")
@@ -84,8 +84,8 @@ def series_of(study: Study, noise: str, figure: str) -> list[Series]:
     series = []
     for style, arm in enumerate(study.arms):
         runs = study.runs_of(arm, noise)
-        chosen = [run for run in runs if run.state == "finished"] or runs
-        rows = [row for run in chosen if (row := _values(run, figure))]
+        finished = [run for run in runs if run.state == "finished"] or runs
+        rows = [row for run in finished if (row := _values(run, figure))]
         if rows:
             series.append(_series(arm, style, rows))
     return series
@@ -136,17 +136,17 @@ def curves(lines: Sequence[Series], span: tuple[float, float]) -> Draw:
 
 
 def _readout(lines: Sequence[Series]) -> dict[str, Any]:
-    shown = sorted({epoch for line in lines for epoch in line.x})
+    axis = sorted({epoch for line in lines for epoch in line.x})
     values = [dict(zip(line.x, line.middle, strict=True)) for line in lines]
     arms = [
         {
             **{"name": line.name, "style": line.style, "colour": line.style % len(COLOURS)},
-            "values": [_rounded(row.get(epoch)) for epoch in shown],
+            "values": [_rounded(row.get(epoch)) for epoch in axis],
         }
         for line, row in zip(lines, values, strict=True)
     ]
     width = WIDE[0]
-    return {"epochs": shown, "left": LEFT / width, "right": 1 - RIGHT / width, "arms": arms}
+    return {"epochs": axis, "left": LEFT / width, "right": 1 - RIGHT / width, "arms": arms}
 
 
 def _rounded(value: float | None) -> float | None:

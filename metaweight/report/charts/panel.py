@@ -123,9 +123,9 @@ def epochs(axes: Axes, first: float, last: float) -> None:
 
 def spanning(values: Iterable[float], *, margin: float = 0.05) -> tuple[float, float]:
     """A range that holds the finite values, with a margin; (0, 1) where there are none."""
-    known = [value for value in values if np.isfinite(value)]
-    if not known:
+    finite = [value for value in values if np.isfinite(value)]
+    if not finite:
         return 0.0, 1.0
-    low, high = min(known), max(known)
+    low, high = min(finite), max(finite)
     room = (high - low) * margin or abs(high) * 0.1 or 1.0
     return low - room, high + room

@@ -114,11 +114,11 @@ def weight_against_loss(kinds: Mapping[str, Dots], middle: Dots, *, most: float,
 
 def _apart(ticks: Sequence[float], room: float) -> list[float]:
     """The ticks that are ``room`` apart on the log1p scale."""
-    kept: list[float] = []
+    places: list[float] = []
     for tick in ticks:
-        if not kept or np.log1p(tick) - np.log1p(kept[-1]) > room:
-            kept.append(tick)
-    return kept
+        if not places or np.log1p(tick) - np.log1p(places[-1]) > room:
+            places.append(tick)
+    return places
 
 
 def histogram_panels(runs: Mapping[tuple[str, str], tuple[Tensor, Tensor]]) -> list[Panel]:

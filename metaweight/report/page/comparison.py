@@ -71,7 +71,7 @@ def _lines(study: Study, noise: str, rows: dict[tuple[str, str], Row], compared:
     }
     ends = [v for p in pairs.values() if p for v in (p.low, p.high, p.mean) if math.isfinite(v)]
     span = (min([0.0, *ends]), max([0.0, *ends]))
-    found = []
+    lines = []
     for style, arm in enumerate(study.arms):
         runs = study.runs_of(arm, noise)
         if not runs:
@@ -83,13 +83,13 @@ def _lines(study: Study, noise: str, rows: dict[tuple[str, str], Row], compared:
             rank = places.get(arm)
             entries.append(Entry(NONE if rank is None else f"{rank:.1f}", rank))
         states = Counter(run.state for run in runs)
-        done = states.pop("finished", 0)
-        entries.append(Entry(f"{done}" if not states else f"{done} of {len(runs)}", done))
-        said = ", ".join(
+        finished = states.pop("finished", 0)
+        entries.append(Entry(f"{finished}" if not states else f"{finished} of {len(runs)}", finished))
+        words = ", ".join(
             f"{n} {'not finished' if state == 'unfinished' else state}" for state, n in states.items()
         )
-        found.append(Line(arm, swatch(style), tuple(entries), said))
-    return found
+        lines.append(Line(arm, swatch(style), tuple(entries), words))
+    return lines
 
 
 def _figure(rows: dict[tuple[str, str], Row], key: tuple[str, str], study: Study, number: int) -> Entry:
@@ -117,5 +117,5 @@ def _gain(pair: Paired | None, study: Study, arm: str, *, span: tuple[float, flo
         text += f" [{pair.low:+z.{digits}f}, {pair.high:+z.{digits}f}]"
     text = text.replace("-", "\N{MINUS SIGN}")
     drawn = interval(pair.mean, pair.low, pair.high, span=span)
-    counted = f"{pair.wins} / {pair.ties} / {pair.losses}"
-    return [Entry(text, pair.mean, picture=drawn), Entry(counted, pair.wins - pair.losses)]
+    counts = f"{pair.wins} / {pair.ties} / {pair.losses}"
+    return [Entry(text, pair.mean, picture=drawn), Entry(counts, pair.wins - pair.losses)]

@@ -53,8 +53,8 @@ def render(study: Study) -> str:
     views, damaged = weight_views(study)
     curve = curve_of(study)
     attention, layers = attention_panels(study)
-    shown = [view for view in views if not view.flat and view.lowest]
-    walls = [wall(view, f"{view.run.arm}, noise {view.run.noise}" if study.grid else "") for view in shown]
+    weighed = [view for view in views if not view.flat and view.lowest]
+    walls = [wall(view, f"{view.run.arm}, noise {view.run.noise}" if study.grid else "") for view in weighed]
     environment = Environment(
         loader=PackageLoader("metaweight.report.page", "templates"),
         autoescape=True,

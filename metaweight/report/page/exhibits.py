@@ -62,15 +62,15 @@ def _pictures(run: ReadRun, samples: Sequence[LowSample]) -> Exhibits:
     except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
         text = error.args[0] if error.args else type(error).__name__
         return Exhibits(note=f"No pictures: the data of this run cannot be read here ({text})")
-    known = range(len(images.train_labels))
+    positions = range(len(images.train_labels))
     same = all(
-        sample.index in known and sample.clean in (None, int(images.train_labels[sample.index]))
+        sample.index in positions and sample.clean in (None, int(images.train_labels[sample.index]))
         for sample in samples
     )
     if not same:
         return Exhibits(note="No pictures: the data found here is not what this run was trained on.")
-    shown = {s.row: Exhibit(png_uri(images.train_images[s.index])) for s in samples}
-    return Exhibits(shown, tuple(images.classes))
+    pictures = {s.row: Exhibit(png_uri(images.train_images[s.index])) for s in samples}
+    return Exhibits(pictures, tuple(images.classes))
 
 
 def png_uri(image: Tensor) -> str:
@@ -80,9 +80,9 @@ def png_uri(image: Tensor) -> str:
     pixels = image[0] if len(image) == 1 else image[:3].permute(1, 2, 0)
     picture = Image.fromarray(pixels.contiguous().cpu().numpy())
     picture.thumbnail((LARGEST, LARGEST))
-    held = io.BytesIO()
-    picture.save(held, "png", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
+    memory = io.BytesIO()
+    picture.save(memory, "png", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(memory.getvalue()).decode()}"
 
 
 @shows.register("translation")
@@ -90,11 +90,11 @@ def _sentences(run: ReadRun, samples: Sequence[LowSample]) -> Exhibits:
     path = run.folder / "pairs.csv"
     if not path.is_file():
         return Exhibits(note="No sentences: pairs.csv is not in the run's folder.")
-    wanted = {sample.index: sample.row for sample in samples}
-    shown = {}
+    rows = {sample.index: sample.row for sample in samples}
+    sentences = {}
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         for line in csv.DictReader(file):
-            row = wanted.get(int(line["index"]))
+            row = rows.get(int(line["index"]))
             if row is not None:
-                shown[row] = Exhibit(source=line["source"], target=line["target"], kind=line["kind"])
-    return Exhibits(shown)
+                sentences[row] = Exhibit(source=line["source"], target=line["target"], kind=line["kind"])
+    return Exhibits(sentences)

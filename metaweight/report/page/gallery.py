@@ -41,15 +41,15 @@ class Wall:
 
 def wall(view: WeightView, title: str) -> Wall:
     """The cards of a run's samples with the lowest weights."""
-    shown = exhibits(view.run, view.lowest)
+    display = exhibits(view.run, view.lowest)
     top = max([2.0, *(w for s in view.lowest for w in s.history if math.isfinite(w))])
-    cards = [_card(s, shown.samples.get(s.row, Exhibit()), shown.classes, top) for s in view.lowest]
-    known = [s.flipped for s in view.lowest if s.flipped is not None]
+    cards = [_card(s, display.samples.get(s.row, Exhibit()), display.classes, top) for s in view.lowest]
+    verdicts = [s.flipped for s in view.lowest if s.flipped is not None]
     seed = view.run.config.seed
     caption = f"The {len(cards)} lowest mean weights of {view.samples:,} training samples, seed {seed}."
-    if known:
-        caption += f" {counted(sum(known), len(known))}."
-    return Wall(title, tuple(cards), caption, shown.note)
+    if verdicts:
+        caption += f" {counted(sum(verdicts), len(verdicts))}."
+    return Wall(title, tuple(cards), caption, display.note)
 
 
 def counted(bad: int, shown: int) -> str:

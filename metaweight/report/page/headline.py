@@ -21,7 +21,7 @@ def headline(study: Study, views: list[WeightView]) -> tuple[str, ...]:
             "Below is what the runs have logged so far.",
             "Make this page again when the grid is done.",
         )
-    said = answer(
+    sentences = answer(
         study.results,
         study.compared.figure,
         unit=study.compared.unit,
@@ -29,7 +29,7 @@ def headline(study: Study, views: list[WeightView]) -> tuple[str, ...]:
         higher_is_better=study.compared.higher_is_better,
         groups=study.groups,
     )
-    return tuple(sentence for sentence in said if sentence)
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def _of_run(study: Study, run: ReadRun, views: list[WeightView]) -> tuple[str, ...]:
@@ -68,15 +68,15 @@ def _advice(views: list[WeightView]) -> str:
     if not views or views[0].flat:
         return "Compare it with a teacher that learns: metaweight compare does it in one command."
     lowest = views[0].lowest
-    known = [sample.flipped for sample in lowest if sample.flipped is not None]
-    if not known:
+    verdicts = [sample.flipped for sample in lowest if sample.flipped is not None]
+    if not verdicts:
         return f"Look first at the {len(lowest)} samples with the lowest weights, at the end of this page."
-    if not any(known):
+    if not any(verdicts):
         return f"None of the {len(lowest)} samples with the lowest weights, at the end of this page, is bad."
-    rest = "" if all(known) else ", and the others are worth a second look"
+    rest = "" if all(verdicts) else ", and the others are worth a second look"
     return (
         f"Look first at the {len(lowest)} samples with the lowest weights, at the end of this page: "
-        f"{counted(sum(known), len(known)).lower()}{rest}."
+        f"{counted(sum(verdicts), len(verdicts)).lower()}{rest}."
     )
 
 
@@ -87,19 +87,19 @@ def state_of(study: Study) -> str:
     if not rest or not study.grid:
         return ""
     names = {"failed": "failed", "unfinished": "not finished", "missing": "missing"}
-    told = ", ".join(f"{number} {names[state]}" for state, number in rest.items())
-    done = f"{states['finished']} of {len(study.runs)} runs are finished; {told}."
-    return f"{done} What follows shows what there is."
+    counts = ", ".join(f"{number} {names[state]}" for state, number in rest.items())
+    sentence = f"{states['finished']} of {len(study.runs)} runs are finished; {counts}."
+    return f"{sentence} What follows shows what there is."
 
 
 def troubles(study: Study) -> list[tuple[str, str]]:
     """(run, what happened) of every failed run and every one that is not finished."""
-    found = [(run.name, run.error or "failed") for run in study.runs if run.state == "failed"]
+    rows = [(run.name, run.error or "failed") for run in study.runs if run.state == "failed"]
     for run in study.runs:
         if run.state == "unfinished":
             done = len(run.epochs)
-            found.append((run.name, f"not finished: {done} of {run.config.epochs} epochs so far"))
-    return found
+            rows.append((run.name, f"not finished: {done} of {run.config.epochs} epochs so far"))
+    return rows
 
 
 def weight_notes(views: list[WeightView]) -> list[str]:

@@ -39,8 +39,8 @@ def progress_of(folder: Path) -> tuple[RunProgress, list[str]]:
 
 
 def _from_checkpoint(state: Mapping[str, Any]) -> RunProgress:
-    kept = [part for part in state["callbacks"] if "layers" in part and "shares" in part]
-    layers, shares = (kept[0]["layers"], kept[0]["shares"]) if kept else ((), ())
+    histories = [part for part in state["callbacks"] if "layers" in part and "shares" in part]
+    layers, shares = (histories[0]["layers"], histories[0]["shares"]) if histories else ((), ())
     return RunProgress(tuple(state["history"]["epochs"]), tuple(layers), tuple(map(tuple, shares)))
 
 

@@ -120,7 +120,7 @@ def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
         masks = {"clean": ~flipped, "flipped": flipped}
     last_loss, last_weight = _last(loss, weights)
     means = torch.from_numpy(weights).nanmean(dim=0).numpy()
-    seen = np.isfinite(means)
+    visible = np.isfinite(means)
     values = weights[np.isfinite(weights)]
     return WeightView(
         run,
@@ -130,7 +130,7 @@ def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
         _middle(last_loss, last_weight),
         _lowest(samples, weights, means),
         samples=weights.shape[1],
-        unseen=int((~seen).sum()),
+        unseen=int((~visible).sum()),
         dropped=int(dropped.all(axis=0).sum()) if len(dropped) else 0,
         broken=broken,
         flat=bool(len(values) == 0 or np.ptp(values) < 1e-6),
@@ -140,44 +140,44 @@ def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
 def _quartiles(weights: Array) -> Quartiles:
     rows = np.full((len(weights), 3), np.nan)
     for epoch, row in enumerate(weights):
-        known = row[np.isfinite(row)]
-        if len(known):
-            rows[epoch] = np.quantile(known, (0.25, 0.5, 0.75))
+        finite = row[np.isfinite(row)]
+        if len(finite):
+            rows[epoch] = np.quantile(finite, (0.25, 0.5, 0.75))
     return Quartiles(*rows.T)
 
 
 def _last(loss: Array, weights: Array) -> tuple[Array, Array]:
     """[n], [n]: loss and weight at the last epoch in which both are finite, NaN where none is."""
-    known = np.isfinite(loss) & np.isfinite(weights)
-    if not len(known):
+    finite = np.isfinite(loss) & np.isfinite(weights)
+    if not len(finite):
         return np.full(loss.shape[1], np.nan), np.full(loss.shape[1], np.nan)
-    row = len(known) - 1 - known[::-1].argmax(axis=0)
+    row = len(finite) - 1 - finite[::-1].argmax(axis=0)
     column = np.arange(loss.shape[1])
-    found = known.any(axis=0)
+    anywhere = finite.any(axis=0)
     return (
-        np.where(found, loss[row, column], np.nan),
-        np.where(found, weights[row, column], np.nan),
+        np.where(anywhere, loss[row, column], np.nan),
+        np.where(anywhere, weights[row, column], np.nan),
     )
 
 
 def _thinned(loss: Array, weight: Array, masks: Sequence[NDArray[np.bool_]]) -> tuple[Dots, ...]:
     """At most DOTS in all, evenly from the samples sorted by loss, so that the thin ends stay."""
-    known = np.isfinite(loss)
-    share = min(1.0, DOTS / max(int(known.sum()), 1))
+    finite = np.isfinite(loss)
+    share = min(1.0, DOTS / max(int(finite.sum()), 1))
     kinds = []
     for mask in masks:
-        chosen = np.flatnonzero(mask & known)
-        chosen = chosen[np.argsort(loss[chosen], kind="stable")]
-        keep = math.floor(len(chosen) * share)
-        picks = np.linspace(0, len(chosen) - 1, keep).round().astype(int) if keep else np.array([], int)
-        kinds.append(Dots(loss[chosen[picks]], weight[chosen[picks]]))
+        rows = np.flatnonzero(mask & finite)
+        rows = rows[np.argsort(loss[rows], kind="stable")]
+        keep = math.floor(len(rows) * share)
+        picks = np.linspace(0, len(rows) - 1, keep).round().astype(int) if keep else np.array([], int)
+        kinds.append(Dots(loss[rows[picks]], weight[rows[picks]]))
     return tuple(kinds)
 
 
 def _middle(loss: Array, weight: Array) -> Dots:
-    known = np.flatnonzero(np.isfinite(loss))
-    known = known[np.argsort(loss[known], kind="stable")]
-    parts = [part for part in np.array_split(known, BINS) if len(part) >= 3]
+    rows = np.flatnonzero(np.isfinite(loss))
+    rows = rows[np.argsort(loss[rows], kind="stable")]
+    parts = [part for part in np.array_split(rows, BINS) if len(part) >= 3]
     return Dots(
         np.array([np.median(loss[part]) for part in parts]),
         np.array([np.median(weight[part]) for part in parts]),

@@ -129,8 +129,8 @@ def read_study(folder: Path | str) -> Study:
             f"{folder} holds neither a run nor a grid: its manifest.json names no teacher; "
             "name a folder of metaweight train or metaweight compare"
         )
-    read = _read_grid if "base" in config else _read_single
-    return read(folder, about)
+    reader = _read_grid if "base" in config else _read_single
+    return reader(folder, about)
 
 
 def _read_single(folder: Path, about: Mapping[str, Any]) -> Study:
@@ -150,9 +150,9 @@ def _read_grid(folder: Path, about: Mapping[str, Any]) -> Study:
     runs, notes = [], []
     for one in sorted(plan.runs, key=lambda r: (noises.index(r.noise), arms.index(r.arm), r.seed)):
         cell = Cell(one.name, config_from(kind, one.options), one.noise, one.arm)
-        run, said = _read_run(cell, folder / "cells" / one.name, failures.get(one.name))
+        run, trouble = _read_run(cell, folder / "cells" / one.name, failures.get(one.name))
         runs.append(run)
-        notes += said
+        notes += trouble
     return Study(
         folder,
         str(about.get("data", plan.data)),
@@ -181,7 +181,7 @@ def _read_run(cell: Cell, place: Path, failure: Failure | None) -> tuple[ReadRun
         else:
             shares = tuple(tuple(math.nan if v is None else v for v in row) for row in result.attention)
             return ReadRun(*about, "finished", result, result.history, result.layers, shares), notes
-    progress, said = progress_of(place)
+    progress, trouble = progress_of(place)
     state: State = "unfinished" if place.is_dir() else "missing"
     return ReadRun(
         *about,
@@ -190,4 +190,4 @@ def _read_run(cell: Cell, place: Path, failure: Failure | None) -> tuple[ReadRun
         layers=progress.layers,
         attention=progress.attention,
         error="" if failure is None else failure.error,
-    ), notes + said
+    ), notes + trouble

@@ -49,12 +49,12 @@ def answer(
     if not case.cells:
         return (f"No finished run has the figure {figure}: there is nothing to compare.", "", "")
     others = case.arms("remedy", "other")
-    named = "the simple remedies"
+    rivals = "the simple remedies"
     if case.arms("other"):
-        named = "the other arms" if not case.arms("remedy") else "the simple remedies and other arms"
+        rivals = "the other arms" if not case.arms("remedy") else "the simple remedies and other arms"
     return (
         _contest(case, inside, case.arms("surface"), "arms that see surface or loss alone"),
-        _contest(case, inside, others, named),
+        _contest(case, inside, others, rivals),
         _recommendation(case),
     )
 
@@ -77,8 +77,8 @@ class _Case:
     def arms(self, *groups: Group) -> list[str]:
         """Arms of these groups that have the figure somewhere, in the order of the results."""
         having = {arm for cell in self.cells.values() for arm in cell}
-        named = dict.fromkeys(result.arm for result in self.results)
-        return [arm for arm in named if arm in having and self.groups.get(arm, "other") in groups]
+        order = dict.fromkeys(result.arm for result in self.results)
+        return [arm for arm in order if arm in having and self.groups.get(arm, "other") in groups]
 
     @property
     def noises(self) -> list[str]:
@@ -116,7 +116,7 @@ def _contest(case: _Case, ours: Sequence[str], theirs: Sequence[str], named: str
     if not ours or not theirs:
         missing = f"arms that see {INSIDE}" if not ours else named
         return f"Whether {INSIDE} beat {named} cannot be said: there is no finished run of {missing}."
-    found: dict[int, list[str]] = {1: [], 0: [], -1: []}
+    outcomes: dict[int, list[str]] = {1: [], 0: [], -1: []}
     pairs, kinds = [], len(case.noises)
     in_detail = kinds <= NAMED
     for noise in case.noises:
@@ -125,22 +125,22 @@ def _contest(case: _Case, ours: Sequence[str], theirs: Sequence[str], named: str
         if pair is not None:
             pairs.append(pair)
             compared = f" ({one} against {other}: {case.shown(pair)})" if in_detail else ""
-            found[pair.verdict].append(f"{noise}{compared}")
+            outcomes[pair.verdict].append(f"{noise}{compared}")
     if not pairs:
         return f"Whether {INSIDE} beat {named} cannot be said: no seed has both under one kind of noise."
-    said = {1: f"beat {named} on", 0: "cannot be told from them on", -1: "lose to them on"}
-    if not found[1]:
-        said[0] = f"cannot be told from {named} on"
-        if not found[0]:
-            said[-1] = f"lose to {named} on"
+    words = {1: f"beat {named} on", 0: "cannot be told from them on", -1: "lose to them on"}
+    if not outcomes[1]:
+        words[0] = f"cannot be told from {named} on"
+        if not outcomes[0]:
+            words[-1] = f"lose to {named} on"
     parts = [
-        f"{said[sign]} {', '.join(on) if in_detail else _counted(on, kinds)}"
-        for sign, on in found.items()
+        f"{words[sign]} {', '.join(on) if in_detail else _counted(on, kinds)}"
+        for sign, on in outcomes.items()
         if on
     ]
     one_each = len(ours) == len(theirs) == 1
-    chosen = "" if one_each else ", each side by its best arm, chosen on these very figures"
-    return f"Arms that see {INSIDE} {'; they '.join(parts)}; {_basis(pairs)}{chosen}."
+    remark = "" if one_each else ", each side by its best arm, chosen on these very figures"
+    return f"Arms that see {INSIDE} {'; they '.join(parts)}; {_basis(pairs)}{remark}."
 
 
 def _basis(pairs: Sequence[Paired]) -> str:
@@ -159,8 +159,8 @@ def _recommendation(case: _Case) -> str:
     if len(order) < 2:
         return "Which arm to use cannot be said: there is no kind of noise and seed that all arms have."
     first = next(iter(order))
-    used, cells = rank_cells(results, case.figure)
-    of = f"{used}" if used == cells else f"the {used} of {cells} that all arms have"
+    count, cells = rank_cells(results, case.figure)
+    of = f"{count}" if count == cells else f"the {count} of {cells} that all arms have"
     missing = f"; for want of runs without {_listed(left_out)}" if left_out else ""
     about = f"has the best mean rank ({order[first]:.1f} of {len(order)} arms; runs compared: {of}{missing})"
     better = case.higher_is_better
@@ -180,8 +180,8 @@ def _recommendation(case: _Case) -> str:
     if plain is not None:
         of_plain = rivals[plain]
         parts += [
-            f"it {said} {plain} on {_counted(names, kinds)}"
-            for said, names in (
+            f"it {verb} {plain} on {_counted(names, kinds)}"
+            for verb, names in (
                 ("beats", of_plain.wins),
                 ("loses to", of_plain.losses),
                 ("cannot be told from", of_plain.ties),

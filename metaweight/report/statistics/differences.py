@@ -71,10 +71,10 @@ class WinTieLoss(Record, frozen=True):
     @staticmethod
     def of(pairs: Mapping[str, Paired]) -> WinTieLoss:
         """From the differences by kind of noise."""
-        found: dict[int, list[str]] = {1: [], 0: [], -1: []}
+        outcomes: dict[int, list[str]] = {1: [], 0: [], -1: []}
         for noise, pair in pairs.items():
-            found[pair.verdict].append(noise)
-        return WinTieLoss(*(tuple(found[sign]) for sign in (1, 0, -1)))
+            outcomes[pair.verdict].append(noise)
+        return WinTieLoss(*(tuple(outcomes[sign]) for sign in (1, 0, -1)))
 
     def text(self) -> str:
         """``2 / 1 / 0``."""
@@ -198,12 +198,12 @@ def by_cell(results: Sequence[Result], figure: str) -> dict[tuple[str, int], dic
     if results and figure not in known:
         raise KeyError(f"no run has the figure {figure!r}.{did_you_mean(figure, known)}")
     cells: dict[tuple[str, int], dict[str, float]] = {}
-    seen = set()
+    runs = set()
     for result in results:
         key = (result.arm, result.noise, result.seed)
-        if key in seen:
+        if key in runs:
             raise ValueError(f"{result.arm} under {result.noise} has seed {result.seed} twice")
-        seen.add(key)
+        runs.add(key)
         value = result.figures.get(figure)
         if value is not None:
             cells.setdefault((result.noise, result.seed), {})[result.arm] = value

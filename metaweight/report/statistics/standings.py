@@ -88,14 +88,14 @@ def standings(
 
 def _of_figure(results: Sequence[Result], one: Compared, base: str) -> list[Standing]:
     order = ranks(results, one.figure, higher_is_better=one.higher_is_better)
-    found = []
+    rows = []
     for arm in dict.fromkeys(result.arm for result in results):
         pairs: dict[str, Paired] = {}
         if arm != base:
             better = one.higher_is_better
             pairs = paired_by_noise(results, one.figure, arm=arm, base=base, higher_is_better=better)
-        found.append(Standing(arm, one, pairs, order.get(arm)))
-    return found
+        rows.append(Standing(arm, one, pairs, order.get(arm)))
+    return rows
 
 
 @dataclass(frozen=True)

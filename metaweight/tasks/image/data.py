@@ -120,10 +120,10 @@ def prepare(config: ImageConfig) -> PreparedImages:
 def _imbalanced(config: ImageConfig, labels: Tensor, splits: Splits, classes: int) -> Splits:
     if config.imbalance == "none":
         return splits
-    kept = CUTS[config.imbalance](
+    positions = CUTS[config.imbalance](
         labels[splits.train], config.imbalance_ratio, classes, generator=derive(config.seed, "imbalance")
     )
-    return dataclasses.replace(splits, train=splits.train[kept])
+    return dataclasses.replace(splits, train=splits.train[positions])
 
 
 def loader(

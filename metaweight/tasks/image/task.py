@@ -105,8 +105,8 @@ class ImageTask:
     def pool(self, config: ImageConfig, prepared: PreparedImages) -> Pool:
         splits, noise = prepared.splits, prepared.noise
         classes = len(prepared.images.classes)
-        known = image_data.knows_right_labels(config)
-        flipped, nominal = (noise.flipped, noise.nominal) if known else (None, None)
+        truth = image_data.knows_right_labels(config)
+        flipped, nominal = (noise.flipped, noise.nominal) if truth else (None, None)
         return Pool(splits.train, splits.meta, flipped, nominal, prepared.labels, classes)
 
     def batches(
@@ -128,8 +128,8 @@ class ImageTask:
         fates = None
         if folder is not None:
             # in the order of the split, as nothing is shuffled
-            shown = loader(config, prepared, "train", batch_size=1000, training=False)
-            _, says = class_probabilities(trained.trainer.reweighter.student, shown)
+            in_order = loader(config, prepared, "train", batch_size=1000, training=False)
+            _, says = class_probabilities(trained.trainer.reweighter.student, in_order)
             flipped = self.pool(config, prepared).flipped
             fates = folder.save_weights(
                 index=index,
@@ -141,18 +141,18 @@ class ImageTask:
                 probabilities=says.float().cpu(),
             ).fates()
         weights = trained.weights.mean_weight()[index]
-        seen = weights.isfinite()
+        finite = weights.isfinite()
         history = trained.trainer.history
         last = trained.row
         best = next((row for row in history.epochs if row["epoch"] == history.best_epoch), {})
         return trained.outcome(
             {
                 "accuracy": last["test_accuracy"],
-                "auroc": auroc(weights[seen], noise.flipped[seen]),
+                "auroc": auroc(weights[finite], noise.flipped[finite]),
                 "accuracy_at_best": best.get("test_accuracy", math.nan),
                 "realised_noise": noise.realised,
                 "seconds": trained.trainer.seconds,
-                "weight_mean": float(weights[seen].mean()),
+                "weight_mean": float(weights[finite].mean()),
             }
             | ({} if prepared.meta_noise is None else {"meta_noise": prepared.meta_noise.realised}),
             fates=fates,

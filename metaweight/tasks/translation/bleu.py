@@ -72,15 +72,15 @@ def score(
     """
     _check_lines(hypotheses, references)
     bleu, chrf = _bleu(tokenize), CHRF()
-    found = bleu.corpus_score(hypotheses, [references])
+    words = bleu.corpus_score(hypotheses, [references])
     characters = chrf.corpus_score(hypotheses, [references])
     return TranslationScores(
-        bleu=float(found.score),
+        bleu=float(words.score),
         chrf=float(characters.score),
-        bleu_signature=f"{found.name}|{bleu.get_signature()}",
+        bleu_signature=f"{words.name}|{bleu.get_signature()}",
         chrf_signature=f"{characters.name}|{chrf.get_signature()}",
-        hypothesis_length=int(found.sys_len),
-        reference_length=int(found.ref_len),
+        hypothesis_length=int(words.sys_len),
+        reference_length=int(words.ref_len),
         sentences=len(hypotheses),
     )
 
@@ -139,12 +139,12 @@ def paired_bootstrap(
     """
     _check_same(baseline, system)
     resamples = _resamples(len(system), samples, seed)
-    drawn = np.array([system.score(rows) - baseline.score(rows) for rows in resamples])
-    low, high = _percentiles(drawn, level)
+    differences = np.array([system.score(rows) - baseline.score(rows) for rows in resamples])
+    low, high = _percentiles(differences, level)
     difference = system.score() - baseline.score()
-    sizes = np.abs(drawn)
+    sizes = np.abs(differences)
     beyond = int((sizes - sizes.mean() > abs(difference)).sum())
-    p_value = (beyond + 1) / (samples + 1) if drawn.any() else 1.0
+    p_value = (beyond + 1) / (samples + 1) if differences.any() else 1.0
     return PairedResult(difference, low, high, p_value)
 
 
@@ -171,10 +171,10 @@ def _percentiles(values: NDArray[np.float64], level: float) -> tuple[float, floa
     """The values that leave out the same whole number of them, at most (1 - level) / 2, at each end."""
     if not 0 < level < 1:
         raise ValueError(f"level is a share in (0, 1), got {level}")
-    ordered = np.sort(values)
+    ascending = np.sort(values)
     # the epsilon: (1 - 0.95) / 2 * 1000 is 25.00000000000002, and could as well be 24.99999
-    outside = int(len(ordered) * (1 - level) / 2 + 1e-9)
-    return float(ordered[outside]), float(ordered[len(ordered) - 1 - outside])
+    outside = int(len(ascending) * (1 - level) / 2 + 1e-9)
+    return float(ascending[outside]), float(ascending[len(ascending) - 1 - outside])
 
 
 def _check_lines(hypotheses: Sequence[str], references: Sequence[str]) -> None:

@@ -151,15 +151,15 @@ def knows_bad_pairs(config: TranslationConfig, prepared: PreparedText) -> bool:
 def pool(config: TranslationConfig, prepared: PreparedText) -> Pool:
     """Training pairs, and behind them the trusted ones."""
     pairs, trusted, noisy = len(prepared.text.train), len(prepared.text.meta), prepared.noisy
-    known = knows_bad_pairs(config, prepared)
+    truth = knows_bad_pairs(config, prepared)
     both = [prepared.pairs(split) for split in ("train", "meta")]
     characters = [[len(s) for b in both for s in getattr(b, side)] for side in ("source", "target")]
     pieces = [[len(s) for s in side] for side in _pooled(prepared)]
     return Pool(
         train=torch.arange(pairs),
         meta=torch.arange(pairs, pairs + trusted),
-        flipped=noisy.flipped if known else None,
-        nominal=noisy.nominal if known else None,
+        flipped=noisy.flipped if truth else None,
+        nominal=noisy.nominal if truth else None,
         lengths={"pieces": torch.tensor(pieces).t(), "characters": torch.tensor(characters).t()},
     )
 

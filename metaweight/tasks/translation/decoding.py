@@ -36,7 +36,7 @@ def translate(
                 "or allow more"
             )
     device = next(module.parameters()).device
-    found: dict[int, list[Hypothesis]] = {}
+    translations: dict[int, list[Hypothesis]] = {}
     for rows in _batches([len(pieces) for pieces in encoded], batch_tokens):
         width = max(len(encoded[row]) for row in rows) + 1
         padded = [[*encoded[row], EOS, *[PADDING] * (width - 1 - len(encoded[row]))] for row in rows]
@@ -51,10 +51,12 @@ def translate(
             eos=EOS,
             padding=PADDING,
         )
-        found.update(zip(rows, hypotheses, strict=True))
+        translations.update(zip(rows, hypotheses, strict=True))
     return [
-        list(zip(_decoded(vocabularies, found[row]), (h.score for h in found[row]), strict=True))
-        if row in found
+        list(
+            zip(_decoded(vocabularies, translations[row]), (h.score for h in translations[row]), strict=True)
+        )
+        if row in translations
         else [("", 0.0)]
         for row in range(len(sentences))
     ]

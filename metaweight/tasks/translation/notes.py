@@ -107,8 +107,8 @@ def _by_kind(arms: Mapping[str, Sequence[Finished]]) -> str:
 
 def _signatures(runs: Sequence[Finished]) -> str:
     scores = [run.result.details["scores"] for run in runs]
-    found = dict.fromkeys(s[name] for s in scores for name in ("bleu_signature", "chrf_signature"))
+    signatures = dict.fromkeys(s[name] for s in scores for name in ("bleu_signature", "chrf_signature"))
     return (
-        f"{', '.join(found)}; {SAMPLES:,} resamples. p: two-sided, paired bootstrap over sentences "
+        f"{', '.join(signatures)}; {SAMPLES:,} resamples. p: two-sided, paired bootstrap over sentences "
         "(sacrebleu); it does not know how much seeds differ."
     )

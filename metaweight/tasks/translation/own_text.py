@@ -43,26 +43,26 @@ def load_own(config: TranslationConfig) -> TextSet:
     ``LONGEST``, and the files where two share a sentence.
     """
     paths = {part: path for part in PARTS if (path := getattr(config, part)) is not None}
-    read = {part: _read(path, config.columns) for part, path in paths.items()}
+    parts = {part: _read(path, config.columns) for part, path in paths.items()}
     for part, path in paths.items():
         if part != "train":
-            _require_whole(read[part], path, header=config.columns is not None)
-    filtered = filter_bitext(read["train"], max_characters=LONGEST)
-    read["train"], notes = filtered.bitext, f"{paths['train']}: {filtered}"
+            _require_whole(parts[part], path, header=config.columns is not None)
+    filtered = filter_bitext(parts["train"], max_characters=LONGEST)
+    parts["train"], notes = filtered.bitext, f"{paths['train']}: {filtered}"
     if config.overlap == "drop":
-        trusted = [read[part] for part in paths if part != "train"]
-        read["train"], dropped = without_shared(read["train"], *trusted)
+        trusted = [parts[part] for part in paths if part != "train"]
+        parts["train"], dropped = without_shared(parts["train"], *trusted)
         notes += f"; {dropped} more share a sentence with a trusted file"
-    if not len(read["train"]):
+    if not len(parts["train"]):
         raise ValueError(f"no pair is left to train on: {notes}")
-    _require_apart(read, paths)
+    _require_apart(parts, paths)
     return TextSet(
         Path(paths["train"]).name,
         config.languages or config.columns or ("source", "target"),
-        train=read["train"],
-        meta=read["meta"],
-        valid=read.get("valid", Bitext((), ())),
-        test=read["test"] if "test" in read else read["valid"],
+        train=parts["train"],
+        meta=parts["meta"],
+        valid=parts.get("valid", Bitext((), ())),
+        test=parts["test"] if "test" in parts else parts["valid"],
         source="own files",
         notes=notes,
     )
@@ -103,13 +103,13 @@ def _require_apart(read: Mapping[str, Bitext], paths: Mapping[str, str]) -> None
         shared = shared_sentences(read[part], read[held]).tolist()
         if not shared:
             continue
-        sources, found = set(read[held].source), []
+        sources, repeats = set(read[held].source), []
         for pair in shared[:3]:
             source, target = read[part].source[pair], read[part].target[pair]
-            found.append(repr((source if source in sources else target)[:60]))
-        more = ", ..." if len(shared) > len(found) else ""
+            repeats.append(repr((source if source in sources else target)[:60]))
+        more = ", ..." if len(shared) > len(repeats) else ""
         way = "remove them, or --overlap drop takes them out of train" if part == "train" else "remove them"
         raise ValueError(
             f"{len(shared)} of the {part} pairs ({paths[part]}) share a sentence with the {held} pairs "
-            f"({paths[held]}): {', '.join(found)}{more}; {way}"
+            f"({paths[held]}): {', '.join(repeats)}{more}; {way}"
         )

@@ -133,26 +133,26 @@ class TranslationTask:
         if config.beam > 1:
             greedy = score(_translations(config, prepared, module, beam=1), references)
         if folder is not None:
-            known = text_data.knows_bad_pairs(config, prepared)
+            truth = text_data.knows_bad_pairs(config, prepared)
             texts = {"hypothesis.txt": hypotheses, "reference.txt": references}
-            _save(folder, prepared, trained, texts, known=known)
+            _save(folder, prepared, trained, texts, known=truth)
         # a remedy may have trained on trusted pairs too, whose positions come behind
         weights, noisy = trained.weights.mean_weight()[: prepared.samples], prepared.noisy
-        seen = weights.isfinite()
+        finite = weights.isfinite()
         figures = {
             "bleu": scores.bleu,
             "chrf": scores.chrf,
             "bleu_greedy": greedy.bleu,
-            "auroc": auroc(weights[seen], noisy.flipped[seen]),
+            "auroc": auroc(weights[finite], noisy.flipped[finite]),
         }
         for number, kind in enumerate(noisy.kinds, start=1):
-            some = seen & ((noisy.kind == 0) | (noisy.kind == number))
+            some = finite & ((noisy.kind == 0) | (noisy.kind == number))
             figures[f"auroc_{kind}"] = auroc(weights[some], noisy.flipped[some])
         figures |= {
             "valid_loss": trained.row.get("valid_loss", math.nan),
             "realised_noise": noisy.realised,
             "seconds": trained.trainer.seconds,
-            "weight_mean": float(weights[seen].mean()),
+            "weight_mean": float(weights[finite].mean()),
         }
         return trained.outcome(figures, {"scores": asdict(scores)})
 
@@ -161,7 +161,7 @@ def _translations(
     config: TranslationConfig, prepared: PreparedText, module: Transformer, *, beam: int
 ) -> list[str]:
     """The test set's best translations, line by line as the files have them: scoring those gives the same."""
-    found = translate(
+    translations = translate(
         module,
         prepared.vocabularies,
         prepared.text.test.source,
@@ -169,7 +169,7 @@ def _translations(
         length_penalty=config.length_penalty,
         max_source=text_data.MAX_PIECES,
     )
-    return [one_line(best[0][0]) for best in found]
+    return [one_line(best[0][0]) for best in translations]
 
 
 def build_module(config: TranslationConfig, vocabularies: Vocabularies) -> Transformer:

@@ -23,8 +23,8 @@ from metaweight.core.registry import did_you_mean
 from metaweight.remedies import build_remedy, check
 from metaweight.student.execution.execution import require_device
 from metaweight.tasks import Prepared, described, tasks
+from metaweight.tasks.assembly import check_parts
 from metaweight.tasks.config import RunConfig
-from metaweight.teachers.base import registry as teachers
 from metaweight.training.run_folder import RunFolder, manifest
 from metaweight.training.trainer import check_epochs
 
@@ -96,7 +96,7 @@ def _checked(grid: Grid, cells: Sequence[Cell], jobs: int) -> Prepared:
     """The data of the first of ``cells``; a mistake stops here, not in the first cell that makes it."""
     require_jobs(jobs)
     for cell in cells:
-        _ = teachers[cell.config.teacher]
+        check_parts(cell.config)
         check_epochs(cell.config.epochs, cell.config.warmup_epochs, cell.config.evaluate_every)
         build_remedy(cell.config)
         tasks[cell.config.task].check(cell.config)

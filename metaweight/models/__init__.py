@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from metaweight.core.options import checked_options, options_of
+from metaweight.core.options import Options, checked_options, options_of
 from metaweight.core.registry import Registry
 from metaweight.models.convnet import ConvNet
 from metaweight.models.resnet import ResNet
@@ -58,9 +58,13 @@ def build_model(name: str, *, classes: int, channels: int, size: int, **options:
     Raises KeyError for an unknown model, TypeError for an unknown option (with the nearest one) and for one
     of another type, ValueError for sizes that do not fit.
     """
-    build = models[name]
-    own = checked_options(f"model {name!r}", build, options, beside=_SHAPE)
-    return build(classes=classes, channels=channels, size=size, **own)
+    own = checked_model_options(name, options)
+    return models[name](classes=classes, channels=channels, size=size, **own)
+
+
+def checked_model_options(name: str, options: Options) -> dict[str, Any]:
+    """``options`` as the model ``name`` takes them.  Raises as ``build_model``, which needs sizes."""
+    return checked_options(f"model {name!r}", models[name], options, beside=_SHAPE)
 
 
 def default_taps(name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from metaweight.core.contracts import Batch
-from metaweight.core.options import checked_options, options_of
+from metaweight.core.options import Options, checked_options, options_of
 from metaweight.core.registry import Registry
 from metaweight.models.transformer import Transformer
 from metaweight.student.taps import TimeAxis
@@ -76,9 +76,13 @@ def build_translator(name: str, *, source_size: int, target_size: int, **options
     Raises KeyError for an unknown translator, TypeError for an unknown option (with the nearest one) and for
     one of another type, ValueError for sizes that do not fit.
     """
-    build = translators[name]
-    own = checked_options(f"translator {name!r}", build, options, beside=_SIZES)
-    return build(source_size=source_size, target_size=target_size, **own)
+    own = checked_translator_options(name, options)
+    return translators[name](source_size=source_size, target_size=target_size, **own)
+
+
+def checked_translator_options(name: str, options: Options) -> dict[str, Any]:
+    """``options`` as the translator ``name`` takes them.  Raises as ``build_translator``."""
+    return checked_options(f"translator {name!r}", translators[name], options, beside=_SIZES)
 
 
 def default_translator_taps(name: str, **options: Any) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from metaweight.student.execution import Execution
 from metaweight.student.student import Student
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import Outcome
-from metaweight.teachers.base import build_teacher
+from metaweight.teachers.base import build_teacher, checked_teacher_options
 from metaweight.training.callbacks import AttentionHistory, WeightHistory
 from metaweight.training.fates import Fates
 from metaweight.training.trainer import Trainer
@@ -49,6 +49,12 @@ def build_optimizer(config: RunConfig, parameters: Iterable[Tensor]) -> Optimize
 def execution(config: RunConfig) -> Execution:
     """How the student is run.  Raises ValueError for an unknown precision or layout, with the nearest."""
     return Execution(config.precision, config.memory_format, config.compile)  # type: ignore[arg-type]
+
+
+def check_parts(config: RunConfig) -> None:
+    """Raise for a teacher or engine that there is not, and for options of theirs of another name or type."""
+    checked_teacher_options(config.teacher, config.teacher_options)
+    build_engine(config.engine, **config.engine_options)
 
 
 def build_reweighter(config: RunConfig, student: Student, spec: StateSpec) -> Reweighter:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 from torch import Tensor, nn
 
 from metaweight.core.contracts import Center, StateSpec, StudentState
-from metaweight.core.options import checked_options, options_of
+from metaweight.core.options import Options, checked_options, options_of
 from metaweight.core.registry import Registry
 
 Normalize = Literal["none", "batch"]
@@ -97,9 +97,14 @@ def build_teacher(name: str, spec: StateSpec, **chosen: Any) -> Teacher:
     Raises KeyError for an unknown teacher, TypeError for an unknown option (with the nearest one) and for one
     of another type.
     """
+    own = checked_teacher_options(name, chosen)
+    return registry[name](spec, **own).to(device=spec.device, dtype=spec.dtype)
+
+
+def checked_teacher_options(name: str, chosen: Options) -> dict[str, Any]:
+    """``chosen`` as the teacher ``name`` takes them.  Raises as ``build_teacher``, which needs a student."""
     cls = registry[name]
-    own = checked_options(f"teacher {name!r}", cls, chosen, beside=_spec_of(cls))
-    return cls(spec, **own).to(device=spec.device, dtype=spec.dtype)
+    return checked_options(f"teacher {name!r}", cls, chosen, beside=_spec_of(cls))
 
 
 def _spec_of(cls: type[Teacher]) -> tuple[str, ...]:

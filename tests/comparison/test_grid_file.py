@@ -180,6 +180,21 @@ def test_a_file_decides_the_task(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("[arm.often]", "[teacher.often]", "grid.toml: there is no key 'teacher': it is called 'arm' now"),
         ("arms =", "teachers =", "grid.toml: there is no key 'teachers': it is called 'arms' now"),
         ('arms = ["uniform", "often"]', "", "option arms of a grid is tuple[str, ...], got None"),
+        (
+            "{ width = 4 }",
+            "{ widht = 4 }",
+            "arm uniform: model 'convnet' has no option 'widht'. Did you mean",
+        ),
+        (
+            "[arm.often]",
+            "[arm.often]\nengine = 'higherr'",
+            "[arm.often]: unknown engine 'higherr'. Did you mean",
+        ),
+        (
+            "[arm.often]",
+            "[arm.often]\nteacher_options = { width = 'wide' }",
+            "[arm.often]: option width of teacher 'mw-net' is int, got 'wide'",
+        ),
         ("{ width = 4 }", '["width=4"]', "model_options of a run is Mapping[str, Any], got ['width=4']"),
         ("uniform@0.4", "uniform@x", "grid.toml: a kind of noise is KIND or KIND@RATE, got 'uniform@x'"),
         ('"often"]', '"often', "grid.toml is no TOML file"),

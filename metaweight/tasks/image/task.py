@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaweight.core.weights import auroc
 from metaweight.data.epochs import Epochs
-from metaweight.models import build_model, default_taps
+from metaweight.models import build_model, checked_model_options, default_taps
 from metaweight.reweighter import Reweighter
 from metaweight.student.losses import build_loss
 from metaweight.student.student import Student
@@ -68,6 +68,7 @@ class ImageTask:
 
     def check(self, config: ImageConfig) -> None:
         build_loss(config.loss, **config.loss_options)
+        checked_model_options(config.model, config.model_options)
         image_data.check(config)
 
     def prepare(self, config: ImageConfig) -> PreparedImages:

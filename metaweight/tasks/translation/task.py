@@ -20,7 +20,12 @@ from metaweight.data.noise import check_rate
 from metaweight.data.text.noise import parse_mix
 from metaweight.data.text.vocabulary import PADDING, Vocabularies
 from metaweight.models.transformer import Transformer
-from metaweight.models.translators import build_translator, default_translator_taps, time_axes
+from metaweight.models.translators import (
+    build_translator,
+    checked_translator_options,
+    default_translator_taps,
+    time_axes,
+)
 from metaweight.reweighter import Reweighter
 from metaweight.student.losses import TokenCrossEntropy
 from metaweight.student.student import Student
@@ -81,6 +86,7 @@ class TranslationTask:
     noises = ("mixed@0.4",)
 
     def check(self, config: TranslationConfig) -> None:
+        checked_translator_options(config.model, config.model_options)
         parse_mix(config.noise)
         check_rate(config.noise_rate)
 

@@ -1,4 +1,7 @@
-"""Data sets, label noise, class imbalance, splits, augmentation and loaders."""
+"""Data sets of images and of sentence pairs (``text``), and how they are spoilt, cut, split and augmented.
+
+A data set is registered under a name; loaders give batches as a pure function of seed, epoch and position.
+"""
 
 from metaweight.data import structured  # noqa: F401 - registers the noises cluster and instance
 from metaweight.data.augment import pad_crop_flip, standardise

@@ -1,4 +1,7 @@
-"""Remedies: what to do about bad data without a teacher; each under one registered name."""
+"""What to do about bad data without a teacher, each remedy under one registered name.
+
+A remedy trains in stages that resume; ``run`` runs it, and a run that has none.
+"""
 
 from metaweight.remedies import co_teaching, early_stopping, filters, glc, trusted  # noqa: F401 - they register
 from metaweight.remedies.base import NONE, Remedy, build_remedy, check, remedies, remedy_options

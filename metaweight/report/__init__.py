@@ -1,1 +1,4 @@
-"""What a run leaves behind: its folder, its table and its plots."""
+"""From the files that runs leave to what people read: statistics, tables, charts and the page.
+
+It reads records and arrays alone; nothing here trains.
+"""

@@ -1,4 +1,7 @@
-"""Tasks: what a student learns, from data to the figures of a table; each under one registered name."""
+"""What a student learns, from data to the figures of a table; each task under one registered name.
+
+``config`` holds the options of a run, ``run`` makes one of any task.
+"""
 
 from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.base import Evaluation, Prepared, Sources, Task, described, tasks

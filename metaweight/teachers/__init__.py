@@ -1,4 +1,7 @@
-"""Ways to weigh samples, by name."""
+"""Ways to weigh samples, each teacher under one registered name.
+
+A teacher sees what the student tells of a batch and gives a weight >= 0 for each unit; it knows no engine.
+"""
 
 from metaweight.teachers import deep as _deep
 from metaweight.teachers import fixed as _fixed

@@ -114,20 +114,6 @@ def remedies(_: Ahead) -> Command:
     return Remedies()
 
 
-def completion(ahead: Ahead) -> Command:
-    """Print the script by which a shell completes commands and options; it starts no metaweight.
-
-    bash: metaweight completion bash > ~/.local/share/bash-completion/completions/metaweight
-
-    zsh: metaweight completion zsh > _metaweight, in a folder of $fpath
-
-    fish: metaweight completion fish > ~/.config/fish/completions/metaweight.fish
-    """
-    from metaweight.cli.completion import Completion
-
-    return Completion(shell=tyro.MISSING, task=ahead.task or TASK)
-
-
 COMMANDS = {
     command.__name__: command
     for command in (
@@ -140,6 +126,5 @@ COMMANDS = {
         teachers,
         engines,
         remedies,
-        completion,
     )
 }

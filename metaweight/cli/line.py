@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, make_dataclass
 from typing import Annotated, Any
 
 import tyro
 from tyro.conf import CascadeSubcommandArgs, FlagCreatePairsOff, UseAppendAction, arg
 
-from metaweight.cli.commands import COMMANDS, Command
+from metaweight.cli.ahead import Ahead
+from metaweight.cli.commands import Command
 from metaweight.cli.spelling import key_value
 
 
@@ -37,14 +38,16 @@ class Unbuilt:
     """A command that nobody asked for."""
 
 
-def parsed(arguments: Sequence[str], built: Mapping[str, Command]) -> Command:
-    """The command that ``arguments`` ask for, of those that are ``built``; the help names the others too.
+def parsed(
+    arguments: Sequence[str], known: Mapping[str, Callable[[Ahead], Command]], built: Mapping[str, Command]
+) -> Command:
+    """The command that ``arguments`` ask for, of those that are ``built``; the help names all ``known``.
 
     Exits with 0 after a help, with 2 where there is no such command or option.
     """
-    about = {name: inspect.getdoc(command) or "" for name, command in COMMANDS.items()}
+    about = {name: inspect.getdoc(command) or "" for name, command in known.items()}
     commands: Any = tyro.extras.subcommand_type_from_defaults(
-        {name: built.get(name, Unbuilt()) for name in COMMANDS},
+        {name: built.get(name, Unbuilt()) for name in known},
         {name: text if name in built else text.split("\n\n")[0] for name, text in about.items()},
         prefix_names=False,
     )

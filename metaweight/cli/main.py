@@ -11,7 +11,7 @@ from rich import get_console
 from rich.console import Console
 
 from metaweight.cli.ahead import Ahead
-from metaweight.cli.commands import COMMANDS
+from metaweight.cli.completion import ALL
 from metaweight.cli.line import parsed
 from metaweight.core.version import __version__
 
@@ -23,8 +23,10 @@ def main(args: Sequence[str] | None = None) -> int:
     if ahead.version:
         print(__version__)
         return 0
-    if ahead.command not in COMMANDS:
-        parsed(arguments, {})  # exits, with the help or with what is wrong: torch is not imported for that
+    if ahead.command not in ALL:
+        parsed(
+            arguments, ALL, {}
+        )  # exits, with the help or with what is wrong: torch is not imported for that
     return _run(ahead, arguments)
 
 
@@ -38,7 +40,7 @@ def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
         warnings.simplefilter("once", CollapseWarning)
         try:
             import_modules(ahead.modules)
-            command = parsed(arguments, {ahead.command: COMMANDS[ahead.command](ahead)})
+            command = parsed(arguments, ALL, {ahead.command: ALL[ahead.command](ahead)})
             command()
         except (Interrupted, KeyboardInterrupt) as stop:
             get_console().print(str(stop) or "stopped", style="yellow", highlight=False, soft_wrap=True)

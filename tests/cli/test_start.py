@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import metaweight as mw
-from metaweight.cli.commands import COMMANDS
+from metaweight.cli.completion import ALL as COMMANDS
 from metaweight.cli.main import main
 
 ROOT = Path(__file__).parents[2]

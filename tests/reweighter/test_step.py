@@ -265,6 +265,61 @@ def test_options_that_do_not_go_together() -> None:
             build(module, ByLoss()).step([batch(SHAPE, 6, 1)] * count, batch(SHAPE, 5, 2))
 
 
+@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+@pytest.mark.parametrize(
+    ("center", "anchor", "means"),
+    [(None, 1.0, True), (True, 0.3, True), (False, 1.0, False), ("class", 0.7, "class")],
+)
+def test_the_teacher_steps_along_the_hypergradient_as_it_is_centred(
+    schedule: str, center: object, anchor: float, means: object
+) -> None:
+    torch.manual_seed(0)
+    module, teacher = Dropped().double(), ByLoss().double()
+    nn.init.constant_(teacher.score.weight, 0.7)  # weights that differ, with a mean away from 1
+    reweighter = build(module, teacher, engine="forward", schedule=schedule, center=center, anchor=anchor)
+    train, meta, learned = batch(SHAPE, 6, 10), batch(SHAPE, 5, 60), list(teacher.parameters())
+    before = [p.detach().clone() for p in learned]
+    torch.manual_seed(11)
+    expected = mw.hypergradient(
+        reweighter.student,
+        *(reweighter.optimizer, train, meta, teacher, learned),
+        engine="higher",
+        center=means,
+        anchor=anchor,
+    ).grads
+    torch.manual_seed(11)
+    reweighter.step(train, meta)
+    for now, then, grad in zip(learned, before, expected, strict=True):
+        torch.testing.assert_close(now.detach(), then - 0.5 * grad, rtol=1e-9, atol=1e-12)
+
+
+def test_a_teacher_that_only_looks_sees_every_meta_batch() -> None:
+    torch.manual_seed(0)
+    teacher = Frozen().double()
+    reports = run(build(Dropped().double(), teacher, every=2), 4)
+    assert [state.targets.tolist() for state in teacher.observed] == [
+        batch(SHAPE, 5, 60 + t).targets.tolist() for t in (0, 2)
+    ]
+    losses = [report.meta_loss for report in reports]
+    observed = [float(state.loss.mean()) for state in teacher.observed]
+    assert losses == [observed[0], None, observed[1], None]
+
+
+@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+def test_every_state_that_the_teacher_weighs_has_the_progress_of_its_step(schedule: str) -> None:
+    class Clock(ByLoss):
+        def forward(self, state: mw.StudentState) -> Tensor:
+            times.append(state.progress)
+            return super().forward(state)
+
+    times: list[float] = []
+    torch.manual_seed(0)
+    options = {"engine": "forward", "schedule": schedule, "total_steps": 4}
+    run(build(Dropped().double(), Clock().double(), **options), 3)
+    again = 2 if schedule == "lookahead" else 1  # once for the virtual step, once more for the real one
+    assert times == [t / 4 for t in range(3) for _ in range(again)]
+
+
 def test_without_a_teacher_optimizer_adam_trains_what_the_teacher_has() -> None:
     torch.manual_seed(0)
     module = Dropped().double()

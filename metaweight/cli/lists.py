@@ -9,6 +9,7 @@ from typing import Any
 
 from rich import get_console
 from rich.table import Table
+from rich.text import Text
 
 from metaweight import engines, remedies, teachers
 from metaweight.student import losses
@@ -19,11 +20,11 @@ class Teachers:
     """A call prints them, plug-ins included, with their options."""
 
     def __call__(self) -> None:
-        table = Table("teacher", "what it does", "sees", "learns", "options (default)")
+        table = _table("teacher", "sees", "learns", "what it does, and its options with their defaults")
         for name in teachers.names():
             teacher = teachers.registry[name]
-            cells = (teacher.sees or "-", "yes" if teacher.learns else "no", _listed(teachers.options(name)))
-            table.add_row(name, _summary(teacher), *cells)
+            about = _about(_summary(teacher), options=_listed(teachers.options(name)))
+            table.add_row(name, teacher.sees or "-", "yes" if teacher.learns else "no", about)
         get_console().print(table)
 
 
@@ -32,13 +33,12 @@ class Engines:
     """A call prints them, plug-ins included, with their options."""
 
     def __call__(self) -> None:
-        table = Table("engine", "what it does", "inner steps (K)", "can", "options (default)")
+        table = _table("engine", "K", "how, for K inner steps at most, and its options")
         for name in engines.names():
             engine = engines.registry[name]
-            most = "any" if engine.abilities.steps is None else str(engine.abilities.steps)
-            table.add_row(
-                name, engine.summary, most, _abilities(engine.abilities), _listed(engines.options(name))
-            )
+            steps, can = engine.abilities.steps, _abilities(engine.abilities)
+            about = _about(engine.summary, can=can, options=_listed(engines.options(name)))
+            table.add_row(name, "any" if steps is None else str(steps), about)
         get_console().print(table)
 
 
@@ -47,16 +47,31 @@ class Remedies:
     """A call prints them, and the losses, with their options."""
 
     def __call__(self) -> None:
-        table = Table("remedy", "what it does", "uses the truth", "options (default)")
+        table = _table("remedy", "truth", "what it does (truth: told which samples are bad), and its options")
         for name in remedies.remedies.names():
             remedy = remedies.remedies[name]
-            cells = ("yes" if remedy.uses_truth else "no", _listed(remedies.remedy_options(name)))
-            table.add_row(name, _summary(remedy), *cells)
+            about = _about(_summary(remedy), options=_listed(remedies.remedy_options(name)))
+            table.add_row(name, "yes" if remedy.uses_truth else "no", about)
         get_console().print(table)
-        table = Table("loss", "what it does", "options (default)")
+        table = _table("loss", "what it does, and its options with their defaults")
         for name in losses.losses.names():
-            table.add_row(name, _summary(losses.losses[name]), _listed(losses.loss_options(name)))
+            options = _listed(losses.loss_options(name))
+            table.add_row(name, _about(_summary(losses.losses[name]), options=options))
         get_console().print(table)
+
+
+def _table(*headings: str) -> Table:
+    """Names are never cut; the last column takes the rest of the line."""
+    table = Table(*headings)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    return table
+
+
+def _about(summary: str, **facts: str) -> Text:
+    """A summary, with a line for each fact that there is."""
+    lines = [(f"\n{name}: {fact}", "dim") for name, fact in facts.items() if fact]
+    return Text.assemble(summary, *lines)
 
 
 def _abilities(abilities: engines.Abilities) -> str:
@@ -76,4 +91,4 @@ def _summary(part: object) -> str:
 
 
 def _listed(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={default}" for name, default in options.items()) or "-"
+    return ", ".join(f"{name}={default}" for name, default in options.items())

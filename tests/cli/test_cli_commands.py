@@ -50,7 +50,7 @@ def test_help_explains_itself(
 
 
 def test_lists_name_everything(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("rich._console", None)  # the one there is knows its width already
     assert main(["teachers"]) == 0
     listed = capsys.readouterr().out
@@ -59,6 +59,7 @@ def test_lists_name_everything(capsys: pytest.CaptureFixture[str], monkeypatch: 
     listed = words(capsys)
     assert "double backward" in listed
     assert "online windows" in listed
+    assert "keep_convolutions=False" in listed  # nothing is cut where the terminal is narrow
     assert main(["remedies"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in ("co-teaching", "gce", "bootstrap-hard", "label-smoothing"))

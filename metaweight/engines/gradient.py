@@ -74,8 +74,8 @@ def hypergradient(
     with requires_grad.  ``engine``: a name or an engine; "auto" is the cheapest exact one, "higher" the
     reference; a name is built, and its first-batch checks are made, at each call: in a loop give what
     ``build_engine`` gave.  ``center`` subtracts from dL/dw its mean over each batch's units, "class" that
-    over the units of one given class; ``anchor`` then adds anchor * std(dL/dw) * (mean(w) - 1), a pull of the mean
-    weight (of each class) to 1.
+    over the units of one given class; ``anchor`` then adds anchor * std(dL/dw) * (mean(w) - 1), a pull of
+    the mean weight (of each class) to 1.
     ``max_norm``: gradient clipping inside the step.  ``scope``: names of submodules; the inner step of
     all other parameters then counts as a constant, which is cheaper and no longer exact.  ``rates``: K
     times the learning rate of each parameter group, where it changes within the window.  Module,

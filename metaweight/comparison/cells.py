@@ -16,12 +16,14 @@ from metaweight.comparison.progress import CellProgress, TellProgress
 from metaweight.comparison.records import Failure, PlannedRun
 from metaweight.core.contracts import CollapseWarning
 from metaweight.core.records import read_record, write_record
-from metaweight.remedies import begun, run
+from metaweight.remedies import begun, build_remedy, run
 from metaweight.tasks import COST, Outcome, iteration_cost, require_kept, tasks
+from metaweight.tasks.assembly import check_parts
 from metaweight.tasks.config import RunConfig, config_from
 from metaweight.tasks.outcome import RESULT, RunResult
 from metaweight.training.history import Interrupted
 from metaweight.training.run_folder import RunFolder, manifest
+from metaweight.training.trainer import check_epochs
 
 Progress = Callable[[CellProgress], None]
 
@@ -36,6 +38,14 @@ class Cell:
     """The kind of noise as the table prints it."""
     arm: str
     """What is compared, as the table prints it: a teacher, or a name for one with options of its own."""
+
+
+def check_options(config: RunConfig) -> None:
+    """Raise for options that no run can have, before any data are read."""
+    check_parts(config)
+    check_epochs(config.epochs, config.warmup_epochs, config.evaluate_every)
+    build_remedy(config)
+    tasks[config.task].check(config)
 
 
 def alone(config: RunConfig, name: str) -> Cell:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from metaweight.comparison.cells import Cell, CellResult, planned, require_same_options
+from metaweight.comparison.cells import Cell, CellResult, check_options, planned, require_same_options
 from metaweight.comparison.choices import CHOICES
 from metaweight.comparison.grid import Grid
 from metaweight.comparison.progress import GridProgress
@@ -20,13 +20,11 @@ from metaweight.comparison.workers import require_jobs, run_cells
 from metaweight.core.contracts import MetaweightError
 from metaweight.core.records import write_record
 from metaweight.core.registry import did_you_mean
-from metaweight.remedies import build_remedy, check
+from metaweight.remedies import check
 from metaweight.student.execution.execution import require_device
 from metaweight.tasks import Prepared, described, tasks
-from metaweight.tasks.assembly import check_parts
 from metaweight.tasks.config import RunConfig
 from metaweight.training.run_folder import RunFolder, manifest
-from metaweight.training.trainer import check_epochs
 
 
 @dataclass(frozen=True)
@@ -96,10 +94,7 @@ def _checked(grid: Grid, cells: Sequence[Cell], jobs: int) -> Prepared:
     """The data of the first of ``cells``; a mistake stops here, not in the first cell that makes it."""
     require_jobs(jobs)
     for cell in cells:
-        check_parts(cell.config)
-        check_epochs(cell.config.epochs, cell.config.warmup_epochs, cell.config.evaluate_every)
-        build_remedy(cell.config)
-        tasks[cell.config.task].check(cell.config)
+        check_options(cell.config)
     require_device(grid.base.device)
     prepared: Prepared = tasks[grid.base.task].prepare(cells[0].config)
     of_this_noise = [cell.config for cell in cells if cell.noise == cells[0].noise]

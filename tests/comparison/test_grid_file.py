@@ -212,6 +212,15 @@ def test_mistakes_are_said_with_file_and_table(
     assert not (path.parent / "run").exists()
 
 
+def test_what_every_kind_of_noise_says_anew_is_not_held_against_the_file(path: Path) -> None:
+    alone = GRID.replace('"uniform@0.4", ', "").replace("epochs = 2\n", "epochs = 1\n")
+    path.write_text(alone)
+    with pytest.raises(ValueError, match="arm uniform: warmup_epochs=1 of 1 epochs"):
+        read_plan(path)
+    path.write_text(f"{alone}epochs = 2\n")
+    assert {cell.config.epochs for cell in read_plan(path).grid.cells()} == {2}
+
+
 PROFILES = """
 seeds = [0]
 [run]

@@ -30,7 +30,8 @@ class Teacher(nn.Module, ABC):
     """
 
     sees: ClassVar[Sees | None] = None
-    """The most that the weights depend on; None: it does not say."""
+    """The most that the weights depend on; None: it does not say.  Set to ``gradient`` by defining
+    ``from_hypergradient``."""
     learns: ClassVar[bool] = True
     """Whether meta-gradients are taken for it: to train its parameters, or as its weights (``gradient``)."""
     wants_meta: ClassVar[bool] = False
@@ -44,6 +45,8 @@ class Teacher(nn.Module, ABC):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.wants_meta = cls.wants_meta or "observe" in vars(cls)
+        if "from_hypergradient" in vars(cls):  # else its weights would be asked for and never taken
+            cls.sees = "gradient"
 
     @abstractmethod
     def forward(self, state: StudentState) -> Tensor:

@@ -160,6 +160,22 @@ def test_l2rw_weights_are_the_positive_part_of_the_closed_form() -> None:
         torch.testing.assert_close(made.step(train, meta).weights, expected, rtol=1e-9, atol=1e-12)
 
 
+def test_a_teacher_that_reads_the_hypergradient_is_asked_for_its_weights() -> None:
+    class Helps(mw.Teacher):
+        def __init__(self) -> None:
+            super().__init__()
+
+        def forward(self, state: mw.StudentState) -> Tensor:
+            return torch.ones_like(state.loss)
+
+        def from_hypergradient(self, hypergradient: Tensor) -> Tensor:
+            return 2.0 * (hypergradient < 0)
+
+    torch.manual_seed(0)
+    (report,) = run(build(Dropped().double(), Helps()), 1)
+    assert set(report.weights.tolist()) == {0.0, 2.0}
+
+
 def test_every_n_updates_the_teacher_each_nth_iteration_and_weighs_each_time() -> None:
     torch.manual_seed(0)
     teacher = ByLoss().double()

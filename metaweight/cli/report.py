@@ -10,7 +10,7 @@ import tyro
 from rich import get_console
 
 from metaweight.comparison.records import PLAN
-from metaweight.report.page import write_page
+from metaweight.report.page import read_study, write_page
 from metaweight.report.publication import publish
 
 
@@ -27,5 +27,5 @@ class Report:
         if self.out is None and (Path(self.run) / PLAN).is_file():
             publish(Path(self.run), get_console())
             return
-        path = write_page(self.run, self.out)
+        path = write_page(read_study(self.run), self.out)
         get_console().print(f"report: {path}", soft_wrap=True, highlight=False, markup=False)

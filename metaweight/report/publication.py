@@ -70,7 +70,7 @@ def publish(folder: Path, console: Console) -> None:
     study = read_study(folder)
     _publish_runs(study, console)
     console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
-    console.print(f"report: {write_page(folder)}", soft_wrap=True, highlight=False)
+    console.print(f"report: {write_page(study)}", soft_wrap=True, highlight=False)
     warned: dict[str, list[str]] = {}
     for run in study.by_seed:
         for message in run.result.warnings if run.result is not None else ():

@@ -153,18 +153,18 @@ def test_a_page_is_the_same_bytes_each_time(tmp_path: Path) -> None:
 
 def test_own_report_is_written_anew_and_nothing_else(tmp_path: Path) -> None:
     make_grid(tmp_path / "grid", seeds=(0,))
-    own = write_page(tmp_path / "grid")
+    own = write_page(read_study(tmp_path / "grid"))
     assert own == tmp_path / "grid" / "report.html"
     own.write_text("old")
-    assert write_page(tmp_path / "grid").read_text() != "old"
+    assert write_page(read_study(tmp_path / "grid")).read_text() != "old"
     other = tmp_path / "mine.html"
     other.write_text("mine")
     with pytest.raises(FileExistsError, match="is there already"):
-        write_page(tmp_path / "grid", other)
+        write_page(read_study(tmp_path / "grid"), other)
     with pytest.raises(FileExistsError, match="name the file"):
-        write_page(tmp_path / "grid", tmp_path)
+        write_page(read_study(tmp_path / "grid"), tmp_path)
     assert other.read_text() == "mine"
-    assert write_page(tmp_path / "grid", tmp_path / "new" / "page.html").is_file()
+    assert write_page(read_study(tmp_path / "grid"), tmp_path / "new" / "page.html").is_file()
 
 
 def test_command_writes_the_page_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,25 +23,23 @@ from metaweight.report.page.gallery import wall
 from metaweight.report.page.glyphs import swatch
 from metaweight.report.page.origin import origin
 from metaweight.report.page.samples import DOTS, weight_views
-from metaweight.report.page.study import Study, read_study
+from metaweight.report.page.study import Study
 
 PAGE = "report.html"
 
 
-def write_page(folder: Path | str, out: Path | str | None = None) -> Path:
+def write_page(study: Study, out: Path | str | None = None) -> Path:
     """Write the page of a run or a grid and say where: ``out``, or report.html in its folder.
 
-    The folder's own report.html is written anew.  Raises FileExistsError where another file is in the way,
-    FileNotFoundError and ValueError where ``folder`` holds no run.
+    The folder's own report.html is written anew.  Raises FileExistsError where another file is in the way.
     """
-    folder = Path(folder)
-    own = folder / PAGE
+    own = study.folder / PAGE
     path = own if out is None else Path(out)
     if path.is_dir():
         raise FileExistsError(f"{path} is a folder: name the file, for instance {path / PAGE}")
     if path.exists() and path.resolve() != own.resolve():
         raise FileExistsError(f"{path} is there already: choose another name")
-    page = render(read_study(folder))
+    page = render(study)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         file.write(page.encode())

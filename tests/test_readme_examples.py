@@ -66,6 +66,16 @@ def test_every_teacher_runs_by_one_word_of_the_example(name: str) -> None:
     assert any(not torch.equal(v, before[k]) for k, v in names["module"].state_dict().items())
 
 
+def test_a_loop_of_ones_own_trains() -> None:
+    names = scope()
+    exec(blocks()[0].replace("range(30)", "range(1)"), names)
+    before = {k: v.clone() for k, v in names["module"].state_dict().items()}
+    exec(blocks()[1], names)
+    assert names["weights"].shape == (10,)
+    assert all(not torch.equal(v, before[k]) for k, v in names["module"].state_dict().items())
+    assert names["reweighter"].steps == 8  # four batches each
+
+
 def test_the_teacher_of_the_readme_keeps_its_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, object] = {"mw": mw, "torch": torch}
     with ExitStack() as registered:
@@ -74,7 +84,7 @@ def test_the_teacher_of_the_readme_keeps_its_contract(monkeypatch: pytest.Monkey
             return lambda cls: registered.enter_context(mw.teachers.registry.temporarily(name, cls))
 
         monkeypatch.setattr(mw, "register_teacher", register)
-        exec(blocks()[1], names)
+        exec(blocks()[2], names)
         check_teacher("margin", sentences=False)
 
 

@@ -14,7 +14,7 @@ from benchmarks.speed.variants import Setting, Variant
 
 
 def flops_of(variant: Variant, setting: Setting) -> float:
-    """Of one inner step: a second cycle's operations, the first one has checks of its own.
+    """Of one inner step: a third cycle's operations, for in the first two the engine is checked.
 
     Counted are products of matrices and convolutions, with two operations for a multiply-add, and with
     them all that forward-mode AD and double backward make of them; sums, norms, activations and
@@ -31,6 +31,7 @@ def flops_of(variant: Variant, setting: Setting) -> float:
             iterate([train] * variant.unroll, meta)
 
     with sdpa_kernel(SDPBackend.MATH):
+        cycle()
         cycle()
         with FlopCounterMode(display=False) as counter:
             cycle()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from metaweight.core.batch import Batch as Batch
+from metaweight.core.batch import require_batch as require_batch
 
 Center = bool | Literal["class"]
 """How a hypergradient of weights is centred: not, within the batch, within each given class of it."""
@@ -30,57 +33,6 @@ class NonFiniteError(MetaweightError):
 
 class CollapseWarning(UserWarning):
     """The teacher gives (nearly) the same weight to every sample: it selects nothing."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples with their targets and their positions in the data set.
-
-    ``inputs``: positional arguments of the student; tensors have first dimension U.
-    ``targets``: [U, ...].  ``index``: [U], int64, position in the whole data set.
-    Raises TypeError for inputs that are no tuple or an index that holds no integers, ValueError where lengths
-    differ or are 0.
-    """
-
-    inputs: tuple[Any, ...]
-    targets: Tensor
-    index: Tensor
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.inputs, tuple):
-            got = type(self.inputs).__name__
-            raise TypeError(f"Batch.inputs is a tuple of the student's arguments, got {got}; write (x,)")
-        if self.index.dim() != 1:
-            raise ValueError(f"Batch.index has shape [U], got {tuple(self.index.shape)}")
-        if self.index.is_floating_point() or self.index.dtype == torch.bool:
-            raise TypeError(f"Batch.index holds positions, int64, got {self.index.dtype}")
-        size = len(self.index)
-        if size == 0:
-            raise ValueError("a Batch holds at least one sample, got none")
-        if self.targets.dim() == 0 or len(self.targets) != size:
-            raise ValueError(f"Batch.index names {size} samples, targets have {tuple(self.targets.shape)}")
-        for position, value in enumerate(self.inputs):
-            if isinstance(value, Tensor) and (value.dim() == 0 or len(value) != size):
-                shape = tuple(value.shape)
-                raise ValueError(f"Batch.index names {size} samples, inputs[{position}] has shape {shape}")
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
-        moved = tuple(v.to(device) if isinstance(v, Tensor) else v for v in self.inputs)
-        return Batch(moved, self.targets.to(device), self.index.to(device))
-
-
-def require_batch(value: object) -> Batch:
-    """``value`` where it is a Batch; raises TypeError, with what makes one, where it is not."""
-    if not isinstance(value, Batch):
-        raise TypeError(
-            f"a loader gives Batches, got {type(value).__name__}: give the DataLoader "
-            "collate_fn=metaweight.data.collate, or build metaweight.Batch((x,), targets, index)"
-        )
-    return value
 
 
 @dataclass(frozen=True)
@@ -132,11 +84,12 @@ class StudentState:
     size: Tensor
     """[U], 1 for an image, target tokens for a sentence."""
     outputs: Tensor
-    """[U, C] logits; of sentences [U, T, V]."""
+    """[U, C] logits; of sentences [U, T, V]; of one number a unit [U, 1]; of pixels [U, C], the mean of
+    logits [U, C, H, W] over the image; [U, 0] where the student gives none."""
     features: Mapping[str, Tensor]
     """Tap name -> [U, D_k]."""
     targets: Tensor
-    """[U] for classes; of sentences [U, T]."""
+    """[U] for classes; of sentences [U, T]; others as the batch has them."""
     index: Tensor
     """[U], position in the data set; a token has its sentence's."""
     progress: float = 0.0
@@ -157,7 +110,7 @@ class StateSpec:
     features: Mapping[str, int]
     """Tap name -> D_k, in the order of the taps."""
     classes: int
-    """C, the last dimension of ``StudentState.outputs``."""
+    """C, the last dimension of ``StudentState.outputs``; 0 where there are no logits."""
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     class_counts: tuple[int, ...] | None = None
@@ -170,6 +123,9 @@ class StateSpec:
     """Whether a unit is a token of a sentence: its class is a word, and C the size of a vocabulary."""
     source_taps: tuple[str, ...] = ()
     """Taps over the source of a sentence pair, from early to deep."""
+    labels: bool = True
+    """Whether every unit has one class label, of a sentence words; False for soft, several, real-valued or
+    pixels' targets, and where they are places in the batch (a contrastive loss)."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +152,7 @@ class Forward:
 
     units: Units
     outputs: Tensor
+    """The logits as the module gave them; [U, 0] where there are none."""
     features: Mapping[str, Tensor]
     """Tap -> [U, D]."""
     lengths: Mapping[str, Tensor]
@@ -222,6 +179,10 @@ class Forward:
         real = units.real
         if units.each_token:
             outputs, targets, real = outputs[real], targets[real], None
+        if outputs.dim() == 1:
+            outputs = outputs[:, None]
+        elif outputs.dim() > 3:
+            outputs = outputs.flatten(2).mean(dim=2)
         return StudentState(
             loss=shown(units.loss),
             size=units.size.detach().to(units.loss.dtype),

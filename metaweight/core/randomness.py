@@ -1,21 +1,41 @@
-"""What a second pass needs to be like the first: the generators' state, and a form of attention."""
+"""What a second pass needs to be like the first: the generators' state, and a form of attention.
+
+Both belong to the process, so one thread at a time works on them: ``alone``.
+"""
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+_LOCK = threading.RLock()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Other threads that come here wait: generators, attention's switches and dual levels are a process's."""
+    with _LOCK:
+        yield
+
 
 @contextmanager
 def forked_rng(device: torch.device) -> Iterator[None]:
-    """Random draws inside leave the global generators (CPU and the student's device) as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    """Random draws inside leave the global generators (torch's for the CPU and the student's device, NumPy's
+    and Python's) as they were."""
+    before = RandomState.of(device)
+    try:
         yield
+    finally:
+        before.restore(device)
 
 
 @dataclass(frozen=True)
@@ -24,18 +44,22 @@ class RandomState:
 
     cpu: Tensor
     cuda: Tensor | None
+    python: Any
+    numpy: Any
 
     @staticmethod
     def of(device: torch.device) -> RandomState:
-        """Take the state of the CPU's and the student's generator."""
+        """Take the state of all of them."""
         cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        return RandomState(torch.get_rng_state(), cuda)
+        return RandomState(torch.get_rng_state(), cuda, random.getstate(), np.random.get_state(legacy=False))
 
     def restore(self, device: torch.device) -> None:
-        """Put both generators back."""
+        """Put them back."""
         torch.set_rng_state(self.cpu)
         if self.cuda is not None:
             torch.cuda.set_rng_state(self.cuda, device)
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from metaweight.core.contracts import Batch
+from metaweight.core.batch import Batch, Inputs
 
 
 class Indexed(Dataset[tuple[Any, Any, int]]):
@@ -41,7 +42,9 @@ class Indexed(Dataset[tuple[Any, Any, int]]):
 def collate(samples: Sequence[tuple[Any, Any, int]]) -> Batch:
     """Triples of an Indexed data set to a Batch; an x that is a tuple gives several inputs.
 
-    Raises TypeError for samples without position.
+    An x that is a mapping, as a tokenizer gives it, gives keyword arguments; lists of numbers in it become
+    tensors.  Raises TypeError for samples without position or targets that are no numbers, ValueError for
+    keys or lengths that differ from sample to sample.
     """
     for sample in samples:
         if not isinstance(sample, tuple) or len(sample) != 3:
@@ -49,10 +52,35 @@ def collate(samples: Sequence[tuple[Any, Any, int]]) -> Batch:
                 f"collate takes samples (x, y, position), got {_kind(sample)}; use Indexed(dataset)"
             )
     xs, ys, positions = zip(*samples, strict=True)
-    inputs = default_collate(list(xs))
-    # default_collate makes a list of a tuple's parts
-    inputs = tuple(inputs) if isinstance(xs[0], tuple) else (inputs,)
+    inputs: Inputs
+    if isinstance(xs[0], Mapping):
+        inputs = _by_name(xs)
+    else:
+        parts = default_collate(list(xs))
+        # default_collate makes a list of a tuple's parts
+        inputs = tuple(parts) if isinstance(xs[0], tuple) else (parts,)
     return Batch(inputs, default_collate(list(ys)), torch.tensor(positions, dtype=torch.int64))
+
+
+def _by_name(xs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Keyword arguments of a batch from those of its samples."""
+    names = list(xs[0])
+    for x in xs:
+        if set(x) != set(names):
+            raise ValueError(f"samples have the same inputs by name, got {sorted(names)} and {sorted(x)}")
+    return {name: _stacked(name, [x[name] for x in xs]) for name in names}
+
+
+def _stacked(name: str, values: Sequence[Any]) -> Any:
+    # of lists default_collate would make one tensor for each position, across the samples
+    if isinstance(values[0], list):
+        values = [torch.tensor(value) for value in values]
+    if isinstance(values[0], Tensor) and len(shapes := {tuple(value.shape) for value in values}) > 1:
+        raise ValueError(
+            f"inputs {name!r} of one batch have one shape, got {sorted(shapes)[:3]}: pad them to the longest "
+            "in a collate_fn of your own, or when the data are made"
+        )
+    return default_collate(list(values))
 
 
 def _kind(value: object) -> str:

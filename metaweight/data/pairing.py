@@ -10,6 +10,7 @@ import torch
 
 from metaweight.core.contracts import Batch, require_batch
 from metaweight.data.loader import ImageLoader
+from metaweight.data.overlap import check_views, watched
 from metaweight.data.splits import check_disjoint
 
 
@@ -28,7 +29,9 @@ def pairs(train: Iterable[Batch], meta: Iterable[Batch], *, unroll: int | None =
     takes them; the last list of the epoch may be shorter.
     Any iterables of Batch will do, a torch DataLoader with ``collate`` among them; ``meta`` must be
     iterable more than once.  With two ImageLoaders each call is their next epoch, the meta batch is a pure
-    function of the pairs counted over all epochs, and no sample may be in both.
+    function of the pairs counted over all epochs, and no sample may be in both.  Nor may any with two torch
+    DataLoaders over one data set (Subset, Indexed, SubsetRandomSampler); of other loaders the rows of the
+    first epoch are compared, up to 65,536 of either, with one warning where some are in both.
     Raises ValueError for an empty meta loader, for samples in both, and for ``unroll`` below 1, TypeError for
     loaders of something else than Batch.
     """
@@ -37,8 +40,10 @@ def pairs(train: Iterable[Batch], meta: Iterable[Batch], *, unroll: int | None =
     if isinstance(train, ImageLoader) and isinstance(meta, ImageLoader):
         check_apart(train, meta)
         return _aligned(train, meta, unroll)
+    known_apart = check_views(train, meta)
     batches = map(require_batch, train)
-    return zip(batches if unroll is None else _windows(batches, unroll), _cycle(meta), strict=False)
+    both = zip(batches if unroll is None else _windows(batches, unroll), _cycle(meta), strict=False)
+    return both if known_apart else watched(both, train, meta, several=unroll is not None)
 
 
 def check_apart(train: ImageLoader, meta: ImageLoader) -> None:

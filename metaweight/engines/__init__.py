@@ -13,6 +13,7 @@ from metaweight.engines import implicit as _implicit
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import Engine, build_engine, engine_options, registry
 from metaweight.engines.checks import EngineError
+from metaweight.engines.ghost import register_layer_rule
 from metaweight.engines.gradient import HyperGradient, hypergradient
 from metaweight.engines.replay import ReplayError, ReplayWarning
 from metaweight.engines.reverse import Reverse
@@ -34,6 +35,7 @@ __all__ = [
     "names",
     "options",
     "register_engine",
+    "register_layer_rule",
     "registry",
 ]
 del _auto, _difference, _double, _forward, _ghost, _higher_copy, _implicit

@@ -20,6 +20,8 @@ class Abilities:
     written_out_attention: bool = True
     """Whether attention must be in its written-out form; fused kernels have no derivative to go on from."""
     ends_window: bool = False
-    """Whether the inner steps can be the real ones: ``Solution.end``."""
+    """Whether the inner steps can be the real ones: ``Solution.end``, ``states``."""
     weighs_again: bool = False
     """Whether the train loss's gradient at other weights costs no backward: ``Solution.gradient_at``."""
+    asks_others: bool = False
+    """Whether its answers are those of other engines, each checked as that engine's."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from metaweight.core.contracts import StudentState
 from metaweight.core.randomness import RandomState, forked_rng
+from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import (
     Engine,
@@ -26,33 +27,41 @@ from metaweight.engines.base import (
     registry,
 )
 from metaweight.engines.checks import EngineError, described
-from metaweight.engines.ghost_layers import couples
+from metaweight.engines.ghost.layers import couples
+from metaweight.engines.watch import answer
 from metaweight.student.student import Student
 
 log = logging.getLogger(__name__)
 
-Choice = tuple[str, str]
-"""An engine's name, and why it is tried."""
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine, and why it is tried."""
+
+    name: str
+    why: str
+    options: tuple[tuple[str, str], ...] = ()
 
 
 @registry.register("auto")
 class Auto(Engine):
     """Tries exact engines in the order of their cost for the student's layers; keeps the first that can.
 
-    A norm that couples the batch: ``forward``.  None: ``ghost``, whose layers are checked, then ``forward``
-    and ``double``, with convolutions in this order.  Several inner steps: ``reverse``.  Last: ``higher``.
-    ``chosen`` names the engine and ``why`` the reason, both logged (INFO) when the first batch is solved.
+    A norm that couples the batch: ``forward``, then ``double``.  None: ``ghost``, whose layers are checked,
+    then ``forward`` and ``double``, with convolutions in this order.  Several inner steps: ``reverse``.
+    Last: ``higher``.  Where the engine that was taken turns out to be wrong later on, the next one goes on,
+    and a warning is logged.  ``chosen`` names the engine and ``why`` the reason, both logged (INFO) when the
+    first batch is solved.
     """
 
     summary = "exact; the cheapest of the others for the student's layers, the next one where it cannot"
-    abilities = Abilities(steps=None, ends_window=True)
+    abilities = Abilities(steps=None, ends_window=True, asks_others=True)
 
     def __init__(self) -> None:
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[tuple[str, tuple[tuple[str, str], ...]], Engine] = {}
         # by module and by what is to be tried, which changes with the number of steps and with .eval()
-        self._kept: weakref.WeakKeyDictionary[nn.Module, dict[tuple[Choice, ...], Choice]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._kept: PerObject[nn.Module, dict[tuple[Choice, ...], tuple[Choice, str]]] = PerObject(dict)
+        self._refused: PerObject[nn.Module, dict[Choice, str]] = PerObject(dict)
         self.chosen: str | None = None
         self.why = "no batch has been solved yet"
 
@@ -63,8 +72,17 @@ class Auto(Engine):
 
     def solve(self, problem: Problem) -> Solution:
         """See ``Engine``.  Raises EngineError, with every engine's reason, where none can."""
-        engine, solution = self._tried(problem)
-        return engine.solve(problem) if solution is None else solution
+        random = RandomState.of(problem.student.device)
+        while True:
+            random.restore(problem.student.device)  # the engine before may have drawn masks
+            engine, solution = self._tried(problem)
+            if solution is not None:
+                return solution
+            try:
+                return answer(engine, problem)
+            except EngineError as error:
+                if not self.give_up(engine, problem.student.module, error):
+                    raise
 
     def settle(self, problem: Problem) -> Engine:
         """See ``Engine``: tries on this ``problem`` where none is chosen yet."""
@@ -73,54 +91,77 @@ class Auto(Engine):
     def keeping(self, student: Student) -> AbstractContextManager[Any]:
         """What the engine needs that is chosen, or that will be tried first."""
         candidates = tuple(preferences(student.module, several=False))
-        name, _ = self._kept.get(student.module, {}).get(candidates, candidates[0])
-        return self._engine(name).keeping(student)
+        choice, _ = self._kept[student.module].get(candidates, (candidates[0], ""))
+        return self._engine(choice).keeping(student)
+
+    def give_up(self, engine: Engine, module: nn.Module, error: Exception) -> bool:
+        """See ``Engine``: the engines that come after it are tried from now on."""
+        kept, refused = self._kept[module], self._refused[module]
+        left = False
+        for candidates, (choice, _) in list(kept.items()):
+            if self._engine(choice) is engine:
+                del kept[candidates]
+                refused[choice] = str(error)
+                left = left or any(other not in refused for other in candidates)
+                log.warning("engine auto gives up %s in mid-run: %s", choice.name, error)
+        return left
 
     def _tried(self, problem: Problem) -> tuple[Engine, Solution | None]:
         """The engine chosen, and its solution where that was found out on this ``problem``."""
         module = problem.student.module
         candidates = tuple(preferences(module, several=len(problem.train) > 1))
-        kept = self._kept.setdefault(module, {})
+        kept, refused = self._kept[module], self._refused[module]
         if candidates in kept:
-            self.chosen, self.why = kept[candidates]
-            return self._engine(self.chosen), None
-        refused: list[str] = []
+            choice, self.why = kept[candidates]
+            self.chosen = choice.name
+            return self._engine(choice), None
         random, weigh = RandomState.of(problem.student.device), _Remembered(problem.weigh)
-        for name, why in candidates:
+        for choice in candidates:
+            if choice in refused:
+                continue
             random.restore(problem.student.device)  # a try that failed may have drawn masks
+            engine = self._engine(choice)
             try:
                 with forked_rng(problem.student.device), attention_for(self), torch.enable_grad():
-                    solution = self._engine(name).solve(_for_a_try(problem, weigh.again()))
+                    solution = answer(engine, _for_a_try(problem, weigh.again()))
             except EngineError as error:
-                refused.append(f"{name}: {error}")
+                refused[choice] = str(error)
                 continue
-            self.why = "; ".join([why, *(f"not {reason}" for reason in refused)])
-            self.chosen, kept[candidates] = name, (name, self.why)
-            log.info("engine auto takes %s: %s", name, self.why)
-            return self._engine(name), solution
-        raise EngineError("no exact engine can differentiate this student. " + "; ".join(refused))
+            reasons = [f"not {other.name}: {refused[other]}" for other in candidates if other in refused]
+            self.chosen, self.why = choice.name, "; ".join([choice.why, *reasons])
+            kept[candidates] = choice, self.why
+            log.info("engine auto takes %s: %s", choice.name, self.why)
+            return engine, solution
+        reasons = [f"{other.name}: {refused[other]}" for other in candidates]
+        raise EngineError(
+            f"no exact engine can differentiate this student. {'; '.join(reasons)}. Not exact, but for any "
+            "student whose passes are smooth: engine='difference'"
+        )
 
-    def _engine(self, name: str) -> Engine:
-        if name not in self._engines:
-            self._engines[name] = build_engine(name)
-        return self._engines[name]
+    def _engine(self, choice: Choice) -> Engine:
+        key = choice.name, choice.options
+        if key not in self._engines:
+            self._engines[key] = build_engine(choice.name, **dict(choice.options))
+        return self._engines[key]
 
 
 def preferences(module: nn.Module, *, several: bool) -> Iterator[Choice]:
     """Exact engines with the reason to try them, the most promising first."""
     if several:
-        yield "reverse", "several inner steps, in the memory of one"
+        yield Choice("reverse", "several inner steps, in the memory of one")
+        yield Choice("reverse", "several inner steps, which cannot be undone", (("replay", "snapshots"),))
     elif coupling := _first(module, couples):
-        yield "forward", f"{coupling} couples the samples of a batch"
+        yield Choice("forward", f"{coupling} couples the samples of a batch")
+        yield Choice("double", f"{coupling} couples the samples of a batch")
     else:
-        yield "ghost", "no layer couples the samples of a batch"
+        yield Choice("ghost", "no layer couples the samples of a batch")
         if convolution := _first(module, lambda part: isinstance(part, nn.modules.conv._ConvNd)):
-            yield "forward", f"{convolution} is a convolution"
-            yield "double", "one inner step"
+            yield Choice("forward", f"{convolution} is a convolution")
+            yield Choice("double", "one inner step")
         else:
-            yield "double", "no convolutions"
-            yield "forward", "one inner step"
-    yield "higher", "any student"
+            yield Choice("double", "no convolutions")
+            yield Choice("forward", "one inner step")
+    yield Choice("higher", "any student")
 
 
 def _first(module: nn.Module, is_it: Callable[[nn.Module], bool]) -> str | None:

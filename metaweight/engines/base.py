@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Forward, StudentState
@@ -16,9 +17,12 @@ from metaweight.core.options import checked_options, options_of
 from metaweight.core.randomness import RandomState, differentiable
 from metaweight.core.registry import Registry
 from metaweight.engines.abilities import Abilities
+from metaweight.engines.checks import EngineError
 from metaweight.engines.window import Rates, WindowEnd
 from metaweight.student.student import Student
 
+CHECK_EVERY = 100
+"""Batches between two checks of an engine's answer."""
 Weigh = Callable[[StudentState], Tensor]
 GradientAt = Callable[[Tensor], Mapping[str, Tensor]]
 """Weights [U] -> parameter name -> gradient of mean(weights * loss), detached."""
@@ -33,6 +37,8 @@ class Recorded:
     """Clones from before that pass."""
     random: RandomState
     """The generators before that pass."""
+    after: dict[str, Tensor] | None = None
+    """Clones from after that pass, which is where the meta pass starts; None: nothing moved."""
     keep_graph: bool = True
     """Whether somebody backpropagates through ``forward`` after the engine."""
     kept: Any = None
@@ -57,6 +63,22 @@ class Problem:
     rates: Rates | None = None
     """K times the learning rate of each parameter group; None: as the optimizer has them."""
 
+    gathered: Mapping[str, Tensor] = field(default_factory=dict)
+    """Parameter name -> gradient that is there already, to which that of the first inner step is added."""
+    share: float = 1.0
+    """What the first inner step's gradient is multiplied by, as where a step has several micro-batches."""
+    check_every: int = CHECK_EVERY
+    """Batches after which the engine's answer is checked again, see ``watch``."""
+
+    def step_gradient(self, number: int, gradient: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the optimizer gets in the inner step ``number`` for the gradient of the weighted loss."""
+        if number > 0 or (not self.gathered and self.share == 1.0):
+            return dict(gradient)
+        total = {name: self.share * value for name, value in gradient.items()}
+        for name, value in self.gathered.items():
+            total[name] = total[name] + value if name in total else value
+        return total
+
     def rates_at(self, step: int) -> Sequence[float] | None:
         """The learning rates of one of the K steps."""
         return None if self.rates is None else self.rates[step]
@@ -75,11 +97,18 @@ class Solution:
     index: tuple[Tensor, ...]
     """K times [U], position of each unit in the data set."""
     gradient: Mapping[str, Tensor]
-    """Parameter name -> gradient of the last inner step's weighted loss, detached, before clipping."""
+    """Parameter name -> gradient of the last inner step's weighted loss, detached, before clipping; of all
+    trainable parameters that it reaches."""
     end: WindowEnd | None = None
     """Where the inner steps lead, for the live student to go on from; None where the engine has not that."""
     gradient_at: GradientAt | None = None
     """Gradient of the train loss at other weights without a backward; None where the engine has not that."""
+    direction: Mapping[str, Tensor] | None = None
+    """u by parameter name, of one inner step: slopes are <u, gradient of loss_i> / U; None: not known."""
+    states: tuple[StudentState, ...] = ()
+    """K times what the teacher saw, of engines with the ability ``ends_window``."""
+    kind: Hashable = None
+    """What the train passes were made of, where the engine ran them; see ``watch``."""
 
 
 @runtime_checkable
@@ -89,6 +118,12 @@ class Engine(Protocol):
     An engine of your own is a subclass: what it does not say itself is as here.
     """
 
+    suspicion: str = "a part of the student has another derivative than its backward says"
+    """What of a student makes an answer of this engine wrong, for people."""
+    advice: str = "use engine='double', 'forward' or 'difference'"
+    """Which engine may do then."""
+    through_state: bool = False
+    """Whether slopes count that later weights depend on earlier ones through what the teacher sees."""
     summary: str
     """One line for ``metaweight engines``: how, at what cost, for whom not."""
     abilities: Abilities
@@ -101,9 +136,34 @@ class Engine(Protocol):
         """Around a train pass made before the engine runs; what it gives becomes ``Recorded.kept``."""
         return nullcontext()
 
+    def record(self, problem: Problem) -> Recorded | None:
+        """A train pass for ``Problem.recorded``; None for an engine that runs its own."""
+        return None
+
     def settle(self, problem: Problem) -> Engine:
         """The engine that does the work for students like this one: itself, unless it chooses another."""
         return self
+
+    def signature(self, recorded: Recorded) -> Hashable:
+        """What its answer may depend on beside the kind of the graph; with another one it is checked."""
+        return None
+
+    def tolerance(self, dtype: torch.dtype) -> float:
+        """How far slopes may be from reverse mode's, as a share of their norm."""
+        return 1e-6 if dtype.itemsize >= 8 else 2e-2 if dtype.itemsize >= 4 else 0.1
+
+    def refuse(self, message: str, *, first_time: bool) -> None:
+        """What happens where reverse mode contradicts, at a student's first batch and later."""
+        raise EngineError(message)
+
+    def contradiction(self, here: float, there: float, suspects: Sequence[str] = ()) -> str:
+        """What to tell a user whose student makes the two numbers differ."""
+        reason = "suspect " + ", ".join(suspects) if suspects else self.suspicion
+        return f"{type(self).__name__} gives {here:.6g}, reverse mode {there:.6g}: {reason}; {self.advice}"
+
+    def give_up(self, engine: Engine, module: nn.Module, error: Exception) -> bool:
+        """Whether there is another engine to take in the place of ``engine``, which has raised ``error``."""
+        return False
 
     @property
     def choice(self) -> str:

@@ -44,21 +44,42 @@ class EngineError(MetaweightError):
     """An engine cannot differentiate this student: the message names the part and an engine that can."""
 
 
-def refuse_reentrant(loss: Tensor) -> None:
-    """Raise EngineError where reentrant checkpointing hides parameters from autograd.grad, silently."""
-    visits: set[object] = set()
-    queue = [loss.grad_fn]
-    while queue:
-        node = queue.pop()
-        if node is None or node in visits:
-            continue
-        visits.add(node)
-        if node.name() == "CheckpointFunctionBackward":
+REENTRANT = (
+    "the student uses reentrant checkpointing, which hides its parameters from meta-gradients; "
+    "call torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
+)
+
+
+def refuse_gradient_hooks(student: Student) -> None:
+    """Raise EngineError where hooks change gradients of live parameters, which copies do not carry."""
+    for name, parameter in student.parameters().items():
+        if parameter._backward_hooks:
             raise EngineError(
-                "the student uses reentrant checkpointing, which hides its parameters from meta-gradients; "
-                "call torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
+                f"a hook on the parameter {name!r} may change its gradient, and copies of it carry none; use "
+                "engine='double', which differentiates the hook too"
             )
-        queue.extend(parent for parent, _ in node.next_functions)
+
+
+def refuse_backward_hooks(student: Student) -> None:
+    """Raise EngineError where a module's backward hooks may change gradients: the train loss's, and then the
+    meta loss's and second derivatives as well, which they were not made for."""
+    for part in student.module.modules():
+        if part._backward_hooks or part._backward_pre_hooks:
+            raise EngineError(
+                f"the backward hook of {described(student.module, part)} may change gradients of every pass; "
+                "remove it, or hook the parameter (register_hook) and use engine='double'"
+            )
+
+
+def refuse_moved_parameters(student: Student) -> None:
+    """Raise EngineError where a pass changes trainable parameters in place: virtual ones would too."""
+    moving = student.moving
+    for name in moving.trainable | (moving.frozen & student.parameters().keys()):
+        part = described(student.module, student.module.get_submodule(name.rpartition(".")[0]))
+        raise EngineError(
+            f"a pass changes the trainable parameter {name!r} of {part} in place, as an Embedding with "
+            "max_norm does: no step from there can be differentiated; change it after the step instead"
+        )
 
 
 def first_line(error: Exception) -> str:
@@ -67,7 +88,22 @@ def first_line(error: Exception) -> str:
 
 
 # as torch words it: "derivative for X is not implemented", of the second derivative
-_NO_SECOND_DERIVATIVE = ("not implemented", "once_differentiable")
+_NO_SECOND_DERIVATIVE = (
+    "not implemented",
+    "once_differentiable",
+    "does not currently support double backward",  # a part, or the loss, went through torch.compile
+    "A view was created in no_grad mode",  # the backward of a nested tensor
+)
+
+
+def way_out(error: Exception, otherwise: str) -> str:
+    """The advice ``otherwise``, or that for a part which few engines take."""
+    if "embedding_bag" not in str(error):
+        return otherwise
+    return (
+        "engines 'ghost' and 'difference' take an EmbeddingBag; nn.Embedding and the mean over its vectors "
+        "do the same, and every engine takes them"
+    )
 
 
 def refuse_compiled(student: Student) -> None:
@@ -87,9 +123,9 @@ def double_backward() -> Iterator[None]:
     except RuntimeError as error:
         if not any(phrase in str(error) for phrase in _NO_SECOND_DERIVATIVE):
             raise
+        advice = way_out(error, "try engine='forward' or 'difference', or replace it")
         raise EngineError(
-            f"the student has an operator without double backward ({first_line(error)}); "
-            "try engine='forward' or 'difference', or replace it"
+            f"the student has an operator without double backward ({first_line(error)}); {advice}"
         ) from error
 
 

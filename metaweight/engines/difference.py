@@ -5,21 +5,25 @@ from __future__ import annotations
 import warnings
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
+from metaweight.core.contracts import Forward
+from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import registry
-from metaweight.engines.checks import EngineError, require_finite
+from metaweight.engines.checks import EngineError, described, require_finite
+from metaweight.engines.graph import Graph
 from metaweight.engines.one_step import Differentiated, OneStep, TrainPass, clones
 from metaweight.student.student import Named
 
 STEPS = {
-    2: {torch.float64: 1e-7, torch.float32: 2e-5, torch.bfloat16: 5e-3},
-    1: {torch.float64: 1e-8, torch.float32: 5e-6, torch.bfloat16: 5e-3},
+    2: {torch.float64: 1e-7, torch.float32: 2e-5},
+    1: {torch.float64: 1e-8, torch.float32: 5e-6},
 }
-"""Sides -> share of the parameters' norm that a step moves, by their type: where the student's bend and
-rounding cost least together.  In float32 the error is then 0.03 to 0.1 % on ResNet-32, a Transformer and an
-MLP with two sides, 0.1 to 0.6 % with one."""
+"""Sides -> share of the parameters' norm that a step moves, by the type of fewest digits in a pass: where the
+student's bend and rounding cost least together; bfloat16 and float16 leave nothing.  In float32 the error
+is then 0.03 to 0.1 % on ResNet-32, a Transformer and an MLP with two sides, 0.1 to 0.6 % with one."""
 
 
 class DifferenceWarning(UserWarning):
@@ -40,6 +44,11 @@ class FiniteDifferences(OneStep):
 
     summary = "approximate (float32: below 1e-3), one inner step; two forward passes without a graph"
     abilities = Abilities(exact=False, written_out_attention=False)
+    suspicion = (
+        "the student's losses are too rough for differences, or it draws random numbers that nobody can draw "
+        "again"
+    )
+    advice = "use engine='forward' or 'double', or another step (FiniteDifferences(step=...))"
 
     def __init__(self, step: float | None = None, *, sides: int = 2) -> None:
         super().__init__()
@@ -49,36 +58,39 @@ class FiniteDifferences(OneStep):
             raise ValueError(f"step is a share of the parameters' norm in (0, 1), got {step}")
         self.step, self.sides = step, sides
         self._warned = False
+        self._precisions: PerObject[nn.Module, dict[torch.dtype, torch.dtype]] = PerObject(dict)
+        self._first = True
 
     def differentiate(self, train: TrainPass, weights: Tensor) -> Shifted:
         """See ``OneStep``."""
-        if self.sides == 1 and train.student.execution.precision != "float32":
+        known = self._precisions[train.student.module]
+        self._first = not known
+        if train.loss.dtype not in known:
+            known[train.loss.dtype] = Graph.of(_exact_pass(train).loss).lowest
+        lowest = known[train.loss.dtype]
+        if lowest not in STEPS[self.sides]:
+            raise EngineError(
+                f"{_rounding(train, lowest)} computes in {lowest}, which rounds a difference away; "
+                "use engine='double' or 'forward'"
+            )
+        if self.sides == 1 and Graph.of(train.loss).lowest != lowest:
             raise EngineError(
                 "sides=1 takes a difference to the losses under autocast, whose rounding is larger than it; "
                 "use sides=2"
             )
-        step = self.step or STEPS[self.sides][train.loss.dtype]
-        return Shifted(train, weights, step, self.sides)
+        return Shifted(train, weights, self.step or STEPS[self.sides][lowest], self.sides)
 
     def tolerance(self, dtype: torch.dtype) -> float:
-        """See ``OneStep``."""
-        return 1e-3 if dtype.itemsize >= 8 else 0.2
+        """See ``Engine``."""
+        return 1e-3 if dtype.itemsize >= 8 else 5e-2
 
-    def object(self, message: str, *, first_time: bool) -> None:
+    def refuse(self, message: str, *, first_time: bool) -> None:
         """An error at the first batch; later, where a student may bend for a while, one warning."""
-        if first_time:
+        if first_time or self._first:
             raise EngineError(message)
         if not self._warned:
             self._warned = True
             warnings.warn(message, DifferenceWarning, stacklevel=6)
-
-    def contradiction(self, here: float, reverse_mode: float) -> str:
-        """See ``OneStep``."""
-        return (
-            f"differences give {here:.6g}, reverse mode {reverse_mode:.6g}: the student draws random "
-            "numbers outside torch's generators, or its losses are too rough for differences; use "
-            "engine='forward' or 'higher', or another step (FiniteDifferences(step=...))"
-        )
 
 
 class Shifted(Differentiated):
@@ -87,6 +99,11 @@ class Shifted(Differentiated):
     def __init__(self, train: TrainPass, weights: Tensor, step: float, sides: int) -> None:
         self._train, self._step, self._sides = train, step, sides
         self.gradient = train.gradients((weights * train.loss).mean(), keep_graph=train.keep_graph)
+        if sparse := [name for name, g in self.gradient.items() if g.is_sparse]:
+            raise EngineError(
+                f"the gradient of {sparse[0]!r} is sparse, and no direction to differ along; build its "
+                "embedding with sparse=False, or use engine='double'"
+            )
 
     def slopes(self, direction: Named) -> Tensor:
         """See ``Differentiated``."""
@@ -107,11 +124,41 @@ class Shifted(Differentiated):
         student, recorded = self._train.student, self._train.recorded
         recorded.random.restore(student.device)
         place = {n: torch.addcmul(p, direction[n], h) if n in direction else p for n, p in parameters.items()}
-        with torch.no_grad():
+
+        def shifted() -> Forward:
             buffers = clones(recorded.buffers)
-            forward = student.functional(self._train.batch, place, buffers, taps=False, exact=True)
+            return student.functional(self._train.batch, place, buffers, taps=False, exact=True)
+
+        with torch.autocast(student.device.type, enabled=False):
+            forward = student.without_graph(shifted)
         require_finite("train loss a step along the hypergradient", forward.loss, forward.index)
         return forward.loss
+
+
+def _exact_pass(train: TrainPass) -> Forward:
+    """The train pass again without autocast."""
+    student, recorded = train.student, train.recorded
+    recorded.random.restore(student.device)
+    with torch.autocast(student.device.type, enabled=False):
+        buffers = clones(recorded.buffers)
+        return student.functional(train.batch, {}, buffers, taps=False, exact=True)
+
+
+def _rounding(train: TrainPass, lowest: torch.dtype) -> str:
+    """The first part of the student that gives or holds ``lowest``, for people."""
+    module = train.student.module
+    parts: list[nn.Module] = []
+
+    def see(part: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.dtype == lowest:
+            parts.append(part)
+
+    handle = register_module_forward_hook(see)
+    try:
+        _exact_pass(train)
+    finally:
+        handle.remove()
+    return described(module, parts[0]) if parts else "the student"
 
 
 def _norm(values: Named) -> Tensor:

@@ -21,18 +21,12 @@ class DoubleBackward(OneStep):
     """
 
     summary = "exact, one inner step; double backward from the gradient to the weights alone"
+    suspicion = "a backward of the student's cannot be differentiated, as a custom autograd.Function's may"
+    advice = "use engine='forward' or 'difference'"
 
     def differentiate(self, train: TrainPass, weights: Tensor) -> Graph:
         """See ``OneStep``."""
         return Graph(train, weights)
-
-    def contradiction(self, here: float, reverse_mode: float) -> str:
-        """See ``OneStep``."""
-        return (
-            f"double backward gives {here:.6g}, one backward {reverse_mode:.6g}: a custom "
-            "autograd.Function of the student has a backward that cannot be differentiated; use "
-            "engine='forward' or 'difference'"
-        )
 
 
 class Graph(Differentiated):
@@ -41,8 +35,8 @@ class Graph(Differentiated):
     def __init__(self, train: TrainPass, weights: Tensor) -> None:
         refuse_compiled(train.student)
         self._train, self._leaf = train, weights.clone().requires_grad_()
-        names = list(train.inner.options)
         parameters = train.student.parameters()
+        names = list(parameters)
         with double_backward():
             grads = torch.autograd.grad(
                 (self._leaf * train.loss).mean(),

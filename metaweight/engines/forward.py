@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from metaweight.engines.base import registry
-from metaweight.engines.checks import EngineError, described, first_line
+from metaweight.engines.checks import EngineError, described, first_line, way_out
 from metaweight.engines.one_step import Differentiated, OneStep, TrainPass, clones
 from metaweight.student.execution import LayerOutputs
 from metaweight.student.student import Named, Student
@@ -26,6 +26,11 @@ class ForwardMode(OneStep):
     """
 
     summary = "exact, one inner step; no double backward: one forward-mode pass gives every sample's slope"
+    suspicion = (
+        "a part of the student drops tangents (reentrant checkpointing, inference_mode, .data) or draws "
+        "random numbers that nobody can draw again"
+    )
+    advice = "use engine='double' or 'difference'"
 
     def __init__(self, *, keep_convolutions: bool = False) -> None:
         super().__init__()
@@ -41,14 +46,6 @@ class ForwardMode(OneStep):
     def keeping(self, student: Student) -> AbstractContextManager[LayerOutputs]:
         """The layers' outputs: the dual pass need not compute them again."""
         return student.outputs_kept()
-
-    def contradiction(self, here: float, reverse_mode: float) -> str:
-        """See ``OneStep``."""
-        return (
-            f"forward mode gives {here:.6g}, reverse mode {reverse_mode:.6g}: "
-            "a part of the student drops tangents (reentrant checkpointing, inference_mode, .data) or draws "
-            "random numbers outside torch's generators; use engine='higher'"
-        )
 
 
 class Dual(Differentiated):
@@ -68,14 +65,15 @@ class Dual(Differentiated):
         try:
             tangent = dual_pass()
         except (NotImplementedError, RuntimeError) as error:
+            advice = way_out(error, "use engine='double', or 'difference'")
             raise EngineError(
                 f"{_failing_part(module, dual_pass)} has no forward-mode derivative "
-                f"({first_line(error)}); use engine='higher'"
+                f"({first_line(error)}); {advice}"
             ) from error
         if tangent is None:
             raise EngineError(
                 "the loss carries no tangent: the student cuts it (inference_mode, reentrant checkpointing, "
-                ".detach() or .data on its way); use engine='higher'"
+                ".detach() or .data on its way); use engine='double'"
             )
         return tangent
 

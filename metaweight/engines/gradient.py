@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, NonFiniteError, StudentState
-from metaweight.core.randomness import forked_rng
+from metaweight.core.processes import refuse_several_processes
+from metaweight.core.randomness import alone, forked_rng
 from metaweight.engines.base import (
+    CHECK_EVERY,
     Engine,
     GradientAt,
     Problem,
@@ -22,8 +24,12 @@ from metaweight.engines.base import (
 )
 from metaweight.engines.centring import checked_center, steered
 from metaweight.engines.checks import require_finite
+from metaweight.engines.inner import as_one, refuse_sparse
 from metaweight.engines.scope import scope_of
+from metaweight.engines.watch import answer
 from metaweight.engines.window import Rates, WindowEnd, checked_rates
+from metaweight.student.checks import require_student
+from metaweight.student.labels import refuse_positions
 from metaweight.student.student import Student
 
 
@@ -49,11 +55,13 @@ class HyperGradient:
     """See ``Solution``; ``online`` takes it for K > 1 real steps."""
     gradient_at: GradientAt | None = None
     """See ``Solution``; ``lookahead`` takes it for the real step."""
+    states: tuple[StudentState, ...] = ()
+    """See ``Solution``."""
 
 
 def hypergradient(
     student: Student,
-    optimizer: Optimizer,
+    optimizer: Optimizer | Sequence[Optimizer],
     train: Batch | Sequence[Batch],
     meta: Batch,
     weigh: Weigh,
@@ -67,26 +75,39 @@ def hypergradient(
     recorded: Recorded | None = None,
     scope: Sequence[str] | None = None,
     rates: Rates | None = None,
+    gathered: Mapping[str, Tensor] | None = None,
+    share: float = 1.0,
+    check_every: int = CHECK_EVERY,
 ) -> HyperGradient:
     """Gradient of the meta loss after K weighted inner steps, with respect to what the weights depend on.
 
-    ``train``: one batch, or K of them.  ``weigh``: StudentState -> weights [U] >= 0.  ``wrt``: tensors
-    with requires_grad.  ``engine``: a name or an engine; "auto" is the cheapest exact one, "higher" the
-    reference; a name is built, and its first-batch checks are made, at each call: in a loop give what
-    ``build_engine`` gave.  ``center`` subtracts from dL/dw its mean over each batch's units, "class" that
-    over the units of one given class; ``anchor`` then adds anchor * std(dL/dw) * (mean(w) - 1), a pull of
-    the mean weight (of each class) to 1.
+    ``optimizer``: the student's, one or several.  ``train``: one batch, or K of them.  ``weigh``:
+    StudentState -> weights [U] >= 0.  ``wrt``: tensors with requires_grad.  ``engine``: a name or an engine;
+    "auto" is the cheapest exact one, "higher" the reference; a name is built, and its first-batch checks are
+    made, at each call: in a loop give what ``build_engine`` gave.  ``center`` subtracts from dL/dw its mean
+    over each batch's units, "class" that over the units of one given class; ``anchor`` then adds
+    anchor * std(dL/dw) * (mean(w) - 1), a pull of the mean weight (of each class) to 1.
     ``max_norm``: gradient clipping inside the step.  ``scope``: names of submodules; the inner step of
     all other parameters then counts as a constant, which is cheaper and no longer exact.  ``rates``: K
-    times the learning rate of each parameter group, where it changes within the window.  Module,
-    buffers, optimizer and random state are left bit for bit.
+    times the learning rate of each parameter group, where it changes within the window.  ``gathered``:
+    parameter name -> gradient that is there already, to which ``share`` times that of the first train batch
+    is added, as where a step has several micro-batches.  ``check_every``: batches after which an engine's
+    answer is held against reverse mode of the real loss again, see ``watch``; 0: never.  Module, buffers,
+    optimizer and random state are left bit for bit.  One call runs at a time; other threads wait.
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
-    KeyError for an unknown submodule.
+    KeyError for an unknown submodule, TypeError or ValueError for an optimizer whose step cannot be
+    differentiated through, MetaweightError while a process group is up.
     """
+    require_student(student)
+    refuse_several_processes()
+    optimizer = as_one(optimizer)
+    refuse_sparse(student.module)
     solver, center = build_engine(engine), checked_center(center)
     batches = (train,) if isinstance(train, Batch) else tuple(train)
     if not batches:
         raise ValueError("train is a Batch or a list of K of them, got an empty list")
+    if center == "class":
+        refuse_positions(student, batches[0])
     most = solver.abilities.steps
     if most is not None and len(batches) > most:
         raise ValueError(
@@ -104,9 +125,12 @@ def hypergradient(
         recorded,
         scope_of(student, scope),
         checked_rates(rates, len(batches), optimizer),
+        gathered or {},
+        share,
+        check_every,
     )
-    with forked_rng(student.device), attention_for(solver), torch.enable_grad():
-        solution = solver.solve(problem)
+    with alone(), forked_rng(student.device), attention_for(solver), torch.enable_grad():
+        solution = solver.solve(problem) if solver.abilities.asks_others else answer(solver, problem)
     for index, slope in zip(solution.index, solution.slopes, strict=True):
         require_finite("hypergradient", slope, index)
     slopes = tuple(
@@ -132,6 +156,7 @@ def hypergradient(
         gradient=solution.gradient,
         end=solution.end,
         gradient_at=solution.gradient_at,
+        states=solution.states,
     )
 
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass
 
-import higher
 import torch
-from higher.optim import get_diff_optim
 from torch import Tensor, nn
 
 from metaweight.core.contracts import Batch, Forward
 from metaweight.core.randomness import RandomState
+from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import Engine, Problem, Solution, registry
-from metaweight.engines.checks import EngineError, double_backward, refuse_reentrant, require_finite
-from metaweight.engines.inner import InnerStep, clip_gradients
+from metaweight.engines.checks import (
+    EngineError,
+    double_backward,
+    first_line,
+    refuse_gradient_hooks,
+    require_finite,
+)
+from metaweight.engines.graph import checked_graph
+from metaweight.engines.inner import InnerStep
+from metaweight.engines.one_step import gradients
+from metaweight.engines.patched import Copy, patched, saving_hooks
 from metaweight.engines.sight import Sight, passing
 from metaweight.engines.window import WindowEnd
+from metaweight.student.moving import Buffers
 from metaweight.student.student import Student
 
 
@@ -37,172 +44,148 @@ class HigherCopy(Engine):
         if not isinstance(through_state, bool):
             raise TypeError(f"through_state is True or False, got {through_state!r}")
         self.through_state = through_state
-        self._checked: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        self._checked: PerObject[nn.Module, list[bool]] = PerObject(list)
+        """Of each module, whether its passes have something to do again in their backward."""
 
     def solve(self, problem: Problem) -> Solution:
+        """See ``Engine``."""
         student, module = problem.student, problem.student.module
+        refuse_gradient_hooks(student)
         inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
-        if module not in self._checked:
-            _check_copy(student, problem.train[0])
-            self._checked.add(module)
-        if problem.recorded is not None:
-            problem.recorded.random.restore(student.device)
-        copy = _patched(module)
-        names = [name for name, _ in module.named_parameters()]
-        optimizer = get_diff_optim(
-            problem.optimizer, module.parameters(), fmodel=copy, track_higher_grads=True
-        )
-        scope = problem.scope
-        owned = {id(p) for group in problem.optimizer.param_groups for p in group["params"]}
-        inside = [id(p) in owned and p.requires_grad for p in module.parameters()]
-        sights: list[Sight] = []
-        views: list[tuple[Tensor, ...]] = []
-        index: list[Tensor] = []
-        leaves: list[Tensor] = []
-        gradient: dict[str, Tensor] = {}
-
-        def keep_and_clip(gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-            gradient.clear()
-            gradient.update(
-                (n, g.detach())
-                for n, g, m in zip(names, gradients, inside, strict=True)
-                if m and g is not None
+        if not self._checked[module]:
+            self._checked[module].append(_check_copy(student, problem.train[0]))
+        if len(problem.train) > 1 and any(self._checked[module]):
+            raise EngineError(
+                "the student computes parts again in its backward (checkpoint), which in a window would be "
+                "on later parameters; use engine='reverse'"
             )
-            gradients = constant(gradients)
-            if problem.max_norm is None:
-                return gradients
-            live = [i for i, g in enumerate(gradients) if g is not None and inside[i]]
-            clipped = clip_gradients([g for i in live if (g := gradients[i]) is not None], problem.max_norm)
-            by_place = dict(zip(live, clipped, strict=True))
-            return constant([by_place.get(i) for i in range(len(gradients))])
-
-        def constant(gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-            """The step of what is out of scope; the factor that clips has the others' gradients in it."""
-            if scope is None:
-                return gradients
-            return [
-                g if g is None or n in scope else g.detach() for n, g in zip(names, gradients, strict=True)
-            ]
-
-        try:
-            with double_backward():
-                for step, batch in enumerate(problem.train):
-                    forward = _run(student, batch, copy)
-                    source = (
-                        problem.recorded.forward if problem.recorded is not None and step == 0 else forward
-                    )
-                    require_finite("train loss", forward.loss, forward.index)
-                    # theta_0 does not depend on any weight, so nothing passes through the first state
-                    through = self.through_state and step > 0
-                    sights.append(
-                        Sight.of(problem.weigh, source.state(problem.progress), through_state=through)
-                    )
-                    views.append(passing(forward.state(detached=False)) if through else ())
-                    index.append(source.index)
-                    leaves.append(sights[-1].weights.detach().requires_grad_())
-                    rates = problem.rates_at(step)
-                    optimizer.step(
-                        (leaves[-1] * forward.loss).mean(),
-                        override=None if rates is None else {"lr": list(rates)},
-                        grad_callback=keep_and_clip,
-                    )
-                end = _end(student, problem.optimizer, inner, copy, optimizer)
-                meta = _run(student, problem.meta, copy)
-                require_finite("meta loss", meta.loss, meta.index)
-                slopes = _slopes(meta.loss.mean(), leaves, sights, views)
-        finally:
-            _release(copy)
+        recorded = problem.recorded
+        buffers = student.buffers() if recorded is None else Buffers(recorded.buffers)
+        if recorded is not None:
+            recorded.random.restore(student.device)
+        parameters: dict[str, Tensor] = {
+            n: p.detach().requires_grad_() for n, p in student.parameters().items()
+        }
+        scope = problem.scope
+        still = frozenset() if scope is None else frozenset(n for n in parameters if n not in scope)
+        steps: list[_Step] = []
+        gradient: dict[str, Tensor] = {}
+        with student.moving.visited(buffers), double_backward(), patched(student, buffers) as copy:
+            for number, batch in enumerate(problem.train):
+                copy.stand_on(parameters)
+                forward = _run(copy, batch)
+                require_finite("train loss", forward.loss, forward.index)
+                graph = checked_graph(forward.loss, len(problem.train))
+                source = recorded.forward if recorded is not None and number == 0 else forward
+                # theta_0 does not depend on any weight, so nothing passes through the first state
+                through = self.through_state and number > 0
+                sight = Sight.of(problem.weigh, source.state(problem.progress), through_state=through)
+                views = passing(forward.state(detached=False)) if through else ()
+                leaf = sight.weights.detach().requires_grad_()
+                steps.append(_Step(sight, views, leaf, source.index, graph.kind))
+                gradient = gradients((leaf * forward.loss).mean(), parameters, create_graph=True)
+                own = problem.step_gradient(
+                    number, {n: g.detach() if n in still else g for n, g in gradient.items()}
+                )
+                successors, inner = inner.at(problem.rates_at(number))(parameters, own)
+                parameters = {n: _leaf(p) if n in still else p for n, p in successors.items()}
+            copy.stand_on(parameters)
+            end = WindowEnd(
+                {name: p.detach() for name, p in parameters.items()},
+                inner.detached(),
+                copy.buffers(),
+                RandomState.of(student.device),
+            )
+            meta = _run(copy, problem.meta)
+            require_finite("meta loss", meta.loss, meta.index)
+            slopes = _slopes(meta.loss.mean(), steps)
         if all(slope is None for slope in slopes):
             raise EngineError(
                 "the meta loss does not depend on the weights: no parameter that the optimizer moves has an "
                 "influence on the meta batch; check the optimizer's parameters"
             )
-        filled = (torch.zeros_like(w) if s is None else s for s, w in zip(slopes, leaves, strict=True))
+        filled = (torch.zeros_like(s.leaf) if g is None else g for g, s in zip(slopes, steps, strict=True))
         return Solution(
-            tuple(sight.weights for sight in sights), tuple(filled), meta, tuple(index), gradient, end
+            tuple(step.sight.weights for step in steps),
+            tuple(filled),
+            meta,
+            tuple(step.index for step in steps),
+            {name: g.detach() for name, g in gradient.items()},
+            end,
+            states=tuple(step.sight.state for step in steps),
+            kind=tuple(step.kind for step in steps),
         )
 
 
-def _slopes(
-    meta_loss: Tensor, leaves: Sequence[Tensor], sights: Sequence[Sight], views: Sequence[Sequence[Tensor]]
-) -> Sequence[Tensor | None]:
+@dataclass(frozen=True)
+class _Step:
+    """One inner step of the copy."""
+
+    sight: Sight
+    views: tuple[Tensor, ...]
+    """What the teacher saw, with the copy's graph; none where that counts as constant."""
+    leaf: Tensor
+    """[U], the weights that the step was taken with."""
+    index: Tensor
+    kind: int
+    """Of the pass's graph."""
+
+
+def _leaf(parameter: Tensor) -> Tensor:
+    """Where a step counts as constant; of what is out of scope, the factor that clips is one too."""
+    return parameter.detach().requires_grad_()
+
+
+def _slopes(meta_loss: Tensor, steps: Sequence[_Step]) -> Sequence[Tensor | None]:
     """dL/dw of each step; where weights depend on the state, the later ones' slopes reach the earlier."""
-    if not any(views):
-        return torch.autograd.grad(meta_loss, leaves, allow_unused=True)
+    if not any(step.views for step in steps):
+        return torch.autograd.grad(meta_loss, [step.leaf for step in steps], allow_unused=True)
     outputs, pulls = [meta_loss], [torch.ones_like(meta_loss)]
     slopes: list[Tensor | None] = []
-    for leaf, sight, parts in reversed(list(zip(leaves, sights, views, strict=True))):
-        (slope,) = torch.autograd.grad(outputs, [leaf], pulls, allow_unused=True, retain_graph=True)
+    for step in reversed(steps):
+        (slope,) = torch.autograd.grad(outputs, [step.leaf], pulls, allow_unused=True, retain_graph=True)
         slopes.insert(0, slope)
         if slope is not None:
-            through = zip(parts, sight.pull_back(slope), strict=True)
+            through = zip(step.views, step.sight.pull_back(slope), strict=True)
             pairs = [(part, pull) for part, pull in through if pull is not None]
             outputs += [part for part, _ in pairs]
             pulls += [pull for _, pull in pairs]
     return slopes
 
 
-def _end(
-    student: Student, live: torch.optim.Optimizer, inner: InnerStep, copy: nn.Module, optimizer: Any
-) -> WindowEnd:
-    """The copy and its optimizer as they stand, detached."""
-    names = {id(p): name for name, p in student.parameters().items()}
-    states = {
-        names[id(p)]: {
-            key: value.detach() if isinstance(value, Tensor) else value
-            for key, value in optimizer.state[number].get(place, {}).items()
-        }
-        for number, group in enumerate(live.param_groups)
-        for place, p in enumerate(group["params"])
-        if id(p) in names
-    }
-    moved = {
-        name: fast.detach()
-        for (name, own), fast in zip(student.module.named_parameters(), copy.parameters(), strict=True)
-        if own.requires_grad
-    }
-    buffers = {name: b.detach().clone() for name, b in copy.named_buffers()}
-    return WindowEnd(moved, replace(inner, states=states), buffers, RandomState.of(student.device))
-
-
-def _patched(module: nn.Module) -> Any:
-    return higher.monkeypatch(module, copy_initial_weights=True, track_higher_grads=True)
-
-
-def _run(student: Student, batch: Batch, copy: nn.Module) -> Forward:
+def _run(copy: Copy, batch: Batch) -> Forward:
     try:
-        return student(batch, module=copy)
-    except TypeError as error:
-        if "missing 1 required positional argument: 'root'" in str(error):
-            raise EngineError(
-                "the student slices a ModuleList or Sequential, which the copy made by higher cannot; "
-                "loop over it by index, or use engine='forward'"
-            ) from error
-        raise
+        return copy.run(batch)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise EngineError(
+            f"higher's copy of the student does not run ({first_line(error)}): it may build classes of its "
+            "submodules anew, or read parameters other than as attributes; use engine='forward' or 'double'"
+        ) from error
 
 
-def _check_copy(student: Student, batch: Batch) -> None:
-    """Refuse a student whose copy runs (parts of) the original: its fast weights would move nothing.
+def _check_copy(student: Student, batch: Batch) -> bool:
+    """Whether passes have hooks on what they save.
 
-    A bound method kept as an attribute, and forward hooks that compute (higher #103), do that silently.
+    Raises EngineError for a student whose copy runs (parts of) the original, whose fast weights would move
+    nothing: a bound method kept as an attribute, and forward hooks that compute (higher #103), do that
+    silently.
     """
-    random, parameters = RandomState.of(student.device), student.parameters()
-    names = [name for name, p in student.module.named_parameters() if p.requires_grad]
-    copy = _patched(student.module)
-    try:
-        there = _run(student, batch, copy).loss
-        fast = [p for p in copy.parameters() if p.requires_grad]
-        gradients = torch.autograd.grad(there.sum(), fast, allow_unused=True)
-    finally:
-        _release(copy)
+    random, names = RandomState.of(student.device), list(student.parameters())
+    buffers = student.buffers()
+    fast = {name: p.detach().requires_grad_() for name, p in student.parameters().items()}
+    with student.moving.visited(buffers), patched(student, buffers) as copy:
+        copy.stand_on(fast)
+        with saving_hooks() as entered:
+            there = _run(copy, batch).loss
+        checked_graph(there, 1)
+        ours = gradients(there.sum(), fast)
     random.restore(student.device)
-    forward = student.functional(batch, parameters, student.buffers())
+    forward = student.functional(batch, {}, student.buffers())
     here = forward.loss
     require_finite("train loss", here, forward.index)
-    refuse_reentrant(here)
-    expected = torch.autograd.grad(here.sum(), [parameters[n] for n in names], allow_unused=True)
+    expected = gradients(here.sum(), student.parameters())
     random.restore(student.device)
-    strays = [n for n, a, b in zip(names, gradients, expected, strict=True) if a is None and b is not None]
+    strays = [name for name in names if name in expected and name not in ours]
     advice = "call submodules by self.name(...) in forward, or use engine='forward'"
     if strays:
         raise EngineError(
@@ -215,11 +198,4 @@ def _check_copy(student: Student, batch: Batch) -> None:
             "higher's copy of the student gives another output than the student: are there forward hooks "
             f"that change it (spectral_norm, weight_norm)? The copy has none; {advice}"
         )
-
-
-def _release(copy: Any) -> None:
-    # classes and instances of a copy refer to each other; without this its graph waits for the collector
-    for part in copy.modules():
-        part.__dict__["_parameters"].clear()
-        part.__dict__["_original_params"] = ()
-        part.__dict__["_fast_params"] = None
+    return bool(entered)

@@ -15,7 +15,7 @@ from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import Problem, registry
 from metaweight.engines.checks import EngineError
 from metaweight.engines.double import DoubleBackward, Graph
-from metaweight.engines.inner.base import Options
+from metaweight.engines.inner.rules import Options
 from metaweight.engines.one_step import NO_INFLUENCE, Differentiated, TrainPass, meta_pass
 from metaweight.student.student import Named
 
@@ -138,12 +138,14 @@ Product = Callable[[Named], dict[str, Tensor]]
 
 
 def _decay(options: Options) -> float:
-    """The weight decay as a penalty decay |theta|^2 / 2 of the inner loss."""
-    decay = float(options.get("weight_decay", 0.0))
+    """The weight decay, and that of ASGD, as a penalty decay |theta|^2 / 2 of the inner loss."""
+    if options.get("maximize"):
+        raise EngineError("an inner loss that is maximized has no minimum to be at: negate the loss")
+    decay = float(options.get("weight_decay", 0.0)) + float(options.get("lambd", 0.0))
     if decay and options.get("decoupled_weight_decay", False):
         raise EngineError(
-            "decoupled weight decay (AdamW) is no part of any inner loss: use adam or sgd with weight_decay, "
-            "or another engine"
+            "decoupled weight decay (AdamW, Muon, Adafactor) is no part of any inner loss: use adam or sgd "
+            "with weight_decay, or another engine"
         )
     return decay
 
@@ -157,7 +159,7 @@ def _largest_eigenvalue(hessian: Product, start: Named) -> Tensor:
 
 
 def _dot(a: Named, b: Named) -> Tensor:
-    return torch.stack([(a[n] * b[n]).sum() for n in a]).sum()
+    return torch.stack([(a[n].conj() * b[n]).real.sum() for n in a]).sum()
 
 
 def _sum(a: Named, b: Named, factor: Tensor | float) -> dict[str, Tensor]:

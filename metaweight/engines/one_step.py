@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import weakref
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from metaweight.core.contracts import Batch, Forward
 from metaweight.core.randomness import RandomState
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import Engine, GradientAt, Problem, Recorded, Solution
-from metaweight.engines.checks import EngineError, checked_weights, refuse_reentrant, require_finite
+from metaweight.engines.checks import EngineError, checked_weights, require_finite
+from metaweight.engines.graph import suspects
 from metaweight.engines.inner import InnerStep
+from metaweight.student.moving import Buffers
 from metaweight.student.student import Named, Student
 
 NO_INFLUENCE = (
@@ -40,8 +41,8 @@ class TrainPass:
         return self.recorded.forward.loss
 
     def gradients(self, scalar: Tensor, *, keep_graph: bool = True) -> dict[str, Tensor]:
-        """Gradients of a scalar by name, for the parameters that the optimizer moves and that it reaches."""
-        return gradients(scalar, self.student.parameters(), self.inner, keep_graph=keep_graph)
+        """Gradients of a scalar by name, for the trainable parameters that it reaches."""
+        return gradients(scalar, self.student.parameters(), keep_graph=keep_graph)
 
 
 class Differentiated(Protocol):
@@ -70,7 +71,7 @@ class OneStep(Engine):
     abilities = Abilities()
 
     def __init__(self) -> None:
-        self._checked: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        """No options; without this a Protocol's signature would take any."""
 
     @abstractmethod
     def differentiate(self, train: TrainPass, weights: Tensor) -> Differentiated:
@@ -80,88 +81,75 @@ class OneStep(Engine):
         """See ``Engine``."""
         student, (batch,) = problem.student, problem.train
         inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
-        recorded = problem.recorded or self._record(student, batch)
+        inner = inner.at(problem.rates_at(0))
+        recorded = problem.recorded or self.record(problem)
         loss, index = recorded.forward.loss, recorded.forward.index
         require_finite("train loss", loss, index)
         weights = checked_weights(problem.weigh(recorded.forward.state(problem.progress)), index)
         fixed = weights.detach()
-        first_time = student.module not in self._checked
-        if first_time:
-            refuse_reentrant(loss)
-        train = TrainPass(student, batch, recorded, inner, recorded.keep_graph or first_time)
+        train = TrainPass(student, batch, recorded, inner, recorded.keep_graph)
         differentiated = self.differentiate(train, fixed)
+        gradient = differentiated.gradient
         meta, direction = self.direction(problem, train, differentiated)
         slopes = differentiated.slopes(direction)
-        gradient = differentiated.gradient
-        self._check(train, fixed, gradient, direction, slopes, first_time=first_time)
+        self._require_mean(fixed * slopes, gradient, direction, train)
         return Solution(
-            (weights,), (slopes / len(index),), meta, (index,), gradient, gradient_at=differentiated.again
+            (weights,),
+            (slopes / len(index),),
+            meta,
+            (index,),
+            gradient,
+            gradient_at=differentiated.again,
+            direction=direction,
         )
 
     def direction(
         self, problem: Problem, train: TrainPass, differentiated: Differentiated
     ) -> tuple[Forward, dict[str, Tensor]]:
         """The meta pass, and u by parameter name, for the parameters in scope."""
-        student, inner, scope = train.student, train.inner, problem.scope
-        # theta', and with it the update's graph from the gradient alone
-        leaves = {name: g.detach().requires_grad_() for name, g in differentiated.gradient.items()}
-        successors, _ = inner({name: p.detach() for name, p in student.parameters().items()}, leaves)
-        virtual = {name: p.detach().requires_grad_() for name, p in successors.items()}
-        meta, pull = meta_pass(problem, virtual, train.recorded.buffers, inner)
-        names = [name for name in leaves if name in pull]
-        if not names:
-            raise EngineError(NO_INFLUENCE)
-        u = torch.autograd.grad(
-            [successors[n] for n in names], list(leaves.values()), [pull[n] for n in names], allow_unused=True
-        )
-        inside = {n: v for n, v in zip(leaves, u, strict=True) if v is not None}
-        return meta, inside if scope is None else {n: v for n, v in inside.items() if n in scope}
+        return direction_of(problem, train.recorded, differentiated.gradient, train.inner)
 
-    def _record(self, student: Student, batch: Batch) -> Recorded:
-        random, buffers = RandomState.of(student.device), student.buffers()
+    def record(self, problem: Problem) -> Recorded:
+        """See ``Engine``: a pass that leaves the live student as it is."""
+        student, (batch,) = problem.student, problem.train
+        random, before, after = RandomState.of(student.device), student.buffers(), student.buffers()
         with self.keeping(student) as kept:
-            forward = student.functional(batch, {}, student.buffers())
-        return Recorded(forward, buffers, random, keep_graph=False, kept=kept)
+            forward = student.functional(batch, {}, after)
+        return Recorded(forward, before, random, after, keep_graph=False, kept=kept)
 
-    def _check(
-        self,
-        train: TrainPass,
-        weights: Tensor,
-        gradient: Named,
-        direction: Named,
-        slopes: Tensor,
-        *,
-        first_time: bool,
-    ) -> None:
-        """Raise EngineError where reverse mode contradicts: what would be wrong in silence shows here."""
-        reverse_mode = _inner_product(gradient, direction)
-        self._compare(weights * slopes, reverse_mode, first_time=first_time)
-        if not first_time:
+    def _require_mean(self, terms: Tensor, gradient: Named, direction: Named, train: TrainPass) -> None:
+        """At every batch, for it costs nothing: the weighted mean of the slopes is <gradient, u>."""
+        here, there, scale = terms.mean(), inner_product(gradient, direction), terms.abs().mean()
+        off = (here - there).abs()
+        if not bool(off > self.tolerance(terms.dtype) * scale):
             return
-        # other weights than the teacher's, which may all be 0, and no two alike: a unit's slope given to
-        # another unit shows as well
-        ramp = torch.linspace(0.5, 1.5, len(slopes), dtype=slopes.dtype, device=slopes.device)
-        other = train.gradients((ramp * train.loss).mean(), keep_graph=train.recorded.keep_graph)
-        self._compare(ramp * slopes, _inner_product(other, direction), first_time=True)
-        self._checked.add(train.student.module)
+        if bool(off > rounding(gradient, direction)) and not saturated(terms, train.loss):
+            found = suspects(train.student, train.loss)
+            self.refuse(self.contradiction(float(here), float(there), found), first_time=False)
 
-    def _compare(self, terms: Tensor, reverse_mode: Tensor, *, first_time: bool) -> None:
-        here, scale = terms.mean(), terms.abs().mean()
-        tolerance = self.tolerance(terms.dtype)
-        if bool((here - reverse_mode).abs() > tolerance * scale + torch.finfo(scale.dtype).tiny):
-            self.object(self.contradiction(float(here), float(reverse_mode)), first_time=first_time)
 
-    def object(self, message: str, *, first_time: bool) -> None:
-        """What happens where reverse mode contradicts, at a student's first batch and later."""
-        raise EngineError(message)
-
-    def tolerance(self, dtype: torch.dtype) -> float:
-        """How far the mean slope may be from reverse mode's, as a share of the mean absolute slope."""
-        return 1e-6 if dtype.itemsize >= 8 else 2e-2
-
-    @abstractmethod
-    def contradiction(self, here: float, reverse_mode: float) -> str:
-        """What to tell a user whose student makes the two differ."""
+def direction_of(
+    problem: Problem, recorded: Recorded, gradient: Named, inner: InnerStep
+) -> tuple[Forward, dict[str, Tensor]]:
+    """The meta pass after the virtual step, and u by parameter name, for the parameters in scope."""
+    student, scope = problem.student, problem.scope
+    # theta', and with it the update's graph from the gradient alone
+    leaves = {name: g.detach().requires_grad_() for name, g in gradient.items() if name in inner.options}
+    successors, _ = inner(
+        {name: p.detach() for name, p in student.parameters().items()}, problem.step_gradient(0, leaves)
+    )
+    virtual = {name: p.detach().requires_grad_() for name, p in successors.items()}
+    meta, pull = meta_pass(
+        problem, virtual, recorded.buffers if recorded.after is None else recorded.after, inner
+    )
+    names = [name for name in leaves if name in pull]
+    if not names:
+        raise EngineError(NO_INFLUENCE)
+    u = torch.autograd.grad(
+        [successors[n] for n in names], list(leaves.values()), [pull[n] for n in names], allow_unused=True
+    )
+    inside = {n: v for n, v in zip(leaves, u, strict=True) if v is not None}
+    return meta, inside if scope is None else {n: v for n, v in inside.items() if n in scope}
 
 
 def meta_pass(
@@ -173,31 +161,50 @@ def meta_pass(
     require_finite("meta loss", meta.loss, meta.index)
 
     def pull() -> dict[str, Tensor]:
-        return gradients(meta.loss.mean(), virtual, inner, scope=problem.scope)
+        names = [name for name in inner.options if problem.scope is None or name in problem.scope]
+        return gradients(meta.loss.mean(), {name: virtual[name] for name in names})
 
     return meta, student.within(virtual, buffers, pull)
 
 
 def gradients(
-    loss: Tensor,
-    parameters: Named,
-    inner: InnerStep,
-    *,
-    keep_graph: bool = False,
-    scope: frozenset[str] | None = None,
+    loss: Tensor, parameters: Named, *, keep_graph: bool = False, create_graph: bool = False
 ) -> dict[str, Tensor]:
-    """Gradients of a scalar by name, for the parameters that the optimizer moves and that it reaches."""
-    names = [name for name in inner.options if scope is None or name in scope]
+    """Gradients of a scalar by name, for the parameters that it reaches."""
     grads = torch.autograd.grad(
-        loss, [parameters[n] for n in names], retain_graph=keep_graph, allow_unused=True
+        loss,
+        list(parameters.values()),
+        retain_graph=keep_graph or create_graph,
+        create_graph=create_graph,
+        allow_unused=True,
     )
-    return {name: g for name, g in zip(names, grads, strict=True) if g is not None}
+    return {name: g for name, g in zip(parameters, grads, strict=True) if g is not None}
 
 
-def clones(buffers: Named) -> dict[str, Tensor]:
+def clones(buffers: Named) -> Buffers:
     """Buffers for a pass to move: it writes the running statistics it is given, in place."""
-    return {name: b.clone() for name, b in buffers.items()}
+    return Buffers(buffers)
 
 
-def _inner_product(a: Named, b: Named) -> Tensor:
-    return torch.stack([(a[n] * b[n]).sum() for n in b if n in a]).sum()
+def inner_product(a: Named, b: Named) -> Tensor:
+    """The sum over the parameters of both, real and imaginary parts as numbers of their own."""
+    return torch.stack([(_reals(a[n]) * _reals(b[n])).sum() for n in b if n in a]).sum()
+
+
+def saturated(terms: Tensor, loss: Tensor) -> bool:
+    """Whether a batch is learnt by heart down to rounding: slopes are 0 then, and gradients noise."""
+    small = 1e3 * torch.finfo(loss.dtype).eps
+    return not bool(terms.any()) and bool((loss.detach().abs() <= small).all())
+
+
+def rounding(a: Named, b: Named) -> Tensor:
+    """What rounding may make of an inner product whose terms cancel."""
+    norms = [
+        torch.stack([torch.linalg.vector_norm(each[n]) for n in b if n in a]).norm().real for each in (a, b)
+    ]
+    floor: Tensor = 10 * torch.finfo(norms[0].dtype).eps * norms[0] * norms[1]
+    return floor
+
+
+def _reals(value: Tensor) -> Tensor:
+    return torch.view_as_real(value.resolve_conj()) if value.is_complex() else value

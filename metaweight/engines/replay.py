@@ -10,7 +10,8 @@ import torch
 from torch.optim import Optimizer
 
 from metaweight.engines.checks import EngineError
-from metaweight.engines.inner import InnerStep, clip_gradients
+from metaweight.engines.inner import InnerStep, as_one, clip_gradients, members, rule_for
+from metaweight.engines.inner.sgd import sgd
 from metaweight.student.student import Named
 
 LONGEST = 50
@@ -95,8 +96,9 @@ class Momentum:
     @staticmethod
     def check(optimizer: Optimizer) -> None:
         """Raise ReplayError unless every step of ``optimizer`` can be undone."""
-        if not isinstance(optimizer, torch.optim.SGD):
-            raise ReplayError(f"{type(optimizer).__name__} steps cannot be undone; {ADVICE}")
+        for one in members(as_one(optimizer)):
+            if rule_for(one).update is not sgd:
+                raise ReplayError(f"{type(one).__name__} steps cannot be undone; {ADVICE}")
         for number, group in enumerate(optimizer.param_groups):
             if group["momentum"] == 0:
                 raise ReplayError(
@@ -142,7 +144,9 @@ class Momentum:
         for name, gradient in zip(names, values, strict=True):
             own, buffer = last.inner.options[name], states[name].pop("momentum_buffer")
             if name not in last.fresh:
-                drive = gradient.add(self._here[name], alpha=own["weight_decay"])
+                drive = (-gradient if own.get("maximize") else gradient).add(
+                    self._here[name], alpha=own["weight_decay"]
+                )
                 before = buffer.sub(drive, alpha=1 - own["dampening"]).div_(own["momentum"])
                 states[name]["momentum_buffer"] = before
         self._after = replace(last.inner, states=states)
@@ -150,7 +154,7 @@ class Momentum:
 
     def _warn(self) -> None:
         """Say so where theta_0 as recovered is far from the live one, or was bound to be."""
-        off, kind = self._off, next(iter(self.start.values())).dtype
+        off, kind = self._off, next(iter(self.start.values())).dtype.to_real()
         if off <= FARTHEST and (kind.itemsize >= 8 or self._steps <= LONGEST):
             return
         mu = min(float(options["momentum"]) for options in self.first.options.values())

@@ -18,9 +18,10 @@ from metaweight.engines.checks import (
     EngineError,
     double_backward,
     refuse_compiled,
-    refuse_reentrant,
+    refuse_gradient_hooks,
     require_finite,
 )
+from metaweight.engines.graph import checked_graph
 from metaweight.engines.inner import InnerStep
 from metaweight.engines.one_step import NO_INFLUENCE, clones, gradients, meta_pass
 from metaweight.engines.replay import Momentum, Replay, Snapshots
@@ -29,6 +30,7 @@ from metaweight.engines.window import WindowEnd
 from metaweight.student.student import Named
 
 REPLAYS = ("momentum", "snapshots")
+ADVICE = "no engine takes several steps of such a student; of one step, 'difference' may"
 
 
 @registry.register("reverse")
@@ -48,6 +50,7 @@ class Reverse(Engine):
 
     summary = "exact, any number of inner steps in the memory of one; undoes momentum, or keeps snapshots"
     abilities = Abilities(steps=None, ends_window=True)
+    advice = ADVICE
 
     def __init__(self, replay: str = "momentum", through_state: bool = False) -> None:
         if replay not in REPLAYS:
@@ -60,10 +63,11 @@ class Reverse(Engine):
         """See ``Engine``."""
         student = problem.student
         refuse_compiled(student)
+        refuse_gradient_hooks(student)
         inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
         if self.replay == "momentum":
             Momentum.check(problem.optimizer)
-        start = {name: p.detach() for name, p in student.parameters().items() if name in inner.options}
+        start = {name: p.detach() for name, p in student.parameters().items()}
         replay: Replay = Momentum(start, inner) if self.replay == "momentum" else Snapshots(start)
         way = _Way(problem, start, inner, replay, self.through_state)
         for number in range(len(problem.train)):
@@ -86,6 +90,8 @@ class Reverse(Engine):
             tuple(step.index for step in way.steps),
             way.gradient,
             end,
+            states=tuple(step.sight.state for step in way.steps),
+            kind=tuple(step.kind for step in way.steps),
         )
 
 
@@ -109,6 +115,8 @@ class _Step:
     random: RandomState
     buffers: Mapping[str, Tensor]
     """Before the pass; tensors that a step leaves alone are shared with the one before."""
+    kind: int
+    """Of the pass's graph."""
 
 
 class _Way:
@@ -133,13 +141,13 @@ class _Way:
         recorded = problem.recorded if number == 0 else None
         if recorded is not None:
             random, forward, after = recorded.random, recorded.forward, student.buffers()
+            after = after if recorded.after is None else clones(recorded.after)
             leaves: Named = student.parameters()
         else:
             random, after, leaves = RandomState.of(student.device), clones(before), _leaves(self.parameters)
             forward = student.functional(batch, leaves, after)
         require_finite("train loss", forward.loss, forward.index)
-        if number == 0:
-            refuse_reentrant(forward.loss)
+        graph = checked_graph(forward.loss, len(problem.train))
         # theta_0 does not depend on any weight, so nothing passes through the first state
         sight = Sight.of(
             problem.weigh,
@@ -148,15 +156,15 @@ class _Way:
         )
         loss = (sight.weights.detach() * forward.loss).mean()
         keep_graph = recorded is not None and recorded.keep_graph
-        self.gradient = student.within(
-            leaves, after, lambda: gradients(loss, leaves, inner, keep_graph=keep_graph)
-        )
+        self.gradient = student.within(leaves, after, lambda: gradients(loss, leaves, keep_graph=keep_graph))
+        total = problem.step_gradient(number, self.gradient)
         with torch.no_grad():
-            moved, successor = inner(self.parameters, self.gradient)
-        self.replay.went(inner, self.gradient, moved, successor)
-        self.steps.append(_Step(batch, forward.index, forward.loss.detach(), sight, random, before))
+            moved, successor = inner(self.parameters, total)
+        self.replay.went(inner, total, moved, successor)
+        losses = forward.loss.detach()
+        self.steps.append(_Step(batch, forward.index, losses, sight, random, before, graph.kind))
         self.parameters, self.inner = moved, successor
-        self.buffers = {n: before[n] if torch.equal(b, before[n]) else b for n, b in after.items()}
+        self.buffers = after.shared_with(before)
 
     def come_back(self, number: int, adjoint: Adjoint) -> tuple[Tensor, Adjoint]:
         """dL/dw [U] of the step ``number`` and the adjoint before it, from the adjoint after it."""
@@ -169,14 +177,15 @@ class _Way:
         if number == 0:
             _require_same(step.loss, forward.loss)
         return student.within(
-            leaves, buffers, lambda: self._pulled_back(step, adjoint, here, leaves, forward)
+            leaves, buffers, lambda: self._pulled_back(number, adjoint, here, leaves, forward)
         )
 
     def _pulled_back(
-        self, step: _Step, adjoint: Adjoint, here: Named, leaves: Named, forward: Forward
+        self, number: int, adjoint: Adjoint, here: Named, leaves: Named, forward: Forward
     ) -> tuple[Tensor, Adjoint]:
+        step = self.steps[number]
         scope, weights = self.problem.scope, step.sight.weights.detach().requires_grad_()
-        names = list(leaves)
+        names = list(self.inner.options)
         products = torch.autograd.grad(
             (weights * forward.loss).mean(),
             [leaves[n] for n in names],
@@ -185,11 +194,14 @@ class _Way:
         )
         graph = {n: g for n, g in zip(names, products, strict=True) if g is not None}
         fixed = {n: g.detach() for n, g in graph.items()}
+        total_gradient = self.problem.step_gradient(number, fixed)
         with torch.no_grad():
-            inner = self.replay.step(fixed)
-        pull, before = through_update(inner, here, fixed, adjoint)
+            inner = self.replay.step(total_gradient)
+        pull, before = through_update(inner, here, total_gradient, adjoint)
+        if number == 0 and self.problem.share != 1.0:
+            pull = {n: self.problem.share * v for n, v in pull.items()}
         inside = [n for n in names if scope is None or n in scope]
-        chosen = [n for n in pull if scope is None or n in scope]
+        chosen = [n for n in pull if n in graph and graph[n].requires_grad and (scope is None or n in scope)]
         if not chosen:  # no parameter that matters later has moved here
             return torch.zeros_like(weights), before
         slope, *bent = torch.autograd.grad(
@@ -228,7 +240,7 @@ def through_update(
     g = _leaves(gradient)
     p = {n: parameters[n].detach().requires_grad_() if n in gradient else parameters[n] for n in parameters}
     states: dict[str, dict[str, Any]] = {n: dict(state) for n, state in inner.states.items()}
-    places = [(n, key) for n in names for key, value in states[n].items() if _moves(key, value, p[n])]
+    places = [(n, key) for n in names for key, value in states[n].items() if _moves(key, value)]
     for n, key in places:
         states[n][key] = states[n][key].detach().requires_grad_()
     after, successor = replace(inner, states=states)(p, g)
@@ -239,6 +251,8 @@ def through_update(
         if n in g
         for key, v in each.items()
     ]
+    # a state that was made anew in this step, from no gradient, passes nothing on
+    outputs = [(value, v) for value, v in outputs if value.requires_grad]
     if not outputs:
         return {}, adjoint
     inputs = [*(g[n] for n in names), *(p[n] for n in names), *(states[n][key] for n, key in places)]
@@ -256,9 +270,13 @@ def through_update(
     return pull, Adjoint(before, kept)
 
 
-def _moves(key: str, value: object, parameter: Tensor) -> bool:
-    """Whether an entry of an optimizer's state is a function of gradients: the count of steps is none."""
-    return key != "step" and isinstance(value, Tensor) and value.shape == parameter.shape
+def _moves(key: str, value: object) -> bool:
+    """Whether an entry of an optimizer's state may be a function of gradients: the count of steps is none.
+
+    Of any shape: Adafactor's are rows and columns, and an optimizer may keep one number of all.
+    """
+    number = isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+    return number and key != "step"
 
 
 def _add(total: dict[str, Tensor], names: Sequence[str], more: Sequence[Tensor | None]) -> None:
@@ -277,5 +295,5 @@ def _require_same(there: Tensor, here: Tensor) -> None:
     if not torch.allclose(here, there, rtol=tolerance, atol=tolerance):
         raise EngineError(
             "a train pass taken again gives other losses: the student draws random numbers outside torch's "
-            "generators or keeps state outside its buffers; use engine='higher'"
+            "generators or keeps state outside its buffers; use engine='double'"
         )

@@ -20,6 +20,8 @@ class Sight:
 
     weights: Tensor
     """[U]"""
+    state: StudentState
+    """As the teacher saw it, detached."""
     inputs: tuple[Tensor, ...] = ()
     """Leaves in the place of ``passing`` of the state; none where the teacher's inputs are constants."""
 
@@ -27,14 +29,14 @@ class Sight:
     def of(weigh: Weigh, state: StudentState, *, through_state: bool = False) -> Sight:
         """Weigh a detached ``state``.  Raises ValueError for what cannot be weights."""
         if not through_state:
-            return Sight(checked_weights(weigh(state), state.index))
+            return Sight(checked_weights(weigh(state), state.index), state)
         view = replace(
             state,
             loss=_leaf(state.loss),
             outputs=_leaf(state.outputs),
             features={name: _leaf(value) for name, value in state.features.items()},
         )
-        return Sight(checked_weights(weigh(view), state.index), passing(view))
+        return Sight(checked_weights(weigh(view), state.index), state, passing(view))
 
     def pull_back(self, slope: Tensor) -> list[Tensor | None]:
         """dL/d(inputs), given dL/dw [U]; aligned with ``inputs``."""

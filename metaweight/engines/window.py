@@ -33,8 +33,7 @@ class WindowEnd:
         with torch.no_grad():
             for name, value in self.parameters.items():
                 live[name].copy_(value)
-            for name, buffer in student.module.named_buffers():
-                buffer.copy_(self.buffers[name])
+            student.put(self.buffers)
             self.inner.write_states(optimizer, live)
         self.random.restore(student.device)
 

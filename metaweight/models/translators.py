@@ -108,6 +108,6 @@ def _middle_and_last(layers: int) -> tuple[int, ...]:
 
 def time_axes(tap: str, batch: Batch) -> TimeAxis | None:
     """The real positions of a translator's tap: those of the source in ``encoder``, else of the targets."""
-    source, shifted = batch.inputs
+    source, shifted = batch.args
     # bos takes the place of eos, so that the shifted targets are real where the targets are
     return TimeAxis(source != 0) if tap.startswith("encoder") else TimeAxis(shifted != 0, of_targets=True)

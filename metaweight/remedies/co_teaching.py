@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from metaweight.remedies.base import Facts, Remedy, nominal_rate, remedies, require_classes, require_range
 from metaweight.remedies.course import Course, Stage
-from metaweight.student.losses import cross_entropy
+from metaweight.student.losses import cross_entropy, of_logits
 from metaweight.student.student import Student
 from metaweight.tasks.assembly import build_reweighter, seed_of
 from metaweight.training.callbacks import Callback, Run
@@ -31,6 +31,7 @@ class Pair(nn.Module):
         return torch.stack([logits, self.second(*inputs)], dim=1) if self.training else logits
 
 
+@of_logits
 class CoTeachingLoss:
     """Sum of both students' losses on the samples that the other one picked: [U, 2, C], [U] -> [U].
 

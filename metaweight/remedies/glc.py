@@ -10,7 +10,7 @@ from torch import Tensor
 from metaweight.core.contracts import Batch
 from metaweight.remedies.base import Facts, Remedy, remedies, require_classes
 from metaweight.remedies.course import Course, Stage
-from metaweight.student.losses import ForwardCorrection, cross_entropy
+from metaweight.student.losses import ForwardCorrection, cross_entropy, of_logits
 from metaweight.training.history import Source
 
 
@@ -41,6 +41,7 @@ class Marked:
         return Batch(batch.inputs, torch.stack([batch.targets, marks.to(batch.targets)], dim=1), batch.index)
 
 
+@of_logits
 @dataclass(frozen=True, eq=False)
 class MarkedLoss:
     """Corrected loss of samples that are not trusted, cross-entropy of those that are: [U].

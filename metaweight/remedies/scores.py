@@ -12,6 +12,7 @@ from metaweight.core.modes import evaluating
 from metaweight.core.weights import group_means
 from metaweight.student.student import Student
 from metaweight.teachers.inputs import unit_loss
+from metaweight.training.evaluation import without_taps
 
 
 def token_losses(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
@@ -20,9 +21,9 @@ def token_losses(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Te
     An image has one target; of the tokens of a sentence it is the mean.
     """
     indices, losses = [], []
-    with torch.no_grad(), evaluating(student.module):
+    with evaluating(student.module):
         for batch in batches:
-            forward = student(batch, taps=False)
+            forward = without_taps(student, batch)
             own = batch.index.sort().values
             place = torch.searchsorted(own, forward.index)
             values = unit_loss(forward.state()).double()

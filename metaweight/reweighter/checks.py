@@ -2,14 +2,66 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from metaweight.core.registry import did_you_mean
 from metaweight.engines.abilities import Abilities
+from metaweight.engines.inner import refuse_moved_states, refuse_other_steps, refuse_sparse
 from metaweight.reweighter.schedules import SCHEDULES
+from metaweight.student.checks import require_student
+from metaweight.student.student import Student
+from metaweight.teachers.base import Teacher
+
+
+def check_parts(student: object, teacher: object) -> None:
+    """Raise TypeError for what is no Student, and what is no Teacher but the name or the class of one."""
+    require_student(student)
+    if isinstance(teacher, str):
+        raise TypeError(
+            f"a Teacher is wanted, got the name {teacher!r}: write metaweight.build_teacher({teacher!r}, "
+            "spec=student.spec(batch))"
+        )
+    if isinstance(teacher, type):
+        raise TypeError(
+            f"a Teacher is wanted, got the class {teacher.__name__}: build one, {teacher.__name__}(spec)"
+        )
+    if not isinstance(teacher, Teacher):
+        raise TypeError(
+            f"a Teacher is wanted, a subclass of metaweight.Teacher, got {type(teacher).__name__}"
+        )
+
+
+def check_gradients() -> None:
+    """Raise ValueError inside of no_grad or inference_mode, where nothing can be trained."""
+    if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+        where = "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
+        raise ValueError(f"a step trains the student, which torch.{where}() forbids: call step outside of it")
+
+
+@dataclass
+class ModeWatch:
+    """Warns once where a student trains in eval mode: dropout is off, statistics stand still."""
+
+    warned: bool = False
+
+    def see(self, module: nn.Module) -> None:
+        """The student's module before a step."""
+        if module.training or self.warned:
+            return
+        self.warned = True
+        warnings.warn(
+            "the student trains in eval mode: dropout is off and running statistics stand still, as they do "
+            "after from_pretrained or an evaluation; call student.module.train() before the step (and then "
+            ".eval() on those parts that are to stay so)",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def check_options(schedule: str, every: int, max_norm: float | None) -> None:
@@ -23,17 +75,31 @@ def check_options(schedule: str, every: int, max_norm: float | None) -> None:
 
 
 def check_optimizers(
-    student: Sequence[Tensor], optimizer: Optimizer, learned: Sequence[Tensor], teacher: Optimizer | None
+    student: Student,
+    optimizer: Optimizer,
+    learned: Sequence[Tensor],
+    teacher: Optimizer | None,
+    *,
+    differentiated: bool,
 ) -> None:
     """Raise ValueError where an optimizer holds none of the trainable parameters that it is to move, or the
-    teacher's one of the student's."""
-    if not _held(optimizer) & {id(p) for p in student}:
+    teacher's one of the student's.
+
+    ``differentiated``: meta-gradients go through the student's steps; raise TypeError or ValueError where
+    they cannot.
+    """
+    own = {id(p) for p in student.parameters().values()}
+    if not _held(optimizer) & own:
         raise ValueError(
             "optimizer holds no trainable parameter of this student: build it from those of its module"
         )
+    if differentiated:
+        refuse_other_steps(optimizer, student.parameters())
+        refuse_moved_states(optimizer)
+        refuse_sparse(student.module)
     if teacher is None or not learned:
         return
-    if _held(teacher) & {id(p) for p in student}:
+    if _held(teacher) & own:
         raise ValueError("teacher_optimizer holds parameters of the student: build it from the teacher's")
     if not _held(teacher) & {id(p) for p in learned}:
         raise ValueError(

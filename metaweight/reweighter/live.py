@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,14 +14,27 @@ from torch.optim import Optimizer
 from metaweight.core.contracts import Batch, Center, Forward, NonFiniteError, StudentState
 from metaweight.core.randomness import RandomState, forked_rng
 from metaweight.engines.base import Engine, Problem, Recorded, Weigh, attention_for
-from metaweight.engines.checks import require_finite
+from metaweight.engines.checks import EngineError, require_finite
 from metaweight.engines.gradient import HyperGradient, hypergradient
 from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates
+from metaweight.reweighter.spent import Spent
 from metaweight.reweighter.teaching import Teaching
 from metaweight.reweighter.window import Seen
 from metaweight.student.student import Student
 from metaweight.teachers.base import Teacher
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """How a batch's gradient joins those of the micro-batches that make one step with it."""
+
+    share: float = 1.0
+    """1 / micro-batches."""
+    loss_scale: float = 1.0
+    """What the gradients that are there were multiplied by."""
 
 
 @dataclass
@@ -39,7 +53,17 @@ class Live:
     max_norm: float | None
     scope: Sequence[str] | None
     total_steps: int | None
+    check_every: int
+    spent: Spent
     steps: int = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but which gradients are used up: a copy's are."""
+        return {name: value for name, value in vars(self).items() if name != "spent"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.spent = Spent(self.optimizer, self.student.parameters().values())
 
     @property
     def progress(self) -> float:
@@ -63,6 +87,16 @@ class Live:
         )
         return self.engine.settle(problem)
 
+    def by_any_engine(self, train: Batch, meta: Batch, attempt: Callable[[Engine], T]) -> T:
+        """``attempt`` by the engine of single steps; where it turns out to be wrong here, by the next one."""
+        while True:
+            engine = self.settled(train, meta)
+            try:
+                return attempt(engine)
+            except EngineError as error:
+                if not self.engine.give_up(engine, self.student.module, error):
+                    raise
+
     @contextmanager
     def train_pass(self, batch: Batch, engine: Engine, *, backward: bool) -> Iterator[Recorded]:
         """The student's forward pass, shared by ``engine`` and the real step inside.
@@ -74,7 +108,21 @@ class Live:
             with attention_for(engine), engine.keeping(self.student) as kept:
                 forward = self.student(batch)
             require_finite("train loss", forward.loss, forward.index)
-            yield Recorded(forward, buffers, random, backward, kept)
+            yield Recorded(forward, buffers, random, self.student.buffers(), backward, kept)
+
+    @contextmanager
+    def virtual_pass(self, batch: Batch, engine: Engine) -> Iterator[Recorded]:
+        """The pass that the student would make next, for a step that somebody else takes.
+
+        The meta pass inside draws after it, as it would after the real one.
+        """
+        with forked_rng(self.student.device):
+            random = RandomState.of(self.student.device)
+            before, after = self.student.buffers(), self.student.buffers()
+            with attention_for(engine), engine.keeping(self.student) as kept:
+                forward = self.student.functional(batch, {}, after)
+            require_finite("train loss", forward.loss, forward.index)
+            yield Recorded(forward, before, random, after, False, kept)
 
     def solve(
         self,
@@ -86,6 +134,7 @@ class Live:
         *,
         recorded: Recorded | None = None,
         rates: Rates | None = None,
+        gathering: Gathering | None = None,
     ) -> HyperGradient:
         """The virtual steps, the meta batch after them, and the gradient for ``wrt``."""
         return hypergradient(
@@ -103,23 +152,39 @@ class Live:
             recorded=recorded,
             scope=self.scope,
             rates=rates,
+            gathered=self.gathered(gathering),
+            share=1.0 if gathering is None else gathering.share,
+            check_every=self.check_every,
         )
+
+    def gathered(self, gathering: Gathering | None = None) -> dict[str, Tensor]:
+        """Parameter name -> gradient that was gathered since the last step, without its loss scale."""
+        gradients = self.spent.gathered(self.student.parameters())
+        if gathering is None or gathering.loss_scale == 1.0:
+            return gradients
+        return {name: value / gathering.loss_scale for name, value in gradients.items()}
 
     def real_step(
         self, forward: Forward, weights: Tensor, gradient: Mapping[str, Tensor] | None = None
     ) -> None:
-        """Step on the weighted loss; ``gradient``: of that loss by name, where an engine has it already."""
-        self.student.module.zero_grad(set_to_none=True)
+        """Step on the weighted loss, and on the gradient that was gathered since the last step.
+
+        ``gradient``: of that loss by name, where an engine has it already.
+        """
+        parameters = self.student.parameters()
+        self.spent.drop(parameters)
         if gradient is None:
             (weights * forward.loss).mean().backward()
         else:
-            parameters = self.student.parameters()
             for name, value in gradient.items():
-                parameters[name].grad = value
+                gathered = parameters[name].grad
+                parameters[name].grad = value if gathered is None else gathered + value
         if self.max_norm is not None:
             held = [p for group in self.optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(held, self.max_norm)
         self.optimizer.step()
+        self.spent.drop(parameters)  # what is gathered next is not to come on top
+        self.spent.mark(parameters.values())  # those that another optimizer moves
 
     def taken(self, state: StudentState, weights: Tensor) -> Seen:
         """Count a real step, and let the teacher take note of it."""
@@ -130,8 +195,9 @@ class Live:
 
     def show(self, meta: Batch) -> float:
         """Let the teacher look at the meta batch, without a trace in module or generators; its mean loss."""
-        with torch.no_grad(), forked_rng(self.student.device):
-            forward = self.student.functional(meta, {}, self.student.buffers())
+        student = self.student
+        with forked_rng(student.device):
+            forward = student.without_graph(lambda: student.functional(meta, {}, student.buffers()))
         require_finite("meta loss", forward.loss, forward.index)
         state = forward.state(self.progress)
         self.teacher.observe(state)
@@ -139,14 +205,15 @@ class Live:
 
     @contextmanager
     def statistics_kept(self) -> Iterator[dict[str, Tensor]]:
-        """Gives clones of the buffers; a NonFiniteError inside puts them back and leaves no gradient."""
-        buffers = self.student.buffers()
+        """Gives clones of the buffers; an error of an engine or a NaN inside puts them and the generators
+        back."""
+        buffers, random = self.student.buffers(), RandomState.of(self.student.device)
         try:
             yield buffers
-        except NonFiniteError:
-            for name, buffer in self.student.module.named_buffers():
-                buffer.copy_(buffers[name])
-            self.student.module.zero_grad(set_to_none=True)
+        except (NonFiniteError, EngineError):
+            self.student.put(buffers)
+            random.restore(self.student.device)
+            self.spent.drop(self.student.parameters())
             raise
 
 

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, StepReport, require_batch
-from metaweight.engines.base import Engine, build_engine
+from metaweight.core.processes import refuse_several_processes
+from metaweight.core.randomness import alone
+from metaweight.engines.base import CHECK_EVERY, Engine, build_engine
 from metaweight.engines.centring import checked_center
+from metaweight.engines.inner import as_one
 from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates, checked_rates
-from metaweight.reweighter.checks import check_optimizers, check_options, check_unroll
+from metaweight.reweighter.blame import blamed
+from metaweight.reweighter.checks import (
+    ModeWatch,
+    check_gradients,
+    check_optimizers,
+    check_options,
+    check_parts,
+    check_unroll,
+)
 from metaweight.reweighter.collapse import CollapseWatch
-from metaweight.reweighter.live import Live, set_rates
-from metaweight.reweighter.schedules import SCHEDULES, plain
+from metaweight.reweighter.live import Gathering, Live, set_rates
+from metaweight.reweighter.schedules import SCHEDULES, glance, plain, step, weigh
+from metaweight.reweighter.spent import Spent
 from metaweight.reweighter.teaching import ByGradient, ByParameters
-from metaweight.reweighter.window import checked_window, reported
+from metaweight.reweighter.window import Taken, checked_window, reported
 from metaweight.student.student import Student
 from metaweight.teachers.base import Teacher
 
@@ -26,18 +40,22 @@ from metaweight.teachers.base import Teacher
 class Reweighter:
     """Trains a student on weighted losses and its teacher on meta-gradients.
 
-    ``teacher_optimizer``: None for Adam(lr=1e-3) where the teacher has parameters to train.  ``engine``: how
-    the meta-gradient is had; "auto" is the cheapest exact way, "higher" the reference.  ``schedule``:
-    ``lookahead`` takes virtual steps, updates the teacher and then takes the real steps with the new weights;
-    ``online`` takes the real steps themselves as the inner steps.  ``unroll=K``: steps in a window, with one
-    meta-gradient for all of them.
+    ``optimizer``: the student's, one or several; one that Accelerate or Lightning has wrapped takes its own
+    step.  ``teacher_optimizer``: None for Adam(lr=1e-3) where the teacher has parameters to train.
+    ``engine``: how the meta-gradient is had; "auto" is the cheapest exact way, "higher" the reference.
+    ``schedule``: ``lookahead`` takes virtual steps, updates the teacher and then takes the real steps with
+    the new weights; ``online`` takes the real steps themselves as the inner steps.  ``unroll=K``: steps in a
+    window, with one meta-gradient for all of them.
     ``every=N`` updates the teacher in each N-th window.  ``scope``: submodules that the meta-gradient goes
     through; the steps of all other parameters then count as constants (None: all).  ``center`` subtracts the
     batch's mean from the hypergradient of the weights, "class" that of each given class (None: as the teacher
     says); ``anchor`` is the strength of the pull of the mean weight to 1 that takes its place.  ``max_norm``
     clips the student's gradient in the virtual and in the real step.  ``total_steps`` gives the teacher the
-    share of training done.  Raises ValueError for options that do not go together or an optimizer of other
-    parameters, KeyError for an unknown submodule.
+    share of training done.  ``check_every``: batches after which the engine is held against reverse mode of
+    the real loss again, beside those where something about the student has changed.  Raises ValueError for
+    options that do not go together or an optimizer of other parameters, KeyError for an unknown submodule,
+    TypeError or ValueError for an optimizer whose step cannot be differentiated through, MetaweightError
+    while a process group is up.
     """
 
     def __init__(
@@ -45,7 +63,7 @@ class Reweighter:
         student: Student,
         teacher: Teacher,
         *,
-        optimizer: Optimizer,
+        optimizer: Optimizer | Sequence[Optimizer],
         teacher_optimizer: Optimizer | None = None,
         engine: str | Engine = "auto",
         schedule: str = "lookahead",
@@ -56,13 +74,17 @@ class Reweighter:
         anchor: float = 1.0,
         max_norm: float | None = None,
         total_steps: int | None = None,
+        check_every: int = CHECK_EVERY,
     ) -> None:
+        refuse_several_processes()
+        check_parts(student, teacher)
         check_options(schedule, every, max_norm)
         learned = tuple(p for p in teacher.parameters() if p.requires_grad)
         if learned and teacher_optimizer is None:
             teacher_optimizer = torch.optim.Adam(learned, lr=1e-3)
-        check_optimizers(list(student.parameters().values()), optimizer, learned, teacher_optimizer)
         reads_gradient = teacher.sees == "gradient"
+        one, learns = as_one(optimizer), bool(learned) or reads_gradient
+        check_optimizers(student, one, learned, teacher_optimizer, differentiated=learns)
         if reads_gradient and (schedule != "lookahead" or every != 1 or unroll != 1):
             raise ValueError(
                 "this teacher reads its weights off each batch's hypergradient: lookahead, every=1, unroll=1"
@@ -72,7 +94,7 @@ class Reweighter:
         scope_of(student, scope)
         self.live = Live(
             student,
-            optimizer,
+            one,
             teacher,
             learned,
             ByGradient(teacher) if reads_gradient else ByParameters(teacher, teacher_optimizer, learned),
@@ -82,16 +104,18 @@ class Reweighter:
             max_norm,
             scope,
             total_steps,
+            check_every,
+            Spent(one, student.parameters().values()),
         )
-        self.teacher_optimizer = teacher_optimizer
+        self._optimizer, self.teacher_optimizer = optimizer, teacher_optimizer
         self.schedule, self.unroll, self.every = schedule, unroll, every
-        self.learns = bool(learned) or reads_gradient
+        self.learns = learns
         """Whether meta-gradients are taken at all."""
         self.needs_meta = self.learns or teacher.wants_meta
         """Whether the teacher learns or looks at the meta set at all."""
         self.windows = 0
         """Iterations taken: calls of ``step``."""
-        self._collapse = CollapseWatch()
+        self._collapse, self._mode = CollapseWatch(), ModeWatch()
 
     @property
     def student(self) -> Student:
@@ -104,9 +128,9 @@ class Reweighter:
         return self.live.teacher
 
     @property
-    def optimizer(self) -> Optimizer:
-        """The student's."""
-        return self.live.optimizer
+    def optimizer(self) -> Optimizer | Sequence[Optimizer]:
+        """The student's, as given; ``live.optimizer`` is the same as one."""
+        return self._optimizer
 
     @property
     def engine(self) -> Engine:
@@ -136,20 +160,78 @@ class Reweighter:
         changed: parameters, both optimizers and the running statistics are those of the last good step.
         That is within the window where its real steps follow the teacher's update.
         """
+        check_gradients()
+        self._mode.see(self.student.module)
         batches = checked_window(train, self.unroll)
-        rates = checked_rates(rates, len(batches), self.optimizer)
-        due = teach and self.needs_meta and self.windows % self.every == 0
-        if due and meta is None:
+        rates = checked_rates(rates, len(batches), self.live.optimizer)
+        meta = self._due(meta, teach)
+        schedule, live = SCHEDULES[self.schedule], self.live
+        with alone(), self._blamed(*batches, meta):
+            if meta is None or not self.learns:
+                taken = plain(live, batches, rates, meta, teach=teach)
+            elif len(batches) == 1:
+                set_rates(self.live.optimizer, rates, 0)
+                taken = step(live, schedule, batches[0], meta)
+            else:
+                taken = schedule.several(live, batches, meta, rates)
+        return self._counted(taken, teach)
+
+    def weigh(
+        self,
+        train: Batch,
+        meta: Batch | None = None,
+        *,
+        teach: bool = True,
+        micro_batches: int = 1,
+        loss_scale: float = 1.0,
+    ) -> Tensor:
+        """The weights [U] of a batch, detached, for a step that your own loop takes; the teacher has learnt.
+
+        ``(weights * losses).mean()`` is then yours: backward, clipping, the optimizer's step, the scheduler.
+        Nothing of the student is moved here, and the pass that follows draws the same dropout masks.  Where
+        several micro-batches make one step, say how many: your loss is divided by ``micro_batches``, and the
+        virtual step takes the gradient that has been gathered since the last step plus this batch's share.
+        ``loss_scale``: what that gradient was multiplied by (a GradScaler's ``get_scale()``).  Each call
+        counts as one step of ``total_steps`` and ``every``.  Under a float16 autocast the passes in here run
+        in full precision, for no GradScaler keeps their gradients from vanishing.
+
+        Raises ValueError where the Reweighter unrolls several steps, and as ``step``.
+        """
+        if self.unroll != 1:
+            raise ValueError(
+                f"weigh gives the weights of one step, this Reweighter unrolls {self.unroll}: later weights "
+                "depend on steps that your loop has not taken; build it with unroll=1, or call step"
+            )
+        if micro_batches < 1 or not loss_scale > 0:
+            raise ValueError(
+                f"micro_batches is 1 or more, loss_scale positive, got {micro_batches} and {loss_scale}"
+            )
+        check_gradients()
+        self._mode.see(self.student.module)
+        (batch,) = checked_window(train, 1)
+        meta = self._due(meta, teach)
+        with alone(), self._blamed(batch, meta), _without_float16(self.student.device):
+            if meta is None or not self.learns:
+                taken = glance(self.live, batch, meta, teach=teach)
+            else:
+                gathering = Gathering(1 / micro_batches, loss_scale)
+                taken = weigh(self.live, SCHEDULES[self.schedule], batch, meta, gathering)
+        return self._counted(taken, teach).weights
+
+    def _due(self, meta: Batch | None, teach: bool) -> Batch | None:
+        """The meta batch where the teacher is to see one now."""
+        refuse_several_processes()
+        if not (teach and self.needs_meta and self.windows % self.every == 0):
+            return None
+        if meta is None:
             raise ValueError("this teacher needs a meta batch: step(train, meta)")
-        meta = require_batch(meta) if due else None
-        single, several = SCHEDULES[self.schedule]
-        if meta is None or not self.learns:
-            taken = plain(self.live, batches, rates, meta, teach=teach)
-        elif len(batches) == 1:
-            set_rates(self.optimizer, rates, 0)
-            taken = single(self.live, batches[0], meta)
-        else:
-            taken = several(self.live, batches, meta, rates)
+        return require_batch(meta)
+
+    def _blamed(self, *batches: Batch | None) -> AbstractContextManager[None]:
+        """Around an iteration: a NaN that a norm spreads over a batch is told of the rows it comes from."""
+        return blamed(self.student, [batch for batch in batches if batch is not None])
+
+    def _counted(self, taken: Taken, teach: bool) -> StepReport:
         self.windows += 1
         report = reported(taken)
         if self.live.learned and teach and len(report.weights) > 1:
@@ -161,7 +243,7 @@ class Reweighter:
         return {
             "student": self.student.module.state_dict(),
             "teacher": self.teacher.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.live.optimizer.state_dict(),
             "teacher_optimizer": self.teacher_optimizer and self.teacher_optimizer.state_dict(),
             "steps": self.live.steps,
             "windows": self.windows,
@@ -172,9 +254,15 @@ class Reweighter:
         """Go on from ``state_dict()`` of a Reweighter built the same way."""
         self.student.module.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.live.optimizer.load_state_dict(state["optimizer"])
         if self.teacher_optimizer is not None:
             self.teacher_optimizer.load_state_dict(state["teacher_optimizer"])
         self.live.steps = state["steps"]
         self.windows = state.get("windows", self.live.steps)  # one and the same before windows had K steps
         self._collapse.load_state_dict(state["collapse"])
+
+
+def _without_float16(device: torch.device) -> AbstractContextManager[Any]:
+    if torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16:
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()

@@ -1,46 +1,93 @@
-"""The iterations: ``lookahead``, ``online`` and ``window`` with a teacher that learns, ``plain`` without."""
+"""The iterations: ``lookahead``, ``online`` and their windows with a teacher that learns, ``plain`` without.
+
+``step`` takes the student's step too; ``weigh`` leaves it to the user's own loop.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch, StudentState
-from metaweight.engines.base import attention_for
+from metaweight.core.randomness import forked_rng
+from metaweight.engines.base import Engine, Recorded, attention_for
 from metaweight.engines.checks import require_finite
+from metaweight.engines.gradient import HyperGradient
 from metaweight.engines.window import Rates
-from metaweight.reweighter.live import Live, set_rates
+from metaweight.reweighter.live import Gathering, Live, set_rates
 from metaweight.reweighter.teaching import weights_of
 from metaweight.reweighter.window import Taken
 
 
-def lookahead(live: Live, train: Batch, meta: Batch) -> Taken:
+@dataclass(frozen=True)
+class Weighed:
+    """A batch's weights once the teacher has learnt, for a step that is still to be taken."""
+
+    state: StudentState
+    weights: Tensor
+    """[U], detached."""
+    result: HyperGradient
+    gradient: Mapping[str, Tensor] | None
+    """Of mean(weights * loss) by parameter name; None where it takes a backward."""
+
+
+def lookahead(live: Live, train: Recorded, meta: Batch, engine: Engine, gathering: Gathering) -> Weighed:
     """A virtual step first: the teacher learns where it leads, then weighs again for the real step."""
-    engine = live.settled(train, meta)
-    with live.train_pass(train, engine, backward=not engine.abilities.weighs_again) as recorded:
-        state = recorded.forward.state(live.progress)
-        weigh, wrt = live.teaching.question(state.loss)
-        result = live.solve([train], meta, weigh, wrt, engine, recorded=recorded)
-        live.teaching.learn(result)
-        weights = live.teaching.weights(state, result)
-        gradient = result.gradient_at(weights) if result.gradient_at is not None else None
-        live.real_step(recorded.forward, weights, gradient)
-    return Taken.of([live.taken(state, weights)], result)
-
-
-def online(live: Live, train: Batch, meta: Batch) -> Taken:
-    """The virtual step is the real one; the teacher learns where it led, for the steps to come."""
-    engine = live.settled(train, meta)
-    with live.train_pass(train, engine, backward=False) as recorded:
-        state = recorded.forward.state(live.progress)
-        weigh, wrt = live.teaching.question(state.loss)
-        result = live.solve([train], meta, weigh, wrt, engine, recorded=recorded)
-        weights = result.weights[0]
-        live.real_step(recorded.forward, weights, result.gradient)
+    state = train.forward.state(live.progress)
+    weigh, wrt = live.teaching.question(state.loss)
+    result = live.solve([train.forward.batch], meta, weigh, wrt, engine, recorded=train, gathering=gathering)
     live.teaching.learn(result)
-    return Taken.of([live.taken(state, weights)], result)
+    weights = live.teaching.weights(state, result)
+    return Weighed(state, weights, result, result.gradient_at and result.gradient_at(weights))
+
+
+def online(live: Live, train: Recorded, meta: Batch, engine: Engine, gathering: Gathering) -> Weighed:
+    """The virtual step is the real one; the teacher learns where it leads, for the steps to come."""
+    state = train.forward.state(live.progress)
+    weigh, wrt = live.teaching.question(state.loss)
+    result = live.solve([train.forward.batch], meta, weigh, wrt, engine, recorded=train, gathering=gathering)
+    live.teaching.learn(result)
+    return Weighed(state, result.weights[0], result, result.gradient)
+
+
+def step(live: Live, schedule: Schedule, train: Batch, meta: Batch) -> Taken:
+    """Weights, and the real step with them, which shares the train pass."""
+
+    def attempt(engine: Engine) -> Weighed:
+        with live.train_pass(train, engine, backward=schedule.backward(engine)) as recorded:
+            weighed = schedule.weigh(live, recorded, meta, engine, Gathering())
+            live.real_step(recorded.forward, weighed.weights, weighed.gradient)
+        return weighed
+
+    weighed = live.by_any_engine(train, meta, attempt)
+    return Taken.of([live.taken(weighed.state, weighed.weights)], weighed.result)
+
+
+def weigh(live: Live, schedule: Schedule, train: Batch, meta: Batch, gathering: Gathering) -> Taken:
+    """Weights alone: the step is somebody else's, and nothing of the student is moved."""
+
+    def attempt(engine: Engine) -> Weighed:
+        with live.virtual_pass(train, engine) as recorded:
+            return schedule.weigh(live, recorded, meta, engine, gathering)
+
+    weighed = live.by_any_engine(train, meta, attempt)
+    return Taken.of([live.taken(weighed.state, weighed.weights)], weighed.result)
+
+
+def glance(live: Live, train: Batch, meta: Batch | None, *, teach: bool) -> Taken:
+    """Weights of a teacher that does not learn now, for a step that is somebody else's."""
+    student = live.student
+    with forked_rng(student.device):
+        forward = student.without_graph(lambda: student.functional(train, {}, student.buffers()))
+    require_finite("train loss", forward.loss, forward.index)
+    state = forward.state(live.progress)
+    weights = weights_of(live.teacher, state) if teach else torch.ones_like(state.loss)
+    meta_loss = None if meta is None else live.show(meta)
+    return Taken([live.taken(state, weights)], meta_loss)
 
 
 def window(live: Live, batches: Sequence[Batch], meta: Batch, rates: Rates | None) -> Taken:
@@ -54,20 +101,13 @@ def window(live: Live, batches: Sequence[Batch], meta: Batch, rates: Rates | Non
 
 def online_window(live: Live, batches: Sequence[Batch], meta: Batch, rates: Rates | None) -> Taken:
     """``online`` over K steps: the student goes on from where they led."""
-    states: list[StudentState] = []
-
-    def weigh(state: StudentState) -> Tensor:
-        states.append(state)
-        weights: Tensor = live.teacher(state)
-        return weights
-
-    result = live.solve(batches, meta, weigh, live.learned, live.engine, rates=rates)
+    result = live.solve(batches, meta, live.teacher, live.learned, live.engine, rates=rates)
     assert result.end is not None  # the engine's abilities were checked when the Reweighter was built
     result.end.take_over(live.student, live.optimizer)
-    live.student.module.zero_grad(set_to_none=True)
+    live.spent.drop(live.student.parameters())
     set_rates(live.optimizer, rates, -1)
     live.teaching.learn(result)
-    return Taken.of([live.taken(*step) for step in zip(states, result.weights, strict=True)], result)
+    return Taken.of([live.taken(*step) for step in zip(result.states, result.weights, strict=True)], result)
 
 
 def plain(
@@ -93,10 +133,18 @@ def plain(
     return Taken(steps, meta_loss)
 
 
-Single = Callable[[Live, Batch, Batch], Taken]
-Several = Callable[[Live, Sequence[Batch], Batch, "Rates | None"], Taken]
-SCHEDULES: Mapping[str, tuple[Single, Several]] = {
-    "lookahead": (lookahead, window),
-    "online": (online, online_window),
+class Schedule(NamedTuple):
+    """When the teacher learns: before the step that it weighs, or from it."""
+
+    weigh: Callable[[Live, Recorded, Batch, Engine, Gathering], Weighed]
+    """Of one step."""
+    several: Callable[[Live, Sequence[Batch], Batch, Rates | None], Taken]
+    """A window of steps."""
+    backward: Callable[[Engine], bool]
+    """Whether the real step backpropagates through the train pass."""
+
+
+SCHEDULES: Mapping[str, Schedule] = {
+    "lookahead": Schedule(lookahead, window, lambda engine: not engine.abilities.weighs_again),
+    "online": Schedule(online, online_window, lambda engine: False),
 }
-"""Name -> the iteration of one step and that of several."""

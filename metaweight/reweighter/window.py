@@ -43,7 +43,14 @@ def checked_window(train: Batch | Sequence[Batch], unroll: int) -> tuple[Batch, 
     """One batch or up to ``unroll`` of them; raises TypeError and ValueError for anything else."""
     batches = (train,) if isinstance(train, Batch) else train
     if not isinstance(batches, list | tuple) or not all(isinstance(one, Batch) for one in batches):
-        raise TypeError(f"step takes one Batch or a list of them, got {type(train).__name__}")
+        got = type(train).__name__
+        if isinstance(train, list | tuple):
+            got += f" of {', '.join(sorted({type(one).__name__ for one in train}))}"
+        raise TypeError(
+            f"step takes one Batch or a list of them, got {got}: where a DataLoader made it, give that "
+            "collate_fn=metaweight.data.collate and metaweight.data.Indexed(dataset), or write "
+            "metaweight.Batch((x,), targets, index)"
+        )
     if not 1 <= len(batches) <= unroll:
         raise ValueError(f"step takes 1 to {unroll} batches, as unroll={unroll} says, got {len(batches)}")
     return tuple(batches)

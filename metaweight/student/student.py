@@ -9,13 +9,18 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.func import functional_call
 
-from metaweight.core.contracts import Batch, Forward, StateSpec, Units, require_batch
+from metaweight.core.contracts import Batch, Forward, StateSpec, require_batch
 from metaweight.core.randomness import forked_rng
 from metaweight.core.registry import did_you_mean
-from metaweight.student.execution import Execution, LayerOutputs
+from metaweight.student.checks import explained, refuse_wrapped
+from metaweight.student.execution import Execution, LayerOutputs, keep_buffers
+from metaweight.student.graphless import Graphless
+from metaweight.student.labels import are_labels, are_positions
 from metaweight.student.losses import UnitLoss, cross_entropy
+from metaweight.student.moving import Buffers, Moving
+from metaweight.student.outputs import Logits, logits_in, shown_logits, units_of
+from metaweight.student.structure import dual_outputs, standing_on
 from metaweight.student.taps import TapReading, TimeAxes, read_tap, source_lengths, tapped, unit_features
 
 Named = Mapping[str, Tensor]
@@ -26,10 +31,11 @@ class Student:
     """A torch module with its loss per unit and the submodules that the teacher may look into.
 
     ``loss``: (outputs, targets) -> [U], ([U], sizes [U]) or Units.  ``taps``: names of submodules, as
-    ``named_modules()`` prints them; the last one is the deepest.  ``time_axes``: the real positions of a
-    tap over time, for padded batches.  ``execution``: precision, memory layout and compilation of all
-    passes.  Raises KeyError for an unknown tap, ValueError where no parameter is trainable or the module
-    is compiled or wrapped.
+    ``named_modules()`` prints them; the last one is the deepest.  ``logits``: where these are in outputs that
+    are no tensor, a key, an attribute or a place; None: they are found (``logits_in``).  ``time_axes``: the
+    real positions of a tap over time, for padded batches.  ``execution``: precision, memory layout and
+    compilation of all passes.  Raises KeyError for an unknown tap, ValueError where no parameter is
+    trainable or the module is compiled or wrapped.
     """
 
     def __init__(
@@ -38,10 +44,11 @@ class Student:
         loss: UnitLoss = cross_entropy,
         *,
         taps: Sequence[str] = (),
+        logits: Logits = None,
         time_axes: TimeAxes | None = None,
         execution: Execution | None = None,
     ) -> None:
-        _refuse_wrapped(module)
+        refuse_wrapped(module)
         if not any(p.requires_grad for p in module.parameters()):
             raise ValueError("the student has no trainable parameter: requires_grad is False for all of them")
         if isinstance(taps, str):
@@ -53,18 +60,41 @@ class Student:
         self.module = module
         self.loss = loss
         self.taps = tuple(taps)
+        self.logits = logits
+        self._graphless = Graphless()
         self.time_axes = time_axes
         self.execution = execution or Execution()
         self.execution.prepare(module)
         self.compiled = self.execution.compiled(module, self.taps)
+        if hasattr(loss, "_torchdynamo_orig_callable"):  # compiled; its graph is walked twice
+            keep_buffers()
+        self._moving = Moving(module, loss)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the compiled passes, which belong to this very module."""
+        return {**vars(self), "compiled": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.compiled = self.execution.compiled(self.module, self.taps)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Trainable parameters by name; a shared one appears once."""
         return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
 
-    def buffers(self) -> dict[str, Tensor]:
-        """Clones of all buffers by name (running statistics and the like)."""
-        return {name: b.detach().clone() for name, b in self.module.named_buffers()}
+    @property
+    def moving(self) -> Moving:
+        """What passes move besides trainable parameters, as far as it is known."""
+        self._moving.follow(self.loss)
+        return self._moving
+
+    def buffers(self) -> Buffers:
+        """Clones of all that passes move: buffers (running statistics and the like), and state elsewhere."""
+        return self.moving.buffers()
+
+    def put(self, buffers: Mapping[str, Tensor]) -> None:
+        """Make what ``buffers`` holds the live student's, in the shapes that it has there."""
+        self.moving.put(buffers)
 
     @property
     def device(self) -> torch.device:
@@ -76,7 +106,7 @@ class Student:
         if module is None and self.compiled is not None:
             return self._run_compiled(batch, {}, dict(self.module.named_buffers()), taps)
         module = self.module if module is None else module
-        return self._forward(batch, module, lambda inputs: module(*inputs), taps)
+        return self._pass(batch, module, taps)
 
     def functional(
         self,
@@ -88,30 +118,50 @@ class Student:
         exact: bool = False,
         plain: bool = False,
     ) -> Forward:
-        """Run on other parameters; ``buffers`` (clones) take the running statistics, not the module.
+        """Run on other parameters; ``buffers`` (clones) take what the pass moves, and nothing live is moved.
 
         Whatever ``execution`` says, ``exact``: in the parameters' own precision; ``plain``: not compiled
-        either.
+        either.  Raises MetaweightError for a pass that moves what none moved before.
         """
         exact = exact or plain
-        if self.compiled is not None and not plain:
-            return self._run_compiled(batch, parameters, buffers, taps, exact)
+        self.learn_what_moves(batch)
+        self.moving.complete(buffers)
         values = {**parameters, **buffers}
-        forward = self._forward(
-            batch, self.module, lambda inputs: functional_call(self.module, values, inputs), taps, exact
-        )
-        # a module may also assign a buffer anew; torch puts that into ``values``
-        buffers.update((name, values[name].detach()) for name in buffers)
+
+        def run() -> Forward:
+            if self.compiled is not None and not plain:
+                return self._run_compiled(batch, parameters, buffers, taps, exact)
+            return self._pass(batch, self.module, taps, exact)
+
+        # the loss belongs in there, for it may read the module's parameters (a penalty on them)
+        with self.moving.visited(buffers):
+            forward = standing_on(self.module, values, run)
+        if self.compiled is None or plain:
+            buffers.update((name, values[name].detach()) for name in buffers)
         return forward
+
+    def learn_what_moves(self, batch: Batch) -> None:
+        """Once: a pass that nobody sees, to know what to keep copies of; see ``moving``."""
+
+        def run() -> None:
+            with forked_rng(self.device):
+                self.without_graph(
+                    lambda: self.standing_on(self.buffers(), lambda: self._pass(batch, self.module, False))
+                )
+
+        self.moving.learn(run)
 
     def within(self, parameters: Named, buffers: Named, call: Callable[[], T]) -> T:
         """``call()`` while the module stands on other parameters and buffers, as in ``functional``.
 
         A backward belongs in here: a checkpoint computes its part again, on what it finds in the module.
         """
-        values = {f"module.{name}": value for name, value in {**parameters, **buffers}.items()}
-        result: T = functional_call(_Within(self.module), values, (call,))
-        return result
+        with self.moving.visited(buffers):
+            return self.standing_on({**parameters, **buffers}, call)
+
+    def standing_on(self, values: Named, call: Callable[[], T]) -> T:
+        """``call()`` with other tensors in the module; what is kept elsewhere is the live one."""
+        return standing_on(self.module, dict(values), call)
 
     def outputs_kept(self) -> AbstractContextManager[LayerOutputs]:
         """Around a pass that a directional one follows: what that one can take over."""
@@ -129,26 +179,45 @@ class Student:
 
         ``kept``: of a pass at the same parameters.
         """
-        outputs = tangent = None
         if self.compiled is not None:
-            moving = {n: parameters[n] for n in direction}
-            still = {n: p for n, p in self._complete(parameters, buffers).items() if n not in direction}
-            with torch.no_grad():
-                outputs, tangent = self.compiled.directional(
-                    moving, direction, still, self.execution.inputs(batch.inputs), kept
-                )
-        replayed = kept.replayed() if kept is not None and self.compiled is None else nullcontext()
-        with torch.no_grad(), forward_ad.dual_level(), replayed:
-            if self.compiled is not None:
-                loss = self._units(forward_ad.make_dual(outputs, tangent), batch).loss
-            else:
+            return self._compiled_directional(batch, parameters, direction, buffers, kept)
+
+        def dual_pass() -> Tensor | None:
+            # clones: a second try, with a graph, starts from the same
+            own = Buffers(buffers)
+            # what was kept has no graph, which a gradient inside of the pass needs
+            replay = None if torch.is_grad_enabled() else kept
+            with forward_ad.dual_level(), nullcontext() if replay is None else replay.replayed():
                 dual = {
                     n: forward_ad.make_dual(p, direction[n]) if n in direction else p
                     for n, p in parameters.items()
                 }
-                loss = self.functional(batch, dual, buffers, taps=False, plain=True).loss
-            tangents = forward_ad.unpack_dual(loss).tangent
-            return None if tangents is None else tangents.clone()
+                loss = self.functional(batch, dual, own, taps=False, plain=True).loss
+                tangents = forward_ad.unpack_dual(loss).tangent
+                return None if tangents is None else tangents.clone()
+
+        return self.without_graph(dual_pass)
+
+    def _compiled_directional(
+        self,
+        batch: Batch,
+        parameters: Named,
+        direction: Named,
+        buffers: Named,
+        kept: LayerOutputs | None,
+    ) -> Tensor | None:
+        assert self.compiled is not None
+        moving = {n: parameters[n] for n in direction}
+        still = {n: p for n, p in self._complete(parameters, buffers).items() if n not in direction}
+        with torch.no_grad():
+            outputs, tangents = self.compiled.directional(
+                moving, direction, still, self.execution.inputs(batch), kept
+            )
+            with forward_ad.dual_level():
+                duals = dual_outputs(outputs, tangents)
+                loss = units_of(self.loss, duals, logits_in(duals, self.logits), batch).loss
+                slopes = forward_ad.unpack_dual(loss).tangent
+                return None if slopes is None else slopes.clone()
 
     def _complete(self, parameters: Named, buffers: Named) -> dict[str, Tensor]:
         return {**dict(self.module.named_parameters()), **parameters, **buffers}
@@ -157,27 +226,22 @@ class Student:
         self, batch: Batch, parameters: Named, buffers: Named, taps: bool, exact: bool = False
     ) -> Forward:
         assert self.compiled is not None
-        with nullcontext() if exact else self.execution.autocast(self.device):
-            outputs, values = self.compiled(
-                self._complete(parameters, buffers), self.execution.inputs(batch.inputs)
-            )
+        with explained(self.module, batch), nullcontext() if exact else self.execution.autocast(self.device):
+            torch.clear_autocast_cache()
+            outputs, values = self.compiled(self._complete(parameters, buffers), self.execution.inputs(batch))
         names = self.taps if taps else ()
         readings = {tap: read_tap(tap, values[tap], batch, self.time_axes) for tap in names if tap in values}
         return self._concluded(outputs, readings, batch, names)
 
-    def _forward(
-        self,
-        batch: Batch,
-        module: nn.Module,
-        call: Callable[[tuple[Any, ...]], Any],
-        taps: bool,
-        exact: bool = False,
-    ) -> Forward:
+    def _pass(self, batch: Batch, module: nn.Module, taps: bool, exact: bool = False) -> Forward:
         readings: dict[str, TapReading] = {}
         names = self.taps if taps else ()
         autocast = nullcontext() if exact else self.execution.autocast(self.device)
-        with tapped(module, names, batch, self.time_axes, readings), autocast:
-            outputs = call(self.execution.inputs(batch.inputs))
+        with explained(module, batch), tapped(module, names, batch, self.time_axes, readings), autocast:
+            # an autocast around all passes keeps casts of parameters that have moved since
+            torch.clear_autocast_cache()
+            args, kwargs = self.execution.inputs(batch)
+            outputs = module(*args, **kwargs)
         return self._concluded(outputs, readings, batch, names)
 
     def _concluded(
@@ -188,33 +252,23 @@ class Student:
             raise ValueError(
                 f"tap {silent[0]!r} is never called in the student's forward pass; choose another"
             )
-        if self.execution.precision != "float32" and isinstance(outputs, Tensor):
-            outputs = outputs.to(next(self.module.parameters()).dtype)  # losses are summed in full
-        units = self._units(outputs, batch)
+        outputs = self.execution.in_full(outputs, next(self.module.parameters()).dtype)
+        logits = logits_in(outputs, self.logits)
+        units = units_of(self.loss, outputs, logits, batch)
         # in the order of the taps, not of the calls
         features = {tap: unit_features(readings[tap], units).to(units.loss.dtype) for tap in names}
         lengths = {tap: source_lengths(readings[tap], units) for tap in names}
         known_lengths = {tap: length for tap, length in lengths.items() if length is not None}
-        return Forward(units, outputs, features, known_lengths, batch)
+        return Forward(units, shown_logits(logits, units, batch), features, known_lengths, batch)
 
-    def _units(self, outputs: Any, batch: Batch) -> Units:
-        result = self.loss(outputs, batch.targets)
-        if isinstance(result, Units):
-            units = result
-        elif isinstance(result, tuple):
-            units = Units(*result)
-        else:
-            units = Units(result, torch.ones_like(result.detach()))
-        if units.real is not None and units.real.shape != batch.targets.shape:
-            shapes = f"{tuple(units.real.shape)} for targets {tuple(batch.targets.shape)}"
-            raise ValueError(f"Units.real says of every target whether it is real, got shape {shapes}")
-        count = int(units.real.sum()) if units.each_token and units.real is not None else len(batch)
-        if units.loss.shape != (count,):
-            got = tuple(units.loss.shape)
-            raise ValueError(
-                f"the student's loss gives one value a unit, shape [{count}], got {got}; use reduction='none'"
-            )
-        return units
+    def without_graph(self, call: Callable[[], T]) -> T:
+        """``call()``, passes of this student, without a graph behind its result (``Graphless``)."""
+        return self._graphless.run(self, call)
+
+    def glance(self, batch: Batch) -> Forward:
+        """A pass without a graph, not compiled, that leaves no trace in module or generators."""
+        with forked_rng(self.device):
+            return self.without_graph(lambda: self.functional(batch, {}, self.buffers(), plain=True))
 
     def spec(
         self, batch: Batch, *, class_counts: Sequence[int] | None = None, samples: int | None = None
@@ -224,39 +278,17 @@ class Student:
         ``class_counts`` and ``samples``: what some teachers want to know of the training set.
         """
         require_batch(batch)
-        with torch.no_grad(), forked_rng(self.device):
-            forward = self.functional(batch, {}, self.buffers(), plain=True)
+        forward = self.glance(batch)
+        classes = forward.state().outputs.shape[-1]
         return StateSpec(
             features={name: value.shape[1] for name, value in forward.features.items()},
-            classes=forward.outputs.shape[-1],
+            classes=classes,
             dtype=forward.loss.dtype,
             device=forward.loss.device,
             sentences=forward.units.real is not None and not forward.units.each_token,
             tokens=forward.units.each_token,
             source_taps=tuple(forward.lengths),
+            labels=are_labels(forward, classes) and not are_positions(self, batch),
             class_counts=None if class_counts is None else tuple(int(n) for n in class_counts),
             samples=samples,
         )
-
-
-class _Within(nn.Module):
-    """Anything that is done while ``functional_call`` has put other values into a module."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, call: Callable[[], Any]) -> Any:
-        return call()
-
-
-def _refuse_wrapped(module: nn.Module) -> None:
-    for name, part in module.named_modules():
-        where = f"submodule {name!r}" if name else "the student"
-        # a compiled call keeps using the parameters it was traced with, so no weight would ever move
-        if hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None:
-            raise ValueError(
-                f"{where} is compiled: engines cannot swap its parameters; pass the plain module"
-            )
-        if isinstance(part, nn.parallel.DistributedDataParallel | nn.DataParallel):
-            raise ValueError(f"{where} is wrapped in {type(part).__name__}; pass its .module")

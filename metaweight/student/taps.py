@@ -80,7 +80,11 @@ class TapReading:
 
 
 def read_tap(tap: str, value: Any, batch: Batch, axes: TimeAxes | None) -> TapReading:
-    """Read a tap's output.  Raises ValueError where its shape is not that of the batch or of its axis."""
+    """Read a tap's output.
+
+    Raises ValueError where its shape is not that of the batch or of its axis, and over token ids whose
+    padding nobody named.
+    """
     value = tap_tensor(value)
     if len(value) != len(batch):
         raise ValueError(
@@ -88,10 +92,37 @@ def read_tap(tap: str, value: Any, batch: Batch, axes: TimeAxes | None) -> TapRe
             "dimension is the batch's, as batch_first=True makes it"
         )
     over_time = value.dim() == 3
-    axis = axes(tap, batch) if axes is not None and over_time else None
+    axis = None
+    if over_time:
+        axis = axes(tap, batch) if axes is not None else _told_axis(tap, value, batch)
     rows = pool(value, None if axis is None else axis.real)
     states = value.clone() if axis is not None and axis.of_targets else None
     return TapReading(tap, rows, over_time, axis, states)
+
+
+def _told_axis(tap: str, value: Tensor, batch: Batch) -> TimeAxis | None:
+    """The axis of a tap [B, T, D] that nobody described: ``attention_mask`` says it, or nothing is padded.
+
+    Raises ValueError where the batch has token ids [B, T] and nobody says which are padding: the mean would
+    take it in, without a word.
+    """
+    mask = batch.kwargs.get("attention_mask")
+    if isinstance(mask, Tensor) and mask.shape == value.shape[:2] and not mask.is_floating_point():
+        return TimeAxis(mask.bool())
+    for name, ids in [*enumerate(batch.args), *batch.kwargs.items()]:
+        # of one row alone, as position ids are, nothing is padded
+        if isinstance(ids, Tensor) and ids.dim() == 2 and len(ids) == len(value) and _counts(ids):
+            raise ValueError(
+                f"tap {tap!r} runs over time, {tuple(value.shape)}, and inputs[{name!r}] "
+                f"{tuple(ids.shape)} looks like token ids, of which padding would enter the mean: say which "
+                "positions are real, Student(..., time_axes=lambda tap, batch: TimeAxis(mask)) with a mask "
+                f"{tuple(value.shape[:2])}, or lambda tap, batch: None where nothing is padded"
+            )
+    return None
+
+
+def _counts(values: Tensor) -> bool:
+    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
 
 
 def unit_features(reading: TapReading, units: Units) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, checked_normalize, mean_one, register_teacher
-from metaweight.teachers.inputs import class_labels, require_one_label, unit_loss
+from metaweight.teachers.inputs import class_labels, require_classes, require_one_label, unit_loss
 from metaweight.teachers.sentences import sentence_log_probability
 
 
@@ -130,6 +130,7 @@ class Focal(Teacher):
 
     def __init__(self, spec: StateSpec, *, gamma: float = 2.0, normalize: Normalize = "batch") -> None:
         super().__init__()
+        require_classes(spec, "teacher 'focal'")
         if gamma < 0:
             raise ValueError(f"gamma is 0 or more, got {gamma}")
         self.gamma = gamma

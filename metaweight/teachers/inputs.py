@@ -10,23 +10,47 @@ from torch import Tensor, nn
 from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.core.registry import did_you_mean
 
+WITHOUT_LABELS = "'mw-net' and 'l2rw' do without"
+
 
 def class_labels(state: StudentState) -> Tensor:
     """The given class labels [U] of a state with logits [U, C].
 
-    Raises ValueError where a unit has more than one label or logit row, as a sentence has.
+    Raises ValueError where a unit has more than one label or logit row, as a sentence has, and where targets
+    are real numbers, which would be taken for labels.
     """
-    if state.targets.dim() != 1 or state.outputs.dim() != 2:
+    floating = state.targets.is_floating_point() or state.targets.is_complex()
+    if floating or state.targets.dim() != 1 or state.outputs.dim() != 2:
         raise ValueError(
             "this teacher reads one class label [U] and one row of logits [U, C] a unit, got targets "
-            f"{tuple(state.targets.shape)} and outputs {tuple(state.outputs.shape)}; "
-            "'l2rw' and 'mw-net' do without"
+            f"{tuple(state.targets.shape)} and outputs {tuple(state.outputs.shape)}, targets of "
+            f"{state.targets.dtype}; {WITHOUT_LABELS}"
         )
     return state.targets
 
 
+def require_labels(spec: StateSpec, teacher: str) -> None:
+    """Raise ValueError for students whose units have no class label, as ``StateSpec.labels`` says."""
+    if not spec.labels:
+        raise ValueError(
+            f"{teacher} reads class labels, and this student's targets are none: soft, several, real-valued "
+            "or for each pixel, or places in the batch, as a contrastive loss has them; "
+            f"{WITHOUT_LABELS}"
+        )
+
+
+def require_classes(spec: StateSpec, teacher: str) -> None:
+    """Raise ValueError unless units have class labels, and the outputs logits of two classes or more."""
+    require_labels(spec, teacher)
+    if spec.classes < 2:
+        got = "the student gives no logits" if spec.classes == 0 else f"got {spec.classes}"
+        where = '; name them, Student(..., logits="name")' if spec.classes == 0 else ""
+        raise ValueError(f"{teacher} needs logits of 2 classes or more, {got}{where}; {WITHOUT_LABELS}")
+
+
 def require_one_label(spec: StateSpec, teacher: str) -> None:
-    """Raise ValueError where a unit is a sentence, which has no class of its own."""
+    """Raise ValueError where a unit is a sentence, which has no class of its own, or has no class at all."""
+    require_classes(spec, f"teacher {teacher!r}")
     if spec.sentences:
         raise ValueError(
             f"teacher {teacher!r} reads one class label a unit, which a sentence has not: "

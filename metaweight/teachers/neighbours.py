@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Teacher, register_teacher
-from metaweight.teachers.inputs import class_labels, hidden, last_tap
+from metaweight.teachers.inputs import class_labels, hidden, last_tap, require_labels
 from metaweight.teachers.pair_states import centred_sides, pair_agreement, pair_states, pair_taps
 
 
@@ -82,6 +82,7 @@ class Neighbours(Teacher):
         super().__init__()
         if k < 1:
             raise ValueError(f"k, the number of neighbours, is 1 or more, got {k}")
+        require_labels(spec, "teacher 'knn'")
         self.k = k
         self.tap, width = last_tap(spec, "knn")
         self.pair = pair_taps(spec, "knn") if spec.sentences else None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, register_teacher, registry
 from metaweight.teachers.head import WeightHead
-from metaweight.teachers.inputs import scaled_loss
+from metaweight.teachers.inputs import require_classes, scaled_loss
 from metaweight.teachers.sentences import (
     CLASS_SCALARS,
     SENTENCE_SCALARS,
@@ -27,7 +27,7 @@ class Surface(nn.Module):
     What the outputs say of the given label (``class_scalars``, ``sentence_scalars``), training progress,
     the running mean of the train loss, the best meta loss so far, and an embedding of the given label.
     What is not known yet is 0.  ``label_width=0``: no embedding.  Raises ValueError for less than two
-    classes.
+    classes, and where units have no class label.
     """
 
     train_loss: Tensor
@@ -36,8 +36,7 @@ class Surface(nn.Module):
 
     def __init__(self, spec: StateSpec, *, label_width: int = 8, decay: float = 0.99) -> None:
         super().__init__()
-        if spec.classes < 2:
-            raise ValueError(f"surface information needs 2 classes or more, got {spec.classes}")
+        require_classes(spec, "surface information")
         if label_width < 0 or not 0 <= decay < 1:
             raise ValueError(f"label_width is 0 or more, decay in [0, 1), got {label_width} and {decay}")
         self.classes = spec.classes

@@ -70,7 +70,7 @@ def one_step_has_its_closed_form(subject: Subject) -> None:
         losses = steps.student(steps.train[0]).loss
         each = [torch.autograd.grad(loss, parameters, retain_graph=True) for loss in losses]
         moved, _ = steps.taken(weights)
-        meta = steps.loss(moved(*steps.meta.inputs), steps.meta.targets).mean()
+        meta = steps.loss(steps.meta.call(moved), steps.meta.targets).mean()
         slope = torch.autograd.grad(meta, list(moved.parameters()))
         products = [_inner_product(slope, one) for one in each]
         truth = -group["lr"] / len(each) * torch.stack(products)
@@ -188,7 +188,7 @@ def what_is_no_number_is_an_error(subject: Subject) -> None:
     """A loss or a weight that is NaN raises NonFiniteError, a negative weight or another shape ValueError."""
     steps = problem("layers")
     (weights,) = weights_for(steps)
-    broken = samples(len(weights), 1).inputs[0] * float("nan")
+    broken = samples(len(weights), 1).args[0] * float("nan")
     batch = Batch((broken,), steps.train[0].targets, steps.train[0].index)
     poisoned = replace(steps, train=[batch])
     _require_raised(NonFiniteError, "a loss of NaN", lambda: subject.answer(poisoned, [weights]))

@@ -46,6 +46,7 @@ class Subject:
             recorded=recorded,
             scope=None if steps.scope is None else list(steps.scope),
             rates=steps.rates,
+            check_every=0,  # the rules are to see the engine itself
         )
 
     def require_right(self, name: str, steps: RealSteps, *, able: bool | None = True) -> None:

@@ -37,7 +37,7 @@ def plain_step(
 ) -> None:
     """What a user writes: weighted loss, backward, clip, step."""
     optimizer.zero_grad()
-    (weights * loss(module(*train.inputs), train.targets)).mean().backward()
+    (weights * loss(train.call(module), train.targets)).mean().backward()
     if max_norm is not None:
         torch.nn.utils.clip_grad_norm_(module.parameters(), max_norm)
     optimizer.step()
@@ -83,7 +83,7 @@ class RealSteps:
             with torch.no_grad():
                 for name, value in (still or {}).items():
                     module.get_parameter(name).copy_(value)
-                return float(self.loss(module(*self.meta.inputs), self.meta.targets).mean())
+                return float(self.loss(self.meta.call(module), self.meta.targets).mean())
 
     def slopes(self, weights: Sequence[Tensor], *, h: float = 1e-4) -> list[Tensor]:
         """dL_meta/dw for every weight of every step."""

@@ -130,7 +130,7 @@ def students_follow_from_the_seed(subject: Subject) -> None:
 def measuring_leaves_the_student_alone(subject: Subject) -> None:
     """Evaluation gives finite figures, the same again, and leaves student and random state as they were."""
     evaluation, built = subject.task.evaluation(subject.config, subject.prepared), subject.built()
-    student, before = built.student, live_tensors(built.student, built.optimizer)
+    student, before = built.student, live_tensors(built.student, built.live.optimizer)
     first, again = (
         {
             f"{split}_{figure}": value
@@ -139,7 +139,7 @@ def measuring_leaves_the_student_alone(subject: Subject) -> None:
         }
         for _ in range(2)
     )
-    moved = changed(before, live_tensors(student, built.optimizer))
+    moved = changed(before, live_tensors(student, built.live.optimizer))
     require(not moved, f"it changes {', '.join(moved)}; measure inside evaluating(module) and no_grad")
     bad = [figure for figure, value in first.items() if not math.isfinite(value)]
     require(not bad, f"{', '.join(bad)} is not finite")
@@ -175,7 +175,8 @@ def runs_repeat_and_give_what_the_table_names(subject: Subject) -> None:
 
 def batch_tensors(batch: Batch) -> dict[str, Tensor]:
     """Every tensor of a batch by name."""
-    inputs = {f"inputs[{i}]": value for i, value in enumerate(batch.inputs) if isinstance(value, Tensor)}
+    named = [*enumerate(batch.args), *batch.kwargs.items()]
+    inputs = {f"inputs[{name!r}]": value for name, value in named if isinstance(value, Tensor)}
     return {**inputs, "targets": batch.targets, "index": batch.index}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,4 +88,4 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
     """Put the global generators back."""
-    RandomState(state["cpu"], state["cuda"]).restore(device)
+    replace(RandomState.of(device), cpu=state["cpu"], cuda=state["cuda"]).restore(device)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-from metaweight.core.contracts import Batch
+from metaweight.core.contracts import Batch, Forward
 from metaweight.core.modes import evaluating
 from metaweight.student.student import Student
 
@@ -18,9 +18,9 @@ Evaluate = Callable[[Student, Iterable[Batch]], Mapping[str, float]]
 def evaluate(student: Student, batches: Iterable[Batch]) -> dict[str, float]:
     """Accuracy in percent and mean loss of the student in eval mode; leaves its mode as it was."""
     outputs, targets, losses = [], [], []
-    with torch.no_grad(), evaluating(student.module):
+    with evaluating(student.module):
         for batch in batches:
-            forward = student(batch, taps=False)
+            forward = without_taps(student, batch)
             outputs.append(forward.outputs)
             targets.append(batch.targets)
             losses.append(forward.loss)
@@ -30,13 +30,18 @@ def evaluate(student: Student, batches: Iterable[Batch]) -> dict[str, float]:
     }
 
 
+def without_taps(student: Student, batch: Batch) -> Forward:
+    """A pass as the student stands, without graph and taps."""
+    return student.without_graph(lambda: student(batch, taps=False))
+
+
 def class_probabilities(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
     """Index [n] and softmax of the student's logits [n, C] in eval mode; leaves its mode as it was."""
     indices, says = [], []
-    with torch.no_grad(), evaluating(student.module):
+    with evaluating(student.module):
         for batch in batches:
             indices.append(batch.index)
-            says.append(student(batch, taps=False).outputs.softmax(dim=-1))
+            says.append(without_taps(student, batch).outputs.softmax(dim=-1))
     return torch.cat(indices), torch.cat(says)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from metaweight.core.contracts import Batch, NonFiniteError, StepReport
 from metaweight.core.registry import did_you_mean
+from metaweight.engines.inner import members
 from metaweight.reweighter import Reweighter
 from metaweight.training import checkpoint
 from metaweight.training.callbacks import Callback
@@ -76,7 +77,7 @@ class Trainer:
         reweighter.live.total_steps = epochs * len(train)
         course = learning_rate or LearningRate()
         span = {"steps": epochs * len(train), "steps_per_epoch": len(train)}
-        self._rates = RateCourse(reweighter.optimizer, course, **span)
+        self._rates = RateCourse(reweighter.live.optimizer, course, **span)
         self._teacher_rates: RateCourse | None = None
         if reweighter.teacher_optimizer is not None:
             own = teacher_learning_rate or course
@@ -161,7 +162,7 @@ class Trainer:
     def _log(self, report: StepReport) -> None:
         if self.folder is None:
             return
-        rate = self.reweighter.optimizer.param_groups[0]["lr"]
+        rate = self.reweighter.live.optimizer.param_groups[0]["lr"]
         row: dict[str, Any] = {"step": self.reweighter.steps, "epoch": self.epoch + 1, "lr": float(rate)}
         row |= {"train_loss": report.train_loss, "meta_loss": report.meta_loss, **report.stats}
         self.folder.append_step(row)
@@ -236,7 +237,8 @@ class Trainer:
 
     def _shapes(self) -> dict[str, Any]:
         r = self.reweighter
-        kinds = {"optimizer": type(r.optimizer).__name__, "teacher": type(r.teacher).__name__}
+        steps = " and ".join(type(one).__name__ for one in members(r.live.optimizer))
+        kinds = {"optimizer": steps, "teacher": type(r.teacher).__name__}
         return {
             **kinds,
             # windows begin and end elsewhere; without it, as in checkpoints from before there were windows

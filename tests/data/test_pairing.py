@@ -69,7 +69,7 @@ def test_windows_of_any_iterable():
         pairs(train, meta, unroll=0)
 
 
-@pytest.mark.parametrize("meta", [[], iter([batch(1), batch(2)])], ids=["empty", "an iterator"])
+@pytest.mark.parametrize("meta", [[], iter([batch(11), batch(12)])], ids=["empty", "an iterator"])
 def test_a_meta_loader_that_runs_dry_is_refused(meta):
     with pytest.raises(ValueError, match="meta loader is empty"):
         list(pairs([batch(i) for i in range(5)], meta))
@@ -153,9 +153,9 @@ def test_data_without_positions_or_pairs_is_refused():
 
     with pytest.raises(TypeError, match="map-style data set"):
         Indexed(Stream())
-    loader = DataLoader(Indexed([(torch.ones(2), 1)] * 4), batch_size=2)
+    loaders = [DataLoader(Indexed([(torch.ones(2), 1)] * 4), batch_size=2) for _ in range(2)]
     with pytest.raises(TypeError, match="got list: give the DataLoader collate_fn"):
-        next(pairs(loader, loader))
+        next(pairs(*loaders))
     with pytest.raises(TypeError, match="sample 1 is a tuple of 3"):
         Indexed([(1, 2), (1, 2, 3)])[1]
     with pytest.raises(TypeError, match="got a tuple of 2; use Indexed"):

@@ -7,7 +7,6 @@ import re
 
 import pytest
 import torch
-import torch.nn.functional as F
 from students import batch, make
 from torch import Tensor, nn
 
@@ -23,8 +22,8 @@ CHOICES = {
     "groupnorm-resnet": ("ghost", "no layer couples"),
     "words": ("ghost", "no layer couples"),
     "tied-and-frozen": ("ghost", "no layer couples"),
-    "encoder": ("double", r"not ghost: .*'encoder\.layers\.0\.self_attn' \(MultiheadAttention\)"),
-    "gru": ("double", r"not ghost: .*'rnn' \(GRU\)"),
+    "encoder": ("ghost", "no layer couples"),
+    "gru": ("ghost", "no layer couples"),
 }
 
 
@@ -50,7 +49,8 @@ def test_the_choice_for_each_student(student: str, caplog: pytest.LogCaptureFixt
     (record,) = caplog.records  # once for a student, not at every step
     assert f"takes {expected}" in record.getMessage()
     assert re.search(why, engine.why)
-    assert torch.equal(found, slopes(expected, *problem))
+    # the try is made with attention written out, which rounds otherwise
+    assert relative(found, slopes(expected, *problem)) <= 1e-13
 
 
 @pytest.mark.parametrize("schedule", ["lookahead", "online"])
@@ -82,20 +82,16 @@ def test_training_with_it_is_training_with_its_choice_bit_for_bit(
     assert all(map(torch.equal, *ends))
 
 
-class LateScale(nn.Module):
-    """A bare parameter: ghost has no rule for it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.linspace(0.5, 1.5, 6))
+class Centred(nn.Module):
+    """Couples the samples, which ghost sees in their gradients only."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(x * self.scale)
+        return torch.tanh(x - x.mean(0))
 
 
 def test_every_try_sees_the_same_masks_and_asks_the_teacher_once() -> None:
     torch.manual_seed(0)
-    layers = nn.Flatten(), nn.Dropout(0.4), nn.Linear(24, 6), LateScale(), nn.Linear(6, 3)
+    layers = nn.Flatten(), nn.Dropout(0.4), nn.Linear(24, 6), Centred(), nn.Linear(6, 3)
     module = nn.Sequential(*layers).double()
     own = torch.optim.SGD(module.parameters(), lr=0.1)
     calls: list[Tensor] = []
@@ -119,21 +115,21 @@ def test_every_try_sees_the_same_masks_and_asks_the_teacher_once() -> None:
 
 @pytest.mark.parametrize("schedule", ["lookahead", "online"])
 def test_a_failed_try_leaves_the_recorded_pass_to_the_next_engine(schedule: str) -> None:
-    """A weight used outside its layer is seen only by ghost's check, after its backward."""
+    """Samples that are coupled by hand are seen only by ghost's check, after its backward."""
 
-    class Functional(nn.Module):
+    class Coupled(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.first, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
 
         def forward(self, x: Tensor) -> Tensor:
             x = torch.tanh(self.first(x[:, 0]))
-            return self.head(torch.tanh(F.linear(x, self.first.weight)))
+            return self.head(torch.tanh(x - x.mean(0)))
 
     results, auto = [], Auto()
     for engine in (auto, "higher"):
         torch.manual_seed(0)
-        module = Functional().double()
+        module = Coupled().double()
         student = mw.Student(module)
         teacher = mw.build_teacher("mw-net", spec=student.spec(batch((3, 8), 6, 1)))
         reweighter = mw.Reweighter(
@@ -148,7 +144,7 @@ def test_a_failed_try_leaves_the_recorded_pass_to_the_next_engine(schedule: str)
             reweighter.step(batch((3, 8), 6, step), batch((3, 8), 5, 10 + step))
         results.append(nn.utils.parameters_to_vector([*module.parameters(), *teacher.parameters()]).detach())
     assert auto.chosen == "double"
-    assert "used outside these calls" in auto.why
+    assert "couples the samples of a batch" in auto.why
     assert relative(*results) <= 1e-9
 
 
@@ -169,7 +165,7 @@ def test_where_none_can_every_reason_is_given() -> None:
     class Bag(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.bag, self.head = nn.EmbeddingBag(10, 4), nn.Linear(4, 3)
+            self.bag, self.head = nn.EmbeddingBag(10, 4, mode="max"), nn.Linear(4, 3)
 
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.bag((x[..., 0].abs() * 3).long().clamp(max=9)))
@@ -182,15 +178,15 @@ def test_where_none_can_every_reason_is_given() -> None:
 
 
 class LosesHalf(nn.Module):
-    """A convolution, a bare parameter, and a branch that loses its tangent where no graph is recorded."""
+    """A convolution, coupled samples, and a branch that loses its tangent where no graph is recorded."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.head = nn.Conv2d(1, 2, 3), nn.Linear(8, 3)
-        self.scale = nn.Parameter(torch.tensor(1.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.scale * self.head(torch.tanh(self.conv(x)).flatten(1))
+        out = self.head(torch.tanh(self.conv(x)).flatten(1))
+        out = out - out.mean(0)
         again = self.head(torch.tanh(self.conv(2 * x)).flatten(1))
         return out + (again if torch.is_grad_enabled() else again.data)
 
@@ -210,5 +206,5 @@ def test_a_try_that_fails_at_its_last_check_leaves_the_graph() -> None:
         for e, r in ((engine, recorded), ("higher", None))
     )
     assert engine.chosen == "double"
-    assert "not forward: forward mode gives" in engine.why
+    assert "not forward: ForwardMode gives" in engine.why
     assert relative(found, truth) <= 1e-9

@@ -25,6 +25,10 @@ def slopes(engine: object, module: nn.Module, *, dtype: torch.dtype = torch.floa
     return mw.hypergradient(mw.Student(module), own, train, meta, lambda _s: w, [w], engine).grads[0]
 
 
+FUSED: list[bool] = []
+"""Whether fused kernels were allowed, pass by pass; on the module itself virtual passes leave no trace."""
+
+
 class Attention(nn.Module):
     """Attention by torch's own kernels, whichever is allowed; it notes which ones are."""
 
@@ -32,10 +36,9 @@ class Attention(nn.Module):
         super().__init__()
         self.project, self.head = nn.Linear(8, 24), nn.Linear(8, 3)
         self.dropout = dropout
-        self.fused: list[bool] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        self.fused.append(torch.backends.cuda.flash_sdp_enabled())
+        FUSED.append(torch.backends.cuda.flash_sdp_enabled())
         q, k, v = self.project(x).chunk(3, dim=-1)
         seen = F.scaled_dot_product_attention(
             q[:, None], k[:, None], v[:, None], dropout_p=self.dropout if self.training else 0.0
@@ -48,12 +51,14 @@ def test_fused_attention_stays_fused_and_its_masks_are_replayed(dropout: float) 
     torch.manual_seed(0)
     module = Attention(dropout).double()
     torch.manual_seed(4)
+    FUSED.clear()
     found = slopes("difference", module)
-    assert all(module.fused)
-    module.fused.clear()
+    assert FUSED
+    assert all(FUSED)
+    FUSED.clear()
     torch.manual_seed(4)
     assert relative(found, slopes("higher", module)) <= 1e-6
-    assert not any(module.fused)
+    assert not any(FUSED[1:])  # but for the pass that learns what passes move
 
 
 class Halving(torch.autograd.Function):
@@ -85,7 +90,7 @@ def test_a_first_derivative_is_all_that_it_needs() -> None:
     steps = RealSteps(mw.Student(module), own, [batch((3, 8), 6, 1)], batch((3, 8), 5, 2))
     truth = steps.slopes([torch.ones(6).double()])[0]
     assert relative(slopes("difference", module), truth) <= 1e-6
-    for engine, words in (("double", "no second|double backward"), ("forward", "forward-mode")):
+    for engine, words in (("double", "autograd.Function 'Halving'"), ("forward", "forward-mode")):
         with pytest.raises(EngineError, match=words):
             slopes(engine, module)
 
@@ -122,37 +127,40 @@ def test_float32_is_right_to_about_a_thousandth(
 
 @pytest.mark.parametrize("step", [1e-7, 1e-1], ids=["rounds", "bends"])
 def test_a_step_far_from_the_default_is_worse_by_far(step: float, single: Single) -> None:
-    found, exact = single
-    assert relative(found(FiniteDifferences(step)), exact) > 0.05
+    with pytest.raises(EngineError, match=r"too rough for differences.*another step"):
+        single[0](FiniteDifferences(step))
 
 
 def test_a_step_beyond_all_measure_is_refused(
     single: Single,
 ) -> None:
-    with pytest.raises(EngineError, match=r"differences give .*another step"):
+    with pytest.raises(EngineError, match=r"FiniteDifferences gives .*another step"):
         single[0](FiniteDifferences(3e-1))
 
 
+ROUGH = [0.0]
+"""How high the steps are; of a setting that the student itself holds, a change would be an error at once."""
+
+
 class Rough(nn.Module):
-    """A staircase on top of a line, once it is switched on: the derivative knows the line alone."""
+    """A staircase on top of a line: the derivative knows the line alone."""
 
     def __init__(self) -> None:
         super().__init__()
         self.head = nn.Linear(8, 3)
-        self.rough = False
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.head(x[:, 0])
-        return out + 0.1 * torch.round(out * 1e7) if self.rough else out
+        return out + ROUGH[0] * torch.round(out * 1e7)
 
 
-def test_a_rough_student_is_an_error_at_first_and_a_warning_later() -> None:
+def test_a_rough_student_is_an_error_at_first_and_a_warning_later(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     module = Rough().double()
-    module.rough = True
-    with pytest.raises(EngineError, match=r"differences give .* too rough.*engine='forward'"):
+    monkeypatch.setitem(globals(), "ROUGH", [0.1])
+    with pytest.raises(EngineError, match=r"FiniteDifferences gives .* too rough.*engine='forward'"):
         slopes("difference", module)
-    module.rough = False
+    ROUGH[0] = 0.0
     engine = FiniteDifferences()
     student, own = mw.Student(module), torch.optim.SGD(module.parameters(), lr=0.1)
     w = torch.ones(6).double().requires_grad_()
@@ -161,7 +169,7 @@ def test_a_rough_student_is_an_error_at_first_and_a_warning_later() -> None:
         mw.hypergradient(student, own, batch((3, 8), 6, 1), batch((3, 8), 5, 2), lambda _s: w, [w], engine)
 
     again()
-    module.rough = True
+    ROUGH[0] = 0.1
     with pytest.warns(DifferenceWarning, match="too rough"):
         again()
     with warnings.catch_warnings():

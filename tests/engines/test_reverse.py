@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from students import OPTIMIZERS, STUDENTS, OwnRandom, batch, engine_for, make
+from students import OPTIMIZERS, STUDENTS, Unrepeatable, batch, engine_for, make
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -406,7 +406,7 @@ def test_momentum_replay_keeps_nothing_of_the_parameters_size_per_step(replay: s
 
 
 def test_masks_that_cannot_be_replayed_are_seen() -> None:
-    module = OwnRandom().double()
+    module = Unrepeatable().double()
     own = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
     built = mw.Student(module), own, None, batch((3, 8), 5, 2)
     for steps in (1, 3):

@@ -15,6 +15,7 @@ from metaweight.core.contracts import Batch
 from metaweight.core.randomness import differentiable
 from metaweight.models.attention import CrossAttention, SelfAttention
 from metaweight.models.transformer import Transformer, sinusoids
+from metaweight.models.translators import time_axes
 from metaweight.student.losses import token_cross_entropy
 from metaweight.student.student import Student
 
@@ -264,7 +265,8 @@ def test_double_backward_agrees_with_forward_over_reverse(norm: str) -> None:
 def test_engines_agree_on_tied_parameters(tie: str) -> None:
     """``higher`` patches a copy, ``forward`` calls it functionally; both must know what is shared."""
     model, batch = built(tie=tie, dropout=0.2), translation()
-    student = Student(model, token_cross_entropy, taps=("encoder.layers.1", "decoder.layers.2"))
+    taps = ("encoder.layers.1", "decoder.layers.2")
+    student = Student(model, token_cross_entropy, taps=taps, time_axes=time_axes)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     weights = torch.ones(5, dtype=torch.float64, requires_grad=True)
     slopes = {}

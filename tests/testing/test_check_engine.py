@@ -22,7 +22,6 @@ REFUSALS: dict[str, dict[str, str]] = {
     "ghost": {
         "BatchNorm": "couples the samples",
         "tokens": "no slopes for tokens",
-        "attention": "no rule for",
     },
     "implicit": {"optimizer adamw": "decoupled weight decay"},
     "reverse": {
@@ -158,8 +157,8 @@ class Spent(ForwardMode):
 
     def solve(self, problem: Problem) -> Solution:
         solution = super().solve(problem)
-        if problem.recorded is not None:
-            problem.recorded.forward.loss.sum().backward()
+        if problem.recorded is not None and problem.recorded.keep_graph:
+            torch.autograd.grad(problem.recorded.forward.loss.sum(), [*problem.student.parameters().values()])
         return solution
 
 

@@ -8,13 +8,11 @@ import higher.optim
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metaweight.engines.inner.base import Update, rules
+from metaweight.engines.inner.rules import Rule, rules, step_of
 
 
-def differentiable_optimizer(
-    kind: type[Optimizer], update: Update
-) -> type[higher.optim.DifferentiableOptimizer]:
-    """A ``higher`` optimizer whose step is the pure ``update``."""
+def differentiable_optimizer(kind: type[Optimizer], rule: Rule) -> type[higher.optim.DifferentiableOptimizer]:
+    """A ``higher`` optimizer whose step is the update of ``rule``."""
 
     class Differentiable(higher.optim.DifferentiableOptimizer):  # type: ignore[misc]
         def _update(self, grouped_grads: list[list[Tensor | None]], **_: Any) -> None:
@@ -23,7 +21,8 @@ def differentiable_optimizer(
                     if gradient is None:
                         continue
                     state = self.state[number][position]
-                    value = update(group["params"][position], gradient, state, group)
+                    p, options = group["params"][position], {**rule.options, **group}
+                    value = step_of(rule, p, options)(p, gradient, state, options)
                     group["params"][position], self.state[number][position] = value
 
     Differentiable.__name__ = Differentiable.__qualname__ = f"Differentiable{kind.__name__}"
@@ -32,5 +31,5 @@ def differentiable_optimizer(
 
 def register_with_higher() -> None:
     """Make every inner rule known to ``higher`` in place of its own version of that optimizer."""
-    for kind, update in rules().items():
-        higher.optim.register_optim(kind, differentiable_optimizer(kind, update))
+    for kind, rule in rules().items():
+        higher.optim.register_optim(kind, differentiable_optimizer(kind, rule))

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch._functorch.config
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_map_only
 
 from metaweight.student.execution.dual_graph import DualGraph
+from metaweight.student.execution.execution import Arguments, keep_buffers
 from metaweight.student.execution.layer_outputs import LayerOutputs, unchanged_layers
+from metaweight.student.structure import tensors_in
 
 Seen = dict[str, Any]
 """Tap -> what its submodule gave."""
@@ -50,7 +52,7 @@ class Compiled:
             self._tapped.get_submodule(name).register_forward_hook(_keep(name, self._seen))
         self._watched = False
         # the graph is backpropagated more than once; masks must be those that eager code would draw
-        torch._functorch.config.donated_buffer = False
+        keep_buffers()
         options: dict[str, Any] = {"fallback_random": True} if backend == "inductor" else {}
         # all students share the code of ``_pass``: without isolation, the ninth of them would run eagerly
         self._forward = torch.compile(  # type: ignore[call-overload]  # torch's overloads lack the last two
@@ -63,7 +65,7 @@ class Compiled:
         )
         self._dual = DualGraph(self._bare, self._run, backend)
 
-    def __call__(self, values: Mapping[str, Tensor], inputs: tuple[Any, ...]) -> tuple[Any, Seen]:
+    def __call__(self, values: Mapping[str, Tensor], inputs: Arguments) -> tuple[Any, Seen]:
         """Outputs at all of ``values`` (parameters and buffers; the running statistics move), and taps."""
         self._same_modes()
         self._watch(values, inputs)
@@ -82,12 +84,12 @@ class Compiled:
         moving: Mapping[str, Tensor],
         tangents: Mapping[str, Tensor],
         still: Mapping[str, Tensor],
-        inputs: tuple[Any, ...],
+        inputs: Arguments,
         kept: LayerOutputs | None = None,
-    ) -> tuple[Any, Any]:
-        """Outputs, and their derivative along ``tangents`` (for each of ``moving``); changes nothing.
+    ) -> tuple[Any, list[Tensor | None]]:
+        """Outputs, and their tensors' derivatives along ``tangents`` (for each of ``moving``).
 
-        ``kept``: of a pass at the same values on the same inputs.
+        Changes nothing.  ``kept``: of a pass at the same values on the same inputs.
         """
         self._same_modes()
         outputs = {} if kept is None else kept.intact()
@@ -104,12 +106,12 @@ class Compiled:
         finally:
             self._sink = None
 
-    def _run(self, skeleton: nn.Module, values: Mapping[str, Tensor], inputs: tuple[Any, ...]) -> Any:
+    def _run(self, skeleton: nn.Module, values: Mapping[str, Tensor], inputs: Arguments) -> Any:
         tied = {name: values[owner] for name, owner in self._ties.items()}
-        return functional_call(skeleton, {**values, **tied}, inputs)
+        return functional_call(skeleton, {**values, **tied}, *inputs)
 
     def _pass(
-        self, values: dict[str, Tensor], inputs: tuple[Any, ...]
+        self, values: dict[str, Tensor], inputs: Arguments
     ) -> tuple[Any, list[Any], dict[str, list[Tensor]]]:
         outputs = self._run(self._tapped, values, inputs)
         return outputs, [self._seen.get(name) for name in self._taps], dict(self._kept)
@@ -119,12 +121,13 @@ class Compiled:
         self._seen.clear()
         self._kept.clear()
 
-    def _watch(self, values: Mapping[str, Tensor], inputs: tuple[Any, ...]) -> None:
+    def _watch(self, values: Mapping[str, Tensor], inputs: Arguments) -> None:
         """Let the graph give what those layers give whose outputs nothing changes in place."""
         if self._watched:
             return
         self._watched = True
-        for name in unchanged_layers(self._bare, lambda: self._run(self._bare, *_on_meta(values, inputs))):
+        on_meta = _on_meta(values, inputs)
+        for name in unchanged_layers(self._bare, lambda: tensors_in(self._run(self._bare, *on_meta))):
             self._tapped.get_submodule(name).register_forward_hook(_collect(name, self._kept))
 
     def _same_modes(self) -> None:
@@ -136,13 +139,9 @@ class Compiled:
                     there.training = here.training
 
 
-def _on_meta(
-    values: Mapping[str, Tensor], inputs: tuple[Any, ...]
-) -> tuple[dict[str, Tensor], tuple[Any, ...]]:
-    return (
-        {name: value.detach().to("meta") for name, value in values.items()},
-        tuple(v.to("meta") if isinstance(v, Tensor) else v for v in inputs),
-    )
+def _on_meta(values: Mapping[str, Tensor], inputs: Arguments) -> tuple[dict[str, Tensor], Arguments]:
+    moved: Arguments = tree_map_only(Tensor, lambda value: value.to("meta"), inputs)
+    return {name: value.detach().to("meta") for name, value in values.items()}, moved
 
 
 def _keep(name: str, seen: Seen) -> Callable[[nn.Module, Any, Any], None]:

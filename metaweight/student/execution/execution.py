@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from metaweight.core.batch import Batch
 from metaweight.core.registry import did_you_mean
+from metaweight.student.structure import in_full
 
 if TYPE_CHECKING:
     from metaweight.student.execution.compiled import Compiled
 
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""Of a module's call: positional ones, and keyword ones by name."""
 PRECISIONS = ("float32", "bf16")
 LAYOUTS = ("contiguous", "channels_last")
 
@@ -44,14 +48,15 @@ class Execution:
         if self.memory_format == "channels_last":
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def inputs(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """A batch's inputs in the layout."""
-        if self.memory_format != "channels_last":
-            return values
-        return tuple(
-            v.to(memory_format=torch.channels_last) if isinstance(v, Tensor) and v.dim() == 4 else v
-            for v in values
-        )
+    def inputs(self, batch: Batch) -> Arguments:
+        """A batch's positional and keyword arguments in the layout."""
+
+        def laid_out(value: Any) -> Any:
+            if self.memory_format == "channels_last" and isinstance(value, Tensor) and value.dim() == 4:
+                return value.to(memory_format=torch.channels_last)
+            return value
+
+        return tuple(map(laid_out, batch.args)), {n: laid_out(v) for n, v in batch.kwargs.items()}
 
     def compiled(self, module: nn.Module, taps: Sequence[str]) -> Compiled | None:
         """The compiled passes of a module; None where they are not wanted."""
@@ -61,6 +66,10 @@ class Execution:
         from metaweight.student.execution.compiled import Compiled
 
         return Compiled(module, taps, "inductor" if self.compile is True else self.compile)
+
+    def in_full(self, outputs: Any, dtype: torch.dtype) -> Any:
+        """A pass's outputs in the parameters' ``dtype``: losses are summed in full."""
+        return outputs if self.precision == "float32" else in_full(outputs, dtype)
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """Around a pass of the module."""
@@ -81,3 +90,10 @@ def require_device(name: str) -> None:
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
         reason = str(error).splitlines()[0]
         raise ValueError(f"device {name!r} cannot be used here: {reason}; --device cpu always can") from error
+
+
+def keep_buffers() -> None:
+    """Let compiled code be backpropagated more than once; for what is compiled from now on."""
+    import torch._functorch.config  # not above: it takes longer than all else here
+
+    torch._functorch.config.donated_buffer = False

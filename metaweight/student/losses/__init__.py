@@ -7,6 +7,7 @@ from metaweight.student.losses.base import (
     cross_entropy,
     loss_options,
     losses,
+    of_logits,
 )
 from metaweight.student.losses.correction import ForwardCorrection
 from metaweight.student.losses.robust import (
@@ -14,6 +15,13 @@ from metaweight.student.losses.robust import (
     BootstrapSoft,
     GeneralisedCrossEntropy,
     LabelSmoothing,
+)
+from metaweight.student.losses.targets import (
+    PixelCrossEntropy,
+    binary_cross_entropy,
+    pixel_cross_entropy,
+    soft_cross_entropy,
+    squared_error,
 )
 from metaweight.student.losses.text import TextUnit, TokenCrossEntropy, real_tokens, token_cross_entropy
 
@@ -23,14 +31,20 @@ __all__ = [
     "ForwardCorrection",
     "GeneralisedCrossEntropy",
     "LabelSmoothing",
+    "PixelCrossEntropy",
     "TextUnit",
     "TokenCrossEntropy",
     "UnitLoss",
+    "binary_cross_entropy",
     "build_loss",
     "check_labels",
     "cross_entropy",
     "loss_options",
     "losses",
+    "of_logits",
+    "pixel_cross_entropy",
     "real_tokens",
+    "soft_cross_entropy",
+    "squared_error",
     "token_cross_entropy",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,9 +14,24 @@ from metaweight.core.options import checked_options, options_of
 from metaweight.core.registry import Registry
 
 UnitLoss = Callable[[Any, Tensor], "Tensor | tuple[Tensor, Tensor] | Units"]
-"""(outputs, targets) -> loss [U], (loss [U], size [U]) or Units; the mean of loss is the ordinary loss."""
+"""(outputs, targets) -> loss [U], (loss [U], size [U]) or Units; the mean of loss is the ordinary loss.
+
+The outputs are all that the module gives, or the logits among them where the loss is ``of_logits``."""
+AnyLoss = TypeVar("AnyLoss", bound=Callable[..., Any])
 
 
+def of_logits(loss: AnyLoss) -> AnyLoss:
+    """Decorator of a loss, or of a class of losses, that takes the logits alone, a tensor."""
+    setattr(loss, "takes_logits", True)  # noqa: B010  # an attribute of a function, which has no type
+    return loss
+
+
+def takes_logits(loss: UnitLoss) -> bool:
+    """Whether ``loss`` says of itself that it takes the logits alone; a user's own sees the whole output."""
+    return bool(getattr(loss.func if isinstance(loss, partial) else loss, "takes_logits", False))
+
+
+@of_logits
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of each sample: logits [U, C], labels [U] int64 -> [U] in nats.
 
@@ -31,17 +47,23 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def check_targets(outputs: object, targets: Tensor) -> None:
     """Raise TypeError or ValueError unless ``outputs`` are logits and ``targets`` one class each."""
-    if not isinstance(outputs, Tensor):
-        raise TypeError(
-            f"the student gives {type(outputs).__name__} where logits [U, C] were expected: return them "
-            "alone, or give the Student a loss that takes it"
-        )
+    require_logits(outputs)
     if targets.dim() != 1 or targets.is_floating_point():
         got = f"{targets.dtype} of shape {tuple(targets.shape)}"
         kind = TypeError if targets.is_floating_point() else ValueError
         raise kind(
-            f"labels are int64 of shape [U], one class each, got {got}; for other targets give the Student "
-            "a loss of its own"
+            f"labels are int64 of shape [U], one class each, got {got}; other targets have a loss of their "
+            "own: metaweight.losses.soft_cross_entropy, binary_cross_entropy, squared_error, "
+            "pixel_cross_entropy, token_cross_entropy, or one that you write"
+        )
+
+
+def require_logits(outputs: object) -> None:
+    """Raise TypeError unless ``outputs`` are a tensor."""
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            f"the student gives {type(outputs).__name__} where logits [U, C] were expected: give the loss "
+            "these alone, cross_entropy(outputs.logits, targets)"
         )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaweight.student.losses.base import check_labels
+from metaweight.student.losses.base import check_labels, of_logits
 
 
+@of_logits
 class ForwardCorrection:
     """-log Σ_i p_i T[i, y]: cross-entropy of the given label y, p being the student's clean classes.
 

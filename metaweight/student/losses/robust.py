@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaweight.student.losses.base import cross_entropy, losses
+from metaweight.student.losses.base import cross_entropy, losses, of_logits
 
 
 def require_share(name: str, value: float) -> None:
@@ -18,6 +18,7 @@ def require_share(name: str, value: float) -> None:
 
 
 @losses.register("gce")
+@of_logits
 @dataclass(frozen=True)
 class GeneralisedCrossEntropy:
     """(1 - p_y^q) / q, between cross-entropy (``q`` = 0) and 1 - p_y (``q`` = 1).
@@ -38,6 +39,7 @@ class GeneralisedCrossEntropy:
 
 
 @losses.register("bootstrap-soft")
+@of_logits
 @dataclass(frozen=True)
 class BootstrapSoft:
     """-Σ_k (beta t_k + (1 - beta) p_k) log p_k: the label t mixed with what the student says itself.
@@ -58,6 +60,7 @@ class BootstrapSoft:
 
 
 @losses.register("bootstrap-hard")
+@of_logits
 @dataclass(frozen=True)
 class BootstrapHard:
     """-Σ_k (beta t_k + (1 - beta) z_k) log p_k, z the student's most probable class, a constant.
@@ -78,6 +81,7 @@ class BootstrapHard:
 
 
 @losses.register("label-smoothing")
+@of_logits
 @dataclass(frozen=True)
 class LabelSmoothing:
     """Cross-entropy with a share ``smoothing`` of the label spread over all classes.  Szegedy et al. (2016).

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaweight.core.contracts import Units
-from metaweight.student.losses.base import check_labels
+from metaweight.student.losses.base import check_labels, of_logits
 
 
+@of_logits
 def token_cross_entropy(
     outputs: Tensor, targets: Tensor, *, padding: int = 0, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
@@ -55,6 +56,7 @@ def real_tokens(outputs: Tensor, targets: Tensor, padding: int) -> tuple[Tensor,
 TextUnit = Literal["sentence", "token"]
 
 
+@of_logits
 @dataclass(frozen=True)
 class TokenCrossEntropy:
     """Cross-entropy of sequences, where a unit is a sentence or a token; the mean is per real token.

@@ -1,0 +1,257 @@
+"""Independent routes to what an engine answers: reverse mode of the real loss, or a difference of runs.
+
+Nothing here differentiates a gradient: a backward that has none itself, or another one than its own, cannot
+hide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from metaweight.core.contracts import Batch
+from metaweight.core.randomness import RandomState
+from metaweight.engines.base import Engine, Problem, Recorded, Solution
+from metaweight.engines.checks import described
+from metaweight.engines.graph import Graph, suspects
+from metaweight.engines.inner import InnerStep
+from metaweight.engines.one_step import direction_of, gradients, inner_product, rounding, saturated
+from metaweight.student.moving import Buffers
+from metaweight.student.student import Named
+
+PROJECTIONS = 3
+"""Random projections of the slopes at a student's first batch; later one."""
+NUDGES = {True: 1e-5, False: 3e-2}
+"""By which weights are moved for a difference of runs: in float64, and with fewer digits."""
+
+
+class Verification:
+    """The state that a problem starts from, kept until the engine has answered."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        device, recorded = problem.student.device, problem.recorded
+        self._random = recorded.random if recorded is not None else RandomState.of(device)
+        self._meta_random = RandomState.of(device)
+        """In front of the meta pass, where the train pass was made before."""
+        self._draw = torch.Generator().manual_seed(hash(tuple(map(float, self._random.cpu[:8]))) % 2**31)
+
+    def require(self, engine: Engine, solution: Solution, *, first_time: bool) -> None:
+        """Raise EngineError where the engine's answer is not what the independent route gives."""
+        problem = self.problem
+        if len(problem.train) > 1:
+            if engine.abilities.exact:
+                self._require_window(engine, solution, first_time)
+            return
+        if solution.direction is None and not engine.abilities.exact:
+            return
+        self._require_step(engine, solution, first_time)
+
+    def _require_step(self, engine: Engine, solution: Solution, first_time: bool) -> None:
+        problem, student = self.problem, self.problem.student
+        inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
+        inner = inner.at(problem.rates_at(0))
+        recorded = problem.recorded or self._pass()
+        loss, weights = recorded.forward.loss, solution.weights[0].detach()
+
+        def gradient(scale: Tensor) -> dict[str, Tensor]:
+            return gradients((scale * loss).mean(), student.parameters(), keep_graph=True)
+
+        direction = solution.direction
+        if direction is None:
+            real = gradient(weights)
+            self._same_gradient(engine, solution.gradient, real, loss, first_time)
+            if problem.recorded is not None:
+                self._meta_random.restore(student.device)
+            _, direction = direction_of(problem, recorded, real, inner)
+        for _ in range(PROJECTIONS if first_time else 1):
+            scale = self._projection(loss)
+            real = gradient(scale)
+            if solution.gradient_at is not None:
+                self._same_gradient(engine, solution.gradient_at(scale), real, loss, first_time)
+            here, there = scale * solution.slopes[0], inner_product(real, direction)
+            floor = rounding(real, direction)
+            self._same(engine, here, there, floor, loss, first_time)
+
+    def _require_window(self, engine: Engine, solution: Solution, first_time: bool) -> None:
+        """Two runs whose weights are a little apart, K first-order steps each."""
+        weights = [w.detach() for w in solution.weights]
+        apart = [self._projection(w) for w in weights]
+        here = torch.cat([d * s for d, s in zip(apart, solution.slopes, strict=True)])
+        run, there, floor = self._difference(engine, solution, weights, apart)
+        bend = 1e-5 if run.dtype == torch.float64 else 0.0
+        size = float(_norm(here))
+        off = abs(float(here.sum()) - there)
+        if off > floor + (engine.tolerance(here.dtype) + bend) * size:
+            self._refuse(engine, float(here.sum()), there, self._pass().forward.loss, first_time)
+
+    def _difference(
+        self, engine: Engine, solution: Solution, weights: Sequence[Tensor], apart: Sequence[Tensor]
+    ) -> tuple[_Run, float, float]:
+        """The derivative of the meta loss along ``apart``, and what rounding may have done to it."""
+        problem, own = self.problem, problem_dtype(self.problem)
+        for dtype in dict.fromkeys((torch.float64, own)):
+            run = _Run(problem, self._random, engine.through_state, dtype)
+            try:
+                here = run.meta_loss(weights, apart, 0.0)
+                known = float(solution.meta.loss.detach().double().mean())
+                if dtype != own and abs(here - known) > 1e-2 * abs(known) + 1e-6:
+                    continue  # it draws other masks in float64, or computes with other digits anyway
+                above, below = (run.meta_loss(weights, apart, sign * run.nudge) for sign in (1.0, -1.0))
+            except (RuntimeError, TypeError, ValueError):
+                if dtype == own:
+                    raise
+                continue  # a part of the student knows its own precision only
+            floor = 50 * torch.finfo(dtype).eps * max(abs(above), abs(below)) / run.nudge
+            return run, (above - below) / (2 * run.nudge), floor
+        raise AssertionError("the student's own precision is the last that is tried")
+
+    def _pass(self) -> Recorded:
+        student, batch = self.problem.student, self.problem.train[0]
+        self._random.restore(student.device)
+        before, after = student.buffers(), student.buffers()
+        forward = student.functional(batch, {}, after, taps=False)
+        return Recorded(forward, before, self._random, after)
+
+    def _projection(self, like: Tensor) -> Tensor:
+        """Signs and sizes [U] of no pattern, from a generator of its own."""
+        size = 0.5 + torch.rand(len(like), generator=self._draw, dtype=torch.float64)
+        sign = torch.randint(0, 2, (len(like),), generator=self._draw) * 2 - 1
+        return (size * sign).to(like.device, like.dtype)
+
+    def _same_gradient(
+        self, engine: Engine, ours: Named, real: Named, loss: Tensor, first_time: bool
+    ) -> None:
+        """Parameter by parameter: this names the part."""
+        norms = {name: _norm(g) for name, g in real.items()}
+        if not norms:
+            return
+        # a gradient that is zero but for rounding (a key's bias in attention) has no digits to compare
+        floor = 1e-3 * torch.linalg.vector_norm(torch.stack(list(norms.values())))
+        tolerance = engine.tolerance(_digits_of(loss))
+        for name, value in real.items():
+            error = _norm(value - ours[name]) if name in ours else norms[name]
+            if bool(error > tolerance * (norms[name] + floor)):
+                module = self.problem.student.module
+                found = suspects(self.problem.student, loss)
+                reason = "suspect " + ", ".join(found) if found else engine.suspicion
+                part = described(module, module.get_submodule(name.rpartition(".")[0]))
+                engine.refuse(
+                    f"its gradient of {name!r} of {part} is off by {float(error / norms[name]):.1e} of the "
+                    f"real loss's: {reason}; {engine.advice}",
+                    first_time=first_time,
+                )
+                return
+
+    def _same(
+        self, engine: Engine, terms: Tensor, there: Tensor, floor: Tensor, loss: Tensor, first_time: bool
+    ) -> None:
+        here, tolerance = terms.sum(), engine.tolerance(_digits_of(loss))
+        if bool((here - there).abs() > tolerance * _norm(terms) + floor) and not saturated(terms, loss):
+            self._refuse(engine, float(here), float(there), loss, first_time)
+
+    def _refuse(self, engine: Engine, here: float, there: float, loss: Tensor, first_time: bool) -> None:
+        found = suspects(self.problem.student, loss)
+        engine.refuse(engine.contradiction(here, there, found), first_time=first_time)
+
+
+class _Run:
+    """K first-order steps from where the problem starts, and the meta loss there."""
+
+    def __init__(
+        self, problem: Problem, random: RandomState, through_state: bool, dtype: torch.dtype
+    ) -> None:
+        self.problem, self.random, self.through_state, self.dtype = problem, random, through_state, dtype
+        self.nudge = NUDGES[dtype.itemsize >= 8]
+        self._constant: list[Named] = []
+        """Of each step, what is out of scope: its gradients at unmoved weights."""
+        self._still: list[Named] = []
+        """And the parameters that they lead to."""
+        self._rounding: list[Named] = []
+        """Of each step, what its update's rounding adds: a difference of runs would see that alone."""
+
+    def meta_loss(self, weights: Sequence[Tensor], apart: Sequence[Tensor], h: float) -> float:
+        """The mean loss on the meta batch after steps at ``weights`` + h * ``apart``, K times [U]."""
+        problem, student = self.problem, self.problem.student
+        self.random.restore(student.device)
+        everything = dict(student.module.named_parameters())
+        still = {n: self._cast(p.detach()) for n, p in everything.items() if not p.requires_grad}
+        parameters: Named = {n: self._cast(p.detach()) for n, p in student.parameters().items()}
+        inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
+        inner = replace(inner, states={n: self._state(state) for n, state in inner.states.items()})
+        buffers = self._buffers({} if self.dtype == problem_dtype(problem) else still)
+        for number, batch in enumerate(problem.train):
+            leaves = {n: p.detach().requires_grad_() for n, p in parameters.items()}
+            forward = student.functional(
+                self._batch(batch), leaves, buffers, taps=self.through_state, exact=True
+            )
+            w = weights[number]
+            if self.through_state and number > 0:
+                w = problem.weigh(forward.state(problem.progress)).detach()
+            loss = ((self._cast(w) + h * self._cast(apart[number])) * forward.loss).mean()
+            gradient = student.within(leaves, buffers, lambda: gradients(loss, leaves))  # noqa: B023
+            parameters, inner = self._stepped(number, parameters, gradient, inner, h)
+        meta = student.without_graph(
+            lambda: student.functional(self._batch(problem.meta), parameters, buffers, taps=False, exact=True)
+        )
+        return float(meta.loss.double().mean())
+
+    @torch.no_grad()
+    def _stepped(
+        self, number: int, parameters: Named, gradient: dict[str, Tensor], inner: InnerStep, h: float
+    ) -> tuple[Named, InnerStep]:
+        """The parameters after a step; those out of scope where unmoved weights (h = 0) lead them."""
+        scope, base = self.problem.scope, h == 0
+        if scope is not None and base:
+            self._constant.append({n: g for n, g in gradient.items() if n not in scope})
+        elif scope is not None:
+            gradient = {**gradient, **self._constant[number]}
+        gradient = self.problem.step_gradient(number, gradient)
+        step = inner.at(self.problem.rates_at(number))
+        successors, inner = step(parameters, gradient)
+        if step.rounds:
+            exact, _ = step.unrounded()(parameters, gradient)
+            if base:
+                self._rounding.append({n: p - exact[n] for n, p in successors.items()})
+            successors = {n: p + self._rounding[number][n] for n, p in exact.items()}
+        if scope is not None and base:
+            self._still.append({n: p for n, p in successors.items() if n not in scope})
+        elif scope is not None:
+            successors = {**successors, **self._still[number]}
+        return successors, inner
+
+    def _cast(self, value: Tensor) -> Tensor:
+        if value.is_complex():
+            return value.to(self.dtype.to_complex())
+        return value.to(self.dtype) if value.is_floating_point() else value
+
+    def _state(self, state: Mapping[str, object]) -> dict[str, object]:
+        return {key: self._cast(v) if isinstance(v, Tensor) else v for key, v in state.items()}
+
+    def _buffers(self, still: Named) -> Buffers:
+        buffers = self.problem.student.buffers()
+        buffers.update({name: self._cast(value) for name, value in {**still, **buffers}.items()})
+        return buffers
+
+    def _batch(self, batch: Batch) -> Batch:
+        inputs, targets = tree_map_only(Tensor, self._cast, (batch.inputs, batch.targets))
+        return replace(batch, inputs=inputs, targets=targets)
+
+
+def problem_dtype(problem: Problem) -> torch.dtype:
+    """The floating type of the student's parameters."""
+    return next(iter(problem.student.parameters().values())).dtype.to_real()
+
+
+def _digits_of(loss: Tensor) -> torch.dtype:
+    """The floating type of fewest digits that a pass went through."""
+    return Graph.of(loss).lowest
+
+
+def _norm(value: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(value)
+    return norm

@@ -1,0 +1,127 @@
+"""When an engine's answer is checked, and the one way to an answer that may be used.
+
+An engine is wrong in silence where a student does what its method does not see.  So its slopes are held
+against reverse mode of the real loss (``verification``), which shares no code with it, at a student's first
+batch, again and again, and as soon as something about the passes is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+
+import torch
+
+from metaweight.core.weakly import PerObject
+from metaweight.engines.base import Engine, Problem, Solution
+from metaweight.engines.checks import REENTRANT, EngineError, refuse_backward_hooks, refuse_moved_parameters
+from metaweight.engines.graph import Graph
+from metaweight.engines.verification import Verification
+
+FEW = 4
+"""Shapes and settings, each new, that are checked at once; of later ones one in ``APART`` batches."""
+APART = 25
+KINDS = 256
+"""Kinds of passes that are remembered."""
+
+
+class Watch:
+    """What one engine was checked on, with one student."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self._kinds: dict[Hashable, None] = {}
+        self._variants: dict[Hashable, None] = {}
+        self._since = 0
+
+    def is_new(self, kind: Hashable, variant: Hashable) -> bool:
+        """Whether no answer to such a batch has passed yet."""
+        return kind not in self._kinds or variant not in self._variants
+
+    def due(self, kind: Hashable, variant: Hashable, every: int) -> bool:
+        """Whether this batch's answer is to be checked.
+
+        ``kind``: what decides whether the method holds; another one is always checked.  ``variant``: what
+        may decide it and changes often, as shapes do.
+        """
+        if every == 0:
+            return False
+        if kind not in self._kinds or self._since + 1 >= every:
+            return True
+        # a method that fails by and by fails early: at batches 2, 4, 8, ...
+        if self.batches < every and (self.batches + 1) & self.batches == 0:
+            return True
+        return variant not in self._variants and (len(self._variants) < FEW or self._since >= APART)
+
+    def passed(self, kind: Hashable, variant: Hashable, *, checked: bool) -> None:
+        """Count a batch whose answer is used."""
+        self.batches += 1
+        self._since += 1
+        if checked:
+            self._since = 0
+            self._kinds[kind] = self._variants[variant] = None
+            for memory in (self._kinds, self._variants):
+                if len(memory) > KINDS:
+                    del memory[next(iter(memory))]
+
+
+_watches: PerObject[Engine, PerObject[torch.nn.Module, Watch]] = PerObject(lambda: PerObject(Watch))
+
+
+def answer(engine: Engine, problem: Problem) -> Solution:
+    """The engine's solution, checked where that is due.
+
+    Raises EngineError, with the reason, where reverse mode contradicts.
+    """
+    student = problem.student
+    refuse_backward_hooks(student)
+    student.learn_what_moves(problem.train[0])
+    refuse_moved_parameters(student)
+    watch = _watches[engine][student.module]
+    settings, variant = _settings(problem), _variant(problem)
+    recorded = problem.recorded
+    if recorded is None and len(problem.train) == 1:
+        recorded = engine.record(problem)
+        problem = replace(problem, recorded=recorded)
+    if recorded is None:
+        verification = Verification(problem)
+        solution = engine.solve(problem)
+        kind: Hashable = (settings, solution.kind)
+        checked = watch.due(kind, variant, problem.check_every)
+    else:
+        graph = Graph.of(recorded.forward.loss)
+        if graph.reentrant:
+            raise EngineError(REENTRANT)
+        kind = (settings, graph.kind, graph.moves, engine.signature(recorded))
+        checked = watch.due(kind, variant, problem.check_every)
+        if checked:
+            problem = replace(problem, recorded=replace(recorded, keep_graph=True))
+        verification = Verification(problem)
+        solution = engine.solve(problem)
+    if checked:
+        verification.require(engine, solution, first_time=watch.is_new(kind, variant))
+    watch.passed(kind, variant, checked=checked)
+    return solution
+
+
+def _settings(problem: Problem) -> Hashable:
+    module, kind = problem.student.module, problem.student.device.type
+    return (
+        len(problem.train),
+        # one unit owns all rows, however they lie
+        min(map(len, problem.train)) == 1,
+        problem.scope,
+        tuple(part.training for part in module.modules()),
+        tuple(p.requires_grad for p in module.parameters()),
+        torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind),
+        id(problem.student.loss),
+    )
+
+
+def _variant(problem: Problem) -> Hashable:
+    shapes = [
+        (tuple(value.shape), value.dtype) if isinstance(value, torch.Tensor) else type(value)
+        for batch in (*problem.train, problem.meta)
+        for value in (*batch.args, *batch.kwargs.values(), batch.targets)
+    ]
+    return tuple(shapes), problem.student.moving.numbers()

@@ -1,0 +1,64 @@
+"""What the targets of a batch are: one class label a unit, places in the batch, or something else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from metaweight.core.batch import Batch
+from metaweight.core.contracts import Forward
+
+if TYPE_CHECKING:
+    from metaweight.student.student import Student
+
+
+def are_labels(forward: Forward, classes: int) -> bool:
+    """Whether every unit of a pass has one class label, of a sentence words: integers in 0..``classes``-1.
+
+    Without logits (``classes`` 0) any integers [U] count as labels.
+    """
+    targets = forward.batch.targets
+    if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
+        return False
+    if forward.units.real is not None:
+        return True
+    if targets.dim() != 1 or classes == 1:
+        return False
+    return classes == 0 or bool(((targets >= 0) & (targets < classes)).all())
+
+
+def are_positions(student: Student, batch: Batch) -> bool:
+    """Whether targets are the rows' own places, 0..U-1, and outputs have a column for each row.
+
+    So it is with a contrastive loss: what looks like a label says nothing of the sample.  Ten samples of ten
+    classes in their order look the same; there, a batch without its last row has as many columns as before.
+    """
+    size = len(batch)
+    if size < 3 or not _counts_up(batch.targets):
+        return False
+    fewer = batch.rows(torch.arange(size - 1, device=batch.index.device))
+    widths = [_width(student, one) for one in (batch, fewer)]
+    return widths == [size, size - 1]
+
+
+def refuse_positions(student: Student, batch: Batch) -> None:
+    """Raise ValueError where ``center="class"`` would centre over places in the batch (``are_positions``)."""
+    if are_positions(student, batch):
+        raise ValueError(
+            "center='class' needs classes, and this student's targets are places in the batch, 0..U-1, as a "
+            "contrastive loss has them: each unit is alone in its class, and nothing is left of its slope; "
+            "take center=True or False"
+        )
+
+
+def _counts_up(targets: Tensor) -> bool:
+    if targets.dim() != 1 or targets.is_floating_point() or targets.dtype == torch.bool:
+        return False
+    return torch.equal(targets, torch.arange(len(targets), dtype=targets.dtype, device=targets.device))
+
+
+def _width(student: Student, batch: Batch) -> int:
+    outputs = student.glance(batch).outputs
+    return outputs.shape[-1] if outputs.dim() == 2 else 0

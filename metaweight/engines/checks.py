@@ -63,7 +63,7 @@ def refuse_gradient_hooks(student: Student) -> None:
 def refuse_backward_hooks(student: Student) -> None:
     """Raise EngineError where a module's backward hooks may change gradients: the train loss's, and then the
     meta loss's and second derivatives as well, which they were not made for."""
-    for part in student.module.modules():
+    for _, part in student.moving.parts:
         if part._backward_hooks or part._backward_pre_hooks:
             raise EngineError(
                 f"the backward hook of {described(student.module, part)} may change gradients of every pass; "

@@ -105,14 +105,14 @@ def answer(engine: Engine, problem: Problem) -> Solution:
 
 
 def _settings(problem: Problem) -> Hashable:
-    module, kind = problem.student.module, problem.student.device.type
+    kind = problem.student.device.type
     return (
         len(problem.train),
         # one unit owns all rows, however they lie
         min(map(len, problem.train)) == 1,
         problem.scope,
-        tuple(part.training for part in module.modules()),
-        tuple(p.requires_grad for p in module.parameters()),
+        tuple(part.training for _, part in problem.student.moving.parts),
+        tuple(p.requires_grad for _, p in problem.student.moving.parameters()),
         torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind),
         id(problem.student.loss),
     )

@@ -79,6 +79,8 @@ class Moving:
 
     def __init__(self, module: nn.Module, loss: object) -> None:
         self._module = module
+        self._parts: list[tuple[str, nn.Module]] = []
+        self._sizes: list[int] | None = None
         self._loss: object = None
         self._of_loss: list[tuple[str, Owner]] = []
         self.watched: set[tuple[bool, ...]] = set()
@@ -89,6 +91,21 @@ class Moving:
         self.trainable: set[str] = set()
         """Names of trainable ones."""
         self.places: dict[Place, None] = {}
+
+    @property
+    def parts(self) -> list[tuple[str, nn.Module]]:
+        """The submodules by name; looked for again where one has got others."""
+        if self._sizes != [len(part._modules) for _, part in self._parts]:
+            self._parts = list(self._module.named_modules())
+            self._sizes = [len(part._modules) for _, part in self._parts]
+        return self._parts
+
+    def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The parameters of all submodules by name; a shared one by each of its names."""
+        for name, part in self.parts:
+            for key, p in part._parameters.items():
+                if p is not None:
+                    yield f"{name}.{key}" if name else key, p
 
     def follow(self, loss: object) -> None:
         """Watch another loss from now on."""
@@ -142,7 +159,7 @@ class Moving:
 
     def learn(self, run: Callable[[], object]) -> None:
         """Watch ``run()``, a pass without a graph, and put back all that it moves; once in each mode."""
-        modes = tuple(part.training for part in self._module.modules())
+        modes = tuple(part.training for _, part in self.parts)
         if modes in self.watched:
             return
         live = {place: place.get() for place in self.places}
@@ -159,7 +176,7 @@ class Moving:
 
     def owners(self) -> Iterator[tuple[str, Owner]]:
         """Whatever holds state beside buffers and parameters, with its name for people."""
-        for name, part in self._module.named_modules():
+        for name, part in self.parts:
             yield f"{name}." if name else "", vars(part)
         yield from self._of_loss
 
@@ -182,7 +199,7 @@ class _Look:
         self._copies = copies
         self._parameters: list[tuple[str, nn.Parameter, int, Tensor | None]] = [
             (name, p, p._version, p.detach().clone() if copies or name in moving.trainable else None)
-            for name, p in moving._module.named_parameters()
+            for name, p in moving.parameters()
             if name not in moving.frozen
         ]
         self._owners = [(where, own, list(own), list(own.values())) for where, own in moving.owners()]

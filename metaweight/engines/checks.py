@@ -71,6 +71,16 @@ def refuse_backward_hooks(student: Student) -> None:
             )
 
 
+def refuse_scaled_gradients(student: Student) -> None:
+    """Raise EngineError for embeddings whose backward is no derivative, of the meta loss either."""
+    for _, part in student.moving.parts:
+        if getattr(part, "scale_grad_by_freq", False):
+            raise EngineError(
+                f"{described(student.module, part)} has scale_grad_by_freq, which makes its backward another "
+                "thing than the derivative of the meta loss; build it with scale_grad_by_freq=False"
+            )
+
+
 def refuse_moved_parameters(student: Student) -> None:
     """Raise EngineError where a pass changes trainable parameters in place: virtual ones would too."""
     moving = student.moving

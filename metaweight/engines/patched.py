@@ -16,6 +16,17 @@ from metaweight.student.student import Student
 from metaweight.student.values import copied
 
 
+def _without_abc(base: type) -> type:
+    """higher's base class, which has ABC in front of Module: with classes that have it behind Module (PEFT's
+    layers) Python finds no order of bases."""
+    of_every_class = ("__dict__", "__weakref__", "__abstractmethods__", "_abc_impl")
+    own = {name: value for name, value in vars(base).items() if name not in of_every_class}
+    return type(base.__name__, (nn.Module,), own)
+
+
+higher.patch._MonkeyPatchBase = _without_abc(higher.patch._MonkeyPatchBase)
+
+
 class Copy:
     """The monkeypatched module, and where its tensors belong."""
 

@@ -14,7 +14,13 @@ import torch
 
 from metaweight.core.weakly import PerObject
 from metaweight.engines.base import Engine, Problem, Solution
-from metaweight.engines.checks import REENTRANT, EngineError, refuse_backward_hooks, refuse_moved_parameters
+from metaweight.engines.checks import (
+    REENTRANT,
+    EngineError,
+    refuse_backward_hooks,
+    refuse_moved_parameters,
+    refuse_scaled_gradients,
+)
 from metaweight.engines.graph import Graph
 from metaweight.engines.verification import Verification
 
@@ -75,6 +81,7 @@ def answer(engine: Engine, problem: Problem) -> Solution:
     """
     student = problem.student
     refuse_backward_hooks(student)
+    refuse_scaled_gradients(student)
     student.learn_what_moves(problem.train[0])
     refuse_moved_parameters(student)
     watch = _watches[engine][student.module]

@@ -54,7 +54,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "batch-norm": (normed(), r"'a' \(BatchNorm2d\) couples.*use engine='forward' or 'higher'"),
     "batch-norm-frozen": (frozen_norm, r"'a' \(BatchNorm2d\) couples"),
     "batch-norm-without-statistics": (lambda: normed(track_running_stats=False)().eval(), "couples"),
-    "by-frequency": (table(scale_grad_by_freq=True), r"'a' \(Embedding\) with scale_grad_by_freq"),
+    "by-frequency": (table(scale_grad_by_freq=True), r"'a' \(Embedding\) has scale_grad_by_freq"),
     "batch-norm-function": (batch_normed, r"F\.batch_norm couples the samples"),
     "table-function": (frequent, r"F\.embedding with max_norm, scale_grad_by_freq or sparse"),
 }

@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed clean
+.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-models bench-speed clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ bench-compare: $(INSTALLED)  ## remedies, surface and internal-state teachers on
 
 bench-speed: $(INSTALLED)  ## the cost of an iteration in plain steps, and its peak memory (ARGS="--help")
 	$(BIN)/python -m benchmarks.speed.run $(ARGS)
+
+bench-models: $(INSTALLED)  ## which engine takes which model of Hugging Face and timm, at what cost (ARGS="--help")
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet "$(TORCH)" --editable ".[huggingface]"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps timm
+	$(BIN)/python -m benchmarks.models.run $(ARGS)
 
 clean:  ## remove caches and build output; run folders and .venv stay
 	rm -rf build dist metaweight.egg-info .mypy_cache .pytest_cache .ruff_cache

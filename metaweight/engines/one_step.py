@@ -199,11 +199,8 @@ def saturated(terms: Tensor, loss: Tensor) -> bool:
 
 def rounding(a: Named, b: Named) -> Tensor:
     """What rounding may make of an inner product whose terms cancel."""
-    norms = [
-        torch.stack([torch.linalg.vector_norm(each[n]) for n in b if n in a]).norm().real for each in (a, b)
-    ]
-    floor: Tensor = 10 * torch.finfo(norms[0].dtype).eps * norms[0] * norms[1]
-    return floor
+    terms = torch.stack([(_reals(a[n]) * _reals(b[n])).abs().sum() for n in b if n in a]).sum()
+    return 10 * torch.finfo(terms.dtype).eps * terms
 
 
 def _reals(value: Tensor) -> Tensor:

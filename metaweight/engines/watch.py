@@ -108,7 +108,7 @@ def answer(engine: Engine, problem: Problem) -> Solution:
     if checked:
         verification.require(engine, solution, first_time=watch.is_new(kind, variant))
     watch.passed(kind, variant, checked=checked)
-    return solution
+    return replace(solution, direction=None)  # of the parameters' size, and of no more use
 
 
 def _settings(problem: Problem) -> Hashable:

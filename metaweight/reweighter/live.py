@@ -103,8 +103,7 @@ class Live:
 
         ``backward``: whether the real step backpropagates through it.
         """
-        with self.statistics_kept() as buffers:
-            random = RandomState.of(self.student.device)
+        with self.statistics_kept() as (buffers, random):
             with attention_for(engine), engine.keeping(self.student) as kept:
                 forward = self.student(batch)
             require_finite("train loss", forward.loss, forward.index)
@@ -204,12 +203,12 @@ class Live:
         return float(state.loss.mean())
 
     @contextmanager
-    def statistics_kept(self) -> Iterator[dict[str, Tensor]]:
-        """Gives clones of the buffers; an error of an engine or a NaN inside puts them and the generators
+    def statistics_kept(self) -> Iterator[tuple[dict[str, Tensor], RandomState]]:
+        """Gives clones of the buffers and the generators; an error of an engine or a NaN inside puts both
         back."""
         buffers, random = self.student.buffers(), RandomState.of(self.student.device)
         try:
-            yield buffers
+            yield buffers, random
         except (NonFiniteError, EngineError):
             self.student.put(buffers)
             random.restore(self.student.device)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import CheckpointError
 
+from metaweight.core.contracts import MetaweightError
 from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import GradientAt, Recorded, registry
@@ -86,6 +87,13 @@ class Ghost(OneStep):
             raise EngineError(
                 "a checkpointed part adds a parameter to the batch in place, which engine 'ghost' cannot "
                 f"follow ({first_line(error)}); write it without the underscore, or {ELSEWHERE}"
+            ) from error
+        except MetaweightError:
+            raise
+        except (RuntimeError, IndexError) as error:
+            raise EngineError(
+                f"engine 'ghost' finds no place for the rows of a call ({first_line(error)}): they may be "
+                f"routed by values; {ELSEWHERE}"
             ) from error
         if not train.recorded.keep_graph:
             kept.calls.clear()

@@ -104,10 +104,10 @@ def test_a_student_whose_layers_all_have_rules_is_followed_in_its_first_batch_on
     del covered.p
     for module, after in ((covered, False), (bare, True)):
         engine = Ghost()
-        assert prove(module, (rows(6, 4),), engine=engine)[1].kept.watch is not None
-        assert (prove(module, (rows(6, 4),), engine=engine)[1].kept.watch is not None) == after
+        assert prove(module, (rows(6, 4),), engine=engine)[1].kept.follower is not None
+        assert (prove(module, (rows(6, 4),), engine=engine)[1].kept.follower is not None) == after
     covered.a.bias.requires_grad_(False)
-    assert prove(covered, (rows(6, 4),))[1].kept.watch is not None
+    assert prove(covered, (rows(6, 4),))[1].kept.follower is not None
 
 
 def test_the_batch_keeps_no_mark() -> None:

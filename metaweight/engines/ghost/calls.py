@@ -15,10 +15,10 @@ from torch.utils._pytree import tree_flatten
 
 from metaweight.engines.checks import EngineError, described
 from metaweight.engines.ghost.contacts import Contact, Delta, Outcome, Part, Single
+from metaweight.engines.ghost.follower import Follower, edge_of, source_of
 from metaweight.engines.ghost.layers import OWN_RULES, RULES, has_rule
 from metaweight.engines.ghost.rows import BLOCKS, Rows, layouts, misfit
 from metaweight.engines.ghost.sources import Source
-from metaweight.engines.ghost.watch import Watch, edge_of, source_of
 from metaweight.student.execution.replaced import replaced
 
 ELSEWHERE = "use engine='forward' or 'higher'"
@@ -62,14 +62,16 @@ class Call:
 
 
 class LayerCalls:
-    """The calls, in one pass, of layers that have a rule; with ``watch``, all other contacts too."""
+    """The calls, in one pass, of layers that have a rule; with ``follow``, all other contacts too."""
 
-    def __init__(self, module: nn.Module, layers: Sequence[nn.Module], *, watch: bool) -> None:
+    def __init__(self, module: nn.Module, layers: Sequence[nn.Module], *, follow: bool) -> None:
         self.module, self.layers = module, layers
         self.calls: list[Call | Contact] = []
-        self.watch: Watch | None = None
-        if watch:
-            self.watch = Watch({id(p): name for name, p in module.named_parameters() if p.requires_grad})
+        self.follower: Follower | None = None
+        if follow:
+            self.follower = Follower(
+                {id(p): name for name, p in module.named_parameters() if p.requires_grad}
+            )
         self.covered = True
         """Whether all parameters met the batch in calls of layers with a rule."""
 
@@ -78,19 +80,19 @@ class LayerCalls:
         """Calls inside are kept."""
         names = {layer: name for name, layer in self.module.named_modules()}
         seen: Counter[str] = Counter()
-        watch = self.watch
+        follower = self.follower
 
         def keep(layer: nn.Module, input: Tensor) -> Tensor:
-            if watch is not None and not watch.marks.of_batch(input):
+            if follower is not None and not follower.marks.of_batch(input):
                 self.covered = False  # a function of parameters alone, such as the embeddings of positions
                 output: Tensor = type(layer).forward(layer, input)
                 return output
-            if watch is None:
+            if follower is None:
                 output = type(layer).forward(layer, input)
             else:
                 with torch._C.DisableTorchFunction():
                     output = type(layer).forward(layer, input)
-                watch.marks.mark(output)
+                follower.marks.mark(output)
             if output.requires_grad:
                 name = names[layer]
                 seen[name] += 1
@@ -100,29 +102,31 @@ class LayerCalls:
                     if p.requires_grad
                 }
                 outcome = Outcome(edge_of(output), output.shape)
-                if watch is not None:
-                    watch.marks.nodes.add(outcome.edge.node)
+                if follower is not None:
+                    follower.marks.nodes.add(outcome.edge.node)
                     assert output.grad_fn is not None
-                    watch.marks.nodes.add(output.grad_fn)
+                    follower.marks.nodes.add(output.grad_fn)
                 call = Call(layer, input.detach(), input._version, (outcome,), slots, (name, seen[name]))
                 self.calls.append(call)
             return output
 
         with replaced(self.layers, keep):
-            if watch is None:
+            if follower is None:
                 yield self
                 return
             hook = self.module.register_forward_pre_hook(
-                lambda _module, args, kwargs: watch.marks.take((args, kwargs)), with_kwargs=True, prepend=True
+                lambda _module, args, kwargs: follower.marks.take((args, kwargs)),
+                with_kwargs=True,
+                prepend=True,
             )
             try:
-                with watch:
+                with follower:
                     yield self
             finally:
                 hook.remove()
-                watch.marks.forget_inputs()
-        self.calls += watch.contacts
-        self.covered = self.covered and not watch.contacts and not watch.deferred
+                follower.marks.forget_inputs()
+        self.calls += follower.contacts
+        self.covered = self.covered and not follower.contacts and not follower.deferred
 
     @property
     def derived(self) -> bool:
@@ -139,7 +143,7 @@ class LayerCalls:
         not known from its shape or from ``places``, which remembers it.
         """
         units, calls = len(loss), [call for call in self.calls if _concerns(call, names)]
-        if self.watch is not None and self.watch.marks.of_parameters(loss):
+        if self.follower is not None and self.follower.marks.of_parameters(loss):
             calls.append(of_loss(loss))
         if not calls:
             return []
@@ -230,8 +234,8 @@ class LayerCalls:
         """A call in a message."""
         if isinstance(call, Call):
             return described(self.module, call.layer)
-        assert self.watch is not None
-        owners = [self.watch.marks.names[s.key] for s in call.sources if isinstance(s.key, int)]
+        assert self.follower is not None
+        owners = [self.follower.marks.names[s.key] for s in call.sources if isinstance(s.key, int)]
         name = call.site[0]
         if not owners:
             return f"{name}() on a function of parameters"

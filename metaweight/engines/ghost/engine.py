@@ -56,7 +56,7 @@ class Ghost(OneStep):
         module = student.module
         layers = ruled(module)
         known = (frozenset(student.parameters()), frozenset(map(id, layers))) in self._covered[module]
-        return LayerCalls(module, layers, watch=not known and student.compiled is None).recorded()
+        return LayerCalls(module, layers, follow=not known and student.compiled is None).recorded()
 
     def differentiate(self, train: TrainPass, weights: Tensor) -> Shares:
         """See ``OneStep``."""
@@ -97,7 +97,7 @@ class Ghost(OneStep):
             ) from error
         if not train.recorded.keep_graph:
             kept.calls.clear()
-        if kept.watch is not None and kept.covered and covers(student.module):
+        if kept.follower is not None and kept.covered and covers(student.module):
             layers = frozenset(map(id, kept.layers))
             self._covered[student.module].add((frozenset(student.parameters()), layers))
         return Shares(parts, names, student.parameters(), weights, train.loss.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metaweight.engines.checks import EngineError
 from metaweight.engines.ghost.output import FunctionRule, NoRuleError, Output, Parts, data
-from metaweight.engines.ghost.shares import BagWeight, ConvWeight, EmbeddingWeight
+from metaweight.engines.ghost.shares import BagWeight, ConvWeight, EmbeddingWeight, Share
 from metaweight.engines.ghost.sources import Source
 
 
@@ -77,11 +77,8 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Parts:
     """[..., *normalized_shape]."""
-    x = data(input)
-    if isinstance(weight, Source):
-        yield out.per_unit(F.layer_norm(x.to(out.delta.dtype), normalized_shape, eps=eps) * out.delta, weight)
-    if isinstance(bias, Source):
-        yield out.per_unit(out.delta, bias)
+    x = data(input).to(out.delta.dtype)
+    yield from _affine(out, lambda: F.layer_norm(x, normalized_shape, eps=eps), weight, bias, out.per_unit)
 
 
 def rms_norm(
@@ -97,11 +94,8 @@ def group_norm(
     out: Output, input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Parts:
     """[R, C, ...]."""
-    x = data(input)
-    if isinstance(weight, Source):
-        yield out.channels(F.group_norm(x.to(out.delta.dtype), num_groups, eps=eps) * out.delta, weight)
-    if isinstance(bias, Source):
-        yield out.channels(out.delta, bias)
+    x = data(input).to(out.delta.dtype)
+    yield from _affine(out, lambda: F.group_norm(x, num_groups, eps=eps), weight, bias, out.channels)
 
 
 def batch_norm(
@@ -120,12 +114,8 @@ def batch_norm(
         raise EngineError(
             "F.batch_norm couples the samples of a batch with training=True; use engine='forward' or 'higher'"
         )
-    x = data(input)
-    if isinstance(weight, Source):
-        normed = F.batch_norm(x.to(out.delta.dtype), data(running_mean), data(running_var), eps=eps)
-        yield out.channels(normed * out.delta, weight)
-    if isinstance(bias, Source):
-        yield out.channels(out.delta, bias)
+    x, mean, variance = data(input).to(out.delta.dtype), data(running_mean), data(running_var)
+    yield from _affine(out, lambda: F.batch_norm(x, mean, variance, eps=eps), weight, bias, out.channels)
 
 
 def instance_norm(
@@ -141,14 +131,27 @@ def instance_norm(
 ) -> Parts:
     """[R, C, ...]."""
     x = data(input).to(out.delta.dtype)
-    if isinstance(weight, Source):
+
+    def normed() -> Tensor:
         if use_input_stats:
-            normed = F.instance_norm(x, eps=eps)
-        else:
-            normed = F.batch_norm(x, data(running_mean), data(running_var), eps=eps)
-        yield out.channels(normed * out.delta, weight)
+            return F.instance_norm(x, eps=eps)
+        return F.batch_norm(x, data(running_mean), data(running_var), eps=eps)
+
+    yield from _affine(out, normed, weight, bias, out.channels)
+
+
+def _affine(
+    out: Output,
+    normed: Callable[[], Tensor],
+    weight: Any,
+    bias: Any,
+    part: Callable[[Tensor, Source], tuple[Source, Callable[[], Share]]],
+) -> Parts:
+    """What a norm does last: weight * normed + bias, elementwise."""
+    if isinstance(weight, Source):
+        yield part(normed() * out.delta, weight)
     if isinstance(bias, Source):
-        yield out.channels(out.delta, bias)
+        yield part(out.delta, bias)
 
 
 def convolution(

@@ -25,12 +25,6 @@ from metaweight.engines.ghost.sources import Source
 
 # they take only the shape or the type of their other argument
 _OF_THE_KIND = frozenset({"type_as", "to", "view_as", "reshape_as"})
-# rows that are picked or ordered by values
-_PICKS = frozenset(
-    {"index_select", "masked_select", "take", "gather", "nonzero", "sort", "argsort", "topk", "unique"}
-    | {"scatter", "scatter_", "scatter_add", "scatter_add_", "index_put", "index_put_", "index_add"}
-    | {"index_add_", "index_copy", "index_copy_", "repeat_interleave", "where", "unique_consecutive"}
-)
 
 
 def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,15 +39,13 @@ def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
 OPENED = {F.multi_head_attention_forward: _opened(F.multi_head_attention_forward)}
 
 
-class Watch(TorchFunctionMode):
+class Follower(TorchFunctionMode):
     """Keeps the contacts of a pass."""
 
     def __init__(self, names: Mapping[int, str]) -> None:
         super().__init__()
         self.marks = Marks(names)
         self.contacts: list[Contact] = []
-        self.picks = False
-        """Whether rows of the batch were picked or ordered by values."""
         self.deferred = False
         """Whether parameters were scaled by numbers of the batch, to meet it later."""
         self._seen: Counter[tuple[Any, ...]] = Counter()
@@ -85,8 +77,6 @@ class Watch(TorchFunctionMode):
                     batch = True
         if not batch or name in _OF_THE_KIND or name.startswith("new_") or name.endswith("_like"):
             return function(*args, **kwargs)
-        if name in _PICKS or (name in ("__getitem__", "__setitem__") and _by_values(args[1])):
-            self.picks = True
         if parameters and torch.is_grad_enabled():
             return self._contact(function, name, args, kwargs)
         result = function(*args, **kwargs)
@@ -186,10 +176,6 @@ def _copied(value: Any) -> Any:
 
 def _in_place(name: str) -> bool:
     return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
-
-
-def _by_values(index: Any) -> bool:
-    return any(isinstance(value, Tensor) for value in (index if isinstance(index, tuple) else (index,)))
 
 
 def _same(one: RandomState, other: RandomState) -> bool:

@@ -45,6 +45,16 @@ class Recorded:
     """What the engine's ``keeping`` gave for that pass."""
 
 
+def virtual_pass(
+    student: Student, batch: Batch, keeping: AbstractContextManager[Any], *, taps: bool = True
+) -> Recorded:
+    """The train pass that the student would make next, which leaves it as it is; ``keeping`` is around it."""
+    random, before, after = RandomState.of(student.device), student.buffers(), student.buffers()
+    with keeping as kept:
+        forward = student.functional(batch, {}, after, taps=taps)
+    return Recorded(forward, before, random, after, keep_graph=False, kept=kept)
+
+
 @dataclass(frozen=True)
 class Problem:
     """dL_meta(theta_K)/dw for K inner steps from the student's and the optimizer's present state."""
@@ -156,10 +166,15 @@ class Engine(Protocol):
         """What happens where reverse mode contradicts, at a student's first batch and later."""
         raise EngineError(message)
 
-    def contradiction(self, here: float, there: float, suspects: Sequence[str] = ()) -> str:
-        """What to tell a user whose student makes the two numbers differ."""
+    def objection(self, what: str, suspects: Sequence[str]) -> str:
+        """What to tell a user whose student makes this engine wrong: ``what`` is off, why, what to do."""
         reason = "suspect " + ", ".join(suspects) if suspects else self.suspicion
-        return f"{type(self).__name__} gives {here:.6g}, reverse mode {there:.6g}: {reason}; {self.advice}"
+        return f"{what}: {reason}; {self.advice}"
+
+    def contradiction(self, here: float, there: float, suspects: Sequence[str] = ()) -> str:
+        """The objection where the engine's number is another than reverse mode's."""
+        what = f"{type(self).__name__} gives {here:.6g}, reverse mode {there:.6g}"
+        return self.objection(what, suspects)
 
     def give_up(self, engine: Engine, module: nn.Module, error: Exception) -> bool:
         """Whether there is another engine to take in the place of ``engine``, which has raised ``error``."""

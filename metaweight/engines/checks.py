@@ -60,20 +60,15 @@ def refuse_gradient_hooks(student: Student) -> None:
             )
 
 
-def refuse_backward_hooks(student: Student) -> None:
-    """Raise EngineError where a module's backward hooks may change gradients: the train loss's, and then the
-    meta loss's and second derivatives as well, which they were not made for."""
+def refuse_changed_gradients(student: Student) -> None:
+    """Raise EngineError for a part whose backward is no derivative: of the train loss's gradient that may be
+    meant, but it changes the meta loss's and second derivatives as well."""
     for _, part in student.moving.parts:
         if part._backward_hooks or part._backward_pre_hooks:
             raise EngineError(
                 f"the backward hook of {described(student.module, part)} may change gradients of every pass; "
                 "remove it, or hook the parameter (register_hook) and use engine='double'"
             )
-
-
-def refuse_scaled_gradients(student: Student) -> None:
-    """Raise EngineError for embeddings whose backward is no derivative, of the meta loss either."""
-    for _, part in student.moving.parts:
         if getattr(part, "scale_grad_by_freq", False):
             raise EngineError(
                 f"{described(student.module, part)} has scale_grad_by_freq, which makes its backward another "

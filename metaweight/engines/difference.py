@@ -14,7 +14,8 @@ from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import registry
 from metaweight.engines.checks import EngineError, described, require_finite
 from metaweight.engines.graph import Graph
-from metaweight.engines.one_step import Differentiated, OneStep, TrainPass, clones
+from metaweight.engines.one_step import Differentiated, OneStep, TrainPass
+from metaweight.student.moving import Buffers
 from metaweight.student.student import Named
 
 STEPS = {
@@ -126,7 +127,7 @@ class Shifted(Differentiated):
         place = {n: torch.addcmul(p, direction[n], h) if n in direction else p for n, p in parameters.items()}
 
         def shifted() -> Forward:
-            buffers = clones(recorded.buffers)
+            buffers = Buffers(recorded.buffers)
             return student.functional(self._train.batch, place, buffers, taps=False, exact=True)
 
         with torch.autocast(student.device.type, enabled=False):
@@ -140,7 +141,7 @@ def _exact_pass(train: TrainPass) -> Forward:
     student, recorded = train.student, train.recorded
     recorded.random.restore(student.device)
     with torch.autocast(student.device.type, enabled=False):
-        buffers = clones(recorded.buffers)
+        buffers = Buffers(recorded.buffers)
         return student.functional(train.batch, {}, buffers, taps=False, exact=True)
 
 

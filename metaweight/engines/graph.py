@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
-from metaweight.engines.checks import REENTRANT, EngineError, described
+from metaweight.engines.checks import REENTRANT, EngineError
 from metaweight.student.student import Student
 
 _INDICES = {
@@ -98,15 +98,8 @@ def checked_graph(loss: Tensor, steps: int) -> Graph:
 def suspects(student: Student, loss: Tensor) -> list[str]:
     """Parts of a student that are known to make an engine wrong, for a message."""
     found = [f"the custom autograd.Function {name!r}" for name in Graph.of(loss).functions]
-    for name, p in student.parameters().items():
-        if p._backward_hooks:
-            found.append(f"the gradient hook on {name!r}")
-    for _, part in student.module.named_modules():
-        if getattr(part, "scale_grad_by_freq", False):
-            found.append(f"scale_grad_by_freq of {described(student.module, part)}")
-        if part._backward_hooks or part._backward_pre_hooks:
-            found.append(f"the backward hook of {described(student.module, part)}")
-    return found
+    hooked = [name for name, p in student.parameters().items() if p._backward_hooks]
+    return [*found, *(f"the gradient hook on {name!r}" for name in hooked)]
 
 
 def nodes(loss: Tensor) -> Iterator[Any]:

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch, Forward
-from metaweight.core.randomness import RandomState
 from metaweight.engines.abilities import Abilities
-from metaweight.engines.base import Engine, GradientAt, Problem, Recorded, Solution
+from metaweight.engines.base import Engine, GradientAt, Problem, Recorded, Solution, virtual_pass
 from metaweight.engines.checks import EngineError, checked_weights, require_finite
 from metaweight.engines.graph import suspects
 from metaweight.engines.inner import InnerStep
@@ -111,11 +110,8 @@ class OneStep(Engine):
 
     def record(self, problem: Problem) -> Recorded:
         """See ``Engine``: a pass that leaves the live student as it is."""
-        student, (batch,) = problem.student, problem.train
-        random, before, after = RandomState.of(student.device), student.buffers(), student.buffers()
-        with self.keeping(student) as kept:
-            forward = student.functional(batch, {}, after)
-        return Recorded(forward, before, random, after, keep_graph=False, kept=kept)
+        (batch,) = problem.train
+        return virtual_pass(problem.student, batch, self.keeping(problem.student))
 
     def _require_mean(self, terms: Tensor, gradient: Named, direction: Named, train: TrainPass) -> None:
         """At every batch, for it costs nothing: the weighted mean of the slopes is <gradient, u>."""
@@ -156,7 +152,7 @@ def meta_pass(
     problem: Problem, virtual: Named, buffers: Named, inner: InnerStep
 ) -> tuple[Forward, dict[str, Tensor]]:
     """The meta batch at parameters with requires_grad, and its mean loss's gradient, in scope."""
-    student, buffers = problem.student, clones(buffers)
+    student, buffers = problem.student, Buffers(buffers)
     meta = student.functional(problem.meta, virtual, buffers)
     require_finite("meta loss", meta.loss, meta.index)
 
@@ -179,11 +175,6 @@ def gradients(
         allow_unused=True,
     )
     return {name: g for name, g in zip(parameters, grads, strict=True) if g is not None}
-
-
-def clones(buffers: Named) -> Buffers:
-    """Buffers for a pass to move: it writes the running statistics it is given, in place."""
-    return Buffers(buffers)
 
 
 def inner_product(a: Named, b: Named) -> Tensor:

@@ -23,10 +23,11 @@ from metaweight.engines.checks import (
 )
 from metaweight.engines.graph import checked_graph
 from metaweight.engines.inner import InnerStep
-from metaweight.engines.one_step import NO_INFLUENCE, clones, gradients, meta_pass
+from metaweight.engines.one_step import NO_INFLUENCE, gradients, meta_pass
 from metaweight.engines.replay import Momentum, Replay, Snapshots
 from metaweight.engines.sight import Sight, passing
 from metaweight.engines.window import WindowEnd
+from metaweight.student.moving import Buffers
 from metaweight.student.student import Named
 
 REPLAYS = ("momentum", "snapshots")
@@ -140,11 +141,11 @@ class _Way:
         inner, batch = self.inner.at(problem.rates_at(number)), problem.train[number]
         recorded = problem.recorded if number == 0 else None
         if recorded is not None:
-            random, forward, after = recorded.random, recorded.forward, student.buffers()
-            after = after if recorded.after is None else clones(recorded.after)
+            random, forward = recorded.random, recorded.forward
+            after = student.buffers() if recorded.after is None else Buffers(recorded.after)
             leaves: Named = student.parameters()
         else:
-            random, after, leaves = RandomState.of(student.device), clones(before), _leaves(self.parameters)
+            random, after, leaves = RandomState.of(student.device), Buffers(before), _leaves(self.parameters)
             forward = student.functional(batch, leaves, after)
         require_finite("train loss", forward.loss, forward.index)
         graph = checked_graph(forward.loss, len(problem.train))
@@ -172,7 +173,7 @@ class _Way:
         step.random.restore(student.device)
         with torch.no_grad():
             here = self.replay.back()
-        leaves, buffers = _leaves(here), clones(step.buffers)
+        leaves, buffers = _leaves(here), Buffers(step.buffers)
         forward = student.functional(step.batch, leaves, buffers, taps=bool(step.sight.inputs))
         if number == 0:
             _require_same(step.loss, forward.loss)

@@ -7,6 +7,7 @@ hide.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -15,7 +16,7 @@ from torch.utils._pytree import tree_map_only
 
 from metaweight.core.contracts import Batch
 from metaweight.core.randomness import RandomState
-from metaweight.engines.base import Engine, Problem, Recorded, Solution
+from metaweight.engines.base import Engine, Problem, Recorded, Solution, virtual_pass
 from metaweight.engines.checks import described
 from metaweight.engines.graph import Graph, suspects
 from metaweight.engines.inner import InnerStep
@@ -57,6 +58,7 @@ class Verification:
         inner = inner.at(problem.rates_at(0))
         recorded = problem.recorded or self._pass()
         loss, weights = recorded.forward.loss, solution.weights[0].detach()
+        tolerance = engine.tolerance(Graph.of(loss).lowest)
 
         def gradient(scale: Tensor) -> dict[str, Tensor]:
             return gradients((scale * loss).mean(), student.parameters(), keep_graph=True)
@@ -64,7 +66,7 @@ class Verification:
         direction = solution.direction
         if direction is None:
             real = gradient(weights)
-            self._same_gradient(engine, solution.gradient, real, loss, first_time)
+            self._same_gradient(engine, solution.gradient, real, loss, tolerance, first_time)
             if problem.recorded is not None:
                 self._meta_random.restore(student.device)
             _, direction = direction_of(problem, recorded, real, inner)
@@ -72,10 +74,11 @@ class Verification:
             scale = self._projection(loss)
             real = gradient(scale)
             if solution.gradient_at is not None:
-                self._same_gradient(engine, solution.gradient_at(scale), real, loss, first_time)
-            here, there = scale * solution.slopes[0], inner_product(real, direction)
-            floor = rounding(real, direction)
-            self._same(engine, here, there, floor, loss, first_time)
+                self._same_gradient(engine, solution.gradient_at(scale), real, loss, tolerance, first_time)
+            terms, there = scale * solution.slopes[0], inner_product(real, direction)
+            off, allowed = (terms.sum() - there).abs(), tolerance * _norm(terms) + rounding(real, direction)
+            if bool(off > allowed) and not saturated(terms, loss):
+                self._refuse(engine, float(terms.sum()), float(there), loss, first_time)
 
     def _require_window(self, engine: Engine, solution: Solution, first_time: bool) -> None:
         """Two runs whose weights are a little apart, K first-order steps each."""
@@ -113,9 +116,7 @@ class Verification:
     def _pass(self) -> Recorded:
         student, batch = self.problem.student, self.problem.train[0]
         self._random.restore(student.device)
-        before, after = student.buffers(), student.buffers()
-        forward = student.functional(batch, {}, after, taps=False)
-        return Recorded(forward, before, self._random, after)
+        return virtual_pass(student, batch, nullcontext(), taps=False)
 
     def _projection(self, like: Tensor) -> Tensor:
         """Signs and sizes [U] of no pattern, from a generator of its own."""
@@ -124,7 +125,7 @@ class Verification:
         return (size * sign).to(like.device, like.dtype)
 
     def _same_gradient(
-        self, engine: Engine, ours: Named, real: Named, loss: Tensor, first_time: bool
+        self, engine: Engine, ours: Named, real: Named, loss: Tensor, tolerance: float, first_time: bool
     ) -> None:
         """Parameter by parameter: this names the part."""
         norms = {name: _norm(g) for name, g in real.items()}
@@ -132,27 +133,15 @@ class Verification:
             return
         # a gradient that is zero but for rounding (a key's bias in attention) has no digits to compare
         floor = 1e-3 * torch.linalg.vector_norm(torch.stack(list(norms.values())))
-        tolerance = engine.tolerance(_digits_of(loss))
         for name, value in real.items():
             error = _norm(value - ours[name]) if name in ours else norms[name]
             if bool(error > tolerance * (norms[name] + floor)):
-                module = self.problem.student.module
-                found = suspects(self.problem.student, loss)
-                reason = "suspect " + ", ".join(found) if found else engine.suspicion
-                part = described(module, module.get_submodule(name.rpartition(".")[0]))
-                engine.refuse(
-                    f"its gradient of {name!r} of {part} is off by {float(error / norms[name]):.1e} of the "
-                    f"real loss's: {reason}; {engine.advice}",
-                    first_time=first_time,
-                )
+                student = self.problem.student
+                part = described(student.module, student.module.get_submodule(name.rpartition(".")[0]))
+                off = f"{float(error / norms[name]):.1e} of the real loss's"
+                what = f"its gradient of {name!r} of {part} is off by {off}"
+                engine.refuse(engine.objection(what, suspects(student, loss)), first_time=first_time)
                 return
-
-    def _same(
-        self, engine: Engine, terms: Tensor, there: Tensor, floor: Tensor, loss: Tensor, first_time: bool
-    ) -> None:
-        here, tolerance = terms.sum(), engine.tolerance(_digits_of(loss))
-        if bool((here - there).abs() > tolerance * _norm(terms) + floor) and not saturated(terms, loss):
-            self._refuse(engine, float(here), float(there), loss, first_time)
 
     def _refuse(self, engine: Engine, here: float, there: float, loss: Tensor, first_time: bool) -> None:
         found = suspects(self.problem.student, loss)
@@ -245,11 +234,6 @@ class _Run:
 def problem_dtype(problem: Problem) -> torch.dtype:
     """The floating type of the student's parameters."""
     return next(iter(problem.student.parameters().values())).dtype.to_real()
-
-
-def _digits_of(loss: Tensor) -> torch.dtype:
-    """The floating type of fewest digits that a pass went through."""
-    return Graph.of(loss).lowest
 
 
 def _norm(value: Tensor) -> Tensor:

@@ -17,9 +17,8 @@ from metaweight.engines.base import Engine, Problem, Solution
 from metaweight.engines.checks import (
     REENTRANT,
     EngineError,
-    refuse_backward_hooks,
+    refuse_changed_gradients,
     refuse_moved_parameters,
-    refuse_scaled_gradients,
 )
 from metaweight.engines.graph import Graph
 from metaweight.engines.verification import Verification
@@ -80,8 +79,7 @@ def answer(engine: Engine, problem: Problem) -> Solution:
     Raises EngineError, with the reason, where reverse mode contradicts.
     """
     student = problem.student
-    refuse_backward_hooks(student)
-    refuse_scaled_gradients(student)
+    refuse_changed_gradients(student)
     student.learn_what_moves(problem.train[0])
     refuse_moved_parameters(student)
     watch = _watches[engine][student.module]
@@ -91,7 +89,8 @@ def answer(engine: Engine, problem: Problem) -> Solution:
         recorded = engine.record(problem)
         problem = replace(problem, recorded=recorded)
     if recorded is None:
-        verification = Verification(problem)
+        # whether it is due, the passes that the engine makes decide; the state to check from is that before
+        verification: Verification | None = Verification(problem)
         solution = engine.solve(problem)
         kind: Hashable = (settings, solution.kind)
         checked = watch.due(kind, variant, problem.check_every)
@@ -101,11 +100,12 @@ def answer(engine: Engine, problem: Problem) -> Solution:
             raise EngineError(REENTRANT)
         kind = (settings, graph.kind, graph.moves, engine.signature(recorded))
         checked = watch.due(kind, variant, problem.check_every)
+        verification = None
         if checked:
             problem = replace(problem, recorded=replace(recorded, keep_graph=True))
-        verification = Verification(problem)
+            verification = Verification(problem)
         solution = engine.solve(problem)
-    if checked:
+    if checked and verification is not None:
         verification.require(engine, solution, first_time=watch.is_new(kind, variant))
     watch.passed(kind, variant, checked=checked)
     return replace(solution, direction=None)  # of the parameters' size, and of no more use

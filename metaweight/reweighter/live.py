@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, Forward, NonFiniteError, StudentState
 from metaweight.core.randomness import RandomState, forked_rng
-from metaweight.engines.base import Engine, Problem, Recorded, Weigh, attention_for
+from metaweight.engines.base import Engine, Problem, Recorded, Weigh, attention_for, virtual_pass
 from metaweight.engines.checks import EngineError, require_finite
 from metaweight.engines.gradient import HyperGradient, hypergradient
 from metaweight.engines.scope import scope_of
@@ -116,12 +116,10 @@ class Live:
         The meta pass inside draws after it, as it would after the real one.
         """
         with forked_rng(self.student.device):
-            random = RandomState.of(self.student.device)
-            before, after = self.student.buffers(), self.student.buffers()
-            with attention_for(engine), engine.keeping(self.student) as kept:
-                forward = self.student.functional(batch, {}, after)
-            require_finite("train loss", forward.loss, forward.index)
-            yield Recorded(forward, before, random, after, False, kept)
+            with attention_for(engine):
+                recorded = virtual_pass(self.student, batch, engine.keeping(self.student))
+            require_finite("train loss", recorded.forward.loss, recorded.forward.index)
+            yield recorded
 
     def solve(
         self,
@@ -194,9 +192,7 @@ class Live:
 
     def show(self, meta: Batch) -> float:
         """Let the teacher look at the meta batch, without a trace in module or generators; its mean loss."""
-        student = self.student
-        with forked_rng(student.device):
-            forward = student.without_graph(lambda: student.functional(meta, {}, student.buffers()))
+        forward = self.student.glance(meta, plain=False)
         require_finite("meta loss", forward.loss, forward.index)
         state = forward.state(self.progress)
         self.teacher.observe(state)

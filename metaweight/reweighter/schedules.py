@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch, StudentState
-from metaweight.core.randomness import forked_rng
 from metaweight.engines.base import Engine, Recorded, attention_for
 from metaweight.engines.checks import require_finite
 from metaweight.engines.gradient import HyperGradient
@@ -80,9 +79,7 @@ def weigh(live: Live, schedule: Schedule, train: Batch, meta: Batch, gathering: 
 
 def glance(live: Live, train: Batch, meta: Batch | None, *, teach: bool) -> Taken:
     """Weights of a teacher that does not learn now, for a step that is somebody else's."""
-    student = live.student
-    with forked_rng(student.device):
-        forward = student.without_graph(lambda: student.functional(train, {}, student.buffers()))
+    forward = live.student.glance(train, plain=False)
     require_finite("train loss", forward.loss, forward.index)
     state = forward.state(live.progress)
     weights = weights_of(live.teacher, state) if teach else torch.ones_like(state.loss)

@@ -265,10 +265,10 @@ class Student:
         """``call()``, passes of this student, without a graph behind its result (``Graphless``)."""
         return self._graphless.run(self, call)
 
-    def glance(self, batch: Batch) -> Forward:
-        """A pass without a graph, not compiled, that leaves no trace in module or generators."""
+    def glance(self, batch: Batch, *, plain: bool = True) -> Forward:
+        """A pass without a graph that leaves no trace; ``plain`` as in ``functional``."""
         with forked_rng(self.device):
-            return self.without_graph(lambda: self.functional(batch, {}, self.buffers(), plain=True))
+            return self.without_graph(lambda: self.functional(batch, {}, self.buffers(), plain=plain))
 
     def spec(
         self, batch: Batch, *, class_counts: Sequence[int] | None = None, samples: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -128,6 +129,21 @@ class Unrepeatable(OwnRandom):
     def forward(self, x: Tensor) -> Tensor:
         mask = torch.tensor([[random.SystemRandom().random() for _ in range(8)] for _ in x], dtype=x.dtype)
         return self.head(x[:, 0] * mask)
+
+
+class Outside(torch.autograd.Function):
+    """x * sigmoid(x), differentiated by numpy: right, and without a graph."""
+
+    @staticmethod
+    def forward(ctx, x):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        x = ctx.saved_tensors[0].detach().numpy()
+        s = 1 / (1 + np.exp(-x))
+        return torch.from_numpy(gradient.detach().numpy() * (s + x * s * (1 - s)))
 
 
 STEP_ENGINES = [name for name in mw.engines.names() if name not in ("implicit", "auto")]

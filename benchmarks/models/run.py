@@ -18,6 +18,7 @@ import tyro
 from rich.console import Console
 
 import metaweight as mw
+from benchmarks.command import exit_code
 from benchmarks.models import language, vision
 from benchmarks.models.answers import Answer, answer, problem_of
 from benchmarks.models.cost import timings_of
@@ -25,7 +26,6 @@ from benchmarks.models.stand_in import import_timm
 from benchmarks.models.table import Found, rounds_csv, to_csv, to_markdown
 from benchmarks.models.zoo import Load
 from benchmarks.speed.measure import Timing
-from metaweight import MetaweightError
 from metaweight.core.atomic import whole_file
 from metaweight.core.registry import did_you_mean
 from metaweight.training.run_folder import RunFolder, manifest
@@ -164,13 +164,9 @@ def _version(name: str) -> str:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the benchmark; 0 when it did its work, 2 for a mistake that the message tells how to mend."""
-    try:
-        run(tyro.cli(Options, args=args, prog="python -m benchmarks.models.run"))
-    except (ValueError, KeyError, FileExistsError, ModuleNotFoundError, MetaweightError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        Console(stderr=True).print(str(message), style="red", markup=False, soft_wrap=True)
-        return 2
-    return 0
+    return exit_code(
+        lambda: run(tyro.cli(Options, args=args, prog="python -m benchmarks.models.run")), ModuleNotFoundError
+    )
 
 
 if __name__ == "__main__":

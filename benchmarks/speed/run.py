@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.command import exit_code
 from benchmarks.speed.charts import write_charts
 from benchmarks.speed.facts import Asked, gather, try_all, widest
 from benchmarks.speed.groups import chosen
@@ -26,7 +27,6 @@ from benchmarks.speed.start import random_pair
 from benchmarks.speed.students import subject
 from benchmarks.speed.table import BRIEF, Row, brief, rows, to_csv, to_markdown
 from benchmarks.speed.variants import PLAIN, Setting, Variant
-from metaweight import MetaweightError
 from metaweight.training.run_folder import RunFolder, manifest
 
 console = Console()
@@ -152,13 +152,7 @@ def run(options: Options) -> Path:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the benchmark; 0 when it did its work, 2 for a mistake that the message tells how to mend."""
-    try:
-        run(tyro.cli(Options, args=args, prog="python -m benchmarks.speed.run"))
-    except (ValueError, KeyError, FileExistsError, MetaweightError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        Console(stderr=True).print(str(message), style="red", markup=False, soft_wrap=True)
-        return 2
-    return 0
+    return exit_code(lambda: run(tyro.cli(Options, args=args, prog="python -m benchmarks.speed.run")))
 
 
 if __name__ == "__main__":

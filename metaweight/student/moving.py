@@ -101,10 +101,12 @@ class Moving:
         return self._parts
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The parameters of all submodules by name; a shared one by each of its names."""
+        """As ``named_parameters``, of the submodules that are known: in half its time."""
+        known: set[int] = set()
         for name, part in self.parts:
             for key, p in part._parameters.items():
-                if p is not None:
+                if p is not None and id(p) not in known:
+                    known.add(id(p))
                     yield f"{name}.{key}" if name else key, p
 
     def follow(self, loss: object) -> None:
@@ -182,12 +184,13 @@ class Moving:
 
     def numbers(self) -> int:
         """A hash of the numbers and words that module and loss hold and that no pass moves."""
+        moved = {(id(place.owner), place.key) for place in self.places}
         return hash(
             tuple(
                 (key, value)
-                for where, owner in self.owners()
+                for _, owner in self.owners()
                 for key, value in owner.items()
-                if type(value) in (bool, int, float, str) and Place(owner, key, where) not in self.places
+                if type(value) in (bool, int, float, str) and (id(owner), key) not in moved
             )
         )
 

@@ -80,7 +80,7 @@ class Student:
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Trainable parameters by name; a shared one appears once."""
-        return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        return {name: p for name, p in self._moving.parameters() if p.requires_grad}
 
     @property
     def moving(self) -> Moving:

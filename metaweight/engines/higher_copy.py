@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from metaweight.core.contracts import Batch, Forward
+from metaweight.core.contracts import Batch
 from metaweight.core.randomness import RandomState
 from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
@@ -16,14 +16,13 @@ from metaweight.engines.base import Engine, Problem, Solution, registry
 from metaweight.engines.checks import (
     EngineError,
     double_backward,
-    first_line,
     refuse_gradient_hooks,
     require_finite,
 )
 from metaweight.engines.graph import checked_graph
 from metaweight.engines.inner import InnerStep
 from metaweight.engines.one_step import gradients
-from metaweight.engines.patched import Copy, patched, saving_hooks
+from metaweight.engines.patched import patched, saving_hooks
 from metaweight.engines.sight import Sight, passing
 from metaweight.engines.window import WindowEnd
 from metaweight.student.moving import Buffers
@@ -73,7 +72,7 @@ class HigherCopy(Engine):
         with student.moving.visited(buffers), double_backward(), patched(student, buffers) as copy:
             for number, batch in enumerate(problem.train):
                 copy.stand_on(parameters)
-                forward = _run(copy, batch)
+                forward = copy.run(batch)
                 require_finite("train loss", forward.loss, forward.index)
                 graph = checked_graph(forward.loss, len(problem.train))
                 source = recorded.forward if recorded is not None and number == 0 else forward
@@ -96,7 +95,7 @@ class HigherCopy(Engine):
                 copy.buffers(),
                 RandomState.of(student.device),
             )
-            meta = _run(copy, problem.meta)
+            meta = copy.run(problem.meta)
             require_finite("meta loss", meta.loss, meta.index)
             slopes = _slopes(meta.loss.mean(), steps)
         if all(slope is None for slope in slopes):
@@ -153,16 +152,6 @@ def _slopes(meta_loss: Tensor, steps: Sequence[_Step]) -> Sequence[Tensor | None
     return slopes
 
 
-def _run(copy: Copy, batch: Batch) -> Forward:
-    try:
-        return copy.run(batch)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise EngineError(
-            f"higher's copy of the student does not run ({first_line(error)}): it may build classes of its "
-            "submodules anew, or read parameters other than as attributes; use engine='forward' or 'double'"
-        ) from error
-
-
 def _check_copy(student: Student, batch: Batch) -> bool:
     """Whether passes have hooks on what they save.
 
@@ -176,7 +165,7 @@ def _check_copy(student: Student, batch: Batch) -> bool:
     with student.moving.visited(buffers), patched(student, buffers) as copy:
         copy.stand_on(fast)
         with saving_hooks() as entered:
-            there = _run(copy, batch).loss
+            there = copy.run(batch).loss
         checked_graph(there, 1)
         ours = gradients(there.sum(), fast)
     random.restore(student.device)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from metaweight.core.contracts import Batch, Forward
+from metaweight.engines.checks import EngineError, first_line
 from metaweight.student.moving import Buffers
 from metaweight.student.student import Student
 from metaweight.student.values import copied
@@ -32,9 +33,10 @@ class Copy:
 
     def __init__(self, student: Student, buffers: Buffers) -> None:
         self._student = student
-        self.module: Any = higher.monkeypatch(
-            student.module, copy_initial_weights=False, track_higher_grads=False
-        )
+        with _able():
+            self.module: Any = higher.monkeypatch(
+                student.module, copy_initial_weights=False, track_higher_grads=False
+            )
         self._names = [name for name, _ in student.module.named_parameters()]
         self._frozen = {
             name: buffers[name] if name in buffers else p.detach()
@@ -62,7 +64,8 @@ class Copy:
         """A pass; a loss that reads the student's own parameters finds the copy's in their place."""
         held = dict(zip(self._names, self.module.fast_params, strict=True))
         own = {name: held[name] for name in self._student.parameters()}
-        return self._student.standing_on(own, lambda: self._student(batch, module=self.module))
+        with _able():
+            return self._student.standing_on(own, lambda: self._student(batch, module=self.module))
 
     def buffers(self) -> Buffers:
         """Clones of all that the copy's passes have moved."""
@@ -77,6 +80,19 @@ class Copy:
             part.__dict__["_parameters"].clear()
             part.__dict__["_original_params"] = ()
             part.__dict__["_fast_params"] = None
+
+
+@contextmanager
+def _able() -> Iterator[None]:
+    """Raise EngineError where ``higher`` cannot make a copy of the student, or the copy does not run."""
+    try:
+        yield
+    except (TypeError, KeyError, AttributeError) as error:
+        raise EngineError(
+            f"higher's copy of the student does not run ({first_line(error)}): it may build classes of its "
+            "submodules anew, read parameters other than as attributes, or have scripted parts; use "
+            "engine='forward' or 'double'"
+        ) from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from students import STEP_ENGINES, engine_for
 from torch import Tensor, nn
 
 import metaweight as mw
-from metaweight.testing.oracles import RealSteps, relative
+from metaweight.testing.oracles import RealSteps, differences, relative
 
 TARGETS = torch.tensor([0, 1, 2, 0, 1, 2])
 IDS = torch.tensor([[1, 2, 3], [4, 5, 6], [7, 8, 1], [2, 2, 4], [5, 1, 1], [3, 8, 7]])
@@ -97,6 +97,48 @@ def test_it_is_right_or_refused(case: str, engine: str) -> None:
     else:
         with pytest.raises((mw.engines.EngineError, ValueError), match=r"engines? '|engine='|sparse=False"):
             slopes()
+
+
+class Scripted(nn.Module):
+    """A part went through torch.jit.script."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = torch.jit.script(nn.Sequential(nn.Linear(4, 5), nn.Tanh()))
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.hidden(x))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is")
+@pytest.mark.parametrize("engine", [*STEP_ENGINES, "auto"])
+def test_scripted_parts(engine: str) -> None:
+    """Real steps are live: a deep copy of such a part shares no parameters with one of its optimizer."""
+    torch.manual_seed(0)
+    module, inputs = Scripted().double(), torch.randn(6, 4).double()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
+    student, train = mw.Student(module), mw.Batch((inputs,), TARGETS, torch.arange(6))
+    w = WEIGHTS.clone().requires_grad_()
+
+    def meta_loss(weights: Tensor) -> float:
+        start = {name: value.clone() for name, value in module.state_dict().items()}
+        optimizer.zero_grad()
+        (weights * F.cross_entropy(module(inputs), TARGETS, reduction="none")).mean().backward()
+        optimizer.step()
+        value = float(F.cross_entropy(module(inputs), TARGETS).detach())
+        module.load_state_dict(start)
+        return value
+
+    chosen = engine_for(engine, optimizer)
+    if engine == "higher":
+        with pytest.raises(mw.engines.EngineError, match="scripted parts; use engine='forward'"):
+            mw.hypergradient(student, optimizer, train, train, lambda _s: w, [w], chosen)
+        return
+    truth = differences(meta_loss, WEIGHTS)
+    optimizer.zero_grad()
+    found = mw.hypergradient(student, optimizer, train, train, lambda _s: w, [w], chosen).grads[0]
+    assert relative(found, truth) <= (1e-5 if engine == "difference" else 1e-6)
 
 
 @pytest.mark.parametrize("engine", ["forward", "double", "reverse", "higher"])

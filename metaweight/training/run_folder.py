@@ -9,18 +9,17 @@ import os
 import weakref
 import zlib
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from metaweight.core.atomic import whole_file
+from metaweight.data.origins import Origins
 from metaweight.training.environment import environment, manifest
-from metaweight.training.sample_weights import SampleWeights, weights_csv
+from metaweight.training.sample_weights import SampleWeights, from_arrays, to_arrays, weights_csv
 
 __all__ = ["RunFolder", "SampleWeights", "environment", "manifest"]
 
@@ -144,18 +143,17 @@ class RunFolder:
         clean: Tensor | None = None,
         flipped: Tensor | None = None,
         probabilities: Tensor | None = None,
+        origins: Origins | None = None,
     ) -> SampleWeights:
         """Write ``weights.npz`` (see SampleWeights) and ``weights.csv``, each whole or not at all.
 
         Raises ValueError for shapes that do not fit together.
         """
-        samples = SampleWeights(index, weights.float(), loss.float(), given, clean, flipped, probabilities)
-        arrays = {field.name: getattr(samples, field.name) for field in fields(samples)}
+        samples = SampleWeights(
+            index, weights.float(), loss.float(), given, clean, flipped, probabilities, origins
+        )
         with whole_file(self.path / "weights.npz") as file:
-            known = {
-                name: value.detach().cpu().numpy() for name, value in arrays.items() if value is not None
-            }
-            np.savez_compressed(file, **known)
+            np.savez_compressed(file, allow_pickle=False, **to_arrays(samples))
         with whole_file(self.path / "weights.csv") as file:
             file.write(weights_csv(samples).encode())
         return samples
@@ -170,7 +168,7 @@ class RunFolder:
             raise FileNotFoundError(f"{file} is not there: weights by sample are written when a run ends")
         try:
             with file.open("rb") as stream, np.load(stream) as arrays:
-                return SampleWeights(**{name: torch.from_numpy(arrays[name]) for name in arrays.files})
+                return from_arrays({name: arrays[name] for name in arrays.files})
         except (ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
             raise ValueError(f"{file} is damaged: {error}; run the training again") from error
 

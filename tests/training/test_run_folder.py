@@ -15,6 +15,8 @@ import pytest
 import torch
 
 import metaweight
+from metaweight.core.csv_text import read_csv
+from metaweight.data.origins import Origins
 from metaweight.training import environment as source
 from metaweight.training.run_folder import PENDING, RunFolder, environment, manifest
 from metaweight.training.sample_weights import SampleWeights
@@ -180,10 +182,10 @@ def test_weights_come_back_exactly_and_as_csv(tmp_path: Path) -> None:
         torch.testing.assert_close(getattr(read, name), value, rtol=0, atol=0, equal_nan=True)
     rows = list(csv.reader((folder.path / "weights.csv").read_text().splitlines()))
     assert rows == [
-        ["index", "given_label", "mean_weight", "flipped"],
-        ["7", "1", "0.75", "0"],
-        ["3", "0", "2", "1"],
-        ["9", "2", "", "0"],
+        ["file", "row", "name", "index", "given_label", "mean_weight", "flipped"],
+        ["", "", "", "7", "1", "0.75", "0"],
+        ["", "", "", "3", "0", "2", "1"],
+        ["", "", "", "9", "2", "", "0"],
     ]
     with np.load(folder.path / "weights.npz") as arrays:
         assert arrays["weights"].dtype == np.float32
@@ -209,7 +211,7 @@ def test_weights_without_known_labels(tmp_path: Path) -> None:
     read = folder.read_weights()
     assert read.clean is None
     assert read.flipped is None
-    assert (folder.path / "weights.csv").read_text().splitlines()[1] == "7,1,0.75,"
+    assert (folder.path / "weights.csv").read_text().splitlines()[1] == ",,,7,1,0.75,"
 
 
 @pytest.mark.parametrize(
@@ -306,3 +308,14 @@ def test_commit_is_that_of_the_checkout_that_tracks_the_source(
     assert commit() == (git("rev-parse", "HEAD"), True)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert commit() == (None, None)
+
+
+def test_origins_lead_the_table_and_come_back(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", {})
+    origins = Origins.of("my, file.tsv", [4, 2, 9], names=["a\x00", "", "b\r"], unit="line")
+    folder.save_weights(**samples(), origins=origins)
+    read = folder.read_weights().origins
+    assert read is not None
+    assert list(read) == list(origins)
+    rows = read_csv(folder.path / "weights.csv")
+    assert [(row["file"], row["row"], row["name"]) for row in rows] == [o.cells for o in origins]

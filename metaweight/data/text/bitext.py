@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metaweight.data.origins import Origins
+
 
 @dataclass(frozen=True)
 class Bitext:
@@ -19,6 +21,8 @@ class Bitext:
 
     source: tuple[str, ...]
     target: tuple[str, ...]
+    origins: Origins | None = None
+    """Where each pair came from, where that is known."""
 
     def __post_init__(self) -> None:
         for side in ("source", "target"):
@@ -30,6 +34,8 @@ class Bitext:
             raise ValueError(
                 f"{len(self.source)} source and {len(self.target)} target sentences; a pair has one of each"
             )
+        if self.origins is not None and len(self.origins) != len(self.source):
+            raise ValueError(f"{len(self.origins)} origins of {len(self.source)} pairs; each has one")
 
     def __len__(self) -> int:
         return len(self.source)
@@ -47,11 +53,14 @@ class Bitext:
         return Bitext(
             tuple(self.source[position] for position in places),
             tuple(self.target[position] for position in places),
+            None if self.origins is None else self.origins.select(positions),
         )
 
     def join(self, other: Bitext) -> Bitext:
-        """The pairs of this bitext, then those of the other."""
-        return Bitext(self.source + other.source, self.target + other.target)
+        """The pairs of this bitext, then those of the other; origins are kept where both have them."""
+        known = self.origins is not None and other.origins is not None
+        origins = self.origins.join(other.origins) if known else None  # type: ignore[union-attr, arg-type]
+        return Bitext(self.source + other.source, self.target + other.target, origins)
 
 
 def _whole_numbers(positions: Tensor) -> list[int]:

@@ -230,3 +230,38 @@ def test_options_that_make_no_sense() -> None:
             p.zero_()
     with pytest.raises(EngineError, match="no scale for a difference"):
         slopes("difference", module)
+
+
+class Pooled(nn.Module):
+    """The mean of the words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(9, 8), nn.Linear(8, 3)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.words(ids)).mean(1))
+
+
+@pytest.mark.parametrize("sides", [2, 1])
+@pytest.mark.parametrize(
+    "build",
+    [lambda p: torch.optim.Adafactor(p, lr=0.05), lambda p: torch.optim.Adam(p, lr=1e-2, eps=1e-12)],
+    ids=["adafactor", "adam"],
+)
+def test_words_of_the_meta_batch_alone_drown_no_others(
+    sides: int, build: Callable[[object], torch.optim.Optimizer]
+) -> None:
+    """An adaptive optimizer's first step is steepest where the gradient is 0: by 1 / eps."""
+    torch.manual_seed(0)
+    student = mw.Student(Pooled().double())
+    own = build(student.module.parameters())
+    train = mw.Batch((torch.randint(0, 7, (6, 4)),), torch.randint(0, 3, (6,)), torch.arange(6))
+    meta = mw.Batch((torch.randint(0, 9, (5, 4)),), torch.randint(0, 3, (5,)), torch.arange(5))
+    assert not torch.isin(meta.inputs[0], train.inputs[0]).all()
+    w = torch.linspace(0.5, 1.5, 6).double().requires_grad_()
+    found, exact = (
+        mw.hypergradient(student, own, train, meta, lambda _s: w, [w], engine).grads[0]
+        for engine in (FiniteDifferences(sides=sides), "higher")
+    )
+    assert relative(found, exact) <= {2: 1e-5, 1: 1e-4}[sides]

@@ -64,15 +64,28 @@ class Live:
         optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
         return Live(module, loss, optimizer, self.build)
 
-    def step(self, batch: mw.Batch, weights: Tensor, max_norm: float | None = None) -> None:
-        """What a user writes."""
+    def step(
+        self, batch: mw.Batch, weights: Tensor, max_norm: float | None = None, *, rounding: float = 0.0
+    ) -> None:
+        """What a user writes; ``rounding`` moves the gradient's numbers by that share of its norm."""
         self.optimizer.zero_grad()
         (weights * self.loss(self.module(*batch.inputs), batch.targets)).mean().backward()
         named = self.module.named_parameters()
         self.gradient = {name: p.grad.clone() for name, p in named if p.grad is not None}
+        if rounding != 0:
+            self._round(rounding)
         if max_norm is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), max_norm)
         self.optimizer.step()
+
+    def _round(self, share: float) -> None:
+        """Up or down; a matrix's rows that are 0 stay 0, for no sum is behind a word that the batch lacks."""
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        apart = share * torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]).norm()
+        g = torch.Generator().manual_seed(0)
+        for gradient in gradients:
+            signs = torch.randint(0, 2, gradient.shape, generator=g) * 2 - 1
+            gradient.add_(apart * signs * (gradient.any(-1, keepdim=True) if gradient.dim() > 1 else 1))
 
     def switch(self, on: bool) -> None:
         """Turn on, or off, what only some batches go through."""

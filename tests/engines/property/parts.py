@@ -201,7 +201,8 @@ class WeighedGRU(Of):
         super().__init__(parametrizations.weight_norm(layer, "weight_hh_l0"))
 
     def __deepcopy__(self, memo: dict[int, object]) -> WeighedGRU:
-        twin = WeighedGRU().double()
+        with torch.random.fork_rng(devices=[]):  # a copy that draws would shift the masks of its first pass
+            twin = WeighedGRU().double()
         twin.load_state_dict(self.state_dict())
         for own, other in zip(self.parameters(), twin.parameters(), strict=True):
             other.requires_grad_(own.requires_grad)

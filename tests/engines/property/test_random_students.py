@@ -34,6 +34,7 @@ SAME = settings(
 
 REFUSED_BY_ALL = {
     "average in frozen parameters",
+    "backward hook",
     "backward hook that changes",
     "backward outside autograd",
     "complex",

@@ -13,6 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 H = 1e-4
 UNSURE = 2e-6
 """Where steps of h and 2h differ by more, a kink or a steep place lies between them: no right value."""
+ROUNDING = 1e-15
+"""What the order of sums may make of a number of the gradient, relative to the whole gradient's norm."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,12 @@ class Right:
     """Of the last step, before clipping."""
     parameters: Mapping[str, Tensor]
     """After the steps."""
+    rounded: Mapping[str, Tensor]
+    """How far rounding of the gradients moves each of their numbers.
+
+    Of a gradient that is 0 in exact numbers (a shift in front of a softmax), rounding is all there is, and
+    Adafactor's step, which knows its size and its sign alone, makes a step of full length of it.
+    """
     buffers: Mapping[str, Tensor]
 
     @property
@@ -50,23 +58,34 @@ def right_for(case: Case, live: Live) -> Right:
         far.append((meta_loss(at + 2 * H * unit) - meta_loss(at - 2 * H * unit)) / (4 * H))
     short, long = torch.tensor(near, dtype=at.dtype), torch.tensor(far, dtype=at.dtype)
     slopes = (4 * short - long) / 3
-    with quiet(case.seed):
-        end = _walked(case, live, at)
+    end, *others = (_end(case, live, rounding) for rounding in (0.0, ROUNDING, -ROUNDING))
+    parameters = _values(end.module.named_parameters())
     return Right(
         slopes,
         float((short - long).norm() / slopes.norm().clamp_min(1e-300)),
         meta_loss(at),
         end.gradient,
-        _values(end.module.named_parameters()),
+        parameters,
+        {n: _furthest(p, [other.module.get_parameter(n) for other in others]) for n, p in parameters.items()},
         _values(end.module.named_buffers()),
     )
 
 
-def _walked(case: Case, live: Live, weights: Tensor) -> Live:
+def _walked(case: Case, live: Live, weights: Tensor, rounding: float = 0.0) -> Live:
     twin = live.twin()
     for batch, own in zip(case.train, weights.split(len(weights) // case.steps), strict=True):
-        twin.step(batch, own, case.max_norm)
+        twin.step(batch, own, case.max_norm, rounding=rounding)
     return twin
+
+
+def _end(case: Case, live: Live, rounding: float) -> Live:
+    with quiet(case.seed):
+        return _walked(case, live, case.weights, rounding)
+
+
+def _furthest(value: Tensor, others: Sequence[Tensor]) -> Tensor:
+    apart = [value - other.detach() for other in others]
+    return torch.stack([torch.view_as_real(a) if a.is_complex() else a for a in apart]).abs().amax(0)
 
 
 def _meta_loss(live: Live, case: Case) -> float:

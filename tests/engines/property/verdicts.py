@@ -28,6 +28,11 @@ ENGINES = [
 """``implicit`` answers another question."""
 NOISE = 1e-11
 """Slopes below this are rounding."""
+ROUNDED = 3.0
+"""An answer's parameter may be off by this many times what rounding moves it.
+
+Where all is rounding, a step may go either way by its full length.
+"""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,8 @@ def _errors(answer: mw.HyperGradient, right: Right) -> dict[str, float]:
         moved = {n: value for n, value in answer.end.buffers.items() if n in right.parameters}
         still = {**right.parameters, **moved, **answer.end.parameters}
         buffers = {n: value for n, value in answer.end.buffers.items() if n not in moved}
-        errors["parameters"] = relative(_flat(still), _flat(right.parameters))
+        beyond = (_flat(still) - _flat(right.parameters)).abs() - ROUNDED * _flat(right.rounded)
+        errors["parameters"] = float(beyond.clamp(min=0).norm() / _flat(right.parameters).norm())
         errors["buffers"] = float((_flat(buffers) - _flat(right.buffers)).norm())
     return errors
 

@@ -189,8 +189,9 @@ class Reweighter:
 
         ``(weights * losses).mean()`` is then yours: backward, clipping, the optimizer's step, the scheduler.
         Nothing of the student is moved here, and the pass that follows draws the same dropout masks.  Where
-        several micro-batches make one step, say how many: your loss is divided by ``micro_batches``, and the
-        virtual step takes the gradient that has been gathered since the last step plus this batch's share.
+        several micro-batches make one step, say how many (Accelerate's ``gradient_accumulation_steps``): your
+        loss is divided by ``micro_batches``, by ``accelerator.backward`` or you, and the virtual step adds
+        this batch's share to the gradient that has been gathered since the last step.
         ``loss_scale``: what that gradient was multiplied by (a GradScaler's ``get_scale()``).  Each call
         counts as one step of ``total_steps`` and ``every``.  Under a float16 autocast the passes in here run
         in full precision, for no GradScaler keeps their gradients from vanishing.

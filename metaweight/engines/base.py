@@ -18,6 +18,7 @@ from metaweight.core.randomness import RandomState, differentiable
 from metaweight.core.registry import Registry
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.checks import EngineError
+from metaweight.engines.graph import Graph
 from metaweight.engines.window import Rates, WindowEnd
 from metaweight.student.student import Student
 
@@ -117,8 +118,8 @@ class Solution:
     """u by parameter name, of one inner step: slopes are <u, gradient of loss_i> / U; None: not known."""
     states: tuple[StudentState, ...] = ()
     """K times what the teacher saw, of engines with the ability ``ends_window``."""
-    kind: Hashable = None
-    """What the train passes were made of, where the engine ran them; see ``watch``."""
+    graphs: tuple[Graph, ...] = ()
+    """K times what the train passes were made of, where the engine ran them; see ``watch``."""
 
 
 @runtime_checkable
@@ -201,7 +202,7 @@ def build_engine(engine: str | Engine, **options: Any) -> Engine:
     nearest one), for one of another type, and for what is no engine.
     """
     if not isinstance(engine, str):
-        if not isinstance(engine, Engine):
+        if Engine not in type(engine).__mro__:  # isinstance would compare a Protocol's members one by one
             raise TypeError(f"an engine is a name or a subclass of metaweight.engines.Engine, got {engine!r}")
         return engine
     kind = registry[engine]

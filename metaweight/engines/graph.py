@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._autograd import SavedTensor
 from torch.autograd.function import BackwardCFunction
 
 from metaweight.engines.checks import REENTRANT, EngineError
@@ -31,6 +32,20 @@ _INDICES = {
 """Operators that move rows by values -> where they keep these."""
 
 
+_CONSTANTS = {
+    "MulBackward0": ("_raw_saved_other", "_raw_saved_self"),
+    "DivBackward0": ("_raw_saved_other",),
+    "LerpBackward1": ("_raw_saved_weight",),
+    "WhereBackward0": ("_raw_saved_condition",),
+    "LerpBackward0": ("_saved_weight",),
+    "AddBackward0": ("_saved_alpha",),
+    "SubBackward0": ("_saved_alpha",),
+    "AddcmulBackward0": ("_saved_value",),
+    "AddcdivBackward0": ("_saved_value",),
+}
+"""Operators that a coefficient scales a term by -> where they keep it."""
+
+
 _CASTS = ("ToCopyBackward0", "AccumulateGrad")
 """Where a type of fewer digits than the loss has comes in."""
 
@@ -51,6 +66,8 @@ class Graph:
     """Whether torch's fused weight norm is in it, whose second derivative by the direction is wrong."""
     lowest: torch.dtype
     """The floating type of fewest digits in it."""
+    numbers: tuple[float, ...]
+    """Absolute values of the single numbers that terms are scaled by, in the order of the walk."""
 
     @staticmethod
     def of(loss: Tensor) -> Graph:
@@ -58,6 +75,7 @@ class Graph:
         counts: dict[type, int] = {}
         moves: list[int] = []
         functions: list[str] = []
+        numbers: list[float] = []
         lowest = loss.dtype
         for node in nodes(loss):
             kind = type(node)
@@ -66,6 +84,8 @@ class Graph:
             counts[kind] = counts.get(kind, 0) + 1
             if (name := kind.__name__) in _INDICES:
                 moves.extend(_moves(getattr(node, _INDICES[name])))
+            elif name in _CONSTANTS:
+                numbers.extend(_numbers(getattr(node, attribute) for attribute in _CONSTANTS[name]))
             elif name in _CASTS:
                 lowest = min([lowest, *(given.dtype for given in node._input_metadata)], key=_digits)
         names = {kind.__name__: count for kind, count in counts.items()}
@@ -76,6 +96,7 @@ class Graph:
             "CheckpointFunctionBackward" in names,
             "WeightNormInterfaceBackward0" in names,
             lowest,
+            tuple(numbers),
         )
 
 
@@ -125,6 +146,25 @@ def _moves(indices: object) -> Iterator[int]:
             yield hash(index.cpu().numpy().tobytes())
     elif index.dim() != 1 or not torch.equal(index, torch.arange(len(index), device=index.device)):
         yield hash(index.cpu().numpy().tobytes())
+
+
+def _numbers(saved: Iterable[object]) -> Iterator[float]:
+    """The single numbers among what an operator has saved, also one that is spread over a shape."""
+    for value in saved:
+        if isinstance(value, SavedTensor):
+            # as it lies there: to unpack it would run a checkpointed part again; older torch does not show it
+            value = getattr(value, "data", None)
+        if isinstance(value, int | float):
+            yield abs(float(value))
+        elif isinstance(value, Tensor) and _is_single(value):
+            yield float(abs(value.detach()[(0,) * value.dim()].item()))
+
+
+def _is_single(value: Tensor) -> bool:
+    if value.numel() == 1:
+        return True
+    plain = value.layout == torch.strided and not value.is_nested
+    return plain and value.numel() > 0 and not any(value.stride())
 
 
 def _digits(dtype: torch.dtype) -> float:

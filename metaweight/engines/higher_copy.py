@@ -19,7 +19,7 @@ from metaweight.engines.checks import (
     refuse_gradient_hooks,
     require_finite,
 )
-from metaweight.engines.graph import checked_graph
+from metaweight.engines.graph import Graph, checked_graph
 from metaweight.engines.inner import InnerStep
 from metaweight.engines.one_step import gradients
 from metaweight.engines.patched import patched, saving_hooks
@@ -81,7 +81,7 @@ class HigherCopy(Engine):
                 sight = Sight.of(problem.weigh, source.state(problem.progress), through_state=through)
                 views = passing(forward.state(detached=False)) if through else ()
                 leaf = sight.weights.detach().requires_grad_()
-                steps.append(_Step(sight, views, leaf, source.index, graph.kind))
+                steps.append(_Step(sight, views, leaf, source.index, graph))
                 gradient = gradients((leaf * forward.loss).mean(), parameters, create_graph=True)
                 own = problem.step_gradient(
                     number, {n: g.detach() if n in still else g for n, g in gradient.items()}
@@ -112,7 +112,7 @@ class HigherCopy(Engine):
             {name: g.detach() for name, g in gradient.items()},
             end,
             states=tuple(step.sight.state for step in steps),
-            kind=tuple(step.kind for step in steps),
+            graphs=tuple(step.graph for step in steps),
         )
 
 
@@ -126,8 +126,8 @@ class _Step:
     leaf: Tensor
     """[U], the weights that the step was taken with."""
     index: Tensor
-    kind: int
-    """Of the pass's graph."""
+    graph: Graph
+    """What the pass was made of."""
 
 
 def _leaf(parameter: Tensor) -> Tensor:

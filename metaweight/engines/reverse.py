@@ -21,7 +21,7 @@ from metaweight.engines.checks import (
     refuse_gradient_hooks,
     require_finite,
 )
-from metaweight.engines.graph import checked_graph
+from metaweight.engines.graph import Graph, checked_graph
 from metaweight.engines.inner import InnerStep
 from metaweight.engines.one_step import NO_INFLUENCE, gradients, meta_pass
 from metaweight.engines.replay import Momentum, Replay, Snapshots
@@ -92,7 +92,7 @@ class Reverse(Engine):
             way.gradient,
             end,
             states=tuple(step.sight.state for step in way.steps),
-            kind=tuple(step.kind for step in way.steps),
+            graphs=tuple(step.graph for step in way.steps),
         )
 
 
@@ -116,8 +116,8 @@ class _Step:
     random: RandomState
     buffers: Mapping[str, Tensor]
     """Before the pass; tensors that a step leaves alone are shared with the one before."""
-    kind: int
-    """Of the pass's graph."""
+    graph: Graph
+    """What the pass was made of."""
 
 
 class _Way:
@@ -163,7 +163,7 @@ class _Way:
             moved, successor = inner(self.parameters, total)
         self.replay.went(inner, total, moved, successor)
         losses = forward.loss.detach()
-        self.steps.append(_Step(batch, forward.index, losses, sight, random, before, graph.kind))
+        self.steps.append(_Step(batch, forward.index, losses, sight, random, before, graph))
         self.parameters, self.inner = moved, successor
         self.buffers = after.shared_with(before)
 

@@ -2,13 +2,21 @@
 
 An engine is wrong in silence where a student does what its method does not see.  So its slopes are held
 against reverse mode of the real loss (``verification``), which shares no code with it, at a student's first
-batch, again and again, and as soon as something about the passes is another.
+batch, again and again, and as soon as something about the passes is another: modes, operators, the order of
+rows, or the size of a number that scales a term (an annealed coefficient, wherever it is computed).
+
+What is not seen at once is another value that no operator names: a coefficient for each sample, a threshold,
+data that couple rows in one batch and not in another by values alone, and a tensor that scales a term inside
+of a checkpointed part.  Such a change is found at the next check, ``check_every`` batches later at most.
+An engine whose gradient is autograd's own notices most of it in each batch (``OneStep``); ``ghost``, which
+makes the gradient from the same products as the slopes, cannot: a second route to it costs a backward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -28,6 +36,14 @@ FEW = 4
 APART = 25
 KINDS = 256
 """Kinds of passes that are remembered."""
+GROWTH = 2.0
+"""By which a number that scales a term of the loss may leave those that were checked.  What a term makes
+wrong is as large as its coefficient: no more than twice what passed unseen can be wrong before the next
+check, and one that grows without end is checked at each doubling only."""
+
+
+Spans = tuple[tuple[float, float], ...]
+"""The least and the greatest value of each number in a graph, of the batches that were checked."""
 
 
 class Watch:
@@ -35,7 +51,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.batches = 0
-        self._kinds: dict[Hashable, None] = {}
+        self._kinds: dict[Hashable, Spans] = {}
         self._variants: dict[Hashable, None] = {}
         self._since = 0
 
@@ -43,31 +59,50 @@ class Watch:
         """Whether no answer to such a batch has passed yet."""
         return kind not in self._kinds or variant not in self._variants
 
-    def due(self, kind: Hashable, variant: Hashable, every: int) -> bool:
+    def due(self, kind: Hashable, variant: Hashable, every: int, numbers: Sequence[float] = ()) -> bool:
         """Whether this batch's answer is to be checked.
 
         ``kind``: what decides whether the method holds; another one is always checked.  ``variant``: what
-        may decide it and changes often, as shapes do.
+        may decide it and changes often, as shapes do.  ``numbers``: see ``Graph``.
         """
         if every == 0:
             return False
-        if kind not in self._kinds or self._since + 1 >= every:
+        if kind not in self._kinds or self._since + 1 >= every or _left(self._kinds[kind], numbers):
             return True
         # a method that fails by and by fails early: at batches 2, 4, 8, ...
         if self.batches < every and (self.batches + 1) & self.batches == 0:
             return True
         return variant not in self._variants and (len(self._variants) < FEW or self._since >= APART)
 
-    def passed(self, kind: Hashable, variant: Hashable, *, checked: bool) -> None:
+    def passed(
+        self, kind: Hashable, variant: Hashable, *, checked: bool, numbers: Sequence[float] = ()
+    ) -> None:
         """Count a batch whose answer is used."""
         self.batches += 1
         self._since += 1
         if checked:
             self._since = 0
-            self._kinds[kind] = self._variants[variant] = None
-            for memory in (self._kinds, self._variants):
+            self._variants[variant] = None
+            self._kinds[kind] = _widened(self._kinds.get(kind, ()), numbers)
+            memories: tuple[dict[Hashable, Any], ...] = (self._kinds, self._variants)
+            for memory in memories:
                 if len(memory) > KINDS:
                     del memory[next(iter(memory))]
+
+
+def _left(spans: Spans, numbers: Sequence[float]) -> bool:
+    return len(spans) != len(numbers) or any(
+        number > GROWTH * high or number < low / GROWTH
+        for number, (low, high) in zip(numbers, spans, strict=True)
+    )
+
+
+def _widened(spans: Spans, numbers: Sequence[float]) -> Spans:
+    if len(spans) != len(numbers):
+        return tuple((number, number) for number in numbers)
+    return tuple(
+        (min(number, low), max(number, high)) for number, (low, high) in zip(numbers, spans, strict=True)
+    )
 
 
 _watches: PerObject[Engine, PerObject[torch.nn.Module, Watch]] = PerObject(lambda: PerObject(Watch))
@@ -92,14 +127,15 @@ def answer(engine: Engine, problem: Problem) -> Solution:
         # whether it is due, the passes that the engine makes decide; the state to check from is that before
         verification: Verification | None = Verification(problem)
         solution = engine.solve(problem)
-        kind: Hashable = (settings, solution.kind)
-        checked = watch.due(kind, variant, problem.check_every)
+        kind: Hashable = (settings, tuple(graph.kind for graph in solution.graphs))
+        numbers = tuple(number for graph in solution.graphs for number in graph.numbers)
+        checked = watch.due(kind, variant, problem.check_every, numbers)
     else:
         graph = Graph.of(recorded.forward.loss)
         if graph.reentrant:
             raise EngineError(REENTRANT)
-        kind = (settings, graph.kind, graph.moves, engine.signature(recorded))
-        checked = watch.due(kind, variant, problem.check_every)
+        kind, numbers = (settings, graph.kind, graph.moves, engine.signature(recorded)), graph.numbers
+        checked = watch.due(kind, variant, problem.check_every, numbers)
         verification = None
         if checked:
             problem = replace(problem, recorded=replace(recorded, keep_graph=True))
@@ -107,7 +143,7 @@ def answer(engine: Engine, problem: Problem) -> Solution:
         solution = engine.solve(problem)
     if checked and verification is not None:
         verification.require(engine, solution, first_time=watch.is_new(kind, variant))
-    watch.passed(kind, variant, checked=checked)
+    watch.passed(kind, variant, checked=checked, numbers=numbers)
     return replace(solution, direction=None)  # of the parameters' size, and of no more use
 
 

@@ -52,10 +52,10 @@ class Reweighter:
     says); ``anchor`` is the strength of the pull of the mean weight to 1 that takes its place.  ``max_norm``
     clips the student's gradient in the virtual and in the real step.  ``total_steps`` gives the teacher the
     share of training done.  ``check_every``: batches after which the engine is held against reverse mode of
-    the real loss again, beside those where something about the student has changed.  Raises ValueError for
-    options that do not go together or an optimizer of other parameters, KeyError for an unknown submodule,
-    TypeError or ValueError for an optimizer whose step cannot be differentiated through, MetaweightError
-    while a process group is up.
+    the real loss again, beside those where something about the student has changed (what is seen at once,
+    and what then only, says ``engines.watch``); 0: never.  Raises ValueError for options that do not go
+    together or an optimizer of other parameters, KeyError for an unknown submodule, TypeError or ValueError
+    for an optimizer whose step cannot be differentiated through, MetaweightError while a process group is up.
     """
 
     def __init__(

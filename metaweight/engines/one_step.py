@@ -131,9 +131,8 @@ def direction_of(
     student, scope = problem.student, problem.scope
     # theta', and with it the update's graph from the gradient alone
     leaves = {name: g.detach().requires_grad_() for name, g in gradient.items() if name in inner.options}
-    successors, _ = inner(
-        {name: p.detach() for name, p in student.parameters().items()}, problem.step_gradient(0, leaves)
-    )
+    here = {name: p.detach() for name, p in student.parameters().items()}
+    successors = inner(here, problem.step_gradient(0, leaves))[0]  # the states after it are freed at once
     virtual = {name: p.detach().requires_grad_() for name, p in successors.items()}
     meta, pull = meta_pass(
         problem, virtual, recorded.buffers if recorded.after is None else recorded.after, inner
@@ -152,15 +151,15 @@ def meta_pass(
     problem: Problem, virtual: Named, buffers: Named, inner: InnerStep
 ) -> tuple[Forward, dict[str, Tensor]]:
     """The meta batch at parameters with requires_grad, and its mean loss's gradient, in scope."""
-    student, buffers = problem.student, Buffers(buffers)
-    meta = student.functional(problem.meta, virtual, buffers)
-    require_finite("meta loss", meta.loss, meta.index)
+    pull: dict[str, Tensor] = {}
 
-    def pull() -> dict[str, Tensor]:
+    def backward(meta: Forward) -> None:
+        require_finite("meta loss", meta.loss, meta.index)
         names = [name for name in inner.options if problem.scope is None or name in problem.scope]
-        return gradients(meta.loss.mean(), {name: virtual[name] for name in names})
+        pull.update(gradients(meta.loss.mean(), {name: virtual[name] for name in names}))
 
-    return meta, student.within(virtual, buffers, pull)
+    meta = problem.student.functional(problem.meta, virtual, Buffers(buffers), then=backward)
+    return meta, pull
 
 
 def gradients(
@@ -178,8 +177,9 @@ def gradients(
 
 
 def inner_product(a: Named, b: Named) -> Tensor:
-    """The sum over the parameters of both, real and imaginary parts as numbers of their own."""
-    return torch.stack([(_reals(a[n]) * _reals(b[n])).sum() for n in b if n in a]).sum()
+    """The sum over the parameters of both, real and imaginary parts as numbers of their own; in float32 at
+    least."""
+    return torch.stack([torch.dot(_reals(a[n]), _reals(b[n])) for n in b if n in a]).sum()
 
 
 def saturated(terms: Tensor, loss: Tensor) -> bool:
@@ -189,10 +189,12 @@ def saturated(terms: Tensor, loss: Tensor) -> bool:
 
 
 def rounding(a: Named, b: Named) -> Tensor:
-    """What rounding may make of an inner product whose terms cancel."""
-    terms = torch.stack([(_reals(a[n]) * _reals(b[n])).abs().sum() for n in b if n in a]).sum()
-    return 10 * torch.finfo(terms.dtype).eps * terms
+    """What rounding may make of an inner product whose terms cancel, or are too small to have digits."""
+    terms = torch.stack([torch.dot(_reals(a[n]).abs(), _reals(b[n]).abs()) for n in b if n in a]).sum()
+    eps = max(torch.finfo(value.dtype).eps for value in a.values())
+    return 10 * (eps * terms + torch.finfo(terms.dtype).tiny)
 
 
 def _reals(value: Tensor) -> Tensor:
-    return torch.view_as_real(value.resolve_conj()) if value.is_complex() else value
+    reals = torch.view_as_real(value.resolve_conj()) if value.is_complex() else value
+    return reals.flatten().to(torch.promote_types(reals.dtype, torch.float32))

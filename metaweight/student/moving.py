@@ -5,10 +5,10 @@ A virtual pass works on copies of it, so that one training batch moves the live 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from metaweight.student.values import (
     shallow,
 )
 
+T = TypeVar("T", bound=Tensor)
 KEPT_BY_TORCH = frozenset({*vars(nn.Module()), "_flat_weights", "_flat_weight_refs"})
 """Attributes of modules that torch itself keeps up to date; the last two of recurrent layers."""
 ADVICE = "what a pass moves belongs in a buffer (register_buffer)"
@@ -102,12 +103,7 @@ class Moving:
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """As ``named_parameters``, of the submodules that are known: in half its time."""
-        known: set[int] = set()
-        for name, part in self.parts:
-            for key, p in part._parameters.items():
-                if p is not None and id(p) not in known:
-                    known.add(id(p))
-                    yield f"{name}.{key}" if name else key, p
+        return _named((name, part._parameters) for name, part in self.parts)
 
     def follow(self, loss: object) -> None:
         """Watch another loss from now on."""
@@ -117,7 +113,7 @@ class Moving:
 
     def buffers(self) -> Buffers:
         """Clones of all that is known to move."""
-        named = dict(self._module.named_buffers())
+        named = dict(_named((name, part._buffers) for name, part in self.parts))
         named |= {name: self._module.get_parameter(name) for name in self.frozen}
         clones = Buffers(named)
         clones.elsewhere = {place: copied(place.get()) for place in self.places}
@@ -195,6 +191,16 @@ class Moving:
         )
 
 
+def _named(tables: Iterable[tuple[str, Mapping[str, T | None]]]) -> Iterator[tuple[str, T]]:
+    """The tensors of parts with their full names; a shared one appears once."""
+    known: set[int] = set()
+    for name, table in tables:
+        for key, value in table.items():
+            if value is not None and id(value) not in known:
+                known.add(id(value))
+                yield f"{name}.{key}" if name else key, value
+
+
 class _Look:
     """What was there before a pass: identities and counts of in-place changes, or copies."""
 
@@ -215,7 +221,7 @@ class _Look:
             )
             for where, own, keys, values in self._owners
             for key, value in zip(keys, values, strict=True)
-            if isinstance(value, MUTABLE) and key not in KEPT_BY_TORCH
+            if key not in KEPT_BY_TORCH and isinstance(value, MUTABLE)
         ]
 
     def compare(self, moving: Moving) -> None:

@@ -117,9 +117,11 @@ class Student:
         taps: bool = True,
         exact: bool = False,
         plain: bool = False,
+        then: Callable[[Forward], object] | None = None,
     ) -> Forward:
         """Run on other parameters; ``buffers`` (clones) take what the pass moves, and nothing live is moved.
 
+        ``then``: what is to be done while the module still stands on them, see ``within``.
         Whatever ``execution`` says, ``exact``: in the parameters' own precision; ``plain``: not compiled
         either.  Raises MetaweightError for a pass that moves what none moved before.
         """
@@ -130,8 +132,12 @@ class Student:
 
         def run() -> Forward:
             if self.compiled is not None and not plain:
-                return self._run_compiled(batch, parameters, buffers, taps, exact)
-            return self._pass(batch, self.module, taps, exact)
+                forward = self._run_compiled(batch, parameters, buffers, taps, exact)
+            else:
+                forward = self._pass(batch, self.module, taps, exact)
+            if then is not None:
+                then(forward)
+            return forward
 
         # the loss belongs in there, for it may read the module's parameters (a penalty on them)
         with self.moving.visited(buffers):

@@ -374,3 +374,20 @@ def test_an_optimizer_that_moves_nothing_that_matters() -> None:
             mw.hypergradient(
                 mw.Student(module), optimizer, one, one, lambda _s: w, [w], engine_for(engine, optimizer)
             )
+
+
+@pytest.mark.parametrize("margin", [84, 90, 97])
+@pytest.mark.parametrize("engine", ["ghost", "forward", "double"])
+def test_a_batch_whose_slopes_are_below_the_smallest_normal_number(engine: str, margin: int) -> None:
+    """They have few digits, or none, and nothing that they are held against has more."""
+    random = torch.Generator().manual_seed(0)
+    module = nn.Linear(4, 2, bias=False)
+    with torch.no_grad():
+        module.weight.zero_()[0, 0] = 1.0
+    x = 0.1 * torch.randn(6, 4, generator=random)
+    x[:, 0] = margin + 3 * torch.rand(6, generator=random)
+    train = mw.Batch((x,), torch.zeros(6, dtype=torch.int64), torch.arange(6))
+    meta = mw.Batch((0.01 * x.flip(1),), torch.arange(6) % 2, torch.arange(6, 12))
+    optimizer, w = torch.optim.SGD(module.parameters(), lr=0.1), torch.rand(6, requires_grad=True)
+    (slopes,) = mw.hypergradient(mw.Student(module), optimizer, train, meta, lambda _s: w, [w], engine).grads
+    assert float(slopes.abs().max()) < torch.finfo(torch.float32).tiny

@@ -150,9 +150,10 @@ def has_rule(layer: nn.Module) -> bool:
         return False
     if type(layer) in OWN_RULES:
         return True
+    if type(layer) not in RULES:
+        return False
     own = dict(layer.named_parameters(recurse=False))
-    plain = own.keys() <= {"weight", "bias"} and not any(p.is_complex() for p in own.values())
-    return type(layer) in RULES and plain
+    return own.keys() <= {"weight", "bias"} and not any(p.is_complex() for p in own.values())
 
 
 def unsupported(layer: nn.Module) -> str | None:

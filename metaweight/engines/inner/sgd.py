@@ -25,7 +25,8 @@ def sgd(parameter: Tensor, gradient: Tensor, state: State, options: Options) -> 
         if buffer is None:
             buffer = gradient
         else:
-            buffer = buffer.mul(momentum).add(gradient, alpha=1 - options["dampening"])
+            # in place on what was made just now: a tensor fewer of the parameter's size
+            buffer = buffer.mul(momentum).add_(gradient, alpha=1 - options["dampening"])
         after["momentum_buffer"] = buffer
         direction = gradient.add(buffer, alpha=momentum) if options["nesterov"] else buffer
     lr = options["lr"]

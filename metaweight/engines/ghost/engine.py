@@ -77,7 +77,8 @@ class Ghost(OneStep):
                 "engine 'ghost' has no slopes for tokens: those of a sentence share its activations; "
                 f"{ELSEWHERE}, or unit='sentence'"
             )
-        names = {id(p): name for name, p in student.parameters().items()}
+        parameters = student.parameters()
+        names = {id(p): name for name, p in parameters.items()}
         _refuse(student.module)
         try:
             parts = kept.differences(
@@ -99,8 +100,8 @@ class Ghost(OneStep):
             kept.calls.clear()
         if kept.follower is not None and kept.covered and covers(student.module):
             layers = frozenset(map(id, kept.layers))
-            self._covered[student.module].add((frozenset(student.parameters()), layers))
-        return Shares(parts, names, student.parameters(), weights, train.loss.dtype)
+            self._covered[student.module].add((frozenset(parameters), layers))
+        return Shares(parts, names, parameters, weights, train.loss.dtype)
 
     def signature(self, recorded: Recorded) -> Hashable:
         """See ``Engine``: in which calls parameters meet the batch, and how the units may lie in each."""

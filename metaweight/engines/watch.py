@@ -67,7 +67,7 @@ class Watch:
         """
         if every == 0:
             return False
-        if kind not in self._kinds or self._since + 1 >= every or _left(self._kinds[kind], numbers):
+        if kind not in self._kinds or self._since + 1 >= every or _outside(self._kinds[kind], numbers):
             return True
         # a method that fails by and by fails early: at batches 2, 4, 8, ...
         if self.batches < every and (self.batches + 1) & self.batches == 0:
@@ -90,7 +90,7 @@ class Watch:
                     del memory[next(iter(memory))]
 
 
-def _left(spans: Spans, numbers: Sequence[float]) -> bool:
+def _outside(spans: Spans, numbers: Sequence[float]) -> bool:
     return len(spans) != len(numbers) or any(
         number > GROWTH * high or number < low / GROWTH
         for number, (low, high) in zip(numbers, spans, strict=True)

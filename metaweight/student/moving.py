@@ -81,7 +81,7 @@ class Moving:
     def __init__(self, module: nn.Module, loss: object) -> None:
         self._module = module
         self._parts: list[tuple[str, nn.Module]] = []
-        self._sizes: list[int] | None = None
+        self._children: list[dict[str, nn.Module | None]] = []
         self._loss: object = None
         self._of_loss: list[tuple[str, Owner]] = []
         self.watched: set[tuple[bool, ...]] = set()
@@ -96,9 +96,9 @@ class Moving:
     @property
     def parts(self) -> list[tuple[str, nn.Module]]:
         """The submodules by name; looked for again where one has got others."""
-        if self._sizes != [len(part._modules) for _, part in self._parts]:
+        if self._children != [part._modules for _, part in self._parts] or not self._parts:
             self._parts = list(self._module.named_modules())
-            self._sizes = [len(part._modules) for _, part in self._parts]
+            self._children = [dict(part._modules) for _, part in self._parts]
         return self._parts
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:

@@ -275,3 +275,13 @@ def test_autocast_around_a_window_casts_each_step_s_own_weights(schedule: str, a
     else:
         found = moved(torch.autocast("cpu", enabled=False), mw.Execution(precision="bf16"))
     assert relative(found, exact) <= 0.03
+
+
+def test_a_part_that_is_put_in_the_place_of_another_is_the_students() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    student = mw.Student(module)
+    student.parameters(), student.buffers()
+    module[2], module[1] = nn.Linear(4, 5), nn.Sequential(nn.BatchNorm1d(4))
+    assert all(p is q for p, q in zip(student.parameters().values(), module.parameters(), strict=True))
+    assert student.buffers().keys() == dict(module.named_buffers()).keys()
+    assert student.parameters().keys() == dict(module.named_parameters()).keys()

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from metaweight.data.image_set import ImageSet
+from metaweight.data.origins import Origins
 
 TEST_EVERY = 4
 
@@ -16,7 +17,7 @@ def digits(data_dir: Path | None = None) -> ImageSet:
 
     They come without a test split: every fourth image of each class, in the file's order, is the test
     image here, which is stratified and depends on no random generator (1,352 to train, 445 to test).
-    Their 17 grey levels 0..16 are spread over 0..255, one to one.
+    Their rows are those of scikit-learn.  Their 17 grey levels 0..16 are spread over 0..255, one to one.
     """
     from sklearn.datasets import load_digits
 
@@ -28,6 +29,7 @@ def digits(data_dir: Path | None = None) -> ImageSet:
     test = torch.zeros_like(labels, dtype=torch.bool)
     for label in range(len(classes)):
         test[(labels == label).nonzero().flatten()[TEST_EVERY - 1 :: TEST_EVERY]] = True
+    origins = Origins.of("digits", range(1, len(labels) + 1))
     return ImageSet(
         name="digits",
         train_images=images[~test],
@@ -35,5 +37,7 @@ def digits(data_dir: Path | None = None) -> ImageSet:
         test_images=images[test],
         test_labels=labels[test],
         classes=classes,
+        train_origins=origins.select((~test).nonzero().flatten()),
+        test_origins=origins.select(test.nonzero().flatten()),
         source="Alpaydin and Kaynak (1998), UCI optical digits; scikit-learn's copy of its test part",
     )

@@ -1,21 +1,20 @@
-"""Image data sets of the Hugging Face hub, or on disk, through its library ``datasets``."""
+"""What ``hf:NAME?...`` says: a data set of the Hugging Face hub or on disk, and how it is read."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from metaweight.core.registry import did_you_mean
-from metaweight.data.image_set import ImageSet
+from metaweight.data.pictures import Reading
 
-EXAMPLE = "write hf:NAME[@CONFIG][?image=COLUMN&label=COLUMN&train=SPLIT&test=SPLIT&size=PIXELS]"
+EXAMPLE = (
+    "write hf:NAME[@CONFIG][?image=COLUMN&label=COLUMN&train=SPLIT&test=SPLIT&meta=SPLIT&valid=SPLIT"
+    "&size=PIXELS&ground=COLOUR&skip=corrupt]"
+)
+SKIPS = ("corrupt",)
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,16 @@ class HubName:
     """Column; by default the one of type ClassLabel."""
     train: str = "train"
     test: str = "test"
-    """Splits; where the library itself loads them, parts as well: ``train[80%:]``."""
+    """Splits, or parts of them: ``train[80%:]``."""
+    meta: str | None = None
+    valid: str | None = None
+    """Splits, or parts, of trusted rows: somebody has checked their labels."""
     size: int | None = None
     """Resize to so many pixels square (bilinear); by default all images must have one size."""
+    ground: str = "white"
+    """What lies under transparent pixels: white, black or #rrggbb."""
+    skip: str | None = None
+    """``corrupt``: leave out pictures that cannot be read; by default they are an error."""
 
     @classmethod
     def parse(cls, text: str) -> HubName:
@@ -45,7 +51,21 @@ class HubName:
             if not (settings["size"].isdecimal() and int(settings["size"])):
                 raise ValueError(f"{text!r}: option 'size' has the value {settings['size']!r}; {EXAMPLE}")
             options["size"] = int(settings["size"])
+        if settings.get("skip", "corrupt") not in SKIPS:
+            raise ValueError(f"{text!r}: option 'skip' has the value {settings['skip']!r}; {EXAMPLE}")
+        if "valid" in settings and "meta" not in settings:
+            raise ValueError(f"{text!r} names valid, but no trusted rows for the meta set; {EXAMPLE}")
+        try:
+            Reading(options.get("ground", "white"))
+        except ValueError as error:
+            raise ValueError(f"{text!r}: {error}") from error
         return cls(name, config, **options)
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """Part (train, test, meta, valid) -> the split that it is, for those that are named."""
+        named = {part: getattr(self, part) for part in ("train", "test", "meta", "valid")}
+        return {part: split for part, split in named.items() if split is not None}
 
 
 def parse_hub(text: str, known: Sequence[str], *, example: str) -> tuple[str, str | None, dict[str, str]]:
@@ -72,135 +92,3 @@ def parse_options(text: str, query: str, known: Sequence[str], *, example: str) 
             raise ValueError(f"{text!r}: option {key!r} has the value {value!r}; {example}")
         options[key] = value
     return options
-
-
-def load_hub(text: str) -> ImageSet:
-    """The data set that ``text`` (``hf:...``, see HubName) names; a path that exists is read from disk.
-
-    Labels of type ClassLabel keep their order; of another column of whole numbers or strings, the sorted
-    distinct training values are the classes.  Raises ValueError where it cannot be loaded or does not fit.
-    """
-    from datasets import ClassLabel, Image
-
-    source = HubName.parse(text)
-    splits = {
-        name: load_split(source.name, source.config, getattr(source, name), splits=("train", "test"))
-        for name in ("train", "test")
-    }
-    features = splits["train"].features
-    image = source.image or _column(features, Image, "image", text)
-    label = source.label or _column(features, ClassLabel, "label", text)
-    for split, rows in splits.items():
-        for column in (image, label):
-            if column not in rows.features:
-                hint = did_you_mean(column, rows.features)
-                raise ValueError(f"{text}: split {split!r} has no column {column!r}.{hint}")
-    values = {split: list(rows[label]) for split, rows in splits.items()}
-    if isinstance(features[label], ClassLabel):
-        classes = tuple(features[label].names)
-        order: dict[Any, int] = {number: number for number in range(len(classes))}
-    else:
-        distinct = sorted({value for value in values["train"] if _is_label(value)})
-        classes, order = tuple(map(str, distinct)), {value: number for number, value in enumerate(distinct)}
-    info = splits["train"].info
-    return ImageSet(
-        name=text,
-        train_images=_pixels(splits["train"], image, source.size, text),
-        train_labels=_numbers(values["train"], order, f"{text}, split {source.train!r}, column {label!r}"),
-        test_images=_pixels(splits["test"], image, source.size, text),
-        test_labels=_numbers(values["test"], order, f"{text}, split {source.test!r}, column {label!r}"),
-        classes=classes,
-        source=info.citation or info.homepage or f"Hugging Face datasets: {source.name}",
-    )
-
-
-def load_split(name: str, config: str | None, split: str, *, splits: Sequence[str]) -> Any:
-    """One split of ``name`` on the hub, or on disk where it is a path, as a ``datasets.Dataset``.
-
-    ``splits``: the options that name splits, for the message of the ValueError where it cannot be loaded.
-    """
-    import datasets
-
-    path = Path(name).expanduser()
-    if name.startswith((".", "/", "~")) and not path.exists():
-        raise ValueError(f"hf:{name}: there is no such file or folder")
-    try:
-        if (path / "dataset_dict.json").is_file():
-            saved = datasets.load_from_disk(str(path))
-            if split not in saved:
-                raise ValueError(f"no split {split!r}.{did_you_mean(split, saved)}")
-            return saved[split]
-        if (path / "state.json").is_file():
-            wanted = " and ".join(splits)
-            raise ValueError(f"one split alone is saved there; save a DatasetDict with {wanted}")
-        if path.is_file():
-            return datasets.load_dataset("parquet", data_files={"train": str(path)}, split=split)
-        return datasets.load_dataset(str(path) if path.exists() else name, config, split=split)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        query = "&".join(f"{option}=NAME" for option in splits)
-        raise ValueError(
-            f"hf:{name}, split {split!r}, cannot be loaded: {error} Check name and splits (?{query}), "
-            "or without a network name a folder: hf:PATH"
-        ) from error
-
-
-def _column(features: Mapping[str, Any], kind: type, option: str, text: str) -> str:
-    """The one column of type ``kind``."""
-    matches = [name for name, feature in features.items() if isinstance(feature, kind)]
-    if len(matches) != 1:
-        have = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
-        raise ValueError(
-            f"{text} has {len(matches)} columns of type {kind.__name__}; name the {option} column with "
-            f"?{option}=COLUMN. Columns: {have}"
-        )
-    return matches[0]
-
-
-def _pixels(rows: Any, column: str, size: int | None, text: str) -> Tensor:
-    """The images of a column: uint8 [N, 1, H, W] if all are grey, else [N, 3, H, W]."""
-    import datasets
-    from PIL import Image
-
-    if not isinstance(rows.features[column], datasets.Image):
-        try:
-            rows = rows.cast_column(column, datasets.Image())
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise ValueError(f"{text}: column {column!r} holds {rows.features[column]}, no images") from error
-    images: list[Any] = []
-    for position, row in enumerate(rows.select_columns([column])):
-        image = row[column]
-        if image is None or image.mode.startswith(("I", "F")):
-            got = "no image" if image is None else f"an image of mode {image.mode}, not of 8 bits"
-            raise ValueError(f"{text}: row {position} has {got}")
-        if size is not None:
-            image = image.convert("L" if _is_grey(image) else "RGB")
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-        if images and image.size != images[0].size:
-            raise ValueError(
-                f"{text}: image {position} has {image.size[0]}x{image.size[1]} pixels, the first "
-                f"{images[0].size[0]}x{images[0].size[1]}; resize all with ?size=PIXELS"
-            )
-        images.append(image)
-    if not images:
-        raise ValueError(f"{text}: a split holds no image")
-    mode = "L" if all(map(_is_grey, images)) else "RGB"
-    stacked = torch.from_numpy(np.stack([np.asarray(image.convert(mode)) for image in images]))
-    return stacked.unsqueeze(1) if mode == "L" else stacked.permute(0, 3, 1, 2).contiguous()
-
-
-def _is_grey(image: Any) -> bool:
-    return image.mode in ("1", "L")
-
-
-def _is_label(value: object) -> bool:
-    return isinstance(value, int | str)
-
-
-def _numbers(values: Iterable[Any], order: Mapping[Any, int], where: str) -> Tensor:
-    """Label values as positions in ``order``, int64 [N]."""
-    numbers = []
-    for position, value in enumerate(values):
-        if not _is_label(value) or value not in order:
-            raise ValueError(f"{where}: row {position} has the label {value!r}, which is no training class")
-        numbers.append(order[value])
-    return torch.tensor(numbers, dtype=torch.int64)

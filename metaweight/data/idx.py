@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metaweight.data.folder import find_file
 from metaweight.data.image_set import ImageSet
+from metaweight.data.origins import Origins
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts its files."""
@@ -73,18 +74,23 @@ def _load(
     folders = [] if data_dir is None else [data_dir / key, data_dir]
     folders += [] if system is None else [system]
 
-    def read(file: str, dimensions: int) -> Tensor:
+    def read(file: str, dimensions: int) -> tuple[Tensor, Origins]:
         hint = f", or load it from the Hugging Face hub as hf:{hub}"
         path = find_file((file, f"{file}.gz"), folders, dataset=key, hint=hint)
-        return read_idx(path, dimensions=dimensions)
+        read = read_idx(path, dimensions=dimensions)
+        return read, Origins.of(str(path), range(1, len(read) + 1))
 
+    train_images, train_origins = read("train-images-idx3-ubyte", 3)
+    test_images, test_origins = read("t10k-images-idx3-ubyte", 3)
     return ImageSet(
         name=name,
-        train_images=read("train-images-idx3-ubyte", 3).unsqueeze(1),
-        train_labels=read("train-labels-idx1-ubyte", 1).long(),
-        test_images=read("t10k-images-idx3-ubyte", 3).unsqueeze(1),
-        test_labels=read("t10k-labels-idx1-ubyte", 1).long(),
+        train_images=train_images.unsqueeze(1),
+        train_labels=read("train-labels-idx1-ubyte", 1)[0].long(),
+        test_images=test_images.unsqueeze(1),
+        test_labels=read("t10k-labels-idx1-ubyte", 1)[0].long(),
         classes=classes,
+        train_origins=train_origins,
+        test_origins=test_origins,
         source=source,
     )
 

@@ -9,7 +9,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from metaweight.data.origins import LeftOut, Origins
 from metaweight.student.losses import check_labels
+
+PARTS = ("meta", "valid")
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +20,7 @@ class ImageSet:
     """Images with their labels, in whole tensors; a position in ``train_images`` is a sample's index.
 
     Raises TypeError for images that are no uint8 or labels that are no int64, ValueError where shapes or
-    lengths do not fit or a label lies outside the classes.
+    lengths do not fit, a label lies outside the classes, or trusted positions are no such positions.
     """
 
     name: str
@@ -37,6 +40,19 @@ class ImageSet:
     """Class -> the class it is taken for, the data set's standard for ``asymmetric`` noise; may be empty."""
     source: str = ""
     """Where it comes from: a citation or an address."""
+    clean: bool = True
+    """Whether its own labels count as right, so that all that are wrong were put in."""
+    trusted: Mapping[str, Tensor] = field(default_factory=dict)
+    """``meta`` and, perhaps, ``valid`` -> positions [n] int64 in ``train_images`` whose labels somebody has
+    checked, to be that part of a run; empty: both are drawn out of all."""
+    train_origins: Origins | None = None
+    """Where each training image came from; None: row by row from the split ``train``."""
+    test_origins: Origins | None = None
+    """Where each test image came from; None: row by row from the split ``test``."""
+    left_out: LeftOut = field(default_factory=LeftOut.none)
+    """What the data set holds and this does not, with the reasons."""
+    notes: str = ""
+    """What was done to the images on the way."""
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):
@@ -56,6 +72,12 @@ class ImageSet:
             )
         for name, labels in self.human.items():
             self._check(labels, len(self.train_images), f"human labels {name!r}")
+        for name, positions in self.trusted.items():
+            self._check_trusted(name, positions)
+        for split in ("train", "test"):
+            given, images = len(self.origins(split)), len(getattr(self, f"{split}_images"))
+            if given != images:
+                raise ValueError(f"{self.name}: {given} origins for {images} {split} images; give each one")
 
     def _check(self, labels: Tensor, size: int, what: str) -> None:
         if labels.dtype != torch.int64:
@@ -66,6 +88,24 @@ class ImageSet:
             check_labels(labels, len(self.classes))
         except ValueError as error:
             raise ValueError(f"{self.name}, {what}: {error}") from error
+
+    def _check_trusted(self, name: str, positions: Tensor) -> None:
+        if name not in PARTS or "meta" not in self.trusted:
+            got = ", ".join(self.trusted)
+            raise ValueError(f"{self.name}: trusted rows are those of meta and, perhaps, valid, got {got}")
+        if positions.dtype != torch.int64 or positions.dim() != 1 or not len(positions):
+            got = f"{positions.dtype} of shape {tuple(positions.shape)}"
+            raise ValueError(f"{self.name}: trusted rows are positions [n] int64 with n > 0, got {got}")
+        low, high = int(positions.min()), int(positions.max())
+        if low < 0 or high >= len(self.train_images):
+            last = len(self.train_images) - 1
+            raise ValueError(f"{self.name}: trusted rows lie in 0..{last}, got {low} to {high}")
+
+    def origins(self, split: str) -> Origins:
+        """Where each image of ``train`` or ``test`` came from."""
+        given: Origins | None = getattr(self, f"{split}_origins")
+        rows = range(1, len(getattr(self, f"{split}_images")) + 1)
+        return Origins.of(f"{self.name}, split {split}", rows) if given is None else given
 
     @property
     def mean(self) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from metaweight.core.registry import Registry, did_you_mean
 from metaweight.data.digits import digits
 from metaweight.data.folder import ELSEWHERE, data_folder
-from metaweight.data.hub import load_hub
+from metaweight.data.hub_images import load_hub
 from metaweight.data.idx import fashion_mnist, mnist
 from metaweight.data.image_set import ImageSet
 
@@ -23,7 +23,8 @@ def load_images(name: str, data_dir: str | Path | None = None) -> ImageSet:
     """The data set ``name``: one of ``datasets``, or ``hf:NAME`` through Hugging Face's ``datasets``.
 
     ``data_dir``: folder of the data files, by default what METAWEIGHT_DATA names; ``hf:`` does not use it
-    (see ``hub.load_hub``).  Raises KeyError for an unknown name, ValueError for missing or broken files.
+    (see ``hub_images.load_hub``).  Raises KeyError for an unknown name, ValueError for missing or broken
+    files.
     """
     if name.startswith("hf:"):
         return load_hub(name)

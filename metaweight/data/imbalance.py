@@ -15,10 +15,12 @@ def long_tail(labels: Tensor, factor: float, classes: int, *, generator: torch.G
     """Keep n_k = n_max * factor^(-k / (C-1)) random samples of class k: [N] -> sorted positions int64.
 
     ``factor`` >= 1 is the imbalance ratio n_max / n_min; n_k is rounded down, n_max the largest that every
-    class allows.  Raises ValueError for a bad factor or a class that would be empty.  Cui et al. (CVPR 2019).
+    class allows.  Classes without samples take no part: C and k count the others.  Raises ValueError for a
+    bad factor or a class that would be empty.  Cui et al. (CVPR 2019).
     """
-    _check(labels, factor, classes)
-    return _keep(labels, [factor ** (-k / (classes - 1)) for k in range(classes)], generator)
+    present = _present(labels, factor, classes)
+    shares = [factor ** (-k / (len(present) - 1)) for k in range(len(present))]
+    return _keep(labels, present, shares, generator)
 
 
 def step_imbalance(labels: Tensor, factor: float, classes: int, *, generator: torch.Generator) -> Tensor:
@@ -26,31 +28,39 @@ def step_imbalance(labels: Tensor, factor: float, classes: int, *, generator: to
 
     Options and errors as for ``long_tail``.  Buda, Maki and Mazurowski (2018).
     """
-    _check(labels, factor, classes)
-    minority = classes // 2
-    return _keep(labels, [1.0] * (classes - minority) + [1 / factor] * minority, generator)
+    present = _present(labels, factor, classes)
+    minority = len(present) // 2
+    shares = [1.0] * (len(present) - minority) + [1 / factor] * minority
+    return _keep(labels, present, shares, generator)
 
 
-def _check(labels: Tensor, factor: float, classes: int) -> None:
+def _present(labels: Tensor, factor: float, classes: int) -> list[int]:
+    """The classes that have samples, once the options are checked."""
     if not (math.isfinite(factor) and factor >= 1):
         raise ValueError(f"an imbalance ratio is a number >= 1, got {factor}")
     if classes < 2:
         raise ValueError(f"imbalance needs at least 2 classes, got {classes}")
     check_labels(labels, classes)
+    present: list[int] = torch.bincount(labels, minlength=classes).nonzero().flatten().tolist()
+    if len(present) < 2:
+        raise ValueError(f"imbalance needs samples of at least 2 classes, got those of {present}")
+    return present
 
 
-def _keep(labels: Tensor, shares: list[float], generator: torch.Generator) -> Tensor:
-    """Random samples in proportion to ``shares`` [C], whose first is 1 and the largest."""
-    available = torch.bincount(labels, minlength=len(shares)).tolist()
+def _keep(labels: Tensor, present: list[int], shares: list[float], generator: torch.Generator) -> Tensor:
+    """Random samples of the classes ``present``, in proportion to ``shares``: 1 for the first, then less."""
+    available = torch.bincount(labels)[present].tolist()
     largest = _floor(min(n / share for n, share in zip(available, shares, strict=True)))
     counts = [_floor(largest * share) for share in shares]
     if 0 in counts:
-        k = counts.index(0)
+        place = counts.index(0)
         raise ValueError(
-            f"class {k} has {available[k]} samples and would keep none beside the {largest} of the largest "
-            "class; lower the imbalance ratio"
+            f"class {present[place]} has {available[place]} samples and would keep none beside the {largest} "
+            "of the largest class; lower the imbalance ratio"
         )
-    return draw_per_class(labels, torch.tensor(counts), generator=generator)
+    of_all = torch.zeros(present[-1] + 1, dtype=torch.int64)
+    of_all[present] = torch.tensor(counts)
+    return draw_per_class(labels, of_all, generator=generator)
 
 
 def _floor(value: float) -> int:

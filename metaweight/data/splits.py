@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,18 +35,19 @@ def make_splits(
     valid_size: int,
     train_size: int | None = None,
     classes: int,
+    names: Sequence[str] = (),
     generator: torch.Generator,
 ) -> Splits:
     """Split samples with clean ``labels`` [N] int64 at random into disjoint sets.
 
     The meta set is class-balanced: equal counts, or counts that differ by one, with the larger ones at
-    random classes.  Validation and training set are drawn from the rest; ``train_size`` None takes all
-    that is left.  Raises ValueError for a meta set of less than two classes, an empty training set, a
-    class with too few samples, or sizes beyond what there is.
+    random classes; a class without samples takes no part.  Validation and training set are drawn from the
+    rest; ``train_size`` None takes all that is left.  ``names`` of the classes, for errors.  Raises
+    ValueError for a meta set of less than two classes, an empty training set, a class with too few samples,
+    or sizes beyond what there is.
     """
     check_labels(labels, classes)
-    if meta_size < 0 or valid_size < 0 or (train_size is not None and train_size < 0):
-        raise ValueError(f"sizes are >= 0, got meta {meta_size}, valid {valid_size}, train {train_size}")
+    _check_sizes(meta_size, valid_size, train_size)
     left = len(labels) - meta_size - valid_size
     size = left if train_size is None else train_size
     if size < 1 or size > left:
@@ -55,13 +57,87 @@ def make_splits(
             "leave at least 1 and ask for no more"
         )
     device = generator.device
-    extra = torch.randperm(classes, generator=generator, device=device).cpu() < meta_size % classes
-    meta = draw_per_class(labels, meta_size // classes + extra.long(), generator=generator)
+    available = torch.bincount(labels, minlength=classes).cpu()
+    present = available.nonzero().flatten()
+    counts = torch.zeros(classes, dtype=torch.int64)
+    # one of the larger counts each, where the size leaves some over
+    extra = torch.randperm(len(present), generator=generator, device=device).cpu() < meta_size % len(present)
+    counts[present] = meta_size // len(present) + extra.long()
+    if bool((counts > available).any()):
+        least = int(available[present].min())
+        k = int((counts > available).nonzero()[0])
+        raise ValueError(
+            f"class {k}{f' ({names[k]})' if names else ''} has {int(available[k])} samples, asked for "
+            f"{int(counts[k])} of each class by a meta set of {meta_size}; a meta_size of at most "
+            f"{least * len(present)} can be had"
+        )
+    meta = draw_per_class(labels, counts, generator=generator)
     check_meta(labels, meta)
     order = torch.randperm(len(labels), generator=generator, device=device).to(labels.device)
     rest = order[~torch.isin(order, meta)]
     valid, train = rest[:valid_size], rest[valid_size : valid_size + size]
     return Splits(train=train.sort().values, meta=meta, valid=valid.sort().values)
+
+
+def trusted_splits(
+    labels: Tensor,
+    trusted: Mapping[str, Tensor],
+    *,
+    meta_size: int,
+    valid_size: int,
+    train_size: int | None = None,
+    classes: int,
+    generator: torch.Generator,
+) -> Splits:
+    """Split samples of which some are trusted: ``trusted["meta"]`` and, perhaps, ``trusted["valid"]``, [n].
+
+    Sizes are the most that is taken: of more meta rows a set as even over the classes as they allow is
+    drawn, of more validation rows any; without ``valid``, validation takes of what the meta set leaves.
+    The training set is drawn from the rest alone.  Raises ValueError as ``make_splits``.
+    """
+    check_labels(labels, classes)
+    _check_sizes(meta_size, valid_size, train_size)
+    device = generator.device
+    checked = torch.cat(list(trusted.values()))
+    order = torch.randperm(len(labels), generator=generator, device=device).to(labels.device)
+    rest = order[~torch.isin(order, checked)]
+    size = len(rest) if train_size is None else train_size
+    if size < 1 or size > len(rest):
+        raise ValueError(
+            f"{len(labels)} samples less {len(checked)} trusted ones leave {len(rest)} to train, asked for "
+            f"{'all' if train_size is None else size}; leave at least 1 and ask for no more"
+        )
+    available = torch.bincount(labels[trusted["meta"]], minlength=classes)
+    counts = even_counts(available.cpu(), meta_size, generator=generator)
+    meta = trusted["meta"][draw_per_class(labels[trusted["meta"]], counts, generator=generator)]
+    check_meta(labels, meta)
+    held = trusted.get("valid", trusted["meta"])
+    held = order[torch.isin(order, held[~torch.isin(held, meta)])]
+    return Splits(
+        train=rest[:size].sort().values, meta=meta.sort().values, valid=held[:valid_size].sort().values
+    )
+
+
+def even_counts(available: Tensor, size: int, *, generator: torch.Generator) -> Tensor:
+    """How many to draw of each class, as even as ``available`` [C] allows: [C] int64 that sum to ``size``.
+
+    All of them where ``size`` is more than there are.  What cannot be even goes to random classes.
+    """
+    counts = torch.zeros_like(available)
+    size = min(size, int(available.sum()))
+    while left := size - int(counts.sum()):
+        open_ = (counts < available).nonzero().flatten()
+        if left < len(open_):
+            order = torch.randperm(len(open_), generator=generator, device=generator.device).cpu()
+            counts[open_[order[:left]]] += 1
+        else:
+            counts[open_] = torch.minimum(counts[open_] + left // len(open_), available[open_])
+    return counts
+
+
+def _check_sizes(meta_size: int, valid_size: int, train_size: int | None) -> None:
+    if meta_size < 0 or valid_size < 0 or (train_size is not None and train_size < 0):
+        raise ValueError(f"sizes are >= 0, got meta {meta_size}, valid {valid_size}, train {train_size}")
 
 
 def draw_per_class(labels: Tensor, counts: Tensor, *, generator: torch.Generator) -> Tensor:

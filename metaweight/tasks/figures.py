@@ -60,11 +60,16 @@ class Headline:
     """``auroc*``: every figure whose name begins so, with the rest of its name behind ``what``."""
     text: str = "{:.3f}"
     """Format of the figure; ``{scores[sentences]}`` is one of the details that a task keeps."""
+    unknown: tuple[str, str] | None = None
+    """What is said, and how, where the figure is there but not known; None: nothing."""
 
     def lines(
         self, figures: Mapping[str, float | None], others: Mapping[str, object] | None = None
     ) -> list[tuple[str, str]]:
-        """(what, text) of each figure that is there and defined; ``others``: what else the formats name."""
+        """(what, text) of each figure that is there; ``others``: what else the formats name.
+
+        One that is None is said as ``unknown``.
+        """
         begin, star, _ = self.figure.partition("*")
         lines = []
         for name, value in figures.items():
@@ -72,6 +77,8 @@ class Headline:
                 kind = name.removeprefix(begin).lstrip("_")
                 what = self.what.format(**others or {}) + (f", {kind}" if kind else "")
                 lines.append((what, self.text.format(value, **others or {})))
+            elif value is None and name == self.figure and self.unknown is not None:
+                lines.append(self.unknown)
         return lines
 
 

@@ -100,7 +100,7 @@ def test_labels_of_another_type_are_numbered_by_their_sorted_training_values(tmp
 
 def test_a_label_that_is_no_training_class_is_refused(tmp_path):
     name = save(tmp_path / "d", train=rows(0, 6, year=[1, 2] * 3), test=rows(6, 9, year=[1, 2, 5]))
-    with pytest.raises(ValueError, match=r"split 'test', column 'year': row 2 has the label 5"):
+    with pytest.raises(ValueError, match=r"split test, row 3 has the label 5 in 'year'"):
         load_images(f"{name}?label=year")
 
 
@@ -109,20 +109,14 @@ def test_images_of_different_sizes_are_refused_or_resized(tmp_path):
     features = datasets.Features({"picture": datasets.Image(), "kind": datasets.ClassLabel(names=NAMES)})
     odd = datasets.Dataset.from_dict({"picture": images, "kind": [0, 1]}, features=features)
     name = save(tmp_path / "d", train=odd, test=odd)
-    with pytest.raises(ValueError, match=r"image 1 has 9x5 pixels, the first 6x6; resize all with \?size="):
+    with pytest.raises(
+        ValueError,
+        match=r"split train, row 2 has 9x5 pixels; .*split test, row 2.* 6x6; resize all with \?size=",
+    ):
         load_images(name)
     made = load_images(f"{name}?size=4")
     assert made.train_images.shape == (2, 3, 4, 4)
     assert made.train_images[1].unique().tolist() == [77]
-
-
-def test_images_of_16_bits_are_refused(tmp_path):
-    deep = datasets.Dataset.from_dict(
-        {"picture": [Image.fromarray(np.full((4, 4), 999, dtype=np.uint16))], "kind": [0]},
-        features=datasets.Features({"picture": datasets.Image(), "kind": datasets.ClassLabel(names=NAMES)}),
-    )
-    with pytest.raises(ValueError, match="row 0 has an image of mode I;16, not of 8 bits"):
-        load_images(save(tmp_path / "d", train=deep, test=deep))
 
 
 def test_unknown_columns_and_splits_get_the_nearest(tmp_path):
@@ -182,8 +176,97 @@ def test_a_name_is_taken_apart():
         ("hf:a?image", ValueError, "option 'image' has the value ''"),
         ("hf:a?size=big", ValueError, "option 'size' has the value 'big'"),
         ("hf:a?size=0", ValueError, "option 'size' has the value '0'"),
+        ("hf:a?skip=all", ValueError, "option 'skip' has the value 'all'"),
+        ("hf:a?ground=red", ValueError, "ground is white, black or #rrggbb, got 'red'"),
+        ("hf:a?valid=x", ValueError, "names valid, but no trusted rows for the meta set"),
     ],
 )
 def test_a_bad_name_is_refused(text, error, complaint):
     with pytest.raises(error, match=complaint):
         HubName.parse(text)
+
+
+def broken(first: int, last: int, *positions: int) -> datasets.Dataset:
+    """``rows`` of which some pictures are cut off, by position; their files have names."""
+    made = rows(first, last).cast_column("picture", datasets.Image(decode=False))
+    cells = [{**cell, "path": f"{place}.png"} for place, cell in enumerate(made["picture"])]
+    for position in positions:
+        cells[position]["bytes"] = cells[position]["bytes"][:70]
+    columns = {"picture": cells, "kind": made["kind"]}
+    return datasets.Dataset.from_dict(columns, features=rows(0, 1).features)
+
+
+def test_pictures_that_cannot_be_read_are_named_or_left_out_and_listed(tmp_path):
+    name = save(tmp_path / "d", train=broken(0, 6, 1, 4), test=broken(6, 9, 0))
+    with pytest.raises(
+        ValueError,
+        match=r"train, row 2 \(1\.png\): the picture cannot .*row 5 .*test, row 1 .*\?skip=corrupt",
+    ):
+        load_images(name)
+    made = load_images(f"{name}?skip=corrupt")
+    assert made.train_labels.tolist() == [LABELS[i] for i in (0, 2, 3, 5)]
+    assert made.origins("train").row.tolist() == [1, 3, 4, 6]
+    assert made.origins("test").names == ("1.png", "2.png")
+    listed = list(made.left_out.rows())
+    assert [row[1:3] for row in listed] == [("2", "1.png"), ("5", "4.png"), ("1", "0.png")]
+    assert listed[2][0] == f"{name}, split test"
+    assert "3 that cannot be read are left out" in made.notes
+
+
+def test_rows_are_those_of_the_whole_split_and_files_those_of_the_folder(tmp_path):
+    name = save(tmp_path / "d", train=rows(0, 6), test=rows(6, 9))
+    made = load_images(f"{name}?train=train[3:]+test[:1]&test=train[:2]")
+    assert [str(origin) for origin in made.origins("train")] == [
+        f"{name}, split train, row 4",
+        f"{name}, split train, row 5",
+        f"{name}, split train, row 6",
+        f"{name}, split test, row 1",
+    ]
+    assert torch.equal(made.train_images.permute(0, 2, 3, 1), torch.from_numpy(PIXELS[3:7]))
+    assert made.origins("test").row.tolist() == [1, 2]
+    for number in range(4):
+        folder = tmp_path / "pets" / ("train" if number < 2 else "test") / NAMES[LABELS[number % 2]]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(PIXELS[number]).save(folder / f"{number}.png")
+    found = load_images(f"hf:{tmp_path / 'pets'}").origins("train").names
+    assert sorted(found) == ["train/ant/1.png", "train/cat/0.png"]
+
+
+def test_one_picture_in_colour_makes_both_splits_colour(tmp_path):
+    mixed = datasets.concatenate_datasets([rows(6, 8, mode="L"), rows(8, 9)])
+    made = load_images(save(tmp_path / "d", train=rows(0, 6, mode="L"), test=mixed))
+    assert made.train_images.shape == (6, 3, 6, 6)
+    assert made.test_images.shape == (3, 3, 6, 6)
+    assert "of 9 pictures 8 grey beside others in colour" in made.notes
+
+
+def test_the_ground_under_transparent_pixels_is_said_and_can_be_chosen(tmp_path):
+    empty = [Image.new("RGBA", (4, 4), (0, 0, 0, 0)), Image.new("RGBA", (4, 4), (9, 9, 9, 255))]
+    part = datasets.Dataset.from_dict({"picture": empty, "kind": [0, 1]}, features=rows(0, 1).features)
+    name = save(tmp_path / "d", train=part, test=part)
+    made = load_images(name)
+    assert made.train_images[0].unique().tolist() == [255]
+    assert "of 4 pictures 2 with transparency, which lies over white (?ground=" in made.notes
+    assert load_images(f"{name}?ground=#0a0a0a").test_images[0].unique().tolist() == [10]
+
+
+def test_named_trusted_rows_stand_behind_the_others(tmp_path):
+    name = save(tmp_path / "d", train=rows(0, 6), test=rows(6, 9))
+    made = load_images(f"{name}?train=train[2:]&meta=train[:1]&valid=train[1:2]")
+    assert not made.clean
+    assert {part: positions.tolist() for part, positions in made.trusted.items()} == {
+        "meta": [4],
+        "valid": [5],
+    }
+    assert made.train_labels.tolist() == [LABELS[i] for i in (2, 3, 4, 5, 0, 1)]
+    assert made.origins("train").row.tolist() == [3, 4, 5, 6, 1, 2]
+    with pytest.raises(ValueError, match=r"meta and train share 1 rows, the first .*, row 1; name parts"):
+        load_images(f"{name}?meta=train[:1]")
+    with pytest.raises(ValueError, match=r"meta and test share 3 rows"):
+        load_images(f"{name}?meta=test")
+
+
+def test_splits_whose_classes_differ_are_refused(tmp_path):
+    other = rows(6, 9, label=datasets.ClassLabel(names=["ant", "bee", "cat"]))
+    with pytest.raises(ValueError, match=r"the classes of 'test' are \['ant', 'bee', 'cat'\], of 'train'"):
+        load_images(save(tmp_path / "d", train=rows(0, 6), test=other))

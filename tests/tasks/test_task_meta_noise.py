@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,15 +75,19 @@ def test_a_rate_out_of_range_is_refused(rate: float) -> None:
 
 @pytest.mark.parametrize(
     ("options", "known"),
-    [({"data": "hf:mine", "noise": "none"}, False), ({"data": "hf:mine"}, True), ({"noise": "none"}, True)],
+    [
+        ({"data": "hf:mine", "noise": "none", "meta_from_train": True}, False),
+        ({"data": "hf:mine", "meta_from_train": True}, True),
+        ({"noise": "none"}, True),
+    ],
 )
 def test_whose_labels_nobody_spoilt_and_nobody_vouches_for_is_unknown(
-    options: dict[str, str], known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digits = load_images("digits")
+    digits = replace(load_images("digits"), clean=not options.get("data", "").startswith("hf:"))
     monkeypatch.setattr(image_data, "_images", lambda *_: digits)
     config = replace(BASE, **options)
-    assert image_data.knows_right_labels(config) == known
+    assert image_data.knows_right_labels(config, digits) == known
     folder = RunFolder.create(tmp_path / "run", {})
     run(config, folder)
     kept = folder.read_weights()

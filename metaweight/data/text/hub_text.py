@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from metaweight.core.registry import did_you_mean
-from metaweight.data.hub import load_split, parse_hub
+from metaweight.data.hub import parse_hub
+from metaweight.data.hub_split import load_split
 from metaweight.data.text.bitext import Bitext
 
 EXAMPLE = "write hf:NAME[@CONFIG][?source=COLUMN&target=COLUMN&train=SPLIT&valid=SPLIT&test=SPLIT]"
@@ -50,7 +51,7 @@ def load_hub_text(text: str, languages: tuple[str, str] | None = None) -> dict[s
     loaded = {}
     for name in SPLITS:
         split = getattr(source, name)
-        rows = load_split(source.name, source.config, split, splits=SPLITS)
+        rows = load_split(source.name, source.config, split, splits=SPLITS).rows
         loaded[name] = _pairs(rows, source, languages, f"{text}, split {split!r}")
     return loaded
 

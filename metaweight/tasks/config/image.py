@@ -16,13 +16,14 @@ class ImageConfig(RunConfig):
     task: ClassVar[str] = "image"
 
     data: str = "digits"
-    """digits, mnist, fashion-mnist, hf:NAME of the hub, or a set that a module named by --import brings."""
+    """digits, mnist, fashion-mnist, hf:NAME of the hub or on disk (hf:NAME?meta=SPLIT: with trusted rows), or
+    a set that a module named by --import brings."""
     train_size: int | None = None
     """Training images; default: all that meta and validation set leave."""
     meta_size: int = 100
-    """Trusted images that drive the teacher, the same number of each class."""
+    """Trusted images that drive the teacher, as many of each class; at most so many of those named."""
     valid_size: int = 100
-    """Trusted images for model selection."""
+    """Trusted images for model selection; at most so many of those named."""
     noise: str = "none"
     """none, uniform, flip, flip2, asymmetric, cluster, instance, or human:NAME (human:worse)."""
     noise_rate: float = 0.4

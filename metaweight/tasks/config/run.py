@@ -30,6 +30,8 @@ class RunConfig:
     """Trusted samples that drive the teacher."""
     valid_size: int
     """Trusted samples for model selection."""
+    meta_from_train: bool = False
+    """Draw meta and validation set out of training rows whose labels nobody has checked, wrong ones too."""
     noise: str = "none"
     """What is wrong with the training set; none: nothing."""
     noise_rate: float = 0.4

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from metaweight.core.digest import digest
 from metaweight.core.registry import did_you_mean
-from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, derive, load_images, make_splits
+from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, derive, load_images
 from metaweight.data.folder import VARIABLE
-from metaweight.data.imbalance import long_tail, step_imbalance
 from metaweight.data.noise import check_rate, noises
+from metaweight.data.origins import LeftOut, Origins
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.config import ImageConfig
+from metaweight.tasks.image.parts import CUTS, notes_on, require_trusted, split
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,14 @@ class PreparedImages:
     labels: Tensor
     """[N] as given: wrong ones in the training split, and in the meta split where that is asked for."""
     splits: Splits
-    noise: Noisy
-    """Of the training split, in its order."""
+    noise: Noisy | None
+    """Of the training split, in its order; None where it is not known which labels are wrong."""
     meta_noise: Noisy | None = None
-    """Of the meta split, in its order; None where it is clean."""
+    """Of the meta split, in its order; None where none was put in."""
+    left_out: LeftOut = dataclasses.field(default_factory=LeftOut.none)
+    """What the data set holds and the run does not use."""
+    notes: tuple[str, ...] = ()
+    """What is to be known of the trusted rows and of the labels."""
 
     @property
     def title(self) -> str:
@@ -40,20 +47,35 @@ class PreparedImages:
 
     @property
     def source(self) -> str:
-        """Where it came from."""
-        return self.images.source
+        """Where it came from, what was done to the images, and which rows are trusted."""
+        return "; ".join(filter(None, (self.images.source, self.images.notes, *self.notes)))
 
     @property
     def samples(self) -> int:
         """How many images the data set has for training, meta and validation set together."""
         return len(self.labels)
 
+    @property
+    def origins(self) -> Origins:
+        """Where the sample of each index came from."""
+        return self.images.origins("train")
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """Part of the data -> digest of what the run makes of it, in its order."""
+        images, splits, labels = self.images, self.splits, self.labels
+        return {
+            "pictures": digest(images.train_images),
+            "training labels": digest(labels[splits.train]),
+            "training rows": digest(splits.train, self.origins.row[splits.train]),
+            "trusted rows": digest(splits.meta, self.origins.row[splits.meta], labels[splits.meta]),
+            "validation rows": digest(splits.valid, self.origins.row[splits.valid], labels[splits.valid]),
+            "test rows": digest(images.origins("test").row, images.test_images, images.test_labels),
+        }
+
 
 # the runs of a grid share their data set, and large ones take seconds to decode
 _images = functools.lru_cache(maxsize=1)(load_images)
-
-
-CUTS: Mapping[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": step_imbalance}
 
 
 def check(config: ImageConfig) -> None:
@@ -67,63 +89,53 @@ def check(config: ImageConfig) -> None:
         )
 
 
-def knows_right_labels(config: ImageConfig) -> bool:
-    """Whether it is known which labels are wrong: they were made so, or the data set counts as right."""
-    return config.noise != "none" or not config.data.startswith("hf:")
+def knows_right_labels(config: ImageConfig, images: ImageSet) -> bool:
+    """Whether it is known which labels are wrong: some were made so, or the data set counts as right."""
+    return config.noise != "none" or images.clean
 
 
 def prepare(config: ImageConfig) -> PreparedImages:
-    """Load, split and corrupt: test and validation set stay clean, the meta set unless told."""
+    """Load, split and corrupt: test and validation set stay as they are, the meta set unless told."""
     check(config)
     images = _images(config.data, config.data_dir or os.environ.get(VARIABLE))
-    clean, classes = images.train_labels, len(images.classes)
-    splits = make_splits(
-        clean,
-        meta_size=config.meta_size,
-        valid_size=config.valid_size,
-        train_size=config.train_size,
-        classes=classes,
-        generator=derive(config.seed, "split"),
-    )
-    splits = _imbalanced(config, clean, splits, classes)
-    kind, _, name = config.noise.partition(":")
-    train = splits.train
-    if kind == "human" and name not in images.human:
-        raise ValueError(
-            f"{config.data} has no human labels {name!r}.{did_you_mean(name, images.human)} Write human:NAME."
-        )
-    noise = corrupt(
-        kind,
-        clean[train],
-        rate=config.noise_rate,
-        classes=classes,
-        images=images.train_images[train],
-        human=images.human[name][train] if kind == "human" else None,
-        class_map=images.class_map or None,
-        generator=derive(config.seed, "noise"),
-    )
+    require_trusted(config, images)
+    clean = images.train_labels
+    splits, left_out = split(config, images)
+    noise = _spoilt(config, images, splits.train)
     labels = clean.clone()
-    labels[train] = noise.labels
+    labels[splits.train] = noise.labels
     trusted = None
     if config.meta_noise_rate != 0:
         trusted = corrupt(
             "uniform",
             clean[splits.meta],
             rate=config.meta_noise_rate,
-            classes=classes,
+            classes=len(images.classes),
             generator=derive(config.seed, "meta noise"),
         )
         labels[splits.meta] = trusted.labels
-    return PreparedImages(images, labels, splits, noise, trusted)
+    known = noise if knows_right_labels(config, images) else None
+    notes = notes_on(config, images, splits)
+    return PreparedImages(images, labels, splits, known, trusted, images.left_out.join(left_out), notes)
 
 
-def _imbalanced(config: ImageConfig, labels: Tensor, splits: Splits, classes: int) -> Splits:
-    if config.imbalance == "none":
-        return splits
-    positions = CUTS[config.imbalance](
-        labels[splits.train], config.imbalance_ratio, classes, generator=derive(config.seed, "imbalance")
+def _spoilt(config: ImageConfig, images: ImageSet, train: Tensor) -> Noisy:
+    """The labels of the training split with the noise that ``config`` asks for."""
+    kind, _, name = config.noise.partition(":")
+    if kind == "human" and name not in images.human:
+        raise ValueError(
+            f"{config.data} has no human labels {name!r}.{did_you_mean(name, images.human)} Write human:NAME."
+        )
+    return corrupt(
+        kind,
+        images.train_labels[train],
+        rate=config.noise_rate,
+        classes=len(images.classes),
+        images=images.train_images[train],
+        human=images.human[name][train] if kind == "human" else None,
+        class_map=images.class_map or None,
+        generator=derive(config.seed, "noise"),
     )
-    return dataclasses.replace(splits, train=splits.train[positions])
 
 
 def loader(

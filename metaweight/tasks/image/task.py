@@ -33,9 +33,9 @@ class ImageTask:
     Figures: ``accuracy`` in percent on the clean test set at the last epoch (or at the one whose student a
     remedy hands out), ``accuracy_at_best`` at the epoch that was best on the validation set, NaN without
     one; ``auroc`` of the mean weight for finding the flipped samples, NaN where nothing or everything is
-    flipped; ``realised_noise``; ``seconds``; ``weight_mean`` over all samples and epochs: away from 1, the
-    teacher also sets the learning rate; ``meta_noise``, the realised rate in the trusted labels, where they
-    were spoilt.
+    flipped; ``realised_noise``; both NaN where it is not known which labels are wrong; ``seconds``;
+    ``weight_mean`` over all samples and epochs: away from 1, the teacher also sets the learning rate;
+    ``meta_noise``, the realised rate in the trusted labels, where they were spoilt.
     """
 
     config = ImageConfig
@@ -57,7 +57,12 @@ class ImageTask:
         headlines=(
             Headline("test accuracy, {when}", "accuracy", "{:.2f} %"),
             Headline("test accuracy, best epoch on validation", "accuracy_at_best", "{:.2f} %"),
-            Headline("wrong labels in the training set", "realised_noise", "{:.1%}"),
+            Headline(
+                "wrong labels put into the training set",
+                "realised_noise",
+                "{:.1%}",
+                unknown=("wrong labels in the training set", "not known"),
+            ),
             Headline("wrong labels in the meta set", "meta_noise", "{:.1%}"),
             Headline("AUROC of the weights for finding them", "auroc"),
             Headline("mean weight", "weight_mean", "{:.2f}"),
@@ -106,8 +111,7 @@ class ImageTask:
     def pool(self, config: ImageConfig, prepared: PreparedImages) -> Pool:
         splits, noise = prepared.splits, prepared.noise
         classes = len(prepared.images.classes)
-        truth = image_data.knows_right_labels(config)
-        flipped, nominal = (noise.flipped, noise.nominal) if truth else (None, None)
+        flipped, nominal = (None, None) if noise is None else (noise.flipped, noise.nominal)
         return Pool(splits.train, splits.meta, flipped, nominal, prepared.labels, classes)
 
     def batches(
@@ -131,15 +135,15 @@ class ImageTask:
             # in the order of the split, as nothing is shuffled
             in_order = loader(config, prepared, "train", batch_size=1000, training=False)
             _, says = class_probabilities(trained.trainer.reweighter.student, in_order)
-            flipped = self.pool(config, prepared).flipped
             fates = folder.save_weights(
                 index=index,
-                given=noise.labels,
-                clean=None if flipped is None else prepared.images.train_labels[index],
-                flipped=flipped,
+                given=prepared.labels[index],
+                clean=None if noise is None else prepared.images.train_labels[index],
+                flipped=None if noise is None else noise.flipped,
                 weights=trained.weights.weights[:, index],
                 loss=trained.weights.loss[:, index],
                 probabilities=says.float().cpu(),
+                origins=prepared.origins.select(index),
             ).fates()
         weights = trained.weights.mean_weight()[index]
         finite = weights.isfinite()
@@ -149,9 +153,9 @@ class ImageTask:
         return trained.outcome(
             {
                 "accuracy": last["test_accuracy"],
-                "auroc": auroc(weights[finite], noise.flipped[finite]),
+                "auroc": math.nan if noise is None else auroc(weights[finite], noise.flipped[finite]),
                 "accuracy_at_best": best.get("test_accuracy", math.nan),
-                "realised_noise": noise.realised,
+                "realised_noise": math.nan if noise is None else noise.realised,
                 "seconds": trained.trainer.seconds,
                 "weight_mean": float(weights[finite].mean()),
             }

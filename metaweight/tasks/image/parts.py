@@ -1,0 +1,111 @@
+"""Which images a run trains on, trusts, validates on and leaves out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from metaweight.data import ImageSet, Splits, derive, make_splits
+from metaweight.data.imbalance import long_tail, step_imbalance
+from metaweight.data.origins import LeftOut
+from metaweight.data.splits import trusted_splits
+from metaweight.tasks.config import ImageConfig
+
+CUTS: Mapping[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": step_imbalance}
+
+
+def require_trusted(config: ImageConfig, images: ImageSet) -> None:
+    """Raise ValueError where trusted rows would be drawn out of unchecked labels, unless told to."""
+    if images.trusted and config.meta_from_train:
+        raise ValueError(
+            f"{config.data} names its trusted rows, and meta_from_train draws them: give one of them"
+        )
+    if images.clean or images.trusted or config.meta_from_train:
+        return
+    way = "give the ImageSet its trusted positions (trusted=)"
+    if config.data.startswith("hf:"):
+        join = "&" if "?" in config.data else "?"
+        way = (
+            f"keep them as a split of their own and name it: {config.data}{join}meta=SPLIT[&valid=SPLIT]; "
+            "parts of splits will do: meta=train[:100]&train=train[100:]"
+        )
+    raise ValueError(
+        f"{config.data}: nobody says that these labels are right, so no row of train is one to trust, and "
+        f"this run needs {config.meta_size} trusted rows (meta_size) and {config.valid_size} to validate "
+        f"(valid_size). Check the labels of so many and {way}. Or draw them out of the training rows as they "
+        "are, wrong ones too: --meta-from-train"
+    )
+
+
+def split(config: ImageConfig, images: ImageSet) -> tuple[Splits, LeftOut]:
+    """The splits of a run, and what none of them takes."""
+    classes, labels = images.classes, images.train_labels
+    generator = derive(config.seed, "split")
+    if images.trusted:
+        splits = trusted_splits(
+            labels,
+            images.trusted,
+            meta_size=config.meta_size,
+            valid_size=config.valid_size,
+            train_size=config.train_size,
+            classes=len(classes),
+            generator=generator,
+        )
+    else:
+        splits = make_splits(
+            labels,
+            meta_size=config.meta_size,
+            valid_size=config.valid_size,
+            train_size=config.train_size,
+            classes=len(classes),
+            names=classes,
+            generator=generator,
+        )
+    checked = torch.cat([torch.empty(0, dtype=torch.int64), *images.trusted.values()])
+    rest = _without(torch.arange(len(labels)), torch.cat([splits.train, splits.meta, splits.valid]))
+    left_out = _left_out(images, _without(rest, checked), f"beyond train_size {config.train_size}")
+    beyond = f"trusted, beyond meta_size {config.meta_size} and valid_size {config.valid_size}"
+    left_out = left_out.join(_left_out(images, rest[torch.isin(rest, checked)], beyond))
+    if config.imbalance == "none":
+        return splits, left_out
+    kept = CUTS[config.imbalance](
+        labels[splits.train],
+        config.imbalance_ratio,
+        len(classes),
+        generator=derive(config.seed, "imbalance"),
+    )
+    cut = dataclasses.replace(splits, train=splits.train[kept])
+    reason = f"taken by imbalance {config.imbalance}"
+    return cut, left_out.join(_left_out(images, _without(splits.train, cut.train), reason))
+
+
+def _without(positions: Tensor, others: Tensor) -> Tensor:
+    return positions[~torch.isin(positions, others)]
+
+
+def _left_out(images: ImageSet, positions: Tensor, reason: str) -> LeftOut:
+    classes = [images.classes[label] for label in images.train_labels[positions].tolist()]
+    origins = images.origins("train").select(positions)
+    return LeftOut(origins, (reason,) * len(classes), tuple(f"class {name}" for name in classes))
+
+
+def notes_on(config: ImageConfig, images: ImageSet, splits: Splits) -> tuple[str, ...]:
+    """Which rows are trusted, and what is not known of the labels, where that is no matter of course."""
+    notes = []
+    meta, valid = len(splits.meta), len(splits.valid)
+    if images.trusted:
+        checked = sum(map(len, images.trusted.values()))
+        notes.append(f"{meta} of {checked} trusted rows are the meta set, {valid} the validation set")
+    elif not images.clean:
+        notes.append(
+            f"meta set ({meta}) and validation set ({valid}) are drawn out of the training rows, whose "
+            "labels nobody has checked (meta_from_train)"
+        )
+    if not images.clean and config.noise != "none":
+        notes.append(
+            "labels that were wrong before are not known, so wrong ones are those that the noise put in"
+        )
+    return tuple(notes)

@@ -70,7 +70,7 @@ def words(capsys: pytest.CaptureFixture[str]) -> str:
 
 def config(data: str, **options: Any) -> TranslationConfig:
     """A run of half a second on 100 pairs of ``data``."""
-    sizes = {"train_size": 100, "meta_size": 20, "valid_size": 16, "test_size": 30}
+    sizes = {"train_size": 100, "meta_size": 20, "valid_size": 16, "test_size": 30, "meta_from_train": True}
     return TranslationConfig(**{**OPTIONS, **sizes, "data": data, "noise": "mixed", **options})
 
 

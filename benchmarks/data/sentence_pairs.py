@@ -60,6 +60,7 @@ def mismatch(asked: TextRequest) -> TextSet:
         trusted,
         name=f"Tatoeba for Multi30k {'-'.join(_languages(asked))}",
         train=apart,
+        meta_from_train=False,
         source=f"training: {TATOEBA}; meta, validation and test: {MULTI30K}",
         notes=f"training text: {filtered}; {shared} more share a sentence with meta, validation or test",
     )

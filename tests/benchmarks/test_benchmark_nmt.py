@@ -55,7 +55,8 @@ def test_a_small_run_on_own_pairs_leaves_its_folder(
     table = write(tmp_path / "own.tsv", pairs(0, 180))
     monkeypatch.chdir(tmp_path)
     options = flags(train_size=100, meta_size=20, valid_size=10, test_size=10, epochs=1)
-    assert main([*profile("multi30k"), "--data", f"tsv:{table}", *FEW, *options]) == 0
+    own = ["--data", f"tsv:{table}", "--meta-from-train"]
+    assert main([*profile("multi30k"), *own, *FEW, *options]) == 0
     (out,) = (tmp_path / "runs").iterdir()
     assert out.name.startswith("compare-multi30k-quick-")
     assert out.name in "".join(capsys.readouterr().out.split())
@@ -83,8 +84,11 @@ def test_a_small_run_on_own_pairs_leaves_its_folder(
         ([*profile("cldr"), "--noises", "mixed@x"], "KIND or KIND@RATE"),
         ([*profile("cldr"), "--noises", "copid@0.3", "--train-size", "50"], "Did you mean 'copied'"),
         ([*profile("multi30k"), "--data-dir", "/nowhere"], "/nowhere"),
-        ([*profile("multi30k"), "--data", "tsv:/nowhere/pairs.tsv"], "pairs.tsv: there is no such file"),
-        ([*profile("multi30k"), "--data", "tsv:"], "names no file"),
+        (
+            [*profile("multi30k"), "--data", "tsv:/nowhere/pairs.tsv", "--meta-from-train"],
+            "pairs.tsv: there is no such file",
+        ),
+        ([*profile("multi30k"), "--data", "tsv:", "--meta-from-train"], "names no file"),
     ],
 )
 def test_mistakes_are_said_in_words(
@@ -101,7 +105,7 @@ def test_noise_without_its_material_is_said_before_anything_is_made(
 ) -> None:
     table = write(tmp_path / "own.tsv", pairs(0, 180))
     options = flags(train_size=100, meta_size=20, valid_size=10, test_size=10, vocab_size=26)
-    own = ["--data", f"tsv:{table}", "--noises", "wrong-language@0.3", *options]
+    own = ["--data", f"tsv:{table}", "--meta-from-train", "--noises", "wrong-language@0.3", *options]
     assert main([*profile("multi30k"), *own, "--out", str(tmp_path / "run")]) == 2
     assert "wrong-language" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -27,7 +27,7 @@ TABLES = ("table.md", "table.csv")
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
     path = write(tmp_path_factory.mktemp("text") / "colours.tsv", pairs(0, 200))
-    sizes = {"train_size": 60, "meta_size": 20, "valid_size": 16, "test_size": 30}
+    sizes = {"train_size": 60, "meta_size": 20, "valid_size": 16, "test_size": 30, "meta_from_train": True}
     base = TranslationConfig(**{**OPTIONS, **sizes, "data": f"tsv:{path}"})
     return Grid(base, ("uniform", "attention"), ("mixed@0.4",), (0, 1))
 

@@ -84,10 +84,8 @@ def test_values_without_a_range_are_refused(values: Any) -> None:
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "P", "1"])
 def test_other_modes_give_the_colour_that_they_mean(mode: str) -> None:
     red = Image.new("RGB", (8, 8), (255, 0, 0))
-    if mode == "LAB":
-        image = Image.frombytes("LAB", (8, 8), bytes([136, 80, 67]) * 64)
-    else:
-        image = red.convert(mode)
+    lab = Image.frombytes("LAB", (8, 8), bytes([136, 80, 67]) * 64)
+    image = lab if mode == "LAB" else red.convert(mode)
     kind = "jpeg" if mode == "CMYK" else "tiff" if mode in ("LAB", "YCbCr") else "png"
     pixels = read(image, kind=kind).pixels
     if mode == "1":

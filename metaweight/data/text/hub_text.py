@@ -11,8 +11,8 @@ from metaweight.data.hub import parse_hub
 from metaweight.data.hub_split import load_split
 from metaweight.data.text.bitext import Bitext
 
-EXAMPLE = "write hf:NAME[@CONFIG][?source=COLUMN&target=COLUMN&train=SPLIT&valid=SPLIT&test=SPLIT]"
-SPLITS = ("train", "valid", "test")
+EXAMPLE = "write hf:NAME[@CONFIG][?source=COLUMN&target=COLUMN&train=SPLIT&valid=SPLIT&test=SPLIT&meta=SPLIT]"
+SPLITS = ("train", "valid", "test", "meta")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class HubText:
     train: str = "train"
     valid: str = "validation"
     test: str = "test"
-    """Splits; where the library itself loads them, parts as well: ``train[80%:]``."""
+    """Splits, or parts of them: ``train[80%:]``."""
+    meta: str | None = None
+    """Split, or part of one, of trusted pairs: somebody has checked them."""
 
     @classmethod
     def parse(cls, text: str) -> HubText:
@@ -41,16 +43,19 @@ class HubText:
 
 
 def load_hub_text(text: str, languages: tuple[str, str] | None = None) -> dict[str, Bitext]:
-    """Splits ``train``, ``valid`` and ``test`` of the set that ``text`` (``hf:...``, see HubText) names.
+    """Splits ``train``, ``valid``, ``test`` of the set that ``text`` (``hf:...``, see HubText) names.
 
-    ``languages``: source and target.  Without columns named in ``text``, the pairs are those of the one
-    column that holds both languages (of type Translation, or a plain dictionary), else of the two columns
-    called like the languages.  Raises ValueError where a set cannot be loaded or does not fit.
+    And ``meta``, where that is named.  ``languages``: source and target.  Without columns named in ``text``,
+    the pairs are those of the one column that holds both languages (of type Translation, or a plain
+    dictionary), else of the two columns called like the languages.  Raises ValueError where a set cannot be
+    loaded or does not fit.
     """
     source = HubText.parse(text)
     loaded = {}
     for name in SPLITS:
         split = getattr(source, name)
+        if split is None:
+            continue
         rows = load_split(source.name, source.config, split, splits=SPLITS).rows
         loaded[name] = _pairs(rows, source, languages, f"{text}, split {split!r}")
     return loaded

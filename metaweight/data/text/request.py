@@ -55,26 +55,35 @@ class TextRequest:
             valid=filtered.bitext.select(parts["valid"]),
             test=filtered.bitext.select(parts["test"]),
             source=source,
+            meta_from_train=True,
             notes=f"all text: {filtered}",
         )
 
     def with_splits(
         self, title: str, splits: Mapping[str, Bitext], *, languages: tuple[str, str], source: str
     ) -> TextSet:
-        """A set with the splits train, valid and test: the meta set alone is drawn, out of the first."""
+        """A set with the splits train, valid and test; one without meta has it drawn out of the first."""
         filtered = filter_bitext(splits["train"])
-        apart, shared = without_shared(filtered.bitext, splits["valid"], splits["test"])
-        sizes = {"meta": self.meta_size, "train": self.train_size}
+        named = splits.get("meta")
+        held = [splits["valid"], splits["test"], *([] if named is None else [named])]
+        apart, shared = without_shared(filtered.bitext, *held)
+        sizes = {"meta": 0 if named is not None else self.meta_size, "train": self.train_size}
         parts = split_by_component(apart, sizes, generator=derive(self.seed, "text", "split"))
+        meta, others, trusted = apart.select(parts["meta"]), "", ""
+        if named is not None:
+            meta = named.select(range(min(self.meta_size, len(named))))
+            others, trusted = "meta, ", f"; {len(meta):,} of {len(named):,} trusted pairs are the meta set"
         return TextSet(
             f"{title} {'-'.join(languages)}",
             languages,
             train=apart.select(parts["train"]),
-            meta=apart.select(parts["meta"]),
+            meta=meta,
             valid=_first(splits["valid"], self.valid_size, "valid"),
             test=_first(splits["test"], self.test_size, "test"),
             source=source,
-            notes=f"training split: {filtered}; {shared} more share a sentence with validation or test",
+            meta_from_train=named is None,
+            notes=f"training split: {filtered}; {shared} more share a sentence with {others}validation or "
+            f"test{trusted}",
         )
 
 

@@ -38,7 +38,8 @@ def load_text(
 
     ``tsv:`` reads any table (see ``read_bitext``), ``hf:`` a set of the hub (see ``load_hub_text``).  A set
     with a validation and a test split of its own keeps them whole or, where a size is given, their first
-    pairs, and draws the meta set out of its training split; another is split at random from ``seed``.  A size
+    pairs, and draws the meta set out of its training split, unless ``?meta=SPLIT`` of ``hf:`` names one, of
+    which ``meta_size`` pairs are taken at most; another is split at random from ``seed``.  A size
     left None is all there is to train on (10,000 pairs of ``cldr``), 1,000 to validate, 1,000 to test.
     Training pairs that are empty, too long, lopsided or share a sentence with another part are dropped and
     counted in ``TextSet.notes``.  ``languages``: source and target, by default those of the set, for ``cldr``
@@ -54,11 +55,11 @@ def load_text(
     if languages is not None and (len(languages) != 2 or languages[0] == languages[1]):
         raise ValueError(f"languages are two, source and target, and differ; got {languages!r}")
     prefix, colon, _ = name.partition(":")
-    if not (colon and prefix in _PREFIXES) and name not in texts:
+    if not (colon and prefix in PREFIXES) and name not in texts:
         asked = f"{prefix}:PATH" if colon else name  # a path would drown the nearest prefix
         known = (*texts.names(), "tsv:PATH", "hf:NAME")
         raise KeyError(f"unknown text set {name!r}.{did_you_mean(asked, known)} Name one, {ELSEWHERE}.")
-    loader = _PREFIXES[prefix] if colon else texts[name]
+    loader = PREFIXES[prefix] if colon else texts[name]
     return loader(TextRequest(name, data_dir, languages, train_size, meta_size, valid_size, test_size, seed))
 
 
@@ -108,4 +109,5 @@ def _hub(asked: TextRequest) -> TextSet:
     return asked.with_splits(asked.name, splits, languages=languages, source=source)
 
 
-_PREFIXES: dict[str, Callable[[TextRequest], TextSet]] = {"tsv": _table, "hf": _hub}
+PREFIXES: dict[str, Callable[[TextRequest], TextSet]] = {"tsv": _table, "hf": _hub}
+"""What stands before the colon of a user's own pairs -> their loader."""

@@ -27,6 +27,8 @@ class TextSet:
     test: Bitext
     clean: bool = False
     """Whether its own training pairs count as good ones, so that all that is bad was put in."""
+    meta_from_train: bool = False
+    """Whether the trusted pairs were drawn out of the training pairs, which are no better than these."""
     foreign: tuple[str, ...] | None = None
     """Sentences that are not in the target language, for the noise ``wrong-language``."""
     foreign_aligned: bool = False

@@ -20,7 +20,7 @@ from metaweight.data.noise import check_rate, noises
 from metaweight.data.origins import LeftOut, Origins
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.config import ImageConfig
-from metaweight.tasks.image.parts import CUTS, notes_on, require_trusted, split
+from metaweight.tasks.image.parts import CUTS, check_drawn, notes_on, split
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def prepare(config: ImageConfig) -> PreparedImages:
     """Load, split and corrupt: test and validation set stay as they are, the meta set unless told."""
     check(config)
     images = _images(config.data, config.data_dir or os.environ.get(VARIABLE))
-    require_trusted(config, images)
+    check_drawn(config, images)
     clean = images.train_labels
     splits, left_out = split(config, images)
     noise = _spoilt(config, images, splits.train)
@@ -159,7 +159,7 @@ def loader(
         images.test_images if test else images.train_images,
         images.test_labels if test else prepared.labels,
         positions,
-        batch_size=batch_size,
+        batch_size=min(batch_size, len(positions)) if split == "train" else batch_size,
         mean=images.mean,
         std=images.std,
         augment=training and config.augment,

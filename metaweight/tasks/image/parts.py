@@ -9,35 +9,40 @@ import torch
 from torch import Tensor
 
 from metaweight.data import ImageSet, Splits, derive, make_splits
+from metaweight.data.hub import HubName
 from metaweight.data.imbalance import long_tail, step_imbalance
 from metaweight.data.origins import LeftOut
 from metaweight.data.splits import trusted_splits
 from metaweight.tasks.config import ImageConfig
+from metaweight.tasks.trusted import drawn_unchecked, require_trusted
 
 CUTS: Mapping[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": step_imbalance}
 
 
-def require_trusted(config: ImageConfig, images: ImageSet) -> None:
-    """Raise ValueError where trusted rows would be drawn out of unchecked labels, unless told to."""
+def check_trusted(config: ImageConfig) -> None:
+    """Raise ValueError where the name of the data alone says that no trusted rows are to be had.
+
+    Raises as ``HubName.parse`` too.
+    """
+    if config.data.startswith("hf:") and HubName.parse(config.data).meta is None:
+        join = "&" if "?" in config.data else "?"
+        require_trusted(
+            config,
+            way="keep them as a split of their own and name it: "
+            f"{config.data}{join}meta=SPLIT[&valid=SPLIT]; parts of splits will do: "
+            "meta=train[:100]&train=train[100:]",
+        )
+
+
+def check_drawn(config: ImageConfig, images: ImageSet) -> None:
+    """Raise ValueError where trusted rows would be drawn out of unchecked ones without being asked for."""
     if images.trusted and config.meta_from_train:
         raise ValueError(
             f"{config.data} names its trusted rows, and meta_from_train draws them: give one of them"
         )
-    if images.clean or images.trusted or config.meta_from_train:
-        return
-    way = "give the ImageSet its trusted positions (trusted=)"
-    if config.data.startswith("hf:"):
-        join = "&" if "?" in config.data else "?"
-        way = (
-            f"keep them as a split of their own and name it: {config.data}{join}meta=SPLIT[&valid=SPLIT]; "
-            "parts of splits will do: meta=train[:100]&train=train[100:]"
-        )
-    raise ValueError(
-        f"{config.data}: nobody says that these labels are right, so no row of train is one to trust, and "
-        f"this run needs {config.meta_size} trusted rows (meta_size) and {config.valid_size} to validate "
-        f"(valid_size). Check the labels of so many and {way}. Or draw them out of the training rows as they "
-        "are, wrong ones too: --meta-from-train"
-    )
+    if not images.clean and not images.trusted:
+        check_trusted(config)
+        require_trusted(config, way="give the ImageSet their positions (trusted=)")
 
 
 def split(config: ImageConfig, images: ImageSet) -> tuple[Splits, LeftOut]:
@@ -100,12 +105,11 @@ def notes_on(config: ImageConfig, images: ImageSet, splits: Splits) -> tuple[str
         checked = sum(map(len, images.trusted.values()))
         notes.append(f"{meta} of {checked} trusted rows are the meta set, {valid} the validation set")
     elif not images.clean:
-        notes.append(
-            f"meta set ({meta}) and validation set ({valid}) are drawn out of the training rows, whose "
-            "labels nobody has checked (meta_from_train)"
-        )
+        notes.append(drawn_unchecked(config, meta, valid))
     if not images.clean and config.noise != "none":
         notes.append(
             "labels that were wrong before are not known, so wrong ones are those that the noise put in"
         )
+    if len(splits.train) < config.batch_size:
+        notes.append(f"a batch holds all {len(splits.train)} training images, fewer than {config.batch_size}")
     return tuple(notes)

@@ -21,6 +21,7 @@ from metaweight.tasks.figures import Column, Compared, Curve, Headline, Presenta
 from metaweight.tasks.image import data as image_data
 from metaweight.tasks.image.data import PreparedImages, loader
 from metaweight.tasks.image.notes import notes
+from metaweight.tasks.image.parts import check_trusted
 from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.pool import Pool
 from metaweight.training.evaluation import class_probabilities
@@ -75,6 +76,7 @@ class ImageTask:
         build_loss(config.loss, **config.loss_options)
         checked_model_options(config.model, config.model_options)
         image_data.check(config)
+        check_trusted(config)
 
     def prepare(self, config: ImageConfig) -> PreparedImages:
         return image_data.prepare(config)
@@ -117,7 +119,7 @@ class ImageTask:
     def batches(
         self, config: ImageConfig, prepared: PreparedImages, positions: Tensor, *, training: bool
     ) -> Epochs:
-        size = min(config.batch_size, len(positions)) if training else 1000
+        size = config.batch_size if training else 1000
         return loader(config, prepared, "train", batch_size=size, training=training, positions=positions)
 
     def evaluation(self, config: ImageConfig, prepared: PreparedImages) -> Evaluation:

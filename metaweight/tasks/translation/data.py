@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import torch
@@ -13,18 +13,23 @@ import torch
 from metaweight.data import derive
 from metaweight.data.folder import VARIABLE
 from metaweight.data.text import Bitext, TextSet, load_text
+from metaweight.data.text.hub_text import HubText
 from metaweight.data.text.loader import TextLoader
 from metaweight.data.text.noise import NoisyBitext, corrupt_bitext
+from metaweight.data.text.sets import PREFIXES
 from metaweight.data.text.vocabulary import EOS, Vocabularies, train_vocabularies
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.config import TranslationConfig
 from metaweight.tasks.pool import Pool
 from metaweight.tasks.translation.own_text import check_options, load_own
+from metaweight.tasks.trusted import drawn_unchecked, require_trusted
 
 MAX_PIECES = 1024
 """Of a trusted sentence; a search on it has up to twice as many steps."""
 EVALUATION_TOKENS = 8192
 """Padded tokens of an evaluation batch."""
+WAY = "give them as files, --train FILE --meta FILE --valid FILE, or as a split of hf:NAME?meta=SPLIT"
+"""To trusted pairs."""
 
 
 Pieces = list[list[int]]
@@ -81,6 +86,9 @@ def prepare(config: TranslationConfig) -> PreparedText:
     """Load, split, spoil, and train the vocabularies: on the training text alone, bad pairs included."""
     _check_options(config)
     text = _from_set(config) if config.train is None else load_own(config)
+    if not text.clean and config.noise != "none":
+        unknown = "pairs that were bad before are not known, so bad ones are those that the noise put in"
+        text = replace(text, notes="; ".join(filter(None, (text.notes, unknown))))
     noisy = corrupt_bitext(
         text.train,
         config.noise,
@@ -106,8 +114,15 @@ def prepare(config: TranslationConfig) -> PreparedText:
 _text = functools.lru_cache(maxsize=4)(load_text)
 
 
+def check_trusted(config: TranslationConfig) -> None:
+    """Raise ValueError where the name of the data alone says that no trusted pairs are to be had."""
+    kind = config.data.partition(":")[0]
+    if config.train is None and kind in PREFIXES and not (kind == "hf" and HubText.parse(config.data).meta):
+        require_trusted(config, way=WAY)
+
+
 def _from_set(config: TranslationConfig) -> TextSet:
-    return _text(
+    text = _text(
         config.data,
         data_dir=config.data_dir or os.environ.get(VARIABLE),
         train_size=config.train_size,
@@ -117,6 +132,10 @@ def _from_set(config: TranslationConfig) -> TextSet:
         languages=config.languages,
         seed=config.seed,
     )
+    if text.clean or not text.meta_from_train:
+        return text
+    require_trusted(config, way=WAY)
+    return replace(text, notes=f"{text.notes}; {drawn_unchecked(config, len(text.meta), len(text.valid))}")
 
 
 def _check_options(config: TranslationConfig) -> None:

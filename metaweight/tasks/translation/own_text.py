@@ -22,7 +22,10 @@ def check_options(config: TranslationConfig) -> None:
     """Raise ValueError for options of own files without ``train``, or of a text set beside it."""
     if config.overlap not in OVERLAPS:
         raise ValueError(f"unknown overlap {config.overlap!r}.{did_you_mean(config.overlap, OVERLAPS)}")
-    own, others = ("meta", "valid", "test", "columns", "overlap"), ("data", *(f"{p}_size" for p in PARTS))
+    own, others = (
+        ("meta", "valid", "test", "columns", "overlap"),
+        ("data", "meta_from_train", *(f"{p}_size" for p in PARTS)),
+    )
     defaults = {field.name: field.default for field in fields(config)}
     for option in own if config.train is None else others:
         if getattr(config, option) != defaults[option]:

@@ -55,7 +55,8 @@ class TranslationTask:
     Figures: ``bleu`` and ``chrf`` of the test set at the last epoch, in percent; ``bleu_greedy``, the same
     with a beam of 1 (a wide beam repairs a part of what bad pairs do); ``auroc`` of the mean weight for
     finding the bad pairs, and ``auroc_KIND`` of one kind against the good pairs, NaN where there are none;
-    ``valid_loss`` per token at the last epoch; ``realised_noise``; ``seconds``; ``weight_mean``.
+    ``valid_loss`` per token at the last epoch; ``realised_noise``; ``seconds``; ``weight_mean``.  ``auroc``
+    and ``realised_noise`` are NaN where it is not known which pairs are bad.
     """
 
     config = TranslationConfig
@@ -77,7 +78,12 @@ class TranslationTask:
             Headline("chrF, {when}", "chrf", "{:.1f}  {scores[chrf_signature]}"),
             Headline("BLEU with a beam of 1", "bleu_greedy", "{:.1f}"),
             Headline("translated", "bleu", TRANSLATED),
-            Headline("bad pairs put into the training set", "realised_noise", "{:.1%}"),
+            Headline(
+                "bad pairs put into the training set",
+                "realised_noise",
+                "{:.1%}",
+                unknown=("bad pairs in the training set", "not known"),
+            ),
             Headline("AUROC of the weights for finding them", "auroc*"),
             Headline("mean weight", "weight_mean", "{:.2f}"),
         ),
@@ -89,6 +95,7 @@ class TranslationTask:
         checked_translator_options(config.model, config.model_options)
         parse_mix(config.noise)
         check_rate(config.noise_rate)
+        text_data.check_trusted(config)
 
     def prepare(self, config: TranslationConfig) -> PreparedText:
         return text_data.prepare(config)
@@ -138,8 +145,8 @@ class TranslationTask:
         greedy = scores
         if config.beam > 1:
             greedy = score(_translations(config, prepared, module, beam=1), references)
+        truth = text_data.knows_bad_pairs(config, prepared)
         if folder is not None:
-            truth = text_data.knows_bad_pairs(config, prepared)
             texts = {"hypothesis.txt": hypotheses, "reference.txt": references}
             _save(folder, prepared, trained, texts, known=truth)
         # a remedy may have trained on trusted pairs too, whose positions come behind
@@ -149,14 +156,14 @@ class TranslationTask:
             "bleu": scores.bleu,
             "chrf": scores.chrf,
             "bleu_greedy": greedy.bleu,
-            "auroc": auroc(weights[finite], noisy.flipped[finite]),
+            "auroc": auroc(weights[finite], noisy.flipped[finite]) if truth else math.nan,
         }
         for number, kind in enumerate(noisy.kinds, start=1):
             some = finite & ((noisy.kind == 0) | (noisy.kind == number))
             figures[f"auroc_{kind}"] = auroc(weights[some], noisy.flipped[some])
         figures |= {
             "valid_loss": trained.row.get("valid_loss", math.nan),
-            "realised_noise": noisy.realised,
+            "realised_noise": noisy.realised if truth else math.nan,
             "seconds": trained.trainer.seconds,
             "weight_mean": float(weights[finite].mean()),
         }

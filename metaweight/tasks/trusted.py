@@ -1,0 +1,41 @@
+"""A trusted set never comes out of unchecked rows, unless the user says so, and then it is printed."""
+
+from __future__ import annotations
+
+from metaweight.tasks.config import RunConfig
+from metaweight.teachers.base import registry
+
+
+def looks_at_trusted(config: RunConfig) -> bool:
+    """Whether the run's teacher, or its remedy, looks at trusted rows.
+
+    Raises KeyError for an unknown teacher, with the nearest.
+    """
+    teacher = registry[config.teacher]
+    return teacher.learns or teacher.wants_meta or config.remedy != "none"
+
+
+def require_trusted(config: RunConfig, *, way: str) -> None:
+    """Raise ValueError where trusted rows would be drawn out of unchecked ones, unless told to.
+
+    To be called where the data name no trusted rows and nobody says that they are right.  ``way``: how to
+    name some, behind "check so many and".
+    """
+    if config.meta_from_train or not looks_at_trusted(config):
+        return
+    user = f"teacher {config.teacher!r}" if config.remedy == "none" else f"remedy {config.remedy!r}"
+    raise ValueError(
+        f"{config.data}: nobody says that this is right as it is, so no row of it is one to trust, and "
+        f"{user} needs {config.meta_size} trusted rows (meta_size), and {config.valid_size} to validate "
+        f"(valid_size). Check so many and {way}. Or have them drawn out of the training rows as they are, "
+        "wrong ones among them: --meta-from-train"
+    )
+
+
+def drawn_unchecked(config: RunConfig, meta: int, valid: int) -> str:
+    """What is to be said of a run whose ``meta`` and ``valid`` rows were drawn out of unchecked ones."""
+    why = "meta_from_train" if config.meta_from_train else "the teacher looks at none of them"
+    return (
+        f"meta set ({meta:,}) and validation set ({valid:,}) are drawn out of the training rows, which "
+        f"nobody has checked: {why}"
+    )

@@ -20,7 +20,8 @@ class Batch:
     ``inputs``: a tuple of positional arguments of the student, whose tensors have first dimension U, or a
     mapping of keyword arguments, kept as a dict, whose tensors have first dimension U or 1 (position ids
     [1, T]); other values are passed on.
-    ``targets``: [U, ...].  ``index``: [U], int64, position in the whole data set.
+    ``targets``: [U, ...]; whole numbers of any width become int64, as torch's losses take classes.
+    ``index``: [U], int64, position in the whole data set.
     Raises TypeError for inputs that are neither, for targets that are no tensor and an index that holds no
     integers, ValueError where lengths differ or are 0.
     """
@@ -42,9 +43,11 @@ class Batch:
             raise TypeError(f"Batch.inputs by keyword has names as keys, got {wrong[0]!r}")
         _require_tensor("targets", self.targets)
         _require_tensor("index", self.index)
+        if not (self.targets.is_floating_point() or self.targets.is_complex() or _is_bool(self.targets)):
+            object.__setattr__(self, "targets", self.targets.to(torch.int64))
         if self.index.dim() != 1:
             raise ValueError(f"Batch.index has shape [U], got {tuple(self.index.shape)}")
-        if self.index.is_floating_point() or self.index.dtype == torch.bool:
+        if self.index.is_floating_point() or _is_bool(self.index):
             raise TypeError(f"Batch.index holds positions, int64, got {self.index.dtype}")
         size = len(self.index)
         if size == 0:
@@ -97,6 +100,10 @@ class Batch:
 
     def _named(self) -> list[tuple[str | int, Any]]:
         return [*enumerate(self.args), *self.kwargs.items()]
+
+
+def _is_bool(value: Tensor) -> bool:
+    return value.dtype == torch.bool
 
 
 def _require_tensor(what: str, value: object) -> None:

@@ -43,8 +43,9 @@ def collate(samples: Sequence[tuple[Any, Any, int]]) -> Batch:
     """Triples of an Indexed data set to a Batch; an x that is a tuple gives several inputs.
 
     An x that is a mapping, as a tokenizer gives it, gives keyword arguments; lists of numbers in it become
-    tensors.  Raises TypeError for samples without position or targets that are no numbers, ValueError for
-    keys or lengths that differ from sample to sample.
+    tensors.  Targets that are whole numbers of any width, or bool, become int64.  Raises TypeError for
+    samples without position or targets that are no numbers, ValueError for keys, lengths or targets whose
+    shapes differ from sample to sample.
     """
     for sample in samples:
         if not isinstance(sample, tuple) or len(sample) != 3:
@@ -59,7 +60,22 @@ def collate(samples: Sequence[tuple[Any, Any, int]]) -> Batch:
         parts = default_collate(list(xs))
         # default_collate makes a list of a tuple's parts
         inputs = tuple(parts) if isinstance(xs[0], tuple) else (parts,)
-    return Batch(inputs, default_collate(list(ys)), torch.tensor(positions, dtype=torch.int64))
+    return Batch(inputs, _targets(ys), torch.tensor(positions, dtype=torch.int64))
+
+
+def _targets(ys: Sequence[Any]) -> Any:
+    """The targets of a batch; what is no tensor then is refused by Batch, with what to do."""
+    shapes = {tuple(y.shape) for y in ys if hasattr(y, "shape")}
+    if len(shapes) > 1:
+        raise ValueError(f"targets of one batch have one shape, got {sorted(shapes)[:3]}: pad them")
+    try:
+        targets = default_collate(list(ys))
+    except TypeError as error:
+        kinds = ", ".join(dict.fromkeys(map(_kind, ys)))
+        raise TypeError(
+            f"targets are numbers or tensors of them, got {kinds}; map labels to 0..C-1"
+        ) from error
+    return targets.long() if isinstance(targets, Tensor) and targets.dtype == torch.bool else targets
 
 
 def _by_name(xs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -48,14 +49,26 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 def check_targets(outputs: object, targets: Tensor) -> None:
     """Raise TypeError or ValueError unless ``outputs`` are logits and ``targets`` one class each."""
     require_logits(outputs)
-    if targets.dim() != 1 or targets.is_floating_point():
-        got = f"{targets.dtype} of shape {tuple(targets.shape)}"
-        kind = TypeError if targets.is_floating_point() else ValueError
-        raise kind(
-            f"labels are int64 of shape [U], one class each, got {got}; other targets have a loss of their "
-            "own: metaweight.losses.soft_cross_entropy, binary_cross_entropy, squared_error, "
-            "pixel_cross_entropy, token_cross_entropy, or one that you write"
-        )
+    require_classes(targets, "[U]")
+    if targets.dim() != 1:
+        raise ValueError(_no_labels(targets, "[U]"))
+
+
+def require_classes(targets: Tensor, shape: str) -> None:
+    """Raise TypeError unless ``targets`` are whole numbers; ``shape`` says which shape they have."""
+    if targets.dtype == torch.bool:
+        raise TypeError(f"labels are int64 of shape {shape}, got torch.bool: write targets.long()")
+    if targets.is_floating_point() or targets.is_complex():
+        raise TypeError(_no_labels(targets, shape))
+
+
+def _no_labels(targets: Tensor, shape: str) -> str:
+    return (
+        f"labels are int64 of shape {shape}, one class each, got {targets.dtype} of shape "
+        f"{tuple(targets.shape)}; other targets have a loss of their own: "
+        "metaweight.losses.soft_cross_entropy, binary_cross_entropy, squared_error, pixel_cross_entropy, "
+        "token_cross_entropy, or one that you write"
+    )
 
 
 def require_logits(outputs: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaweight.student.losses.base import check_labels, of_logits
+from metaweight.student.losses.base import check_labels, of_logits, require_classes
 
 
 @of_logits
@@ -37,6 +37,7 @@ class ForwardCorrection:
         classes = len(self.transition)
         if outputs.shape[-1] != classes:
             raise ValueError(f"a transition matrix of {classes} classes, logits of {outputs.shape[-1]}")
+        require_classes(targets, "[U]")
         if targets.device.type == "cpu":
             check_labels(targets, classes)
         # log p + log T, summed as logarithms: products of small probabilities would vanish in float32

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaweight.student.losses.base import check_labels, of_logits, require_logits
+from metaweight.student.losses.base import check_labels, of_logits, require_classes, require_logits
 
 
 @of_logits
@@ -74,6 +74,7 @@ class PixelCrossEntropy:
         if outputs.dim() < 3 or targets.shape != (len(outputs), *outputs.shape[2:]):
             shapes = f"{tuple(outputs.shape)} and {tuple(targets.shape)}"
             raise ValueError(f"pixels have logits [U, C, H, W] and labels [U, H, W], got {shapes}")
+        require_classes(targets, "[U, ...]")
         real = targets != self.ignore_index
         size = real.flatten(1).sum(dim=1)
         if not bool(size.any()):

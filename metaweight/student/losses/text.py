@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaweight.core.contracts import Units
-from metaweight.student.losses.base import check_labels, of_logits
+from metaweight.student.losses.base import check_labels, of_logits, require_classes
 
 
 @of_logits
@@ -41,6 +41,7 @@ def real_tokens(outputs: Tensor, targets: Tensor, padding: int) -> tuple[Tensor,
 
     Raises ValueError for other shapes, a real token outside 0..V-1, or if all is padding.
     """
+    require_classes(targets, "[B, T]")
     if outputs.dim() != 3 or outputs.shape[:2] != targets.shape:
         shapes = f"{tuple(outputs.shape)} and {tuple(targets.shape)}"
         raise ValueError(f"sequences have logits [B, T, V] and targets [B, T], got {shapes}")

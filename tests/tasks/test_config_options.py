@@ -91,3 +91,10 @@ def test_values_that_fit_pass() -> None:
         ("de", "en"),
         (),
     )
+
+
+def test_a_run_on_own_data_of_before_the_option_drew_its_trusted_rows() -> None:
+    for data, drawn in (("hf:mine", True), ("digits", False)):
+        assert config_from(ImageConfig, {"data": data}).meta_from_train is drawn
+        assert config_from(ImageConfig, {"data": data, "meta_from_train": False}).meta_from_train is False
+    assert config_from(TranslationConfig, {"data": "tsv:a.tsv"}).meta_from_train

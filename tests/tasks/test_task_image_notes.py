@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import torch
 
 from metaweight.tasks.image.notes import notes
@@ -34,3 +36,12 @@ def test_a_line_is_the_mean_over_seeds_and_a_kind_without_wrong_labels_has_no_ta
     heads = ("arm", "learnt by heart, %", "right class said, %", "right labels said, %")
     assert head == f"| {' | '.join((*heads, 'share of the weight, %'))} |"
     assert lines == ["| uniform | 75 | 12 | 100 | 40 |", "| mlp | 0 | 75 | 67 | 40 |"]
+
+
+def test_own_labels_that_nobody_knows_are_said_once() -> None:
+    own = {"own_labels": "not known to be right"}
+    runs = [finished("uniform", seed, [1, 1, 0, 2, 1, 1, 1, 1, 2, 2]) for seed in range(2)]
+    told = [replace(run, result=msgspec.structs.replace(run.result, details=own)) for run in runs]
+    table, sentence = notes(told)
+    assert [table] == notes(runs)
+    assert sentence.startswith("Which of the data set's own labels are wrong is not known")

@@ -126,11 +126,16 @@ def config_from(kind: type[C], values: Mapping[str, Any]) -> C:
 
 
 def kept_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a run as a manifest holds them, where those of a part were once lists of "key=value"."""
-    return {
+    """Options of a run as a manifest holds them.
+
+    Those of a part were once lists of "key=value", and trusted rows of own data were once drawn unasked.
+    """
+    kept = {
         name: parse_options(value) if name.endswith("_options") and isinstance(value, list) else value
         for name, value in values.items()
     }
+    own = str(values.get("data", "")).startswith(("hf:", "tsv:")) and values.get("train") is None
+    return {"meta_from_train": True, **kept} if own else kept
 
 
 def with_options(config: C, values: Mapping[str, Any]) -> C:

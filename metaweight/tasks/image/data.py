@@ -155,11 +155,14 @@ def loader(
     test = split == "test"
     if positions is None:
         positions = torch.arange(len(images.test_labels)) if test else getattr(prepared.splits, split)
+    if split == "train" and batch_size <= prepared.samples:
+        # one that the whole data set could not fill is a mistake, and the loader says so
+        batch_size = min(batch_size, len(positions))
     return ImageLoader(
         images.test_images if test else images.train_images,
         images.test_labels if test else prepared.labels,
         positions,
-        batch_size=min(batch_size, len(positions)) if split == "train" else batch_size,
+        batch_size=batch_size,
         mean=images.mean,
         std=images.std,
         augment=training and config.augment,

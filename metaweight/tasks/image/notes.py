@@ -8,20 +8,28 @@ from metaweight.tasks.figures import markdown_table, mean_text
 from metaweight.tasks.outcome import Finished
 from metaweight.training.fates import HEADINGS, Fates
 
+UNKNOWN = (
+    "Which of the data set's own labels are wrong is not known: wrong ones here are those that noise put in."
+)
 SHOWN = ("learnt", "corrected", "kept", "weight")
 
 
 def notes(runs: Sequence[Finished]) -> Sequence[str]:
-    """A Markdown paragraph for each kind of noise in which labels are wrong: means over the seeds."""
+    """A Markdown paragraph for each kind of noise in which labels are wrong: means over the seeds.
+
+    Where the data set's own labels are not known to be right, the last one says so.
+    """
+    unknown = [run for run in runs if run.result.details.get("own_labels") is not None]
     blocks: dict[str, dict[str, list[Fates]]] = {}
     for run in runs:
         one = run.result
         if one.fates is not None:
             blocks.setdefault(one.noise, {}).setdefault(one.arm, []).append(one.fates)
-    return [
+    paragraphs = [
         f"**What became of the wrong labels, noise {noise}**\n\n{_table(arms)}"
         for noise, arms in blocks.items()
     ]
+    return [*paragraphs, UNKNOWN] if unknown else paragraphs
 
 
 def _table(arms: dict[str, list[Fates]]) -> str:

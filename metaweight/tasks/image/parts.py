@@ -110,6 +110,6 @@ def notes_on(config: ImageConfig, images: ImageSet, splits: Splits) -> tuple[str
         notes.append(
             "labels that were wrong before are not known, so wrong ones are those that the noise put in"
         )
-    if len(splits.train) < config.batch_size:
+    if len(splits.train) < config.batch_size <= len(images.train_labels):
         notes.append(f"a batch holds all {len(splits.train)} training images, fewer than {config.batch_size}")
     return tuple(notes)

@@ -119,7 +119,7 @@ class ImageTask:
     def batches(
         self, config: ImageConfig, prepared: PreparedImages, positions: Tensor, *, training: bool
     ) -> Epochs:
-        size = config.batch_size if training else 1000
+        size = min(config.batch_size, len(positions)) if training else 1000
         return loader(config, prepared, "train", batch_size=size, training=training, positions=positions)
 
     def evaluation(self, config: ImageConfig, prepared: PreparedImages) -> Evaluation:
@@ -162,5 +162,6 @@ class ImageTask:
                 "weight_mean": float(weights[finite].mean()),
             }
             | ({} if prepared.meta_noise is None else {"meta_noise": prepared.meta_noise.realised}),
+            {} if prepared.images.clean else {"own_labels": "not known to be right"},
             fates=fates,
         )

@@ -188,10 +188,7 @@ class _Way:
         scope, weights = self.problem.scope, step.sight.weights.detach().requires_grad_()
         names = list(self.inner.options)
         products = torch.autograd.grad(
-            (weights * forward.loss).mean(),
-            [leaves[n] for n in names],
-            create_graph=True,
-            allow_unused=True,
+            (weights * forward.loss).mean(), [leaves[n] for n in names], create_graph=True, allow_unused=True
         )
         graph = {n: g for n, g in zip(names, products, strict=True) if g is not None}
         fixed = {n: g.detach() for n, g in graph.items()}
@@ -205,13 +202,14 @@ class _Way:
         chosen = [n for n in pull if n in graph and graph[n].requires_grad and (scope is None or n in scope)]
         if not chosen:  # no parameter that matters later has moved here
             return torch.zeros_like(weights), before
-        slope, *bent = torch.autograd.grad(
+        cut, *bent = torch.autograd.grad(
             [graph[n] for n in chosen],
             [weights, *(leaves[n] for n in inside)],
             [pull[n] for n in chosen],
             allow_unused=True,
             retain_graph=bool(step.sight.inputs),
         )
+        slope = torch.zeros_like(weights) if cut is None else cut
         total = dict(before.parameters)
         _add(total, inside, bent)
         if step.sight.inputs:

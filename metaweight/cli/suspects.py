@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor
 from tyro.conf import Positional
 
 from metaweight.core.atomic import whole_file
+from metaweight.core.csv_text import read_csv
 from metaweight.data import load_images
 from metaweight.data.folder import VARIABLE
 from metaweight.report import suspects
@@ -91,8 +91,10 @@ def _class_names(config: dict[str, object], console: Console) -> Sequence[str]:
 
 
 def _pairs(path: Path) -> dict[int, tuple[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return {int(row["index"]): (row["source"], row["target"]) for row in csv.DictReader(file)}
+    try:
+        return {int(row["index"]): (row["source"], row["target"]) for row in read_csv(path)}
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error}; resume the run, which writes it anew") from error
 
 
 def _issues(samples: SampleWeights, console: Console) -> Tensor | None:

@@ -17,6 +17,7 @@ import torch
 from tiny_translation import TRAIN, Files, flags, own, own_files, pairs, words, write
 
 from metaweight.cli.main import main
+from metaweight.core.csv_text import read_csv
 from metaweight.data.text import Vocabularies
 from metaweight.training import checkpoint
 from metaweight.training.run_folder import RunFolder
@@ -95,7 +96,10 @@ def test_own_files_give_a_run_with_weights_beside_sentences(
 
 
 def test_other_kinds_of_files_give_the_same_run(files: Files, tmp_path: Path) -> None:
-    """CSV with named columns, gzipped JSON Lines, two plain files each: the text decides, not its form."""
+    """CSV with named columns, gzipped JSON Lines, two plain files: the text decides, not its form.
+
+    And each pair is found where the form has it.
+    """
     forms: dict[str, list[str]] = {"tsv": []}
     for form in ("csv", "jsonl.gz"):
         for name, path in files.items():
@@ -119,14 +123,24 @@ def test_other_kinds_of_files_give_the_same_run(files: Files, tmp_path: Path) ->
         "csv": "{}.csv",
         "jsonl.gz": "{}.jsonl.gz",
         "plain": "{0}.de," + str(tmp_path) + "/{0}.en",
+        "two": "{}.de",
     }
+    forms["two"] = []
     found = set()
     for form, columns in forms.items():
         chosen = {name: tmp_path / names[form].format(name) for name in files}
         out = tmp_path / f"run-{form}"
         options = flags(teacher="uniform", epochs=1, batch_size=60)
-        assert main([*TRAIN, *own(chosen, *files), *columns, *options, "--out", str(out)]) == 0
-        found.add((out / "joint.model").read_bytes() + (out / "pairs.csv").read_bytes())
+        given = own(chosen, *files)
+        if form == "two":
+            given = [w for word in given for w in (word, word[:-3] + ".en")[: 1 + word.endswith(".de")]]
+        assert main([*TRAIN, *given, *columns, *options, "--out", str(out)]) == 0
+        read = read_csv(out / "pairs.csv")
+        where = [(row.pop("file"), int(row.pop("row")), row.pop("name")) for row in read]
+        file = str(tmp_path / names[form].format("train")).partition(",")[0]
+        first = 2 if form == "csv" else 1
+        assert where == [(file, line, "") for line in range(first, first + 60)]
+        found.add((out / "joint.model").read_bytes() + str(read).encode())
     assert len(found) == 1
 
 

@@ -57,7 +57,7 @@ def test_a_bad_file_is_named_with_its_line_and_leaves_nothing(
             ["de", "eng"],
             "table.csv, line 1: the header has no column 'eng'. Did you mean 'en'",
         ),
-        ("de,en", '"a\nb",', ["de", "en"], "table.csv, row 2: the target is empty"),
+        ("de,en", '"a\nb",', ["de", "en"], "table.csv, line 2: the target is empty"),
         ("de,en", "a,b", ["de", "de"], "are 2 columns"),
     ],
 )
@@ -100,7 +100,9 @@ def test_shared_sentences_are_named_or_dropped(
     assert main(arguments) == 2
     text = words(capsys)
     assert f"3 of the train pairs ({files['train']}) share a sentence with the meta pairs" in text
-    assert f"({files['meta']}): '{trusted[0][0]}', '{trusted[1][0]}', '{trusted[2][1]}'; remove them" in text
+    repeated = (trusted[0][0], trusted[1][0], trusted[2][1])
+    where = [f"{files['train']}, line {line}: '{text}'" for line, text in enumerate(repeated, 61)]
+    assert f"({files['meta']}): {', '.join(where)}; remove them" in text
     assert "--overlap drop" in text
     assert not (tmp_path / "run").exists()
     assert main([*arguments, "--overlap", "drop"]) == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -13,10 +11,12 @@ from torch import Tensor
 
 from metaweight.core.atomic import whole_file
 from metaweight.core.contracts import Batch
+from metaweight.core.csv_text import write_csv
 from metaweight.core.modes import evaluating
 from metaweight.core.weights import auroc
 from metaweight.data.epochs import Epochs
 from metaweight.data.noise import check_rate
+from metaweight.data.origins import COLUMNS
 from metaweight.data.text.noise import parse_mix
 from metaweight.data.text.vocabulary import PADDING, Vocabularies
 from metaweight.models.transformer import Transformer
@@ -221,7 +221,8 @@ def _save(
 ) -> None:
     """Weights by pair (``weights.npz`` and ``.csv``, ``pairs.csv``), and each of ``texts`` line by line.
 
-    ``known``: whether it is known which pairs are bad.
+    ``pairs.csv`` leads with ``COLUMNS``, where its owner finds the pair; ``index`` is the position that code
+    uses.  ``known``: whether it is known which pairs are bad.
     """
     noisy, weights = prepared.noisy, trained.weights
     folder.save_weights(
@@ -229,16 +230,19 @@ def _save(
         weights=weights.weights[:, : prepared.samples],
         loss=weights.loss[:, : prepared.samples],
         flipped=noisy.flipped if known else None,
+        origins=prepared.origins,
     )
     names = ("", *noisy.kinds)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["index", "mean_weight", "kind", "source", "target"])
     means, kinds = weights.mean_weight()[: prepared.samples].tolist(), noisy.kind.tolist()
-    for index, (mean, kind) in enumerate(zip(means, kinds, strict=True)):
-        pair = noisy.bitext.source[index], noisy.bitext.target[index]
-        writer.writerow([index, "" if math.isnan(mean) else f"{mean:.6g}", names[kind], *pair])
-    files = {name: "".join(f"{line}\n" for line in lines) for name, lines in texts.items()}
-    for name, content in {"pairs.csv": text.getvalue(), **files}.items():
+    pairs = zip(noisy.bitext.source, noisy.bitext.target, strict=True)
+    rows = (
+        (*origin.cells, index, "" if math.isnan(mean) else f"{mean:.6g}", names[kind], *pair)
+        for index, (origin, mean, kind, pair) in enumerate(
+            zip(prepared.origins, means, kinds, pairs, strict=True)
+        )
+    )
+    header = (*COLUMNS, "index", "mean_weight", "kind", "source", "target")
+    write_csv(folder.path / "pairs.csv", header, rows)
+    for name, lines in texts.items():
         with whole_file(folder.path / name) as file:
-            file.write(content.encode())
+            file.write("".join(f"{line}\n" for line in lines).encode())

@@ -182,6 +182,9 @@ def test_lines_stay_lines(trained: Path, translate: Run) -> None:
     one, two = expected.split("\n")[:-1]
     assert translate("\ufeff" + f"{first}\r\n\r\n{second}", str(trained)) == (0, f"{one}\n\n{two}\n")
     assert translate("", str(trained)) == (0, "")
+    # lines that show nothing, of any kind of white space, stay empty
+    blank = "\t\n\u00a0\n\u3000 \n\u0085\n\u200b\ufeff\n"
+    assert translate(f"{blank}{first}\n", str(trained)) == (0, "\n" * 5 + f"{one}\n")
     _, several = translate(f"{first}\n\n", str(trained), "--nbest", "3")
     rows = [line.split(" ||| ") for line in several.split("\n")[:-1]]
     assert [row[0] for row in rows] == ["0", "0", "0", "1"]

@@ -100,7 +100,7 @@ def _delimited(
         line, row = next((line, row) for line, row in zip(lines, rows, strict=True) if len(row) != width)
         raise ValueError(f"{file}, line {line}: {len(row)} fields, expected {width}{like}")
     cells = tuple(tuple(map(itemgetter(place), rows)) for place in places or range(width))
-    return Table(file, chosen, cells, Origins.of(file, lines, unit="line"), headed, tuple(notes))
+    return Table(file, chosen, cells, Origins.of(file, lines, unit="line"), headed, notes=tuple(notes))
 
 
 def _place(file: str, line: int, column: str, header: Sequence[str]) -> int:
@@ -120,7 +120,7 @@ def _json_lines(text: str, file: str, wanted: Sequence[str] | None, notes: list[
     keys = tuple(found.values[0]) if wanted is None else tuple(wanted)
     cells = by_column(found, keys, file, strict=wanted is not None)
     origins = Origins.of(file, found.lines, unit="line")
-    return Table(file, keys, tuple(cells), origins, True, tuple(notes))
+    return Table(file, keys, tuple(cells), origins, ordered=False, notes=tuple(notes))
 
 
 def _parquet(place: Path, file: str, wanted: Sequence[str] | None) -> Table:
@@ -136,7 +136,7 @@ def _parquet(place: Path, file: str, wanted: Sequence[str] | None) -> Table:
     columns = tuple(table.column_names)
     keys = columns if wanted is None else tuple(wanted)
     cells = [_parquet_column(table, file, key, columns) for key in keys]
-    return Table(file, keys, tuple(cells), Origins.of(file, range(1, table.num_rows + 1)), True)
+    return Table(file, keys, tuple(cells), Origins.of(file, range(1, table.num_rows + 1)))
 
 
 def _parquet_column(table: Any, file: str, key: str, columns: Sequence[str]) -> list[Any]:

@@ -29,6 +29,8 @@ class Table:
     origins: Origins
     headed: bool = True
     """Whether the file names its columns."""
+    ordered: bool = True
+    """Whether its columns have an order; keys of JSON have none."""
     notes: tuple[str, ...] = ()
     """What its owner should know of how the file was read, a clause each."""
 

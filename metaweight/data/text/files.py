@@ -49,8 +49,9 @@ def read_bitext(path: str | Path, *, columns: tuple[str, str] | None = None) -> 
 
     ``columns``: source and target column as the file names them (``a.b``: inside of "a").  None takes those
     called source (src) and target (tgt, trg), else the two columns of a table of two, source first, with a
-    header or without.  Sentences are kept as written.  Raises ValueError that names file and line (from 1)
-    for what ``read_table`` refuses, and for a cell that is no text.
+    header or without (not of JSON Lines, whose keys have no order).  Sentences are kept as written.  Raises
+    ValueError that names file and line (from 1) for what ``read_table`` refuses, and for a cell that is no
+    text.
     """
     return read_pairs(path, columns=columns).bitext
 
@@ -114,7 +115,7 @@ def _named(table: Table, languages: tuple[str, str] | None) -> tuple[str, str]:
     found = [[name for name in table.columns if name.strip().casefold() in side] for side in SIDES]
     if all(len(names) == 1 for names in found):
         return found[0][0], found[1][0]
-    if len(table.columns) != 2:
+    if len(table.columns) != 2 or not table.ordered:
         raise _unclear(table, "source and target")
     return table.columns[0], table.columns[1]
 

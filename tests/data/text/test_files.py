@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from metaweight.data.text import Bitext, read_bitext, read_lines, read_splits
+from metaweight.data.text.files import read_pairs
 
 # quotes, commas, a line separator, a lone return and a no-break space are parts of a sentence
 SENTENCES = [
@@ -173,3 +174,31 @@ def test_missing_and_broken_files_are_named(tmp_path):
                 read_bitext(path)
     with pytest.raises(ValueError, match=r"a\.txt is empty"):
         read_lines(write(tmp_path / "a.txt", ""), write(tmp_path / "b.txt", ""))
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl"])
+def test_source_and_target_are_found_by_their_names(tmp_path, name):
+    rows = [("trg", "id", "src"), *[(f"one sentence {n}", str(n), f"ein Satz {n}") for n in range(3)]]
+    text = {
+        "a.tsv": table(rows),
+        "a.csv": "".join(";".join(row) + "\n" for row in rows),
+        "a.jsonl": "".join(json.dumps(dict(zip(rows[0], row, strict=True))) + "\n" for row in rows[1:]),
+    }[name]
+    read = read_pairs(write(tmp_path / name, text))
+    assert read.bitext == Bitext([row[2] for row in rows[1:]], [row[0] for row in rows[1:]])
+    assert ("line 1 is its header (trg, id, src)" in read.notes) == (name != "a.jsonl")
+
+
+def test_languages_name_the_columns_where_a_header_has_them(tmp_path):
+    path = write(
+        tmp_path / "a.tsv", table([("en", "de"), *[(f"a sentence {n}", f"ein Satz {n}") for n in "123"]])
+    )
+    assert read_pairs(path).bitext.source[0] == "a sentence 1"
+    assert read_pairs(path, languages=("de", "en")).bitext.source[0] == "ein Satz 1"
+    assert read_pairs(path, languages=("de", "fr")).bitext.source[0] == "a sentence 1"  # just a label
+    lines = [json.dumps({"id": n, "translation": {"en": f"e{n}", "de": f"d{n}"}}) for n in range(2)]
+    path = write(tmp_path / "a.jsonl", "\n".join(lines))
+    assert read_pairs(path, languages=("de", "en")).bitext == Bitext(("d0", "d1"), ("e0", "e1"))
+    assert read_bitext(path, columns=("translation.en", "translation.de")).source == ("e0", "e1")
+    with pytest.raises(ValueError, match=r"not clear; name them \(columns\), it has 'id', 'translation'"):
+        read_bitext(path)

@@ -30,6 +30,7 @@ ROLES = frozenset(_ROLES.split())
 LANGUAGES = frozenset((_CODES + _LANGUAGES).split())
 """Codes of languages, those of ISO 639-1 and some of three letters, and names in English."""
 _REGION = re.compile(r"([a-z]{2,3})[-_][a-z0-9]{2,4}")
+_SCRIPT = re.compile(r"[a-z]{3}_[a-z]{4}")
 ROWS = 100
 """Records below that are looked at."""
 SENTENCE = 8
@@ -58,4 +59,4 @@ def is_header(first: Sequence[str], others: Iterable[Sequence[str]]) -> bool:
 
 def _is_language(name: str) -> bool:
     region = _REGION.fullmatch(name)
-    return (name if region is None else region[1]) in LANGUAGES
+    return (name if region is None else region[1]) in LANGUAGES or _SCRIPT.fullmatch(name) is not None

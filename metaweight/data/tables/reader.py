@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from metaweight.data.tables.table import Table
 
 KINDS = (".tsv", ".csv", ".jsonl", ".ndjson", ".parquet")
 """Endings of tables, each also with one of ``PACKED`` behind it."""
+SHOWN = 8
+"""Columns that are named in a note."""
 
 
 def is_table(path: str | Path) -> bool:
@@ -78,14 +81,14 @@ def _delimited(
     lines, rows = records.lines, records.fields
     if not rows:
         raise ValueError(f"{file} holds blank lines and no row")
-    headed = wanted is not None or is_header(rows[0], rows[1:])
-    notes += [f"{_blank(records.blank)}"] if records.blank else []
+    headed = wanted is not None or is_header(rows[0], islice(rows, 1, None))
+    notes += [_blank(records.blank)] if records.blank else []
     if headed:
         columns = tuple(rows[0])
         chosen = columns if wanted is None else tuple(wanted)
         places = [_place(file, lines[0], column, columns) for column in chosen] if wanted else None
         width, like = len(columns), " as in the header"
-        notes += [f"line {lines[0]} is its header ({', '.join(columns)})"] if wanted is None else []
+        notes += [f"line {lines[0]} is its header ({_listed(columns)})"] if wanted is None else []
         lines, rows = lines[1:], rows[1:]
         if not rows:
             raise ValueError(f"{file} holds a header and no row")
@@ -150,6 +153,12 @@ def _parquet_column(table: Any, file: str, key: str, columns: Sequence[str]) -> 
         except Missing as error:
             raise ValueError(f"{file} has no {key!r}.{did_you_mean(error.args[0], error.known)}") from None
     raise ValueError(f"{file} has no column {key!r}.{did_you_mean(key, columns)}")
+
+
+def _listed(columns: Sequence[str]) -> str:
+    """Names of columns, of many the first ones."""
+    more = ", ..." if len(columns) > SHOWN else ""
+    return ", ".join(columns[:SHOWN]) + more
 
 
 def _blank(lines: int) -> str:

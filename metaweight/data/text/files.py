@@ -123,5 +123,5 @@ def _named(table: Table, languages: tuple[str, str] | None) -> tuple[str, str]:
 def _unclear(table: Table, wanted: str) -> ValueError:
     return ValueError(
         f"{table.file}: which columns are {wanted} is not clear; name them (columns), it has "
-        f"{', '.join(map(repr, table.columns)) or 'none'}"
+        f"{', '.join(map(repr, table.columns[:20])) or 'none'}"
     )

@@ -119,7 +119,7 @@ def test_a_broken_row_does_not_change_the_delimiter(tmp_path: Path) -> None:
         ("\ttext\tlabel", True),
         ("en\tde", True),
         ("en-US\tpt_BR", True),
-        ("eng_Latn\tdeu_Latn", True),
+        ("eng_Latn\tmyv_Cyrl", True),
         ("English\tGerman", True),
         ("text\ttext", False),
         ("The source is here.\tDie Quelle ist hier.", False),

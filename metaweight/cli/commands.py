@@ -128,3 +128,5 @@ COMMANDS = {
         remedies,
     )
 }
+KEEPING = {"train", "compare", "report", "suspects"}
+"""Those whose results are in files: what they print is a view of them."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich import get_console
 from tyro.conf import OmitArgPrefixes, Suppress
 
 from metaweight.cli.places import run_folder
@@ -15,6 +14,7 @@ from metaweight.comparison.grid import Grid
 from metaweight.comparison.grid_file import LISTED, Plan
 from metaweight.comparison.suite import compare
 from metaweight.comparison.tuning import Tuning
+from metaweight.core.console import Terminal
 from metaweight.report.publication import publish
 from metaweight.tasks import tasks
 from metaweight.tasks.config import RunConfig
@@ -86,9 +86,9 @@ class Compare:
             grid,
             folder,
             jobs=self.jobs,
-            console=get_console(),
+            console=Terminal(),
             resume=self.resume,
             tuning=self.tuning,
         )
-        publish(compared.folder, get_console())
+        publish(compared.folder, Terminal())
         compared.require_all()

@@ -6,7 +6,6 @@ import sys
 from dataclasses import asdict, dataclass
 
 import torch
-from rich import get_console
 from rich.table import Column, Table
 from tyro.conf import OmitArgPrefixes
 
@@ -14,6 +13,7 @@ from metaweight import remedies
 from metaweight.cli.places import run_folder
 from metaweight.comparison.arms import arm_of
 from metaweight.comparison.cells import alone, keep
+from metaweight.core.console import Terminal
 from metaweight.student.execution.execution import require_device
 from metaweight.tasks import Prepared, assemble, cost_line, described, require_kept, tasks
 from metaweight.tasks.config import RunConfig, config_from
@@ -39,13 +39,13 @@ class Train:
     def __call__(self) -> None:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        console = get_console()
+        console = Terminal()
         folder, config, prepared = self._begin() if self.resume is None else self._reopen(self.resume)
         presentation = tasks[config.task].presentation
-        console.print(f"data: {described(prepared)}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"data: {described(prepared)}", soft_wrap=True)
         console.print(f"run folder: {folder.path}", soft_wrap=True)
         if (line := cost_line(config, prepared)) is not None:
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
+            console.print(line, soft_wrap=True)
         try:
             with EpochProgress(
                 console, config.epochs, describe=presentation.of_epoch, counted=presentation.counted

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from metaweight.comparison.cells import Cell, CellResult, check_options, planned, require_same_options
 from metaweight.comparison.choices import CHOICES
 from metaweight.comparison.grid import Grid
@@ -17,6 +15,7 @@ from metaweight.comparison.progress import GridProgress
 from metaweight.comparison.records import GridPlan, read_grid_plan, write_failures, write_grid_plan
 from metaweight.comparison.tuning import Tuning, candidates, choose, tuned
 from metaweight.comparison.workers import require_jobs, run_cells
+from metaweight.core.console import Terminal
 from metaweight.core.contracts import MetaweightError
 from metaweight.core.records import write_record
 from metaweight.core.registry import did_you_mean
@@ -46,7 +45,7 @@ def compare(
     path: Path,
     *,
     jobs: int,
-    console: Console,
+    console: Terminal,
     resume: bool = False,
     tuning: Tuning | None = None,
 ) -> GridResult:
@@ -72,14 +71,14 @@ def compare(
     _keep_plan(path, prepared, cells)
     counted = tasks[task].presentation.counted
     if trials:
-        console.print(f"tuning on the validation set: {len(trials)} runs", highlight=False)
+        console.print(f"tuning on the validation set: {len(trials)} runs")
         with GridProgress(console, [cell.name for cell in trials], counted=counted) as display:
             trial_results = run_cells(trials, path / "tuning", jobs=jobs, progress=display)
         choices = choose(attempts, trial_results, figure=figure, higher_is_better=higher)
         write_record(path / CHOICES, choices)
         _keep_failures(path / "tuning", trial_results)
         if message := _failures("tuning runs", trial_results, "tuning/failures.txt"):
-            console.print(message, style="red", soft_wrap=True, highlight=False)
+            console.print(message, style="red", soft_wrap=True)
         cells = tuned(grid, choices).cells()
         _keep_plan(path, prepared, cells)
         for cell in cells:

@@ -6,9 +6,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from metaweight.comparison.arms import Group
+from metaweight.core.console import Terminal
 from metaweight.core.records import write_record
 from metaweight.report.choices import choices_note, read_choices
 from metaweight.report.page import Study, read_study, write_page
@@ -62,24 +61,24 @@ def write_statistics(
     return statistics
 
 
-def publish(folder: Path, console: Console) -> None:
+def publish(folder: Path, console: Terminal) -> None:
     """Write table, rows by run, statistics, plots and page into a grid's folder; print what they say.
 
     All runs of the folder count, whichever start they are of.  Raises as ``read_study``.
     """
     study = read_study(folder)
     _publish_runs(study, console)
-    console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
-    console.print(f"report: {write_page(study)}", soft_wrap=True, highlight=False)
+    console.print(f"run folder: {folder}", soft_wrap=True)
+    console.print(f"report: {write_page(study)}", soft_wrap=True)
     warned: dict[str, list[str]] = {}
     for run in study.by_seed:
         for message in run.result.warnings if run.result is not None else ():
             warned.setdefault(message, []).append(run.name)
     for message, names in warned.items():
-        console.print(f"warning in {', '.join(names)}: {message}", soft_wrap=True, highlight=False)
+        console.print(f"warning in {', '.join(names)}: {message}", soft_wrap=True)
 
 
-def _publish_runs(study: Study, console: Console) -> None:
+def _publish_runs(study: Study, console: Terminal) -> None:
     runs = [Finished(run.result, run.folder) for run in study.by_seed if run.result is not None]
     if not runs:
         return
@@ -89,10 +88,10 @@ def _publish_runs(study: Study, console: Console) -> None:
     table, notes = aggregate(results, shown.columns), [*shown.notes(runs), *tuned, *_not_there(study)]
     heading = f"# {study.data}"
     write_table(folder, heading, table, results, notes=notes)
-    console.print(study.data, style="bold", highlight=False)
+    console.print(study.data, style="bold")
     print_table(table, console=console)
     for note in notes:
-        console.print(note, highlight=False, markup=False)
+        console.print(note)
     statistics = write_statistics(folder, heading, results, shown.compared, groups=study.groups)
     if statistics is not None:
         print_standings(statistics, console=console)

@@ -8,12 +8,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
+from metaweight.core.console import Terminal, shown
 from metaweight.core.weights import mean_and_spread
 from metaweight.tasks.figures import Column, markdown_table
 from metaweight.tasks.outcome import Result
+
+NAME = 24
+"""Characters of a name that the terminal's table breaks at no place."""
 
 
 @dataclass(frozen=True)
@@ -167,14 +172,16 @@ def runs_to_csv(results: Sequence[Result], columns: Sequence[Column]) -> str:
     return text.getvalue()
 
 
-def print_table(table: Comparison, *, console: Console | None = None) -> None:
+def print_table(table: Comparison, *, console: Terminal) -> None:
     """The table in the terminal, one section for each kind of noise."""
     printed = Table()
     for number, heading in enumerate(("noise", *table.headings)):
-        printed.add_column(heading, justify="right" if number > 1 else "left", no_wrap=number < 2)
+        justify: JustifyMethod = "right" if number > 1 else "left"
+        whole = number < 2 and max((len(row.arm) for row in table.rows), default=0) <= NAME
+        printed.add_column(heading, justify=justify, no_wrap=whole, overflow="fold")
     for noise, block in _blocks(table).items():
         for number, (cells, best) in enumerate(block):
-            printed_cells = [f"[bold]{cell}[/bold]" if i in best else cell for i, cell in enumerate(cells)]
+            printed_cells = [Text(shown(cell), "bold" if i in best else "") for i, cell in enumerate(cells)]
             printed.add_row("" if number else noise, *printed_cells)
         printed.add_section()
-    (console or Console()).print(printed)
+    console.print(printed)

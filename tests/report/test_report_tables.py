@@ -10,9 +10,9 @@ import statistics
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from metaweight.comparison.arms import arm_options, group_of
+from metaweight.core.console import Terminal
 from metaweight.report.statistics.standings import standings, standings_to_markdown
 from metaweight.report.tables import Spread, aggregate, print_table, runs_to_csv, to_csv, to_markdown
 from metaweight.tasks import tasks
@@ -118,7 +118,8 @@ def test_csv_has_every_digit_and_gaps_where_undefined() -> None:
 
 
 def test_terminal_shows_the_cells_of_the_markdown() -> None:
-    console = Console(file=io.StringIO(), width=120, force_terminal=False)
+    console = Terminal()
+    console.file, console.width = io.StringIO(), 120
     print_table(aggregate(results(), COLUMNS), console=console)
     shown = console.file.getvalue()
     for text in ("none", "cluster@0.8", "97.5 ± 0.7", "0.50 ± 0.00", "91.2", "0.98", "3.6"):

@@ -8,9 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from metaweight.comparison.arms import Group
+from metaweight.core.console import Terminal
 from metaweight.core.records import Record
 from metaweight.report.statistics.answer import answer
 from metaweight.report.statistics.differences import Paired, WinTieLoss, paired_by_noise, rank_cells, ranks
@@ -180,8 +179,8 @@ def standings_to_csv(found: Standings) -> str:
     return text.getvalue()
 
 
-def print_standings(found: Standings, *, console: Console) -> None:
+def print_standings(found: Standings, *, console: Terminal) -> None:
     """The sentences in the terminal; the tables behind them, long with many arms, are in the files."""
     for sentence in found.sentences:
-        console.print(sentence, highlight=False, markup=False)
-    console.print("differences, intervals and ranks: statistics.md in the run folder", highlight=False)
+        console.print(sentence)
+    console.print("differences, intervals and ranks: statistics.md in the run folder")

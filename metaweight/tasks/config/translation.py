@@ -81,3 +81,6 @@ class TranslationConfig(RunConfig):
     """Width of the search in decoding; 1 is greedy."""
     length_penalty: float = 1.0
     """Power of the length that a hypothesis' log probability is divided by."""
+    tokenize: str | None = None
+    """BLEU's tokenizer, by sacrebleu's name (13a, zh, ja-mecab, ko-mecab, char, flores200, ...); default: the
+    target language's, or that of the script of the references."""

@@ -15,6 +15,7 @@ from metaweight.tasks.translation.bleu import (
     paired_bootstrap,
     pool_runs,
 )
+from metaweight.tasks.translation.tokenizers import DEFAULT
 
 BASELINE = "uniform"
 SAMPLES = 1000
@@ -40,6 +41,7 @@ class _Translated:
 
     hypotheses: list[str]
     references: list[str]
+    tokenize: str
 
 
 def _significance(arms: Mapping[str, Sequence[Finished]]) -> str:
@@ -76,15 +78,16 @@ def _statistics(runs: Sequence[_Translated]) -> Statistics:
 
     Where each seed draws its own test set (cldr), the sets stand one after the other.
     """
+    tokenize = runs[0].tokenize
     if all(run.references == runs[0].references for run in runs):
-        return pool_runs([bleu_statistics(run.hypotheses, run.references) for run in runs])
-    return bleu_statistics(
-        [line for run in runs for line in run.hypotheses], [line for run in runs for line in run.references]
-    )
+        return pool_runs([bleu_statistics(r.hypotheses, r.references, tokenize=r.tokenize) for r in runs])
+    hypotheses = [line for run in runs for line in run.hypotheses]
+    return bleu_statistics(hypotheses, [line for run in runs for line in run.references], tokenize=tokenize)
 
 
 def _translated(run: Finished) -> _Translated:
-    return _Translated(_lines(run.folder / "hypothesis.txt"), _lines(run.folder / "reference.txt"))
+    hypotheses, references = (_lines(run.folder / f"{name}.txt") for name in ("hypothesis", "reference"))
+    return _Translated(hypotheses, references, run.result.details["scores"].get("tokenize", DEFAULT))
 
 
 def _lines(path: Path) -> list[str]:

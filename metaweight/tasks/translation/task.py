@@ -41,6 +41,7 @@ from metaweight.tasks.translation.bleu import score
 from metaweight.tasks.translation.data import PreparedText, loader
 from metaweight.tasks.translation.decoding import one_line, translate
 from metaweight.tasks.translation.notes import notes
+from metaweight.tasks.translation.tokenizers import Tokenizer, bleu_with, tokenizer_of
 from metaweight.training.run_folder import RunFolder
 
 TRANSLATED = (
@@ -75,8 +76,9 @@ class TranslationTask:
         watched=Headline("valid loss", "valid_loss"),
         headlines=(
             Headline("BLEU, {when}", "bleu", "{:.1f}  {scores[bleu_signature]}"),
+            Headline("BLEU's tokenizer", "bleu", "{scores[tokenizer]}"),
             Headline("chrF, {when}", "chrf", "{:.1f}  {scores[chrf_signature]}"),
-            Headline("BLEU with a beam of 1", "bleu_greedy", "{:.1f}"),
+            Headline("BLEU with a beam of 1", "bleu_greedy", "{:.1f}  {scores[bleu_signature]}"),
             Headline("translated", "bleu", TRANSLATED),
             Headline(
                 "bad pairs put into the training set",
@@ -94,11 +96,14 @@ class TranslationTask:
     def check(self, config: TranslationConfig) -> None:
         checked_translator_options(config.model, config.model_options)
         parse_mix(config.noise)
+        tokenizer_of((), asked=config.tokenize)
         check_rate(config.noise_rate)
         text_data.check_trusted(config)
 
     def prepare(self, config: TranslationConfig) -> PreparedText:
-        return text_data.prepare(config)
+        prepared = text_data.prepare(config)
+        bleu_with(_tokenizer(config, prepared).name)  # what it lacks is said before the training
+        return prepared
 
     def keep(self, prepared: PreparedText, folder: RunFolder) -> None:
         prepared.vocabularies.save(folder.path)
@@ -141,10 +146,12 @@ class TranslationTask:
         assert isinstance(module, Transformer)
         hypotheses = _translations(config, prepared, module, beam=config.beam)
         references = [one_line(sentence) for sentence in test.target]
-        scores = score(hypotheses, references)
+        tokenizer = _tokenizer(config, prepared)
+        scores = score(hypotheses, references, tokenize=tokenizer.name)
         greedy = scores
         if config.beam > 1:
-            greedy = score(_translations(config, prepared, module, beam=1), references)
+            plain = _translations(config, prepared, module, beam=1)
+            greedy = score(plain, references, tokenize=tokenizer.name)
         truth = text_data.knows_bad_pairs(config, prepared)
         if folder is not None:
             texts = {"hypothesis.txt": hypotheses, "reference.txt": references}
@@ -167,7 +174,12 @@ class TranslationTask:
             "seconds": trained.trainer.seconds,
             "weight_mean": float(weights[finite].mean()),
         }
-        return trained.outcome(figures, {"scores": asdict(scores)})
+        return trained.outcome(figures, {"scores": asdict(scores) | {"tokenizer": str(tokenizer)}})
+
+
+def _tokenizer(config: TranslationConfig, prepared: PreparedText) -> Tokenizer:
+    text = prepared.text
+    return tokenizer_of(text.test.target, language=text.languages[1], asked=config.tokenize)
 
 
 def _translations(

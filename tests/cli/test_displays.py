@@ -1,0 +1,138 @@
+"""Displays never end the work: encodings, pipes whose reader has gone, full disks, closed streams."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metaweight.cli.main import main
+from metaweight.cli.streams import Steady, loss, spelt, steady_streams
+
+ROOT = Path(__file__).parents[2]
+SHORT = [
+    "--epochs",
+    "2",
+    "--warmup-epochs",
+    "0",
+    "--train-size",
+    "100",
+    "--batch-size",
+    "50",
+    "--teacher",
+    "mlp",
+]
+FULL = Path("/dev/full")
+KEPT = ["checkpoint.pt", "manifest.json", "result.json", "steps.jsonl", "weights.csv", "weights.npz"]
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no full device")
+
+
+def shell(line: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What a shell says of ``line``, in which ``mw`` is the command."""
+    command = f"set -o pipefail; mw() {{ '{sys.executable}' -m metaweight.cli \"$@\"; }}; {line}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
+    return subprocess.run(
+        ["bash", "-c", command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "| head -c 1 > /dev/null",
+        "<&- >&- 2>&-",
+        pytest.param("> /dev/full", marks=needs_full),
+    ],
+)
+def test_a_run_goes_on_to_its_end_whatever_becomes_of_its_display(end: str, tmp_path: Path) -> None:
+    done = shell(f"mw train {' '.join(SHORT)} --out run {end}", tmp_path)
+    assert done.returncode == 0
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == KEPT
+    told = "standard output could not be written: No space left on device" in done.stderr
+    assert told == (end == "> /dev/full")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_terminal_without_unicode_is_told_in_its_own_characters(tmp_path: Path) -> None:
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = shell(f"mw train {' '.join(SHORT)} --out 'run[lr=0.1]:x:'", tmp_path, **plain)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " +- " in done.stdout
+    assert "run folder: run[lr=0.1]:x:\n" in done.stdout
+    assert "| test accuracy, last epoch" in done.stdout
+
+
+def test_help_for_a_reader_that_has_gone_or_a_few_columns(tmp_path: Path) -> None:
+    done = shell("mw --help | head -c 1", tmp_path, COLUMNS="1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "u", "")
+
+
+@needs_full
+def test_what_only_prints_fails_where_nothing_can_be_printed(tmp_path: Path) -> None:
+    done = shell("printf 'a\\n' > h; mw score h h > /dev/full", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "metaweight: standard output could not be written: No space left on device\n"
+
+
+def test_signs_have_stand_ins_and_other_characters_are_spelt_out() -> None:
+    assert spelt("1.0 ± 0.2 … grün \u3042", "ascii") == r"1.0 +- 0.2 ... gr\xfcn \u3042"
+    assert spelt("grün \udcff", "utf-8") == r"grün \udcff"
+    assert spelt("grün − x", "latin-1") == "grün - x"
+
+
+class Broken(io.StringIO):
+    """Fails as told: with every write, or with every flush."""
+
+    def __init__(self, error: Exception, *, late: bool) -> None:
+        super().__init__()
+        self.error, self.late = error, late
+
+    def write(self, text: str) -> int:
+        if not self.late:
+            raise self.error
+        return super().write(text)
+
+    def flush(self) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (BrokenPipeError(32, "Broken pipe"), None),
+        (
+            OSError(28, "No space left on device"),
+            "standard output could not be written: No space left on device",
+        ),
+        (
+            ValueError("I/O operation on closed file"),
+            "standard output could not be written: I/O operation on closed",
+        ),
+        (BlockingIOError(11, "try again"), None),
+    ],
+)
+def test_a_stream_that_fails_is_kept_quiet_and_says_why(
+    error: Exception, told: str | None, late: bool
+) -> None:
+    stream = Steady(Broken(error, late=late))
+    assert stream.write("one") == 3
+    stream.flush()
+    assert stream.write("two") == 3
+    assert (loss(stream) or "").startswith(told or "")
+    assert (loss(stream) is None) == (told is None)
+
+
+def test_streams_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sys.stdout, sys.stderr
+    with steady_streams() as out:
+        assert sys.stdout is out
+    assert (sys.stdout, sys.stderr) == before
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert (sys.stdout, sys.stderr) == before

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from metaweight import engines, remedies, teachers
-from metaweight.core.console import Terminal, shown
+from metaweight.core.console import Terminal
+from metaweight.core.shown import shown
 from metaweight.student import losses
 
 

@@ -12,6 +12,7 @@ from metaweight.comparison.records import PLAN
 from metaweight.core.console import Terminal
 from metaweight.report.page import read_study, write_page
 from metaweight.report.publication import publish
+from metaweight.report.troubles import Troubles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,5 +28,7 @@ class Report:
         if self.out is None and (Path(self.run) / PLAN).is_file():
             publish(Path(self.run), Terminal())
             return
-        path = write_page(read_study(self.run), self.out)
+        troubles = Troubles()
+        path = write_page(read_study(self.run), self.out, troubles=troubles)
         Terminal().print(f"report: {path}", soft_wrap=True)
+        troubles.raise_any()

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from metaweight.core.console import Terminal, shown
+from metaweight.core.console import Terminal
 from metaweight.core.contracts import Batch, StepReport
+from metaweight.core.shown import shown
 from metaweight.training.callbacks import Callback, Run, Throughput
 from metaweight.training.progress import INTERVAL, progress_bar
 

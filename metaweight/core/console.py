@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from rich.console import Console, ConsoleDimensions, JustifyMethod, OverflowMethod
 from rich.style import Style
 from rich.text import Text
 
+from metaweight.core.shown import shown
+
 LEAST = 20
 """Columns that a terminal counts as where it has fewer: it breaks the lines then."""
-# control characters but for line end and tab; embeddings, overrides and isolates of writing direction
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in range(0x2070)}
-
-
-def shown(text: str) -> str:
-    r"""``text`` with what a terminal would obey spelt out: an escape is ``\x1b``, an override ``\u202e``."""
-    return _OBEYED.sub(lambda found: _ESCAPES[ord(found[0])], text)
 
 
 class Terminal(Console):

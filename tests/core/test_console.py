@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Column, Table
 
-from metaweight.core.console import LEAST, Terminal, shown
+from metaweight.core.console import LEAST, Terminal
+from metaweight.core.shown import shown
 
 
 def printed(what: object, **options: object) -> str:

@@ -189,4 +189,5 @@ def test_the_kept_tables_are_what_their_runs_give(folder: Path) -> None:
     table = aggregate(runs, columns)
     assert (folder / "table.md").read_text(encoding="utf-8").endswith(f"\n\n{to_markdown(table)}")
     assert to_csv(table) == (folder / "table.csv").read_text()
-    assert runs_to_csv(runs, columns).encode() == (folder / "runs.csv").read_bytes()
+    # older ones have line ends of two characters
+    assert runs_to_csv(runs, columns) == (folder / "runs.csv").read_text(encoding="utf-8")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from metaweight.tasks.figures import markdown_table, mean_text
+from metaweight.core.markdown import escaped, markdown_table
+from metaweight.tasks.figures import mean_text
 from metaweight.tasks.outcome import Finished
 from metaweight.tasks.translation.bleu import (
     Statistics,
@@ -28,11 +30,20 @@ def notes(runs: Sequence[Finished]) -> Sequence[str]:
         blocks.setdefault(run.result.noise, {}).setdefault(run.result.arm, []).append(run)
     paragraphs = []
     for noise, arms in blocks.items():
-        paragraphs.append(f"**BLEU against {BASELINE}, noise {noise}**\n\n{_significance(arms)}")
+        paragraphs.append(f"**BLEU against {BASELINE}, noise {escaped(noise)}**\n\n{_significance(arms)}")
         kinds = _by_kind(arms)
         if kinds:
-            paragraphs.append(f"**AUROC of the weights by kind of bad pair, noise {noise}**\n\n{kinds}")
+            paragraphs.append(
+                f"**AUROC of the weights by kind of bad pair, noise {escaped(noise)}**\n\n{kinds}"
+            )
     return [*paragraphs, _signatures(runs)]
+
+
+def signatures(details: Mapping[str, Any]) -> Mapping[str, str]:
+    """Of the scores of a run, by figure."""
+    scores = details.get("scores", {})
+    names = {"bleu": "bleu_signature", "bleu_greedy": "bleu_signature", "chrf": "chrf_signature"}
+    return {figure: scores[name] for figure, name in names.items() if name in scores}
 
 
 @dataclass(frozen=True)

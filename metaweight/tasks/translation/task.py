@@ -40,7 +40,7 @@ from metaweight.tasks.translation import data as text_data
 from metaweight.tasks.translation.bleu import score
 from metaweight.tasks.translation.data import PreparedText, loader
 from metaweight.tasks.translation.decoding import one_line, translate
-from metaweight.tasks.translation.notes import notes
+from metaweight.tasks.translation.notes import notes, signatures
 from metaweight.tasks.translation.tokenizers import Tokenizer, bleu_with, tokenizer_of
 from metaweight.training.run_folder import RunFolder
 
@@ -89,6 +89,7 @@ class TranslationTask:
             Headline("AUROC of the weights for finding them", "auroc*"),
             Headline("mean weight", "weight_mean", "{:.2f}"),
         ),
+        signatures=signatures,
         notes=notes,
     )
     noises = ("mixed@0.4",)

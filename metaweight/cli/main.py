@@ -23,13 +23,20 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
     with steady_streams() as out:
-        ahead = Ahead.of(arguments)
-        code = _main(ahead, arguments)
+        ahead, ended = Ahead(), None
+        try:
+            ahead = Ahead.of(arguments)
+            code = _main(ahead, arguments)
+        except SystemExit as stop:  # after a help, or a mistake in an option
+            ended = stop
         out.flush()
         if (lost := loss(out)) is not None:
-            kept = ahead.command in KEEPING
+            kept = ended is None and ahead.command in KEEPING
             _complain(f"{lost}{'; the files are not touched by that' if kept else ''}")
-            code = code if kept else 2
+            if not kept:
+                return 2
+    if ended is not None:
+        raise ended
     return code
 
 

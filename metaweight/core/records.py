@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,9 +18,25 @@ R = TypeVar("R", bound=Record)
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write all of it or nothing; a number that is not finite becomes null."""
+    r"""Write all of it or nothing.
+
+    A number that is not finite becomes null, and half a surrogate pair, which stands for a byte of a file's
+    name that is no text, is spelt out: ``\udcff``.
+    """
+    try:
+        content = msgspec.json.encode(record)
+    except UnicodeEncodeError:
+        content = msgspec.json.encode(_spelt(msgspec.to_builtins(record)))
     with whole_file(path) as file:
-        file.write(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+        file.write(msgspec.json.format(content, indent=1) + b"\n")
+
+
+def _spelt(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_spelt(name): _spelt(item) for name, item in value.items()}
+    return [_spelt(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def read_record(kind: type[R], path: Path) -> R:

@@ -67,7 +67,7 @@ def write_statistics(
 
 def _keep(path: Path, text: str) -> None:
     with whole_file(path) as file:
-        file.write(text.encode())
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def publish(folder: Path, console: Terminal) -> None:
@@ -108,7 +108,10 @@ def _publish_runs(study: Study, console: Terminal, troubles: Troubles) -> None:
     statistics = write_statistics(folder, heading, results, shown.compared, groups=study.groups)
     if statistics is not None:
         print_standings(statistics, console=console)
-    plots = folder / "plots"
+    troubles.attempt("plots", lambda: _draw(study, folder / "plots", troubles), lambda _: None)
+
+
+def _draw(study: Study, plots: Path, troubles: Troubles) -> None:
     if plots.is_dir():  # of an earlier start
         shutil.rmtree(plots)
     plots.mkdir()

@@ -25,7 +25,7 @@ def test_a_comparison_without_noise_ends_in_a_table_and_a_page(
     tok = f"tok:{tokenize or '13a'}"
     assert tok in said
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert f"BLEU, BLEU, greedy: BLEU|nrefs:1|case:mixed|eff:no|{tok}|" in page
+    assert f"BLEU and BLEU, greedy: BLEU|nrefs:1|case:mixed|eff:no|{tok}|" in page
     assert {path.name for path in (out / "plots").iterdir()} == {
         *("valid_loss.png", "cost.png", "weights.png", "weights_over_time.png", "weight_against_loss.mlp.png")
     }

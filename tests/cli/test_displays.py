@@ -79,6 +79,22 @@ def test_what_only_prints_fails_where_nothing_can_be_printed(tmp_path: Path) -> 
     assert done.stderr == "metaweight: standard output could not be written: No space left on device\n"
 
 
+class Full(io.StringIO):
+    """A disk without room."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["completion", "fish"], ["engines"]])
+def test_nothing_but_words_is_lost_with_an_error(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.endswith("could not be written: No space left on device\n")
+
+
 def test_signs_have_stand_ins_and_other_characters_are_spelt_out() -> None:
     assert spelt("1.0 ± 0.2 … grün \u3042", "ascii") == r"1.0 +- 0.2 ... gr\xfcn \u3042"
     assert spelt("grün \udcff", "utf-8") == r"grün \udcff"

@@ -28,6 +28,12 @@ def test_a_number_that_is_not_finite_is_null(tmp_path: Path) -> None:
     assert read_record(Score, tmp_path / "score.json").values == {"nan": None, "inf": None}
 
 
+def test_a_byte_of_a_files_name_that_is_no_text_is_spelt_out(tmp_path: Path) -> None:
+    write_record(tmp_path / "score.json", Score("tr\udcff.tsv", {"\ud800": 0.1, "nan": math.nan}, 3))
+    found = read_record(Score, tmp_path / "score.json")
+    assert found == Score("tr\\udcff.tsv", {"\\ud800": 0.1, "nan": None}, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [

@@ -34,5 +34,5 @@ def table_notes(study: Study) -> list[str]:
             names = signed.setdefault(signature, [])
             if figure in headings and headings[figure] not in names:
                 names.append(headings[figure])
-    signatures = [f"{', '.join(names)}: {signature}" for signature, names in signed.items()]
+    signatures = [f"{' and '.join(names)}: {signature}" for signature, names in signed.items()]
     return [*signatures, *filter(None, [unknown_note(study.results)])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -109,15 +108,11 @@ def loss(out: Steady) -> str | None:
 
 
 def write_out(content: bytes) -> None:
-    """Write to standard output what a command is for.
-
-    A reader that has gone is no error.  Raises OSError, with the reason, where it cannot be written.
-    """
+    """Write to standard output what a command is for; a steady one keeps why it could not be written."""
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     except OSError as error:
-        if isinstance(sys.stdout, Steady):
-            sys.stdout.drop(error)
-        if error.errno != errno.EPIPE:
-            raise OSError(f"standard output could not be written: {error.strerror}") from error
+        if not isinstance(sys.stdout, Steady):
+            raise
+        sys.stdout.drop(error)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from metaweight.cli.main import main
-from metaweight.cli.streams import Steady, loss, spelt, steady_streams
+from metaweight.cli.streams import Steady, loss, spelt, steady_streams, write_out
 
 ROOT = Path(__file__).parents[2]
 SHORT = [
@@ -149,3 +149,20 @@ def test_streams_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     assert (sys.stdout, sys.stderr) == before
+
+
+@needs_full
+def test_what_a_command_is_for_is_written_or_its_loss_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    with steady_streams() as out:
+        write_out("grün\n".encode())
+    assert written.getvalue() == "grün\n".encode()
+    assert loss(out) is None
+    with FULL.open("w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(OSError, match="No space left"):
+            write_out(b"x")
+        with steady_streams() as out:
+            write_out(b"x")
+        assert loss(out) == "standard output could not be written: No space left on device"

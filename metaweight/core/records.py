@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,9 +44,22 @@ def read_record(kind: type[R], path: Path) -> R:
     """What ``write_record`` wrote.
 
     Raises FileNotFoundError, and ValueError, with the file's name, for a key too many or too few, a value of
-    another type and what is no JSON.
+    another type and, with its line, what is no JSON.
     """
+    content = path.read_bytes()
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"{path} is damaged, or is another version's: {error}") from None
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        where = f"{path}{_line(content)}"
+        raise ValueError(f"{where} is damaged, or is another version's: {error}") from None
+
+
+def _line(content: bytes) -> str:
+    """Where JSON ends to be JSON; empty where all of it is."""
+    try:
+        json.loads(content)
+    except json.JSONDecodeError as error:
+        return f", line {error.lineno}"
+    except UnicodeDecodeError as error:
+        return f", line {content[: error.start].count(10) + 1}"
+    return ""

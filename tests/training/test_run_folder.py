@@ -18,8 +18,9 @@ import metaweight
 from metaweight.core.csv_text import read_csv
 from metaweight.data.origins import Origins
 from metaweight.training import environment as source
-from metaweight.training.run_folder import PENDING, RunFolder, environment, manifest
+from metaweight.training.run_folder import RunFolder, environment, manifest
 from metaweight.training.sample_weights import SampleWeights
+from metaweight.training.step_log import PENDING
 
 NAN = float("nan")
 

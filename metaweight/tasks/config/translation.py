@@ -13,6 +13,7 @@ class TranslationConfig(RunConfig):
     """Everything that decides a translation run."""
 
     task: ClassVar[str] = "translation"
+    places: ClassVar[tuple[str, ...]] = ("data", "train", "meta", "valid", "test")
 
     data: str = "cldr"
     """cldr, tsv:PATH, hf:NAME, or a set that --import brings; or give train and meta."""

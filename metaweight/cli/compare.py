@@ -94,8 +94,8 @@ class Compare:
             )
         except WriteError as error:
             raise WriteError(
-                f"{error}\nthe same command with --resume --out {folder} goes on: every run is kept up to its "
-                "last checkpoint"
+                f"{error}\nthe same command with --resume --out {folder} goes on: every run is kept up to "
+                "its last checkpoint"
             ) from error
         try:
             publish(compared.folder, Terminal())

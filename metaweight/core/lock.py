@@ -42,16 +42,14 @@ def only_one(folder: Path) -> Iterator[str | None]:
     one holds it, WriteError where the folder cannot be written.
     """
     lock = filelock.FileLock(folder / LOCK, timeout=0)
-    try:
-        with writing(folder / LOCK):
+    with writing(folder / LOCK):
+        try:
             lock.acquire()
-    except filelock.Timeout:
-        holder = _holder(folder)
-        who = f": {holder}" if holder is not None else ""
-        stop = f" (kill {holder.pid})" if holder is not None and holder.host == socket.gethostname() else ""
-        raise LockedError(
-            f"{folder} is in use{who}; only one process at a time works there: wait for it, or stop it{stop}"
-        ) from None
+            held = True
+        except filelock.Timeout:  # an OSError too
+            held = False
+    if not held:
+        raise LockedError(_refusal(folder))
     try:
         gone = _holder(folder)
         own = Holder(os.getpid(), socket.gethostname(), datetime.now().astimezone().isoformat(" ", "seconds"))
@@ -62,6 +60,13 @@ def only_one(folder: Path) -> Iterator[str | None]:
         for name in (HOLDER, LOCK):
             (folder / name).unlink(missing_ok=True)
         lock.release()
+
+
+def _refusal(folder: Path) -> str:
+    holder = _holder(folder)
+    who = f": {holder}" if holder is not None else ""
+    stop = f" (kill {holder.pid})" if holder is not None and holder.host == socket.gethostname() else ""
+    return f"{folder} is in use{who}; only one process at a time works there: wait for it, or stop it{stop}"
 
 
 def _holder(folder: Path) -> Holder | None:

@@ -176,13 +176,15 @@ class Campaign:
         tasks["image"].prepare(ImageConfig())  # read once for all children
         self.whole: dict[str, dict[str, Any]] = {}
         self.seconds: dict[str, float] = {}
-        for kind, command in self.commands.items():
-            started, out = time.monotonic(), self.folder / f"whole-{kind}"
-            child = start([*command, "--out", str(out)], self.folder / "log.txt")
-            assert child.wait() == 0, child.said
-            self.seconds[kind] = time.monotonic() - started
-            self.whole[kind] = contents(out)
-            assert not [name for name, what in self.whole[kind].items() if what == "left behind"]
+
+    def begin(self, kind: str) -> None:
+        """An undisturbed run to compare with."""
+        started, out = time.monotonic(), self.folder / f"whole-{kind}"
+        child = start([*self.commands[kind], "--out", str(out)], self.folder / "log.txt")
+        assert child.wait() == 0, child.said
+        self.seconds[kind] = time.monotonic() - started
+        self.whole[kind] = contents(out)
+        assert "left behind" not in self.whole[kind].values()
 
     def ended(self, kind: str, out: Path) -> str | None:
         """What is wrong with a disturbed run once it has gone on to its end."""
@@ -237,6 +239,8 @@ class Campaign:
         kinds = list(self.commands)
         for number in range(trials):
             kind = kinds[number % len(kinds)]
+            if kind not in self.whole:
+                self.begin(kind)
             trouble = getattr(self, what)(kind, self.folder / f"{what}-{number}")
             if trouble is not None:
                 yield f"{kind}, {what}, trial {number} of seed {self.seed}: {trouble}"

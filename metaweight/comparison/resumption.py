@@ -11,7 +11,14 @@ from metaweight.comparison.cells import Cell
 from metaweight.remedies import begun
 from metaweight.tasks import tasks
 from metaweight.tasks.config import config_from
-from metaweight.tasks.identity import UNCHECKED, other_options, other_versions, require_data, require_options
+from metaweight.tasks.identity import (
+    OPTIONS,
+    UNCHECKED,
+    other_options,
+    other_versions,
+    require_data,
+    require_options,
+)
 from metaweight.tasks.outcome import RESULT
 from metaweight.training.run_folder import RunFolder
 
@@ -37,7 +44,8 @@ def require_same_runs(runs: Iterable[tuple[Cell, Path]]) -> list[str]:
             lines[UNCHECKED] += 1
             continue
         # runs that began with equal data have equal data now, where they are read from the same places
-        data = (*sorted(about["digests"].items()), *(vars(cell.config)[name] for name in cell.config.places))
+        data = tuple(sorted((about["digests"] | {OPTIONS: ""}).items()))
+        data += tuple(vars(cell.config)[name] for name in cell.config.places)
         if data not in seen:
             require_data(place, about, tasks[cell.config.task].prepare(cell.config))
             seen.add(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -18,6 +19,7 @@ from torch import Tensor
 from metaweight.core.atomic import WriteError, dead_parts, part_of, remove_parts, whole_file, writing
 from metaweight.core.digest import digest
 from metaweight.core.lock import only_one
+from metaweight.core.seal import SealedFile, seal_fits
 from metaweight.data.origins import Origins
 from metaweight.training.environment import environment, manifest
 from metaweight.training.sample_weights import SampleWeights, from_arrays, to_arrays, weights_csv
@@ -150,8 +152,12 @@ class RunFolder:
         samples = SampleWeights(
             index, weights.float(), loss.float(), given, clean, flipped, probabilities, origins
         )
+        archive = io.BytesIO()
+        np.savez_compressed(archive, allow_pickle=False, **to_arrays(samples))
         with whole_file(self.path / "weights.npz") as file:
-            np.savez_compressed(file, allow_pickle=False, **to_arrays(samples))
+            sealed = SealedFile(file)  # what reads zip archives reads past what stands behind one
+            sealed.write(archive.getvalue())
+            sealed.close()
         with whole_file(self.path / "weights.csv") as file:
             file.write(weights_csv(samples).encode())
         return samples
@@ -165,6 +171,8 @@ class RunFolder:
         if not file.is_file():
             raise FileNotFoundError(f"{file} is not there: weights by sample are written when a run ends")
         try:
+            if seal_fits(file) is False:
+                raise ValueError("it is not as it was written")
             with file.open("rb") as stream, np.load(stream) as arrays:
                 return from_arrays({name: arrays[name] for name in arrays.files})
         except Exception as error:  # what a damaged file raises is anything
@@ -190,8 +198,10 @@ def _make(path: Path, text: bytes) -> None:
     part = part_of(path)
     part.mkdir()
     try:
-        with whole_file(part / "manifest.json") as file:
+        with (part / "manifest.json").open("wb") as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         part.rename(path)
     except BaseException:
         shutil.rmtree(part)

@@ -29,7 +29,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grid, Path]:
     folder = tmp_path_factory.mktemp("made")
     path = write(folder / "colours.tsv", pairs(0, 200))
     sizes = {"train_size": 40, "meta_size": 16, "valid_size": 16, "test_size": 16}
-    base = TranslationConfig(**{**OPTIONS, **sizes, "epochs": 1, "beam": 1, "data": f"tsv:{path}"})
+    base = TranslationConfig(
+        **{**OPTIONS, **sizes, "epochs": 1, "beam": 1, "data": f"tsv:{path}"}, meta_from_train=True
+    )
     grid = Grid(base, ("uniform", "knn"), ("mixed@0.4",), (0,))
     compare(grid, folder / "grid", jobs=1, console=QUIET).require_all()
     return grid, folder

@@ -44,6 +44,8 @@ class Train:
 
     def __call__(self) -> None:
         if self.threads is not None:
+            if self.threads < 1:
+                raise ValueError(f"--threads is 1 or more, got {self.threads}")
             torch.set_num_threads(self.threads)
         if self.resume is None:
             config, prepared = self._checked()

@@ -1,0 +1,242 @@
+"""What both estimators share: parameters, table and trusted rows, training, and what is left of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
+from torch import Tensor, nn
+
+from metaweight.data.tabular import EncodedTable, TableEncoder, as_frame
+from metaweight.integrations.sklearn.course import Course, Rows, in_float64, outputs_of, teach
+from metaweight.integrations.sklearn.suspects import Sighting
+from metaweight.integrations.sklearn.trusted import Trusted, apart, named
+from metaweight.models.tabular import build_tabular, default_tabular_taps
+from metaweight.student.losses import UnitLoss
+
+Array = np.ndarray[Any, Any]
+
+
+class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
+    """Base of both estimators, for tables in which some targets are wrong and a few rows are surely right.
+
+    ``model``: ``tabular-mlp``, ``tabular-resnet`` (``model_options``: width, depth, dropout, embedding), or a
+    function of yours, ``model(inputs, outputs)`` -> a torch module [B, inputs] -> [B, outputs], which gets
+    categories as columns of 0 and 1; ``taps`` are then those of its submodules that the teacher looks into.
+    ``teacher``: a name of `metaweight teachers` with its ``teacher_options``; "auto" takes ``memory`` where
+    targets are classes, ``recall`` where nothing is tapped, and ``mw-net`` for numbers; ``teacher_`` says
+    which it was.
+    ``engine``, ``schedule``: see ``Reweighter``.  ``warmup_epochs``: the first of ``epochs``, plain, without
+    the teacher.  ``batch_size="auto"``: a twentieth of the rows, 16 to 1,024.  ``lr``, ``weight_decay``: of
+    the student's AdamW, whose rate falls to 0 along a cosine; ``teacher_lr``: of the teacher's Adam.
+    ``final_estimator``: an estimator whose ``fit`` takes ``sample_weight``: a clone of it is fitted on the
+    encoded rows with the learnt weights, the trusted rows with weight 1, and ``predict`` goes through it.
+    ``meta_from_train``: a share of X to be taken as trusted as it is, wrong rows among it, where ``fit`` gets
+    no trusted rows; None: that is an error.  ``random_state``: an int makes a fit repeatable.  torch's global
+    generator is left as it was.  ``verbose``: a line an epoch, and what each column was taken for.
+    """
+
+    def __init__(
+        self,
+        model: str | Callable[[int, int], nn.Module] = "tabular-mlp",
+        *,
+        model_options: Mapping[str, Any] | None = None,
+        taps: Sequence[str] | None = None,
+        teacher: str = "auto",
+        teacher_options: Mapping[str, Any] | None = None,
+        teacher_lr: float = 3e-3,
+        engine: str = "auto",
+        schedule: str = "lookahead",
+        epochs: int = 30,
+        warmup_epochs: int = 5,
+        batch_size: int | str = "auto",
+        meta_batch_size: int = 100,
+        lr: float = 3e-3,
+        weight_decay: float = 1e-2,
+        final_estimator: Any = None,
+        meta_from_train: float | None = None,
+        random_state: Any = None,
+        device: str = "cpu",
+        verbose: bool = False,
+    ) -> None:
+        self.model = model
+        self.model_options = model_options
+        self.taps = taps
+        self.teacher = teacher
+        self.teacher_options = teacher_options
+        self.teacher_lr = teacher_lr
+        self.engine = engine
+        self.schedule = schedule
+        self.epochs = epochs
+        self.warmup_epochs = warmup_epochs
+        self.batch_size = batch_size
+        self.meta_batch_size = meta_batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.final_estimator = final_estimator
+        self.meta_from_train = meta_from_train
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.target_tags.required = True
+        return tags
+
+    def _table(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        """X as a frame, with the names that training had."""
+        frame = as_frame(X)
+        validate_data(self, X=frame, skip_check_array=True, reset=reset)
+        return frame if reset else frame.set_axis(list(self.encoder_.names), axis=1)
+
+    def _trusted(self, rows: int, X_meta: Any, y_meta: Any, meta: Any) -> Trusted | None:
+        """The trusted rows that ``fit`` was given; None: it was given none."""
+        if (X_meta is None) != (y_meta is None):
+            given, lacks = ("X_meta", "y_meta") if y_meta is None else ("y_meta", "X_meta")
+            raise ValueError(f"trusted rows are X_meta with their y_meta, got {given} without {lacks}")
+        if X_meta is not None and meta is not None:
+            raise ValueError("trusted rows are X_meta and y_meta, or named by meta: give one of them")
+        if meta is not None:
+            return named(meta, rows)
+        if X_meta is None:
+            return None
+        if len(as_frame(X_meta)) != len(y_meta):
+            got = f"{len(as_frame(X_meta))} and {len(y_meta)}"
+            raise ValueError(f"X_meta and y_meta have one length, got {got}")
+        return apart(rows, len(y_meta))
+
+    def _train(
+        self,
+        frame: pd.DataFrame,
+        X_meta: Any,
+        targets: Tensor,
+        meta_targets: Tensor | None,
+        trusted: Trusted,
+        *,
+        loss: UnitLoss,
+        outputs: int,
+    ) -> None:
+        """Encode, train, and keep what is left; targets [n] of X, and of the trusted rows that X has not."""
+        self._check_final()
+        self.encoder_ = TableEncoder().fit(frame)
+        self.notes_ = (*self.encoder_.notes, trusted.note)
+        if self.verbose:
+            print(*self.notes_, sep="\n")
+        encoded = self.encoder_.transform(frame)
+        train_at, meta_at = torch.from_numpy(trusted.train), torch.from_numpy(trusted.meta)
+        inputs = self._inputs(encoded)
+        rows = Rows(tuple(value[train_at] for value in inputs), targets[train_at], train_at)
+        if meta_targets is None:
+            right = Rows(tuple(value[meta_at] for value in inputs), targets[meta_at], meta_at)
+        else:
+            meta_inputs = self._inputs(self.encoder_.transform(self._table(X_meta, reset=False)))
+            right = Rows(meta_inputs, meta_targets, len(frame) + torch.arange(len(meta_targets)))
+        counts = torch.bincount(rows.targets, minlength=outputs).tolist() if outputs > 1 else None
+        taught = teach(self._course(len(rows.index), outputs, loss), rows, right, class_counts=counts)
+        self.module_, self.teacher_, self.engine_ = taught.module, taught.teacher, taught.engine
+        self.history_ = pd.DataFrame(taught.history)
+        weights = np.ones(len(frame))
+        weights[trusted.train] = taught.weights[train_at].double().numpy()
+        self.sample_weight_ = weights
+        self._sighting = Sighting(
+            frame.index, trusted.train, weights, taught.loss[: len(frame)].double().numpy()
+        )
+        self._fit_final(rows, right)
+
+    def _course(self, rows: int, outputs: int, loss: UnitLoss) -> Course:
+        own: dict[str, Any] = dict(self.model_options or {})
+        encoder = self.encoder_
+        if isinstance(self.model, str):
+            name, taps = self.model, default_tabular_taps(self.model) if self.taps is None else self.taps
+            sizes: dict[str, Any] = {"numbers": encoder.width, "cardinalities": encoder.cardinalities}
+
+            def build() -> nn.Module:
+                return build_tabular(name, outputs=outputs, **sizes, **own)
+        else:
+            factory, taps = self.model, self.taps or ()
+
+            def build() -> nn.Module:
+                return factory(encoder.width + sum(encoder.cardinalities), outputs, **own)
+
+        batch_size = self.batch_size
+        if isinstance(batch_size, str):
+            if batch_size != "auto":
+                raise ValueError(f"batch_size is a number of rows or 'auto', got {batch_size!r}")
+            batch_size = min(max(rows // 20, 16), 1024)
+        return Course(
+            build=build,
+            loss=loss,
+            taps=tuple(taps),
+            teacher=self.teacher,
+            teacher_options=dict(self.teacher_options or {}),
+            teacher_lr=self.teacher_lr,
+            engine=self.engine,
+            schedule=self.schedule,
+            epochs=self.epochs,
+            warmup_epochs=self.warmup_epochs,
+            batch_size=batch_size,
+            meta_batch_size=self.meta_batch_size,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            seed=check_random_state(self.random_state).randint(2**31 - 1),
+            device=self.device,
+            verbose=self.verbose,
+        )
+
+    def _inputs(self, encoded: EncodedTable) -> tuple[Tensor, ...]:
+        """What the module is called with."""
+        if isinstance(self.model, str):
+            return encoded.numbers, encoded.categories
+        return (self.encoder_.one_hot(encoded),)
+
+    def _check_final(self) -> None:
+        final = self.final_estimator
+        if final is not None and not has_fit_parameter(final, "sample_weight"):
+            raise ValueError(
+                f"final_estimator takes sample_weight in its fit, and {type(final).__name__} does not; of a "
+                "Pipeline give the last step alone, for the rows are encoded already"
+            )
+
+    def _fit_final(self, train: Rows, trusted: Rows) -> None:
+        if self.final_estimator is None:
+            return
+        final = clone(self.final_estimator)
+        if "random_state" in final.get_params() and final.get_params()["random_state"] is None:
+            final.set_params(random_state=check_random_state(self.random_state).randint(2**31 - 1))
+        rows = np.concatenate([self._final_rows(train.inputs), self._final_rows(trusted.inputs)])
+        targets = self._targets_back(torch.cat([train.targets, trusted.targets]))
+        weights = np.concatenate([self.sample_weight_[train.index.numpy()], np.ones(len(trusted.index))])
+        self.final_estimator_ = final.fit(rows, targets, sample_weight=weights)
+
+    def _final_rows(self, inputs: tuple[Tensor, ...]) -> Array:
+        dense = inputs[0] if len(inputs) == 1 else self.encoder_.one_hot(EncodedTable(*inputs))
+        return dense.numpy()
+
+    def _targets_back(self, targets: Tensor) -> Array:
+        """Targets as the user gave them."""
+        raise NotImplementedError
+
+    def _outputs(self, X: Any) -> Array:
+        """What the module says of rows X [N, outputs]."""
+        check_is_fitted(self)
+        module, inputs = self.module_, self._inputs(self.encoder_.transform(self._table(X, reset=False)))
+        if isinstance(self.model, str):  # a module of the user's own may know one precision only
+            module, inputs = in_float64(module, inputs)
+        return outputs_of(module, inputs).double().numpy()
+
+    def _final_says(self, method: str, X: Any) -> Array:
+        """What ``final_estimator_`` says of rows X."""
+        check_is_fitted(self)
+        inputs = self._inputs(self.encoder_.transform(self._table(X, reset=False)))
+        said: Array = getattr(self.final_estimator_, method)(self._final_rows(inputs))
+        return said

@@ -1,0 +1,171 @@
+"""One course of training on encoded rows: student, teacher, Trainer, and what they leave."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from metaweight.core.contracts import StateSpec
+from metaweight.core.randomness import forked_rng
+from metaweight.data.tabular import TableLoader
+from metaweight.reweighter import Reweighter
+from metaweight.student.losses import UnitLoss
+from metaweight.student.student import Student
+from metaweight.teachers.base import Teacher, build_teacher
+from metaweight.training.callbacks import WeightHistory
+from metaweight.training.learning_rate import LearningRate
+from metaweight.training.progress import EpochProgress
+from metaweight.training.trainer import Trainer, check_epochs
+
+PREDICTED = 8192
+"""Rows of a pass that predicts."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that are trained on or trusted."""
+
+    inputs: tuple[Tensor, ...]
+    targets: Tensor
+    index: Tensor
+    """[n] int64: position in X; of rows that X has not, from its length on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How a student of rows is trained."""
+
+    build: Callable[[], nn.Module]
+    loss: UnitLoss
+    taps: Sequence[str]
+    teacher: str
+    teacher_options: Mapping[str, Any] = field(default_factory=dict)
+    teacher_lr: float
+    engine: str
+    schedule: str
+    epochs: int
+    warmup_epochs: int
+    batch_size: int
+    meta_batch_size: int
+    lr: float
+    weight_decay: float
+    seed: int
+    device: str
+    verbose: bool
+
+    def check(self) -> None:
+        """Raise ValueError for sizes that are not positive and epochs that leave the teacher none."""
+        check_epochs(self.epochs, self.warmup_epochs, 1)
+        for name in ("batch_size", "meta_batch_size", "lr", "teacher_lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is positive, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What a course leaves."""
+
+    module: nn.Module
+    teacher: str
+    engine: str
+    weights: Tensor
+    """[samples], mean over the epochs after the warm-up; NaN where a row was not trained on."""
+    loss: Tensor
+    """[samples], as the weights."""
+    history: list[dict[str, float]]
+
+
+def chosen_teacher(spec: StateSpec) -> str:
+    """What ``teacher="auto"`` is for a student: ``mw-net`` where targets are numbers, which it alone reads;
+    ``memory``; ``recall`` where no submodule is tapped, for it needs none."""
+    if not spec.labels:
+        return "mw-net"
+    return "memory" if spec.features else "recall"
+
+
+def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[int] | None) -> Taught:
+    """Train a student on ``train``, its weights learnt from ``trusted``; global generators stay as they were.
+
+    Raises as Student, Teacher, Reweighter and Trainer do for options that do not go together.
+    """
+    course.check()
+    samples = 1 + max(int(rows.index.max()) for rows in (train, trusted))
+    device = torch.device(course.device)
+    with forked_rng(device):
+        torch.manual_seed(course.seed)
+        student = Student(course.build().to(device), course.loss, taps=course.taps)
+        loaders = {
+            name: TableLoader(
+                rows.inputs, rows.targets, rows.index, batch_size=size, seed=seed, device=device
+            )
+            for name, rows, size, seed in (
+                ("train", train, course.batch_size, course.seed),
+                ("meta", trusted, course.meta_batch_size, course.seed + 1),
+            )
+        }
+        spec = student.spec(loaders["meta"].batch(0, 0), class_counts=class_counts, samples=samples)
+        name = chosen_teacher(spec) if course.teacher == "auto" else course.teacher
+        teacher = build_teacher(name, spec, **course.teacher_options)
+        kept = WeightHistory(samples, course.epochs)
+        shown = _progress(course.epochs) if course.verbose else None
+        trainer = Trainer(
+            _reweighter(course, student, teacher),
+            loaders["train"],
+            loaders["meta"],
+            epochs=course.epochs,
+            warmup_epochs=course.warmup_epochs,
+            learning_rate=LearningRate("cosine"),
+            callbacks=(kept,) if shown is None else (kept, shown),
+        )
+        with shown or nullcontext():
+            trainer.fit()
+    student.module.eval()
+    after = slice(course.warmup_epochs, None)
+    return Taught(
+        student.module,
+        name,
+        str(getattr(trainer.reweighter.engine, "chosen", None) or course.engine),
+        kept.weights[after].nanmean(dim=0),
+        kept.loss[after].nanmean(dim=0),
+        trainer.history.epochs,
+    )
+
+
+def _reweighter(course: Course, student: Student, teacher: Teacher) -> Reweighter:
+    learned = [p for p in teacher.parameters() if p.requires_grad]
+    return Reweighter(
+        student,
+        teacher,
+        optimizer=torch.optim.AdamW(
+            student.module.parameters(), lr=course.lr, weight_decay=course.weight_decay
+        ),
+        teacher_optimizer=torch.optim.Adam(learned, lr=course.teacher_lr) if learned else None,
+        engine=course.engine,
+        schedule=course.schedule,
+    )
+
+
+def _progress(epochs: int) -> EpochProgress:
+    return EpochProgress(Console(), epochs, describe=lambda row: "", counted="rows")
+
+
+def outputs_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """What ``module`` says of rows [N, ...], on the CPU and without a graph."""
+    device = next(module.parameters()).device
+    blocks = zip(*(value.split(PREDICTED) for value in inputs), strict=True)
+    with torch.no_grad():
+        return torch.cat([module(*(value.to(device) for value in block)).cpu() for block in blocks])
+
+
+def in_float64(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """A copy of ``module`` on the CPU and its inputs, both in float64: there a row's outputs do not depend on
+    how many rows are beside it, which in float32 they do in the seventh digit."""
+    exact = copy.deepcopy(module).to("cpu", torch.float64)
+    return exact, tuple(value.double() if value.is_floating_point() else value for value in inputs)

@@ -134,7 +134,10 @@ Column = NumberColumn | DateColumn | CategoryColumn
 
 
 def _part(times: pd.Series[Any], part: str, first: pd.Timestamp) -> Floats:
-    shown = (times - first).dt.total_seconds() / 86400 if part == "days" else getattr(times.dt, part)
+    if part == "days":
+        shown = (times - first).dt.total_seconds() / 86400
+    else:
+        shown = getattr(times.dt, "day_of_week" if part == "weekday" else part)
     values: Floats = shown.to_numpy(dtype=np.float64, na_value=np.nan)
     return values
 

@@ -53,7 +53,7 @@ def classes_of(y: Array) -> tuple[Array, Array]:
         kinds = sorted({type(label).__name__ for label in y})
         raise TypeError(f"labels are of one type, got {' and '.join(kinds)}: write y.astype(str)") from None
     if len(classes) < 2:
-        raise ValueError(f"y has one class, {classes[0]!r}: a classifier needs 2 classes or more")
+        raise ValueError(f"y has one class, {_shown(classes)}: a classifier needs 2 classes or more")
     return classes, codes.astype(np.int64)
 
 

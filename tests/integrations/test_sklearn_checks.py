@@ -1,0 +1,34 @@
+"""scikit-learn's own contract for estimators."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import metaweight as mw
+
+QUICK: dict[str, Any] = {
+    "meta_from_train": 0.2,
+    "epochs": 6,
+    "warmup_epochs": 2,
+    "batch_size": 64,
+    "lr": 3e-2,
+    "model_options": {"width": 32, "depth": 1},
+    "random_state": 0,
+}
+CHECKS = [
+    pytest.param(estimator, check, id=f"{kind.__name__}-{check.func.__name__}-{number}")
+    for kind in (mw.ReweightedClassifier, mw.ReweightedRegressor)
+    for number, (estimator, check) in enumerate(estimator_checks_generator(kind(**QUICK)))
+]
+
+
+@pytest.mark.parametrize(("estimator", "check"), CHECKS)
+def test_estimator_contract(estimator: object, check: Callable[[object], None]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a check warns where it has nothing to check, and provokes warnings
+        check(estimator)

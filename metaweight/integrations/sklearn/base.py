@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 from torch import Tensor, nn
 
+from metaweight.core.contracts import Center
 from metaweight.data.tabular import EncodedTable, TableEncoder, as_frame
 from metaweight.integrations.sklearn.course import Course, Rows, in_float64, outputs_of, teach
 from metaweight.integrations.sklearn.suspects import Sighting
@@ -32,9 +33,10 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
     ``teacher``: a name of `metaweight teachers` with its ``teacher_options``; "auto" takes ``memory`` where
     targets are classes, ``recall`` where nothing is tapped, and ``mw-net`` for numbers; ``teacher_`` says
     which it was.
-    ``engine``, ``schedule``: see ``Reweighter``.  ``warmup_epochs``: the first of ``epochs``, plain, without
-    the teacher.  ``batch_size="auto"``: a twentieth of the rows, 16 to 1,024.  ``lr``, ``weight_decay``: of
-    the student's AdamW, whose rate falls to 0 along a cosine; ``teacher_lr``: of the teacher's Adam.
+    ``engine``, ``schedule``, ``center``: see ``Reweighter``.  ``warmup_epochs``: the first of ``epochs``,
+    plain, without the teacher.  ``batch_size="auto"``: a twentieth of the rows, 16 to 1,024.  ``lr``,
+    ``weight_decay``: of the student's AdamW, whose rate falls to 0 along a cosine; ``teacher_lr``: of the
+    teacher's Adam.
     ``final_estimator``: an estimator whose ``fit`` takes ``sample_weight``: a clone of it is fitted on the
     encoded rows with the learnt weights, the trusted rows with weight 1, and ``predict`` goes through it.
     ``meta_from_train``: a share of X to be taken as trusted as it is, wrong rows among it, where ``fit`` gets
@@ -53,6 +55,7 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
         teacher_lr: float = 3e-3,
         engine: str = "auto",
         schedule: str = "lookahead",
+        center: Center | None = None,
         epochs: int = 30,
         warmup_epochs: int = 5,
         batch_size: int | str = "auto",
@@ -73,6 +76,7 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
         self.teacher_lr = teacher_lr
         self.engine = engine
         self.schedule = schedule
+        self.center = center
         self.epochs = epochs
         self.warmup_epochs = warmup_epochs
         self.batch_size = batch_size
@@ -125,8 +129,11 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
         *,
         loss: UnitLoss,
         outputs: int,
-    ) -> None:
-        """Encode, train, and keep what is left; targets [n] of X, and of the trusted rows that X has not."""
+    ) -> Sighting:
+        """Encode, train, and keep what is left; targets [n] of X, and of the trusted rows that X has not.
+
+        Gives what was seen of the rows of X, for ``suspects_``.
+        """
         self._check_final()
         self.encoder_ = TableEncoder().fit(frame)
         self.notes_ = (*self.encoder_.notes, trusted.note)
@@ -139,8 +146,7 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
         if meta_targets is None:
             right = Rows(tuple(value[meta_at] for value in inputs), targets[meta_at], meta_at)
         else:
-            meta_inputs = self._inputs(self.encoder_.transform(self._table(X_meta, reset=False)))
-            right = Rows(meta_inputs, meta_targets, len(frame) + torch.arange(len(meta_targets)))
+            right = Rows(self._encoded(X_meta), meta_targets, len(frame) + torch.arange(len(meta_targets)))
         counts = torch.bincount(rows.targets, minlength=outputs).tolist() if outputs > 1 else None
         taught = teach(self._course(len(rows.index), outputs, loss), rows, right, class_counts=counts)
         self.module_, self.teacher_, self.engine_ = taught.module, taught.teacher, taught.engine
@@ -148,10 +154,8 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
         weights = np.ones(len(frame))
         weights[trusted.train] = taught.weights[train_at].double().numpy()
         self.sample_weight_ = weights
-        self._sighting = Sighting(
-            frame.index, trusted.train, weights, taught.loss[: len(frame)].double().numpy()
-        )
         self._fit_final(rows, right)
+        return Sighting(frame.index, trusted.train, weights, taught.loss[: len(frame)].double().numpy())
 
     def _course(self, rows: int, outputs: int, loss: UnitLoss) -> Course:
         own: dict[str, Any] = dict(self.model_options or {})
@@ -163,10 +167,10 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
             def build() -> nn.Module:
                 return build_tabular(name, outputs=outputs, **sizes, **own)
         else:
-            factory, taps = self.model, self.taps or ()
+            taps = self.taps or ()
 
             def build() -> nn.Module:
-                return factory(encoder.width + sum(encoder.cardinalities), outputs, **own)
+                return self._own_module(encoder.width + sum(encoder.cardinalities), outputs, own)
 
         batch_size = self.batch_size
         if isinstance(batch_size, str):
@@ -182,6 +186,7 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
             teacher_lr=self.teacher_lr,
             engine=self.engine,
             schedule=self.schedule,
+            center=self.center,
             epochs=self.epochs,
             warmup_epochs=self.warmup_epochs,
             batch_size=batch_size,
@@ -193,11 +198,29 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
             verbose=self.verbose,
         )
 
+    def _own_module(self, inputs: int, outputs: int, options: Mapping[str, Any]) -> nn.Module:
+        """What a ``model`` of the user's own builds."""
+        made = None
+        if callable(self.model) and not isinstance(self.model, nn.Module):
+            made = self.model(inputs, outputs, **options)
+        if not isinstance(made, nn.Module):
+            gives = "" if made is None else f" that gives {made!r}"
+            raise TypeError(
+                "model is a name or a function, model(inputs, outputs) -> torch module, so that each fit "
+                f"starts anew; got {type(self.model).__name__}{gives}"
+            )
+        return made
+
     def _inputs(self, encoded: EncodedTable) -> tuple[Tensor, ...]:
         """What the module is called with."""
         if isinstance(self.model, str):
             return encoded.numbers, encoded.categories
         return (self.encoder_.one_hot(encoded),)
+
+    def _encoded(self, X: Any) -> tuple[Tensor, ...]:
+        """Rows that are not those of ``fit``, as the module is called with them."""
+        check_is_fitted(self)
+        return self._inputs(self.encoder_.transform(self._table(X, reset=False)))
 
     def _check_final(self) -> None:
         final = self.final_estimator
@@ -228,15 +251,13 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> Array:
         """What the module says of rows X [N, outputs]."""
-        check_is_fitted(self)
-        module, inputs = self.module_, self._inputs(self.encoder_.transform(self._table(X, reset=False)))
+        module, inputs = self.module_, self._encoded(X)
         if isinstance(self.model, str):  # a module of the user's own may know one precision only
             module, inputs = in_float64(module, inputs)
         return outputs_of(module, inputs).double().numpy()
 
     def _final_says(self, method: str, X: Any) -> Array:
         """What ``final_estimator_`` says of rows X."""
-        check_is_fitted(self)
-        inputs = self._inputs(self.encoder_.transform(self._table(X, reset=False)))
-        said: Array = getattr(self.final_estimator_, method)(self._final_rows(inputs))
+        rows = self._final_rows(self._encoded(X))
+        said: Array = getattr(self.final_estimator_, method)(rows)
         return said

@@ -68,17 +68,14 @@ class ReweightedClassifier(ClassifierMixin, ReweightedEstimator):  # type: ignor
             require_each(right, self.classes_)
         apart = None if y_meta is None else torch.from_numpy(right)
         size = len(self.classes_)
-        self._train(frame, X_meta, torch.from_numpy(codes), apart, trusted, loss=cross_entropy, outputs=size)
-        self._suspect(frame, codes)
-        return self
-
-    def _suspect(self, frame: Any, codes: Array) -> None:
+        targets = torch.from_numpy(codes)
+        seen = self._train(frame, X_meta, targets, apart, trusted, loss=cross_entropy, outputs=size)
         says = softmax(self._outputs(frame), axis=1)
-        best = says.argmax(axis=1)
-        self.suspects_ = self._sighting.table(
-            given_label=self.classes_[codes], suggested_label=self.classes_[best], share=says.max(axis=1)
+        suggested = self.classes_[says.argmax(axis=1)]
+        self.suspects_ = seen.table(
+            given_label=self.classes_[codes], suggested_label=suggested, share=says.max(axis=1)
         )
-        del self._sighting
+        return self
 
     def _targets_back(self, targets: Tensor) -> Array:
         labels: Array = self.classes_[targets.numpy()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from metaweight.core.contracts import StateSpec
+from metaweight.core.contracts import Center, StateSpec
 from metaweight.core.randomness import forked_rng
 from metaweight.data.tabular import TableLoader
 from metaweight.reweighter import Reweighter
@@ -50,6 +51,7 @@ class Course:
     teacher_lr: float
     engine: str
     schedule: str
+    center: Center | None
     epochs: int
     warmup_epochs: int
     batch_size: int
@@ -61,7 +63,11 @@ class Course:
     verbose: bool
 
     def check(self) -> None:
-        """Raise ValueError for sizes that are not positive and epochs that leave the teacher none."""
+        """Raise TypeError for sizes that are no whole numbers, ValueError for sizes and rates that are not
+        positive and epochs that leave the teacher none."""
+        for name in ("epochs", "warmup_epochs", "batch_size", "meta_batch_size"):
+            if not isinstance(getattr(self, name), numbers.Integral):
+                raise TypeError(f"{name} is a whole number, got {getattr(self, name)!r}")
         check_epochs(self.epochs, self.warmup_epochs, 1)
         for name in ("batch_size", "meta_batch_size", "lr", "teacher_lr"):
             if not getattr(self, name) > 0:
@@ -149,6 +155,7 @@ def _reweighter(course: Course, student: Student, teacher: Teacher) -> Reweighte
         teacher_optimizer=torch.optim.Adam(learned, lr=course.teacher_lr) if learned else None,
         engine=course.engine,
         schedule=course.schedule,
+        center=course.center,
     )
 
 

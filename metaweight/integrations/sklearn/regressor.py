@@ -47,9 +47,9 @@ class ReweightedRegressor(RegressorMixin, ReweightedEstimator):  # type: ignore[
             trusted = drawn(one_group, self.meta_from_train, check_random_state(self.random_state))
         self._mean, self._spread = float(given.mean()), float(given.std()) or 1.0
         right = None if y_meta is None else self._scaled(_numbers(one_column(y_meta, "y_meta"), "y_meta"))
-        self._train(frame, X_meta, self._scaled(given), right, trusted, loss=squared_error, outputs=1)
-        self.suspects_ = self._sighting.table(given=given, suggested=self._says(frame))
-        del self._sighting
+        targets = self._scaled(given)
+        seen = self._train(frame, X_meta, targets, right, trusted, loss=squared_error, outputs=1)
+        self.suspects_ = seen.table(given=given, suggested=self._says(frame))
         return self
 
     def _scaled(self, values: Array) -> Tensor:

@@ -72,7 +72,7 @@ class TabularMLP(nn.Module):
         *,
         width: int = 128,
         depth: int = 2,
-        dropout: float = 0.0,
+        dropout: float = 0.3,
         embedding: int = 8,
     ) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class TabularResNet(nn.Module):
         *,
         width: int = 96,
         depth: int = 2,
-        dropout: float = 0.0,
+        dropout: float = 0.3,
         embedding: int = 8,
     ) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = {
     "warmup_epochs": 2,
     "batch_size": 64,
     "lr": 1e-2,
-    "model_options": {"width": 32, "depth": 1},
+    "model_options": {"width": 32, "depth": 1, "dropout": 0.0},
     "random_state": 0,
 }
 TOWNS = ("Ulm", "Bonn", "Kiel")
@@ -303,6 +303,9 @@ def test_labels_that_do_not_do_are_named(y: Any, message: str) -> None:
         ({"teacher": "memory", "teacher_options": {"widht": 1}}, TypeError, "Did you mean 'width'"),
         ({"warmup_epochs": 6}, ValueError, "leave none for the teacher"),
         ({"lr": 0.0}, ValueError, "lr is positive"),
+        ({"epochs": 2.5}, TypeError, "epochs is a whole number, got 2.5"),
+        ({"model": nn.Linear(5, 2)}, TypeError, r"model\(inputs, outputs\) -> torch module.*; got Linear$"),
+        ({"model": lambda inputs, outputs: 3, "model_options": None}, TypeError, "got function that gives 3"),
         ({"batch_size": "big"}, ValueError, "a number of rows or 'auto', got 'big'"),
         ({"meta_from_train": 2.0}, ValueError, r"share of the rows in \(0, 1\), got 2.0"),
         ({"final_estimator": KNeighborsClassifier()}, ValueError, "KNeighborsClassifier does not"),
@@ -327,7 +330,9 @@ def test_numbers_are_learnt_in_their_own_scale() -> None:
     y[:60] = np.random.RandomState(0).permutation(y[:60])
     model = regressor().fit(X, y, X_meta=X_META, y_meta=numbers_of(X_META))
     assert model.score(X_TEST, numbers_of(X_TEST)) > 0.9
-    assert model.teacher_ == "mw-net"
+    assert model.teacher_ == "self-paced"
+    given = regressor(epochs=3, teacher="mw-net").fit(X, y, meta=np.arange(200, 300))
+    assert 0 < given.sample_weight_.min() < given.sample_weight_.max() < 2
     found = model.suspects_
     assert list(found.columns) == ["row", "index", "given", "suggested", "weight", "loss"]
     assert (found["given"] == y[found["row"]]).all()

@@ -17,7 +17,7 @@ QUICK: dict[str, Any] = {
     "warmup_epochs": 2,
     "batch_size": 64,
     "lr": 3e-2,
-    "model_options": {"width": 32, "depth": 1},
+    "model_options": {"width": 32, "depth": 1, "dropout": 0.0},
     "random_state": 0,
 }
 CHECKS = [

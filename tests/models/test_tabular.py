@@ -27,7 +27,7 @@ def rows(count: int = 7) -> tuple[Tensor, Tensor]:
 
 def built(name: str, **options: object) -> torch.nn.Module:
     torch.manual_seed(0)
-    return build_tabular(name, numbers=3, cardinalities=(4, 5), outputs=3, **options).double()
+    return build_tabular(name, numbers=3, cardinalities=(4, 5), outputs=3, **options).double().eval()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -54,7 +54,7 @@ def test_the_last_tap_is_what_the_head_reads(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_ghost_has_the_slopes_of_higher(name: str) -> None:
-    model = built(name, dropout=0.2)
+    model = built(name, dropout=0.2).train()
     student = mw.Student(model, cross_entropy, taps=default_tabular_taps(name))
     batch = mw.Batch(rows(), torch.tensor([0, 1, 2, 0, 1, 2, 0]), torch.arange(7))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

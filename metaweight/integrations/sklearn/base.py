@@ -30,9 +30,9 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
     ``model``: ``tabular-mlp``, ``tabular-resnet`` (``model_options``: width, depth, dropout, embedding), or a
     function of yours, ``model(inputs, outputs)`` -> a torch module [B, inputs] -> [B, outputs], which gets
     categories as columns of 0 and 1; ``taps`` are then those of its submodules that the teacher looks into.
-    ``teacher``: a name of `metaweight teachers` with its ``teacher_options``; "auto" takes ``memory`` where
-    targets are classes, ``recall`` where nothing is tapped, and ``mw-net`` for numbers; ``teacher_`` says
-    which it was.
+    ``teacher``: a name of `metaweight teachers` with its ``teacher_options``; "auto" takes ``memory``, or
+    ``recall`` where nothing is tapped, and for numbers ``self-paced``, which looks at no trusted row;
+    ``teacher_`` says which it was.
     ``engine``, ``schedule``, ``center``: see ``Reweighter``.  ``warmup_epochs``: the first of ``epochs``,
     plain, without the teacher.  ``batch_size="auto"``: a twentieth of the rows, 16 to 1,024.  ``lr``,
     ``weight_decay``: of the student's AdamW, whose rate falls to 0 along a cosine; ``teacher_lr``: of the
@@ -42,6 +42,9 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
     ``meta_from_train``: a share of X to be taken as trusted as it is, wrong rows among it, where ``fit`` gets
     no trusted rows; None: that is an error.  ``random_state``: an int makes a fit repeatable.  torch's global
     generator is left as it was.  ``verbose``: a line an epoch, and what each column was taken for.
+
+    Trusted rows say what to be good at: take them as rows will come later, with the shares of the classes.
+    They are not trained on.
     """
 
     def __init__(
@@ -56,11 +59,11 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
         engine: str = "auto",
         schedule: str = "lookahead",
         center: Center | None = None,
-        epochs: int = 30,
-        warmup_epochs: int = 5,
+        epochs: int = 20,
+        warmup_epochs: int = 2,
         batch_size: int | str = "auto",
         meta_batch_size: int = 100,
-        lr: float = 3e-3,
+        lr: float = 1e-3,
         weight_decay: float = 1e-2,
         final_estimator: Any = None,
         meta_from_train: float | None = None,
@@ -251,7 +254,8 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> Array:
         """What the module says of rows X [N, outputs]."""
-        module, inputs = self.module_, self._encoded(X)
+        inputs = self._encoded(X)
+        module = self.module_
         if isinstance(self.model, str):  # a module of the user's own may know one precision only
             module, inputs = in_float64(module, inputs)
         return outputs_of(module, inputs).double().numpy()

@@ -19,7 +19,7 @@ def as_frame(table: Any) -> pd.DataFrame:
 
     # sparse matrices, one dimension, complex numbers and no rows are refused in scikit-learn's words
     array = check_array(table, dtype=None, ensure_all_finite=False, input_name="X")
-    frame = pd.DataFrame(array)
+    frame = pd.DataFrame(array, copy=False)  # nothing here writes into a table
     return _checked(frame.infer_objects() if array.dtype.kind == "O" else frame)
 
 

@@ -145,7 +145,9 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
         encoded = self.encoder_.transform(frame)
         train_at, meta_at = torch.from_numpy(trusted.train), torch.from_numpy(trusted.meta)
         inputs = self._inputs(encoded)
-        rows = Rows(tuple(value[train_at] for value in inputs), targets[train_at], train_at)
+        whole = len(trusted.meta) == 0  # then nothing is copied
+        own = inputs if whole else tuple(value[train_at] for value in inputs)
+        rows = Rows(own, targets[train_at], train_at)
         if meta_targets is None:
             right = Rows(tuple(value[meta_at] for value in inputs), targets[meta_at], meta_at)
         else:
@@ -255,9 +257,8 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
     def _outputs(self, X: Any) -> Array:
         """What the module says of rows X [N, outputs]."""
         inputs = self._encoded(X)
-        module = self.module_
-        if isinstance(self.model, str):  # a module of the user's own may know one precision only
-            module, inputs = in_float64(module, inputs)
+        # a module of the user's own may know one precision only
+        module = in_float64(self.module_) if isinstance(self.model, str) else self.module_
         return outputs_of(module, inputs).double().numpy()
 
     def _final_says(self, method: str, X: Any) -> Array:

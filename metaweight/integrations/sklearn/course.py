@@ -167,15 +167,18 @@ def _progress(epochs: int) -> EpochProgress:
 
 
 def outputs_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-    """What ``module`` says of rows [N, ...], on the CPU and without a graph."""
-    device = next(module.parameters()).device
+    """What ``module`` says of rows [N, ...], on the CPU, without a graph and in its precision."""
+    first = next(module.parameters())
+
+    def placed(value: Tensor) -> Tensor:
+        return value.to(first if value.is_floating_point() else first.device)
+
     blocks = zip(*(value.split(PREDICTED) for value in inputs), strict=True)
     with torch.no_grad():
-        return torch.cat([module(*(value.to(device) for value in block)).cpu() for block in blocks])
+        return torch.cat([module(*map(placed, block)).cpu() for block in blocks])
 
 
-def in_float64(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A copy of ``module`` on the CPU and its inputs, both in float64: there a row's outputs do not depend on
-    how many rows are beside it, which in float32 they do in the seventh digit."""
-    exact = copy.deepcopy(module).to("cpu", torch.float64)
-    return exact, tuple(value.double() if value.is_floating_point() else value for value in inputs)
+def in_float64(module: nn.Module) -> nn.Module:
+    """A copy of ``module`` on the CPU in float64: there a row's outputs do not depend on how many rows are
+    beside it, which in float32 they do in the seventh digit."""
+    return copy.deepcopy(module).to("cpu", torch.float64)

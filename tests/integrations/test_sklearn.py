@@ -146,6 +146,10 @@ def test_pandas_labels_are_labels() -> None:
     for dtype in ("category", "string", object):
         model = classifier(epochs=3).fit(X, pd.Series(Y, dtype=dtype), X_meta=X_META, y_meta=list(Y_META))
         assert set(model.predict(X_TEST)) == {"no", "yes"}
+    for dtype in ("Int64", "boolean", "Float64"):
+        numbers, trusted = (pd.Series(labels == "yes").astype(dtype) for labels in (Y, Y_META))
+        model = classifier(epochs=3).fit(X, numbers, X_meta=X_META, y_meta=trusted)
+        assert set(model.predict(X_TEST)) == {0, 1}
 
 
 def test_rare_classes_are_kept() -> None:
@@ -278,6 +282,11 @@ def test_unchecked_rows_are_trusted_only_when_told_and_then_it_is_said(
 def test_trusted_rows_that_do_not_do_are_named(trusted: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         classifier().fit(X, Y, **trusted)
+
+
+def test_labels_of_two_types_are_named() -> None:
+    with pytest.raises(TypeError, match=r"labels are of one type, got int and str: write y.astype\(str\)"):
+        classifier().fit(X, np.array([1, "a"] * 150, dtype=object), X_meta=X_META, y_meta=Y_META)
 
 
 @pytest.mark.parametrize(

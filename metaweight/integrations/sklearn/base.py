@@ -63,7 +63,7 @@ class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
         warmup_epochs: int = 2,
         batch_size: int | str = "auto",
         meta_batch_size: int = 100,
-        lr: float = 1e-3,
+        lr: float = 2e-3,
         weight_decay: float = 1e-2,
         final_estimator: Any = None,
         meta_from_train: float | None = None,

@@ -38,7 +38,8 @@ def one_column(y: Any, name: str, rows: int | None = None) -> Array:
             f"{name} has no value or an infinite one in {len(at)} rows, the first of them "
             f"{at[:5].tolist()}: leave those rows out of X and y"
         )
-    return column
+    # what only looks like objects, as whole numbers of a pandas type that knows missing ones do
+    return np.asarray(pd.Series(column).infer_objects()) if column.dtype.kind == "O" else column
 
 
 def classes_of(y: Array) -> tuple[Array, Array]:
@@ -46,12 +47,12 @@ def classes_of(y: Array) -> tuple[Array, Array]:
 
     Raises ValueError for real numbers and for one class, TypeError for labels that cannot be put in order.
     """
-    check_classification_targets(y)
     try:
         classes, codes = np.unique(y, return_inverse=True)
     except TypeError:
         kinds = sorted({type(label).__name__ for label in y})
         raise TypeError(f"labels are of one type, got {' and '.join(kinds)}: write y.astype(str)") from None
+    check_classification_targets(y)
     if len(classes) < 2:
         raise ValueError(f"y has one class, {_shown(classes)}: a classifier needs 2 classes or more")
     return classes, codes.astype(np.int64)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
+from metaweight.core.console import Terminal
 from metaweight.core.contracts import Center, StateSpec
 from metaweight.core.randomness import forked_rng
 from metaweight.data.tabular import TableLoader
@@ -163,7 +163,7 @@ def _reweighter(course: Course, student: Student, teacher: Teacher) -> Reweighte
 
 
 def _progress(epochs: int) -> EpochProgress:
-    return EpochProgress(Console(), epochs, describe=lambda row: "", counted="rows")
+    return EpochProgress(Terminal(), epochs, describe=lambda row: "", counted="rows")
 
 
 def outputs_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:

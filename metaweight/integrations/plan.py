@@ -51,7 +51,6 @@ class Plan:
         trusted: Epochs | None,
         *,
         samples: int,
-        epochs: int,
         total_steps: int | None,
         max_norm: float | None,
     ) -> Weighing:
@@ -69,7 +68,7 @@ class Plan:
             total_steps=total_steps,
             **self.options,
         )
-        return Weighing(reweighter, trusted, samples=samples, epochs=epochs)
+        return Weighing(reweighter, trusted, samples=samples)
 
     def teacher_for(self, student: Student, batch: Batch, samples: int) -> Teacher:
         """The teacher; its first parameters depend on the seed alone, and nothing is drawn for them."""

@@ -36,6 +36,7 @@ class Epoch:
     reweighter: Reweighter
     epoch: int
     epochs: int
+    """As far as they are known."""
     seconds: float = 0.0
     best_epoch: int | None = None
 
@@ -52,14 +53,14 @@ class Weighing:
     student's, as in metaweight's own Trainer.
     """
 
-    def __init__(self, reweighter: Reweighter, trusted: Epochs | None, *, samples: int, epochs: int) -> None:
+    def __init__(self, reweighter: Reweighter, trusted: Epochs | None, *, samples: int) -> None:
         if trusted is None and reweighter.needs_meta:
             raise ValueError(
                 f"teacher {type(reweighter.teacher).__name__} learns from rows that are surely right: give a "
                 "trusted data set"
             )
-        self.reweighter, self.trusted, self.epochs = reweighter, trusted, epochs
-        self.history = WeightHistory(samples, epochs)
+        self.reweighter, self.trusted = reweighter, trusted
+        self.history = WeightHistory(samples, 1)
         groups = () if reweighter.teacher_optimizer is None else reweighter.teacher_optimizer.param_groups
         self._rates = [float(group["lr"]) for group in groups]
         self._reports: list[StepReport] = []
@@ -76,9 +77,19 @@ class Weighing:
         weights = reweighter.weigh(train, meta, micro_batches=1 / share, loss_scale=loss_scale)
         report = reweighter.last
         assert report is not None
-        self.history.on_step(Epoch(reweighter, min(epoch, self.epochs - 1), self.epochs), train, report)
+        self._make_room(epoch + 1)
+        self.history.on_step(Epoch(reweighter, epoch, epoch + 1), train, report)
         self._reports.append(report)
         return (weights * reweighter.student(train).loss).mean()
+
+    def _make_room(self, epochs: int) -> None:
+        """For the weights of so many epochs."""
+        known, samples = self.history.weights.shape
+        if epochs <= known:
+            return
+        before, self.history = self.history.state_dict(), WeightHistory(samples, epochs)
+        for name, values in self.history.state_dict().items():
+            values[:known] = before[name]
 
     def _follow_rate(self) -> None:
         """The share of its first learning rate that the student has now is the teacher's too."""
@@ -122,7 +133,8 @@ class Weighing:
         return self.weights().iloc[order].reset_index(drop=True)
 
     def write(self, folder: Path | str) -> None:
-        """``weights.csv`` and ``weights.npz`` into ``folder``; older ones there are replaced."""
+        """``weights.csv`` and ``weights.npz`` into ``folder``, which is made; older ones are replaced."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
         samples = self.samples()
         index, origins = samples.index, Origins.of("training data", range(1, len(samples.index) + 1))
         RunFolder(Path(folder)).save_weights(
@@ -134,13 +146,10 @@ class Weighing:
         return {"teaching": self.reweighter.teaching_state(), "history": self.history.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what ``state_dict`` gave; more epochs than it knew are unseen."""
+        """Take up what ``state_dict`` gave."""
         self.reweighter.load_teaching_state(state["teaching"])
-        seen = state["history"]["weights"].shape[0]
-        self.epochs = max(self.epochs, seen)
-        self.history = WeightHistory(self.history.weights.shape[1], self.epochs)
-        for name, mine in self.history.state_dict().items():
-            mine[:seen] = state["history"][name]
+        self._make_room(len(state["history"]["weights"]))
+        self.history.load_state_dict(state["history"])
 
     def save(self, folder: Path | str) -> None:
         """Write ``metaweight.pt`` into a checkpoint's folder."""

@@ -190,7 +190,6 @@ class ReweightingMixin(Base):
             batch,
             self._trusted_rows(objective),
             samples=samples,
-            epochs=self.state.num_train_epochs,
             total_steps=self.state.max_steps * self.args.gradient_accumulation_steps,
             max_norm=self.args.max_grad_norm or None,
         )

@@ -7,15 +7,15 @@ from transformers import BertConfig, BertForSequenceClassification, TrainingArgu
 import metaweight as mw
 
 torch.manual_seed(0)
-labels = torch.randint(2, (400,))
-words = torch.randint(2, 22, (400, 6)) + 8 * labels[:, None]  # each class has some words of its own
-given = torch.where(torch.arange(400) % 3 == 0, 1 - labels, labels)  # and each third label is wrong
-rows = Dataset.from_dict({"input_ids": words[:320].tolist(), "labels": given[:320].tolist()})
-checked = Dataset.from_dict({"input_ids": words[320:].tolist(), "labels": labels[320:].tolist()})
+labels = torch.randint(2, (320,))
+words = torch.randint(2, 14, (320, 6)) + 12 * labels[:, None]  # each class has some words of its own
+given = torch.where(torch.arange(320) % 3 == 0, 1 - labels, labels)  # and each third label is wrong
+rows = Dataset.from_dict({"input_ids": words[:240].tolist(), "labels": given[:240].tolist()})
+checked = Dataset.from_dict({"input_ids": words[240:].tolist(), "labels": labels[240:].tolist()})
 
 sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 model = BertForSequenceClassification(BertConfig(vocab_size=30, pad_token_id=0, **sizes))
-args = TrainingArguments("runs/hugging_face", num_train_epochs=10, per_device_train_batch_size=32,
+args = TrainingArguments("runs/hugging_face", num_train_epochs=8, per_device_train_batch_size=32,
                          learning_rate=1e-2, report_to=[], save_strategy="no", use_cpu=True)  # fmt: skip
 trainer = mw.huggingface.ReweightingTrainer(
     model, args, train_dataset=rows, trusted_dataset=checked, teacher_learning_rate=1e-2

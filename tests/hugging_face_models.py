@@ -88,10 +88,10 @@ def lora(transformers: Any) -> Any:
     return peft.get_peft_model(llama(transformers), chosen)
 
 
-def bert(transformers: Any) -> Any:
+def bert(transformers: Any, num_labels: int = 3) -> Any:
     sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
     still = {"max_position_embeddings": 8, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    config = transformers.BertConfig(vocab_size=WORDS, num_labels=3, **sizes, **still)
+    config = transformers.BertConfig(vocab_size=WORDS, num_labels=num_labels, **sizes, **still)
     return transformers.BertForSequenceClassification(config)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hugging_face_models import CASES, Case, arguments, gpt2, llama, text
+from hugging_face_models import CASES, Case, arguments, bert, gpt2, llama, text
 from step_parts import ByLoss
 from torch import Tensor
 
@@ -202,6 +202,27 @@ def test_logs_and_evaluations(tmp_path: Path) -> None:
     assert all({"weight_mean", "meta_loss", "unweighted_loss"} <= row.keys() for row in steps)
     assert sum("eval_loss" in row for row in trainer.state.log_history) == 2
     assert trainer.weighing.reweighter.windows == 4
+
+
+def test_numbers_and_several_labels(tmp_path: Path) -> None:
+    """Regression and yes or no: the losses are found, and are those of the Trainer."""
+    for labels, options in (([0.5], {"num_labels": 1}), ([1.0, 0.0, 1.0], {"num_labels": 3})):
+        torch.manual_seed(0)
+        model = bert(transformers, **options)
+        rows = [{**row, "labels": labels if len(labels) > 1 else labels[0]} for row in text(6, 1, "class")]
+        args = arguments(transformers, tmp_path, num_train_epochs=1)
+        trainer = run(model, tmp_path, rows, args=args, trusted_dataset=rows[:3], engine="double")
+        assert type(trainer.weighing.reweighter.teacher).__name__ == "MWNet"
+        assert trainer.weights()["mean_weight"].notna().all()
+
+
+def test_rows_without_a_label_are_named(tmp_path: Path) -> None:
+    args = arguments(transformers, tmp_path, num_train_epochs=1, per_device_train_batch_size=2)
+    rows = text(6, 1)
+    rows[4]["labels"] = [-100] * 7
+    with pytest.raises(ValueError, match="rows 4 have no label that counts"):
+        run(llama(transformers), tmp_path, rows, args=args, teacher="uniform")
+    run(llama(transformers), tmp_path, rows, args=args, teacher="uniform", unit="token")
 
 
 def doubled(outputs: Any, targets: Tensor) -> Tensor:

@@ -38,6 +38,8 @@ class Objective:
     """
 
     label: str
+    each_row: bool
+    """Whether a row is a unit, and so needs a label that counts."""
     shifted: bool
     """Whether position t is to predict label t + 1."""
     two_sided: bool
@@ -46,7 +48,9 @@ class Objective:
     """Labels -> the decoder's inputs, where a model makes them itself."""
 
     @classmethod
-    def of(cls, model: nn.Module, label_names: Sequence[str], inputs: Mapping[str, Any]) -> Objective:
+    def of(
+        cls, model: nn.Module, label_names: Sequence[str], inputs: Mapping[str, Any], unit: str
+    ) -> Objective:
         """Read off the model.  Raises ValueError unless ``inputs`` have labels under one name."""
         labels = [name for name in label_names if name in inputs]
         if len(labels) != 1:
@@ -58,7 +62,7 @@ class Objective:
         two_sided = bool(getattr(getattr(inner, "config", None), "is_encoder_decoder", False))
         causal = getattr(inner, "loss_function", None) is ForCausalLMLoss
         made = getattr(inner, "prepare_decoder_input_ids_from_labels", None) if two_sided else None
-        return cls(labels[0], causal and not two_sided, two_sided, made)
+        return cls(labels[0], unit == "sequence", causal and not two_sided, two_sided, made)
 
     def real(self, inputs: Mapping[str, Any]) -> int:
         """Labels that the loss counts."""
@@ -73,7 +77,7 @@ class Objective:
     def batch(self, inputs: Mapping[str, Any], rows: Tensor) -> Batch:
         """Model inputs without labels, targets, and the row numbers [B].
 
-        Raises ValueError where a collator has put several rows into one.
+        Raises ValueError where a collator has put several rows into one, and where a unit has no label.
         """
         kept = {name: value for name, value in inputs.items() if name != self.label}
         labels = inputs[self.label]
@@ -84,7 +88,15 @@ class Objective:
             )
         if self.decoder_ids is not None and "decoder_input_ids" not in kept and labels.dim() == 2:
             kept["decoder_input_ids"] = self.decoder_ids(labels)
-        return Batch(kept, self._aligned(labels), rows)
+        targets = self._aligned(labels)
+        if self.each_row and targets.dim() == 2 and not targets.is_floating_point():
+            empty = rows[(targets == IGNORED).all(dim=1)].tolist()
+            if empty:
+                raise ValueError(
+                    f"rows {', '.join(map(str, empty[:5]))} have no label that counts, {IGNORED} alone, and "
+                    "so no loss to weigh: leave them out of the data"
+                )
+        return Batch(kept, targets, rows)
 
 
 def unit_loss(model: nn.Module, targets: Tensor, unit: str, smoothing: float) -> UnitLoss:

@@ -102,7 +102,8 @@ class ReweightingMixin(Base):
                 f"{self.args.n_gpu} devices are visible, and metaweight trains on one: set "
                 "CUDA_VISIBLE_DEVICES=0"
             )
-        with_positions(self.train_dataset, "training")
+        if self.train_dataset is not None:  # a Trainer that only evaluates has none
+            with_positions(self.train_dataset, "training")
         if self.compute_loss_func is not None:
             raise ValueError(
                 "compute_loss_func gives one number for a batch, and weights need the loss of each sample: "
@@ -137,10 +138,10 @@ class ReweightingMixin(Base):
                 "a training batch has no row numbers, for another class makes the loader: put "
                 "ReweightingMixin first among the bases, before what defines get_train_dataloader"
             )
-        if num_items_in_batch is None or self._own_loss is not None:
-            self._share = 1 / self.current_gradient_accumulation_steps
-        else:
-            self._share = self._objective(inputs).real(inputs) / self._real
+        self._share = 1 / self.current_gradient_accumulation_steps
+        if num_items_in_batch is not None and self._own_loss is None:
+            real = self._objective(inputs).real(inputs)
+            self._share = real / self._real if real else self._share  # of none the loss says what to do
         step: Tensor = super().training_step(model, inputs)
         return step
 
@@ -151,7 +152,7 @@ class ReweightingMixin(Base):
         return batches, items
 
     def _objective(self, inputs: Mapping[str, Any]) -> Objective:
-        return Objective.of(self.model, self.label_names, inputs)
+        return Objective.of(self.model, self.label_names, inputs, self._unit)
 
     def compute_loss(self, model: nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """The weighted loss of training rows; of others, in evaluations, the Trainer's own."""

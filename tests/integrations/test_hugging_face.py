@@ -241,6 +241,13 @@ def test_what_is_refused(tmp_path: Path) -> None:
         build(model, args, train_dataset=iter(rows))
     with pytest.raises(ValueError, match="compute_loss_func gives one number"):
         build(model, args, train_dataset=rows, compute_loss_func=lambda *_, **__: torch.zeros(()))
+    compiled = arguments(transformers, tmp_path, torch_compile=True)
+    with pytest.raises(ValueError, match="give torch_compile=False"):
+        build(model, compiled, train_dataset=rows)
+    several = arguments(transformers, tmp_path)
+    several._n_gpu = 2
+    with pytest.raises(mw.MetaweightError, match=r"2 devices are visible.*CUDA_VISIBLE_DEVICES=0"):
+        build(model, several, train_dataset=rows)
     with pytest.raises(mw.MetaweightError, match="before the first step"):
         build(model, args, train_dataset=rows).suspects()
 

@@ -96,11 +96,15 @@ class ReweightingMixin(Base):
         self._refuse()
 
     def _refuse(self) -> None:
-        """Raise for what cannot be weighed: several devices, a stream, a loss of a batch."""
+        """Raise for what cannot be weighed: several devices, compiled models, streams, a loss of a batch."""
         if self.args.n_gpu > 1:
             raise MetaweightError(
                 f"{self.args.n_gpu} devices are visible, and metaweight trains on one: set "
                 "CUDA_VISIBLE_DEVICES=0"
+            )
+        if self.args.torch_compile:
+            raise ValueError(
+                "engines cannot swap the parameters of a compiled model: give torch_compile=False"
             )
         if self.train_dataset is not None:  # a Trainer that only evaluates has none
             with_positions(self.train_dataset, "training")

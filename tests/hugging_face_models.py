@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -82,8 +83,7 @@ def llama(transformers: Any) -> Any:
 
 
 def lora(transformers: Any) -> Any:
-    import peft
-
+    peft = pytest.importorskip("peft")
     chosen = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     return peft.get_peft_model(llama(transformers), chosen)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +62,8 @@ class Weighing:
         self.history = WeightHistory(samples, 1)
         groups = () if reweighter.teacher_optimizer is None else reweighter.teacher_optimizer.param_groups
         self._rates = [float(group["lr"]) for group in groups]
-        self._reports: list[StepReport] = []
+        self._sums: dict[str, tuple[float, int]] = {}
+        """Of each figure since the last call of ``figures``: sum and batches."""
 
     def loss(self, train: Batch, epoch: int, *, share: float = 1.0, loss_scale: float = 1.0) -> Tensor:
         """The weighted loss of a batch, mean(weights * losses), with its graph; the teacher has learnt.
@@ -79,7 +79,7 @@ class Weighing:
         assert report is not None
         self._make_room(epoch + 1)
         self.history.on_step(Epoch(reweighter, epoch, epoch + 1), train, report)
-        self._reports.append(report)
+        self._add(report)
         return (weights * reweighter.student(train).loss).mean()
 
     def _make_room(self, epochs: int) -> None:
@@ -104,14 +104,16 @@ class Weighing:
 
     def figures(self) -> dict[str, float]:
         """Means over the batches since the last call: weights, and losses without weights; {} for none."""
-        reports, self._reports = self._reports, []
-        if not reports:
-            return {}
-        names = ("weight_mean", "weight_spread", "ess")
-        found = {name: _mean([report.stats[name] for report in reports]) for name in names}
-        found["unweighted_loss"] = _mean([report.train_loss for report in reports])
-        meta = [report.meta_loss for report in reports if report.meta_loss is not None]
-        return found | ({"meta_loss": _mean(meta)} if meta else {})
+        sums, self._sums = self._sums, {}
+        return {name: total / batches for name, (total, batches) in sums.items()}
+
+    def _add(self, report: StepReport) -> None:
+        losses = {"unweighted_loss": report.train_loss, "meta_loss": report.meta_loss}
+        shape = {name: report.stats[name] for name in ("weight_mean", "weight_spread", "ess")}
+        for name, value in {**shape, **losses}.items():
+            if value is not None:
+                total, batches = self._sums.get(name, (0.0, 0))
+                self._sums[name] = total + value, batches + 1
 
     def samples(self) -> SampleWeights:
         """Weight and loss of every sample in each epoch."""
@@ -163,7 +165,3 @@ class Weighing:
         teacher = self.reweighter.teacher
         about = {"teacher": type(teacher).__name__, "samples": self.history.weights.shape[1]}
         return about | checkpoint.shapes_of("teacher", teacher.state_dict())
-
-
-def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values)

@@ -15,7 +15,6 @@ import metaweight as mw
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
-pytest.importorskip("peft")
 
 STEADY = {"max_grad_norm": 0.3, "lr_scheduler_type": "linear"}
 pytestmark = [

@@ -5,7 +5,6 @@ python -m benchmarks.join benchmarks/results/NAME runs/first-seed runs/other-see
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import sys
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from metaweight.comparison.arms import arm_options, group_of
+from metaweight.core.csv_text import read_csv
 from metaweight.report.publication import write_statistics, write_table
 from metaweight.report.tables import aggregate
 from metaweight.tasks import tasks
@@ -37,9 +37,7 @@ class Part:
     def read(folder: Path) -> Part:
         """Raises FileNotFoundError where ``folder`` has no runs.csv or manifest.json."""
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        with (folder / "runs.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return Part(folder, manifest, tuple(_result(row) for row in rows))
+        return Part(folder, manifest, tuple(map(_result, read_csv(folder / "runs.csv"))))
 
 
 def _result(row: Mapping[str, str]) -> Result:

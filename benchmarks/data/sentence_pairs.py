@@ -51,18 +51,20 @@ def mismatch(asked: TextRequest) -> TextSet:
     trusted = _multi30k(replace(asked, train_size=None))
     filtered = filter_bitext(_tatoeba_pairs(asked))
     apart, shared = without_shared(filtered.bitext, trusted.meta, trusted.valid, trusted.test)
+    left_out = filtered.left_out.join(shared)
     if asked.train_size is not None:
         generator = derive(asked.seed, "text", "train")
-        apart = apart.select(
-            split_by_component(apart, {"train": asked.train_size}, generator=generator)["train"]
-        )
+        parts = split_by_component(apart, {"train": asked.train_size}, generator=generator)
+        left_out = left_out.join(asked.not_drawn(apart, parts))
+        apart = apart.select(parts["train"])
     mixed = replace(
         trusted,
         name=f"Tatoeba for Multi30k {'-'.join(_languages(asked))}",
         train=apart,
         meta_from_train=False,
         source=f"training: {TATOEBA}; meta, validation and test: {MULTI30K}",
-        notes=f"training text: {filtered}; {shared} more share a sentence with meta, validation or test",
+        notes=f"training text: {filtered}; {len(shared)} more share a sentence with meta, validation or test",
+        left_out=left_out,
     )
     return _with_wmt(asked, mixed, clean=False)
 
@@ -101,4 +103,4 @@ def _oriented(asked: TextRequest, pairs: Bitext, held: tuple[str, str]) -> Bitex
     languages = _languages(asked)
     if set(languages) != set(held):
         raise ValueError(f"text set {asked.name!r} has the languages de and en, got {', '.join(languages)}")
-    return pairs if languages == held else Bitext(pairs.target, pairs.source)
+    return pairs if languages == held else pairs.swapped()

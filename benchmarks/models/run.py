@@ -146,7 +146,7 @@ def _folder(options: Options) -> Path:
                 f"{path} was run with {option} {before[option]}, got {now}: go on with the same, or without "
                 "--resume in another folder"
             )
-    folder.write_manifest(held, f"manifest-{len(folder.later_manifests()) + 2}.json")
+    folder.write_manifest(held)
     return path
 
 

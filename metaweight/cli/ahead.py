@@ -18,6 +18,8 @@ class Ahead:
     task: str | None = None
     grid: str | None = None
     profile: str | None = None
+    resume: str | None = None
+    """The run folder of ``train --resume``."""
 
     @classmethod
     def of(cls, arguments: Sequence[str]) -> Ahead:
@@ -26,6 +28,6 @@ class Ahead:
         parser.add_argument("command", nargs="?")
         parser.add_argument("--version", action="store_true")
         parser.add_argument("--import", dest="modules", action="append")
-        for option in ("--task", "--grid", "--profile"):
+        for option in ("--task", "--grid", "--profile", "--resume"):
             parser.add_argument(option, nargs="?")
         return parser.parse_known_args(arguments, cls())[0]

@@ -23,9 +23,13 @@ def train(ahead: Ahead) -> Command:
 
     Example: metaweight train --task translation --train pairs.tsv --meta trusted.tsv --valid valid.tsv
     """
-    from metaweight.cli.train import Train
+    from metaweight.cli.train import Train, config_of
     from metaweight.tasks import tasks
+    from metaweight.training.run_folder import RunFolder
 
+    if ahead.resume is not None:
+        kept = config_of(RunFolder.open(ahead.resume))
+        return Train(task=kept.task, run=kept)
     task = ahead.task or TASK
     return Train(task=task, run=tasks[task].config())
 
@@ -128,3 +132,5 @@ COMMANDS = {
         remedies,
     )
 }
+KEEPING = {"train", "compare", "report", "suspects"}
+"""Those whose results are in files: what they print is a view of them."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich import get_console
 from tyro.conf import OmitArgPrefixes, Suppress
 
 from metaweight.cli.places import run_folder
@@ -15,6 +14,8 @@ from metaweight.comparison.grid import Grid
 from metaweight.comparison.grid_file import LISTED, Plan
 from metaweight.comparison.suite import compare
 from metaweight.comparison.tuning import Tuning
+from metaweight.core.atomic import WriteError
+from metaweight.core.console import Terminal
 from metaweight.report.publication import publish
 from metaweight.tasks import tasks
 from metaweight.tasks.config import RunConfig
@@ -82,13 +83,24 @@ class Compare:
         grid = Grid(self.run, self.arms, self.noises, self.seeds, self.overrides, self.noise_overrides)
         name = "-".join(filter(None, ["compare", self.grid and Path(self.grid).stem, self.profile]))
         folder = run_folder(self.out, name, resume=self.resume)
-        compared = compare(
-            grid,
-            folder,
-            jobs=self.jobs,
-            console=get_console(),
-            resume=self.resume,
-            tuning=self.tuning,
-        )
-        publish(compared.folder, get_console())
+        try:
+            compared = compare(
+                grid,
+                folder,
+                jobs=self.jobs,
+                console=Terminal(),
+                resume=self.resume,
+                tuning=self.tuning,
+            )
+        except WriteError as error:
+            raise WriteError(
+                f"{error}\nthe same command with --resume --out {folder} goes on: every run is kept up to "
+                "its last checkpoint"
+            ) from error
+        try:
+            publish(compared.folder, Terminal())
+        except OSError as error:
+            raise WriteError(
+                f"{error}\nevery run is kept: metaweight report {folder} writes tables and page anew"
+            ) from error
         compared.require_all()

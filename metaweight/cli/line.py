@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, make_dataclass
 from typing import Annotated, Any
@@ -13,6 +15,7 @@ from tyro.conf import CascadeSubcommandArgs, FlagCreatePairsOff, UseAppendAction
 from metaweight.cli.ahead import Ahead
 from metaweight.cli.commands import Command
 from metaweight.cli.spelling import key_value
+from metaweight.core.console import LEAST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,5 +57,7 @@ def parsed(
     fields = [("command", Annotated[commands, arg(name="")])]
     line = make_dataclass("Line", fields, bases=(Line,), kw_only=True, frozen=True)
     line.__doc__ = Line.__doc__
+    if shutil.get_terminal_size().columns < LEAST:  # tyro's help finds no end in a few columns
+        os.environ["COLUMNS"] = str(LEAST)
     command: Command = tyro.cli(line, prog="metaweight", args=arguments, registry=key_value).command
     return command

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich import get_console
 from rich.table import Table
 from rich.text import Text
 
 from metaweight import engines, remedies, teachers
+from metaweight.core.console import Terminal
+from metaweight.core.shown import shown
 from metaweight.student import losses
 
 
@@ -25,7 +26,7 @@ class Teachers:
             teacher = teachers.registry[name]
             about = _about(_summary(teacher), options=_listed(teachers.options(name)))
             table.add_row(name, teacher.sees or "-", "yes" if teacher.learns else "no", about)
-        get_console().print(table)
+        Terminal().print(table)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Engines:
             steps, can = engine.abilities.steps, _abilities(engine.abilities)
             about = _about(engine.summary, can=can, options=_listed(engines.options(name)))
             table.add_row(name, "any" if steps is None else str(steps), about)
-        get_console().print(table)
+        Terminal().print(table)
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,12 @@ class Remedies:
             remedy = remedies.remedies[name]
             about = _about(_summary(remedy), options=_listed(remedies.remedy_options(name)))
             table.add_row(name, "yes" if remedy.uses_truth else "no", about)
-        get_console().print(table)
+        Terminal().print(table)
         table = _table("loss", "what it does, and its options with their defaults")
         for name in losses.losses.names():
             options = _listed(losses.loss_options(name))
             table.add_row(name, _about(_summary(losses.losses[name]), options=options))
-        get_console().print(table)
+        Terminal().print(table)
 
 
 def _table(*headings: str) -> Table:
@@ -70,8 +71,8 @@ def _table(*headings: str) -> Table:
 
 def _about(summary: str, **facts: str) -> Text:
     """A summary, with a line for each fact that there is."""
-    lines = [(f"\n{name}: {fact}", "dim") for name, fact in facts.items() if fact]
-    return Text.assemble(summary, *lines)
+    lines = [(f"\n{name}: {shown(fact)}", "dim") for name, fact in facts.items() if fact]
+    return Text.assemble(shown(summary), *lines)
 
 
 def _abilities(abilities: engines.Abilities) -> str:

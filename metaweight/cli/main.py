@@ -7,19 +7,40 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from rich import get_console
-from rich.console import Console
-
 from metaweight.cli.ahead import Ahead
+from metaweight.cli.commands import KEEPING
 from metaweight.cli.completion import ALL
 from metaweight.cli.line import parsed
+from metaweight.cli.streams import loss, steady_streams
+from metaweight.core.console import Terminal
 from metaweight.core.version import __version__
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a command; 0 when it did its work, 2 for a user's mistake or runs that failed, 130 after Ctrl-C."""
+    """Run a command; 0 when it did its work, 2 for a user's mistake or runs that failed, 130 after Ctrl-C.
+
+    A display that cannot be written changes nothing of it, but where it is all that the command gives: 2.
+    """
     arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
-    ahead = Ahead.of(arguments)
+    with steady_streams() as out:
+        ahead, ended = Ahead(), None
+        try:
+            ahead = Ahead.of(arguments)
+            code = _main(ahead, arguments)
+        except SystemExit as stop:  # after a help, or a mistake in an option
+            ended = stop
+        out.flush()
+        if (lost := loss(out)) is not None:
+            kept = ended is None and ahead.command in KEEPING
+            _complain(f"{lost}{'; the files are not touched by that' if kept else ''}")
+            if not kept:
+                return 2
+    if ended is not None:
+        raise ended
+    return code
+
+
+def _main(ahead: Ahead, arguments: Sequence[str]) -> int:
     if ahead.version:
         print(__version__)
         return 0
@@ -43,17 +64,19 @@ def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
             command = parsed(arguments, ALL, {ahead.command: ALL[ahead.command](ahead)})
             command()
         except (Interrupted, KeyboardInterrupt) as stop:
-            get_console().print(str(stop) or "stopped", style="yellow", highlight=False, soft_wrap=True)
+            Terminal().print(str(stop) or "stopped", style="yellow", soft_wrap=True)
             return 130
         except (MetaweightError, ValueError, KeyError, TypeError, OSError, ImportError) as error:
             if os.environ.get("METAWEIGHT_TRACEBACK"):
                 raise
             text = error.args[0] if isinstance(error, KeyError) and error.args else error
-            Console(stderr=True).print(
-                f"metaweight: {text}", style="red", highlight=False, markup=False, soft_wrap=True
-            )
+            _complain(str(text))
             return 2
     return 0
+
+
+def _complain(text: str) -> None:
+    Terminal(stderr=True).print(f"metaweight: {text}", style="red", soft_wrap=True)
 
 
 if __name__ == "__main__":

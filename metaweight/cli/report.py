@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich import get_console
 
 from metaweight.comparison.records import PLAN
+from metaweight.core.console import Terminal
 from metaweight.report.page import read_study, write_page
 from metaweight.report.publication import publish
+from metaweight.report.troubles import Troubles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,9 @@ class Report:
 
     def __call__(self) -> None:
         if self.out is None and (Path(self.run) / PLAN).is_file():
-            publish(Path(self.run), get_console())
+            publish(Path(self.run), Terminal())
             return
-        path = write_page(read_study(self.run), self.out)
-        get_console().print(f"report: {path}", soft_wrap=True, highlight=False, markup=False)
+        troubles = Troubles()
+        path = write_page(read_study(self.run), self.out, troubles=troubles)
+        Terminal().print(f"report: {path}", soft_wrap=True)
+        troubles.raise_any()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from rich import get_console
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from tyro.conf import Positional
 
 from metaweight.core.atomic import whole_file
+from metaweight.core.console import Terminal
+from metaweight.core.csv_text import read_csv
 from metaweight.data import load_images
 from metaweight.data.folder import VARIABLE
 from metaweight.report import suspects
@@ -38,7 +37,7 @@ class Suspects:
     """File of the list; must not exist."""
 
     def __call__(self) -> None:
-        console, out = get_console(), Path(self.out)
+        console, out = Terminal(), Path(self.out)
         if out.exists():
             raise FileExistsError(f"{out} exists: choose another file with --out")
         folder, about = _opened(Path(self.run))
@@ -55,13 +54,11 @@ class Suspects:
             file.write(ranking.to_csv(names, pairs).encode())
         unseen = len(samples.index) - len(ranking.order)
         rest = f", {unseen:,} that no epoch saw left out" if unseen else ""
-        console.print(
-            f"{len(ranking.order):,} samples{rest}: {out}", soft_wrap=True, highlight=False, markup=False
-        )
+        console.print(f"{len(ranking.order):,} samples{rest}: {out}", soft_wrap=True)
         means = samples.mean_weight()[ranking.order]
         ranked = bool((means != means[:1]).any())
         if not ranked:
-            console.print("all weights are equal: this run suspects nobody", highlight=False)
+            console.print("all weights are equal: this run suspects nobody")
         issues = _issues(samples, console) if pairs is None else None
         _print_agreement(ranking, issues, console, ranked=ranked)
 
@@ -78,33 +75,33 @@ def _opened(path: Path) -> tuple[RunFolder, dict[str, object]]:
     return folder, config
 
 
-def _class_names(config: dict[str, object], console: Console) -> Sequence[str]:
+def _class_names(config: dict[str, object], console: Terminal) -> Sequence[str]:
     """Of the data set; none, and a word of it, where the data are not here."""
     where = config.get("data_dir") or os.environ.get(VARIABLE)
     try:
         return load_images(str(config["data"]), None if where is None else str(where)).classes
     except (KeyError, ValueError, OSError, ImportError) as error:
-        console.print(
-            f"labels are numbers, for the data are not here: {error}", highlight=False, markup=False
-        )
+        console.print(f"labels are numbers, for the data are not here: {error}")
         return ()
 
 
 def _pairs(path: Path) -> dict[int, tuple[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return {int(row["index"]): (row["source"], row["target"]) for row in csv.DictReader(file)}
+    try:
+        return {int(row["index"]): (row["source"], row["target"]) for row in read_csv(path)}
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error}; resume the run, which writes it anew") from error
 
 
-def _issues(samples: SampleWeights, console: Console) -> Tensor | None:
+def _issues(samples: SampleWeights, console: Terminal) -> Tensor | None:
     try:
         return suspects.label_issues(samples)
     except (ImportError, ValueError) as error:
-        console.print(f"no comparison with cleanlab: {error}", highlight=False, markup=False)
+        console.print(f"no comparison with cleanlab: {error}")
         return None
 
 
 def _print_agreement(
-    found: suspects.Suspects, issues: Tensor | None, console: Console, *, ranked: bool
+    found: suspects.Suspects, issues: Tensor | None, console: Terminal, *, ranked: bool
 ) -> None:
     """What is known of the first k; of weights that are all equal there are no first ones."""
     flipped = found.samples.flipped
@@ -126,7 +123,7 @@ def _print_agreement(
             table.add_row(str(k), *row)
         console.print(table)
     if issues is not None:
-        console.print(f"cleanlab finds {len(issues):,} label issues. {IN_SAMPLE}", highlight=False)
+        console.print(f"cleanlab finds {len(issues):,} label issues. {IN_SAMPLE}")
 
 
 def _percent(share: float | None) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
-from rich import get_console
 from rich.table import Column, Table
 from tyro.conf import OmitArgPrefixes
 
@@ -14,12 +14,17 @@ from metaweight import remedies
 from metaweight.cli.places import run_folder
 from metaweight.comparison.arms import arm_of
 from metaweight.comparison.cells import alone, keep
+from metaweight.core.atomic import WriteError
+from metaweight.core.console import Terminal
 from metaweight.student.execution.execution import require_device
-from metaweight.tasks import Prepared, assemble, cost_line, described, require_kept, tasks
+from metaweight.tasks import Prepared, assemble, cost_line, described, run_manifest, tasks
 from metaweight.tasks.config import RunConfig, config_from
+from metaweight.tasks.identity import FREE, other_options
+from metaweight.tasks.run import LEFT_OUT
+from metaweight.training.checkpoint import kept
 from metaweight.training.history import Interrupted
 from metaweight.training.progress import EpochProgress
-from metaweight.training.run_folder import RunFolder, manifest
+from metaweight.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,58 +37,91 @@ class Train:
     out: str | None = None
     """Folder of this run; must not exist. Default: runs/NAME-TIME, NAME of teacher, remedy, loss."""
     resume: str | None = None
-    """Go on with this run folder, with its own options; no other option may be given."""
+    """Go on with this run folder, with its own options; of others only where its data lie and what it runs on
+    may be given: --data-dir, --device, --threads, own files."""
     threads: int | None = None
     """CPU threads; default: torch's choice."""
 
     def __call__(self) -> None:
         if self.threads is not None:
+            if self.threads < 1:
+                raise ValueError(f"--threads is 1 or more, got {self.threads}")
             torch.set_num_threads(self.threads)
-        console = get_console()
-        folder, config, prepared = self._begin() if self.resume is None else self._reopen(self.resume)
+        if self.resume is None:
+            config, prepared = self._checked()
+            place = run_folder(self.out, arm_of(config).replace(" + ", "-"))
+            folder = RunFolder.create(place, run_manifest(config, prepared))
+            with _kept(folder), folder.held():
+                self._train(folder, config, prepared)
+            return
+        folder = RunFolder.open(self.resume)
+        with _kept(folder), folder.held() as left:
+            config = self._resumed(folder)
+            prepared = tasks[config.task].prepare(config)
+            for line in filter(None, (left, *remedies.go_on(folder, config, prepared))):
+                Terminal().print(line, soft_wrap=True)
+            self._train(folder, config, prepared)
+
+    def _train(self, folder: RunFolder, config: RunConfig, prepared: Prepared) -> None:
+        console = Terminal()
         presentation = tasks[config.task].presentation
-        console.print(f"data: {described(prepared)}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"data: {described(prepared)}", soft_wrap=True)
         console.print(f"run folder: {folder.path}", soft_wrap=True)
         if (line := cost_line(config, prepared)) is not None:
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-        try:
-            with EpochProgress(
-                console, config.epochs, describe=presentation.of_epoch, counted=presentation.counted
-            ) as display:
-                outcome = remedies.run(
-                    config, folder, prepared=prepared, callbacks=(display,), resume=self.resume is not None
-                )
-        except Interrupted as error:
-            raise Interrupted(f"{error}\nresume with: metaweight train --resume {folder.path}") from None
+            console.print(line, soft_wrap=True)
+        with EpochProgress(
+            console, config.epochs, describe=presentation.of_epoch, counted=presentation.counted
+        ) as display:
+            outcome = remedies.run(
+                config, folder, prepared=prepared, callbacks=(display,), resume=self.resume is not None
+            )
         result = keep(alone(config, folder.path.name), folder.path, outcome, cost=outcome.cost)
         table = Table(Column(overflow="fold"), Column(overflow="fold"), show_header=False)
         for what, figure in presentation.of_run(result):
             table.add_row(what, figure)
         console.print(table)
         console.print(f"weight of every sample: {folder.path / 'weights.csv'}", soft_wrap=True)
-        if (folder.path / "pairs.csv").is_file():
-            console.print(f"with its sentences: {folder.path / 'pairs.csv'}", soft_wrap=True)
+        for name, what in (("pairs.csv", "with its sentences"), (LEFT_OUT, "what is left out")):
+            if (folder.path / name).is_file():
+                console.print(f"{what}: {folder.path / name}", soft_wrap=True)
 
-    def _begin(self) -> tuple[RunFolder, RunConfig, Prepared]:
+    def _checked(self) -> tuple[RunConfig, Prepared]:
+        """A bad option or data folder leaves no run folder behind."""
         config = self.run
         require_device(config.device)
-        # a bad option or data folder leaves no run folder behind
         prepared = tasks[config.task].prepare(config)
         assemble(config, prepared)
         remedies.check(config, prepared)
-        about = {"task": config.task} | manifest(asdict(config), sys.argv)
-        about |= {"data": described(prepared)}
-        place = run_folder(self.out, arm_of(config).replace(" + ", "-"))
-        return RunFolder.create(place, about), config, prepared
+        return config, prepared
 
-    def _reopen(self, path: str) -> tuple[RunFolder, RunConfig, Prepared]:
-        if self.run != tasks[self.task].config() or self.out is not None:
-            raise ValueError("--resume takes the run's own options: give no others")
-        folder = RunFolder.open(path)
-        about = folder.manifest()
-        task = tasks[about.get("task", "image")]  # the first runs were all of images and do not say so
-        config = config_from(task.config, about["config"])
-        require_device(config.device)
-        prepared = task.prepare(config)
-        require_kept(task, prepared, folder)
-        return folder, config, prepared
+    def _resumed(self, folder: RunFolder) -> RunConfig:
+        """The options of the run in ``folder``, with other places and another device where they are given."""
+        kept = config_of(folder)
+        if type(kept) is not type(self.run) or self.out is not None or other_options(self.run, kept):
+            others = ", ".join(f"--{name.replace('_', '-')}" for name in ("threads", *FREE, *kept.places))
+            raise ValueError(
+                "--resume takes the run's own options: give no others but where its data lie and what it "
+                f"runs on ({others})"
+            )
+        require_device(self.run.device)
+        return self.run
+
+
+def config_of(folder: RunFolder) -> RunConfig:
+    """The options of the run in ``folder``."""
+    about = folder.manifest()
+    task = tasks[about.get("task", "image")]  # the first runs were all of images and do not say so
+    config: RunConfig = config_from(task.config, about["config"])
+    return config
+
+
+@contextmanager
+def _kept(folder: RunFolder) -> Iterator[None]:
+    """Say of a stop from outside what is kept and how the run goes on."""
+    way = f"metaweight train --resume {folder.path}"
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as stop:
+        raise Interrupted(f"{str(stop) or 'stopped'}\nresume with: {way}") from None
+    except WriteError as error:
+        raise WriteError(f"{error}\n{way} goes on: {kept(folder.path)}") from error

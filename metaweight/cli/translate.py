@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich import get_console
 from rich.table import Column, Table
 
+from metaweight.cli.streams import write_out
+from metaweight.core.console import Terminal
 from metaweight.data.text.files import read_lines
 from metaweight.data.text.vocabulary import Vocabularies
 from metaweight.models.transformer import Transformer
@@ -19,6 +20,7 @@ from metaweight.tasks.config import TranslationConfig, config_from
 from metaweight.tasks.translation.bleu import bleu_statistics, bootstrap_interval, score
 from metaweight.tasks.translation.decoding import one_line, translate
 from metaweight.tasks.translation.task import build_module
+from metaweight.tasks.translation.tokenizers import tokenizer_of
 from metaweight.training import checkpoint
 from metaweight.training.run_folder import RunFolder
 
@@ -53,12 +55,12 @@ class Translate:
             nbest=self.nbest,
             max_source=self.max_source,
         )
+        lines = []
         for number, best in enumerate(hypotheses):
             for text, value in best:
                 text = one_line(text)
-                line = text if self.nbest == 1 else f"{number} ||| {text} ||| {value:.4f}"
-                sys.stdout.buffer.write(f"{line}\n".encode())
-        sys.stdout.buffer.flush()
+                lines.append(text if self.nbest == 1 else f"{number} ||| {text} ||| {value:.4f}")
+        write_out("".join(f"{line}\n" for line in lines).encode())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,19 +71,27 @@ class Score:
     """File of translations, detokenised, a line each."""
     reference: Annotated[str, tyro.conf.Positional]
     """File of as many references."""
-    tokenize: str = "13a"
-    """BLEU's tokenizer, by sacrebleu's name."""
+    tokenize: str | None = None
+    """BLEU's tokenizer, by sacrebleu's name (13a, zh, ja-mecab, ko-mecab, char, flores200, ...); default:
+    that of --language, or of the script of the references."""
+    language: str | None = None
+    """Language of the references, as a code: zh, ja, ko, th, ..."""
 
     def __call__(self) -> None:
         lines = read_lines(self.hypothesis, self.reference)
-        scores = score(lines.source, lines.target, tokenize=self.tokenize)
-        low, high = bootstrap_interval(bleu_statistics(lines.source, lines.target, tokenize=self.tokenize))
+        tokenizer = tokenizer_of(lines.target, language=self.language, asked=self.tokenize)
+        scores = score(lines.source, lines.target, tokenize=tokenizer.name)
+        low, high = bootstrap_interval(bleu_statistics(lines.source, lines.target, tokenize=tokenizer.name))
         table = Table("score", "", "95 % interval", Column("signature", overflow="fold"))
         table.add_row("BLEU", f"{scores.bleu:.1f}", f"{low:.1f} to {high:.1f}", scores.bleu_signature)
         table.add_row("chrF", f"{scores.chrf:.1f}", "", scores.chrf_signature)
         lengths = f"{scores.hypothesis_length:,} / {scores.reference_length:,}"
         table.add_row("tokens", lengths, "", f"translated / reference, {scores.sentences:,} sentences")
-        get_console().print(table)
+        table.add_row("tokenizer", tokenizer.name, "", tokenizer.reason)
+        if scores.blank_hypotheses or scores.blank_references:
+            blank = f"{scores.blank_hypotheses:,} / {scores.blank_references:,}"
+            table.add_row("blank", blank, "", "lines that show nothing, translated / reference")
+        Terminal().print(table)
 
 
 def load_translator(
@@ -109,7 +119,10 @@ def load_translator(
 
 
 def _read_standard_input() -> list[str]:
-    """Lines as UTF-8.  Raises ValueError that names the line where they are not."""
+    """Lines as UTF-8.  Raises ValueError that names the line where they are not, or where there are none to
+    come."""
+    if sys.stdin is None:
+        raise ValueError("standard input is closed: give the sentences to translate, a line each")
     lines = sys.stdin.buffer.read().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if lines and not lines[-1]:
         lines.pop()

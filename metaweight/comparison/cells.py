@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import math
-import shutil
-import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from metaweight.comparison.arms import arm_of, group_of
 from metaweight.comparison.progress import CellProgress, TellProgress
 from metaweight.comparison.records import Failure, PlannedRun
+from metaweight.core.atomic import WriteError
 from metaweight.core.contracts import CollapseWarning
 from metaweight.core.records import read_record, write_record
-from metaweight.remedies import begun, build_remedy, run
-from metaweight.tasks import COST, Outcome, iteration_cost, require_kept, tasks
+from metaweight.remedies import build_remedy, go_on, run
+from metaweight.tasks import COST, Outcome, Prepared, iteration_cost, run_manifest, tasks
 from metaweight.tasks.assembly import check_parts
-from metaweight.tasks.config import RunConfig, config_from
+from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import RESULT, RunResult
+from metaweight.training.checkpoint import kept
 from metaweight.training.history import Interrupted
-from metaweight.training.run_folder import RunFolder, manifest
+from metaweight.training.run_folder import RunFolder
 from metaweight.training.trainer import check_epochs
 
 Progress = Callable[[CellProgress], None]
@@ -84,16 +85,30 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
     """
     place = folder / "cells" / cell.name
     try:
-        require_same_options(cell, place)
         if (place / RESULT).is_file():
-            earlier = read_record(RunResult, place / RESULT)
+            earlier = _finished(place)
             tell(CellProgress(cell.name, cell.config.epochs, cell.config.epochs, 0.0))
             return CellResult(cell, earlier)
-        task = tasks[cell.config.task]
-        prepared = task.prepare(cell.config)
-        own, resume = _enter(cell, place)
-        if resume:
-            require_kept(task, prepared, own)
+        return CellResult(cell, _train(cell, place, tell, cost=cost))
+    except Interrupted:
+        raise
+    except WriteError as error:
+        return failed(cell, WriteError(f"{error}; {kept(place)}"))
+    except Exception as error:
+        return failed(cell, error)
+
+
+def _finished(place: Path) -> RunResult:
+    try:
+        return read_record(RunResult, place / RESULT)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete it, and the run's checkpoint gives it again") from error
+
+
+def _train(cell: Cell, place: Path, tell: Progress, *, cost: bool) -> RunResult:
+    """The run in ``place``, begun or gone on with, and its result."""
+    prepared = tasks[cell.config.task].prepare(cell.config)
+    with _entered(cell, place, prepared) as (own, resume):
         # shown after the table: a line in the middle of the live display would tear it
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CollapseWarning)
@@ -108,11 +123,18 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
         if cost and spent is None:
             spent = iteration_cost(cell.config, prepared)
         messages = tuple(dict.fromkeys(str(warning.message) for warning in caught))
-        return CellResult(cell, keep(cell, place, outcome, cost=spent, warnings=messages))
-    except Interrupted:
-        raise
-    except Exception as error:
-        return failed(cell, error)
+        return keep(cell, place, outcome, cost=spent, warnings=messages)
+
+
+@contextmanager
+def _entered(cell: Cell, place: Path, prepared: Prepared) -> Iterator[tuple[RunFolder, bool]]:
+    """The run's folder, held by this process, and whether it was there already."""
+    there = place.is_dir()
+    own = RunFolder.open(place) if there else RunFolder.create(place, run_manifest(cell.config, prepared))
+    with own.held():
+        if there:
+            go_on(own, cell.config, prepared)
+        yield own, there
 
 
 def keep(
@@ -138,30 +160,6 @@ def keep(
     )
     write_record(place / RESULT, result)
     return read_record(RunResult, place / RESULT)
-
-
-def _enter(cell: Cell, place: Path) -> tuple[RunFolder, bool]:
-    """The run's folder, and whether a checkpoint lies there to go on from."""
-    if place.is_dir():
-        there = RunFolder.open(place)
-        if begun(there):
-            return there, True
-        shutil.rmtree(place)  # stopped before its first epoch's end
-    about = {"task": cell.config.task} | manifest(asdict(cell.config), sys.argv)
-    return RunFolder.create(place, about), False
-
-
-def require_same_options(cell: Cell, place: Path) -> None:
-    """Raise ValueError where a run with other options than ``cell``'s lies in ``place``."""
-    if not place.is_dir():
-        return
-    theirs = config_from(type(cell.config), RunFolder.open(place).manifest()["config"])
-    for name, ours in asdict(cell.config).items():
-        if name != "data_dir" and getattr(theirs, name) != ours:
-            raise ValueError(
-                f"{place} was run with {name} {getattr(theirs, name)!r}, not {ours!r}: "
-                "go on with the same options, or choose another folder"
-            )
 
 
 def failed(cell: Cell, error: BaseException) -> CellResult:

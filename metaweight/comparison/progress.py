@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from rich.console import Console
-
+from metaweight.core.console import Terminal
 from metaweight.core.contracts import Batch, StepReport
+from metaweight.core.shown import shown
 from metaweight.training.callbacks import Callback, Run, Throughput
 from metaweight.training.progress import INTERVAL, progress_bar
 
@@ -55,7 +55,7 @@ class TellProgress(Callback):
 class GridProgress:
     """Cells done of all, with those that run; a line a finished cell where there is no terminal."""
 
-    def __init__(self, console: Console, cells: Sequence[str], *, counted: str) -> None:
+    def __init__(self, console: Terminal, cells: Sequence[str], *, counted: str) -> None:
         self.console, self.counted = console, counted
         self.cells = list(cells)
         self.bar = progress_bar(console)
@@ -81,12 +81,12 @@ class GridProgress:
         self.rates[cell.name] = cell.rate
         running = [f"{n} {s:.0%} {self._pace(n)}" for n, s in self.shares.items() if s < 1]
         self.bar.update(
-            self.task, completed=round(sum(self.shares.values()), 2), description="  ".join(running)
+            self.task, completed=round(sum(self.shares.values()), 2), description=shown("  ".join(running))
         )
         if cell.done == cell.epochs and not printed and not self.console.is_terminal:
             finished = sum(s >= 1 for s in self.shares.values())
             text = f"{finished}/{len(self.cells)} {cell.name}  {self._pace(cell.name)}{self._left()}"
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(text, soft_wrap=True)
 
     def _left(self) -> str:
         """``  about 0:03:20 left``, as if what is left cost what was done; empty where neither is known."""

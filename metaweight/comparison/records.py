@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metaweight.comparison.arms import Group
+from metaweight.core.atomic import whole_file, writing
 from metaweight.core.records import Record, read_record, write_record
 
 PLAN, FAILURES = "plan.json", "failures.json"
@@ -82,6 +83,9 @@ def write_failures(folder: Path, started: Sequence[str], failed: Sequence[Failur
         (folder / FAILURES).unlink(missing_ok=True)
         text.unlink(missing_ok=True)
         return
-    folder.mkdir(exist_ok=True)  # a run may fail before it makes its own
+    with writing(folder):
+        folder.mkdir(exist_ok=True)  # a run may fail before it makes its own
     write_record(folder / FAILURES, Failures(failures))
-    text.write_text("\n\n".join(f"{f.name}\n{f.error}\n{f.traceback}" for f in failures), encoding="utf-8")
+    content = "\n\n".join(f"{f.name}\n{f.error}\n{f.traceback}" for f in failures)
+    with whole_file(text) as file:
+        file.write(content.encode("utf-8", "replace"))

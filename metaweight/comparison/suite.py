@@ -8,15 +8,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from metaweight.comparison.cells import Cell, CellResult, check_options, planned, require_same_options
+from metaweight.comparison.cells import Cell, CellResult, check_options, planned
 from metaweight.comparison.choices import CHOICES
 from metaweight.comparison.grid import Grid
 from metaweight.comparison.progress import GridProgress
-from metaweight.comparison.records import GridPlan, read_grid_plan, write_failures, write_grid_plan
+from metaweight.comparison.records import (
+    PLAN,
+    GridPlan,
+    read_grid_plan,
+    write_failures,
+    write_grid_plan,
+)
+from metaweight.comparison.resumption import require_same_runs
 from metaweight.comparison.tuning import Tuning, candidates, choose, tuned
 from metaweight.comparison.workers import require_jobs, run_cells
+from metaweight.core.console import Terminal
 from metaweight.core.contracts import MetaweightError
 from metaweight.core.records import write_record
 from metaweight.core.registry import did_you_mean
@@ -46,7 +52,7 @@ def compare(
     path: Path,
     *,
     jobs: int,
-    console: Console,
+    console: Terminal,
     resume: bool = False,
     tuning: Tuning | None = None,
 ) -> GridResult:
@@ -68,26 +74,28 @@ def compare(
     about |= {"tuning": asdict(tuning)} if tuning is not None else {}
     about = {"task": task} | manifest(asdict(grid), sys.argv) | about
     below = {path / "tuning": trials} if trials else {path: cells}
-    folder = _reopen(path, below, about) if resume else RunFolder.create(path, about)
-    _keep_plan(path, prepared, cells)
-    counted = tasks[task].presentation.counted
-    if trials:
-        console.print(f"tuning on the validation set: {len(trials)} runs", highlight=False)
-        with GridProgress(console, [cell.name for cell in trials], counted=counted) as display:
-            trial_results = run_cells(trials, path / "tuning", jobs=jobs, progress=display)
-        choices = choose(attempts, trial_results, figure=figure, higher_is_better=higher)
-        write_record(path / CHOICES, choices)
-        _keep_failures(path / "tuning", trial_results)
-        if message := _failures("tuning runs", trial_results, "tuning/failures.txt"):
-            console.print(message, style="red", soft_wrap=True, highlight=False)
-        cells = tuned(grid, choices).cells()
+    folder = RunFolder.open(path) if resume else RunFolder.create(path, about)
+    with folder.held() as left:
+        for line in filter(None, (left, *(_reopen(folder, below, about) if resume else ()))):
+            console.print(line, soft_wrap=True)
         _keep_plan(path, prepared, cells)
-        for cell in cells:
-            require_same_options(cell, path / "cells" / cell.name)
-    with GridProgress(console, [cell.name for cell in cells], counted=counted) as display:
-        results = run_cells(cells, folder.path, jobs=jobs, timed=grid.seeds[0], progress=display)
-    _keep_failures(folder.path, results)
-    return GridResult(folder.path, tuple(results))
+        counted = tasks[task].presentation.counted
+        if trials:
+            console.print(f"tuning on the validation set: {len(trials)} runs")
+            with GridProgress(console, [cell.name for cell in trials], counted=counted) as display:
+                trial_results = run_cells(trials, path / "tuning", jobs=jobs, progress=display)
+            choices = choose(attempts, trial_results, figure=figure, higher_is_better=higher)
+            write_record(path / CHOICES, choices)
+            _keep_failures(path / "tuning", trial_results)
+            if message := _failures("tuning runs", trial_results, "tuning/failures.txt"):
+                console.print(message, style="red", soft_wrap=True)
+            cells = tuned(grid, choices).cells()
+            _keep_plan(path, prepared, cells)
+            require_same_runs([(cell, path / "cells" / cell.name) for cell in cells])
+        with GridProgress(console, [cell.name for cell in cells], counted=counted) as display:
+            results = run_cells(cells, folder.path, jobs=jobs, timed=grid.seeds[0], progress=display)
+        _keep_failures(folder.path, results)
+        return GridResult(folder.path, tuple(results))
 
 
 def _checked(grid: Grid, cells: Sequence[Cell], jobs: int) -> Prepared:
@@ -138,15 +146,15 @@ def _keep_failures(folder: Path, results: Sequence[CellResult]) -> None:
     write_failures(folder, [result.cell.name for result in results], failures)
 
 
-def _reopen(path: Path, below: Mapping[Path, Sequence[Cell]], about: Mapping[str, Any]) -> RunFolder:
-    """The folder of an earlier start of this grid; says in a manifest of its own what goes on there.
+def _reopen(folder: RunFolder, below: Mapping[Path, Sequence[Cell]], about: Mapping[str, Any]) -> list[str]:
+    """Take up the folder of an earlier start of this grid; what is new there, in lines.
 
-    Raises as ``read_grid_plan``.
+    A manifest of its own says what goes on.  Raises as ``read_grid_plan`` and ``require_same_runs``.
     """
-    folder = RunFolder.open(path)
-    read_grid_plan(path)
-    for place, cells in below.items():
-        for cell in cells:
-            require_same_options(cell, place / "cells" / cell.name)
-    folder.write_manifest(about, f"manifest-{len(folder.later_manifests()) + 2}.json")
-    return folder
+    # without a plan it was stopped before its first run, or an older version made it
+    if (folder.path / PLAN).is_file() or any((folder.path / name).is_dir() for name in ("cells", "tuning")):
+        read_grid_plan(folder.path)
+    there = [(cell, place / "cells" / cell.name) for place, cells in below.items() for cell in cells]
+    notes = require_same_runs(there)
+    folder.write_manifest(about)
+    return notes

@@ -22,7 +22,7 @@ from metaweight.tasks.outcome import RunResult
 ALL = "all"
 COMPARED = frozenset(NOT_AN_ARMS).union(
     ("train_size", "meta_size", "valid_size", "test_size", "meta_noise_rate", "imbalance", "imbalance_ratio"),
-    ("train", "meta", "valid", "test", "columns", "languages", "overlap"),
+    ("train", "meta", "valid", "test", "columns", "languages", "overlap", "tokenize"),
     KINDS,
 )
 """Options that decide what is compared, so that no arm may choose them."""

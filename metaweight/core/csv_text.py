@@ -50,24 +50,25 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def csv_rows(text: str, where: str) -> Iterator[dict[str, str]]:
-    """The rows of CSV by column; ``where`` names the file in errors."""
-    with unlimited_fields(len(text)):
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header: list[str] | None = None
-        rows = []
+    """The rows of CSV by column, one by one; ``where`` names the file in errors."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    while True:
         try:
-            for fields in reader:
-                if header is None:
-                    header = fields
-                elif len(fields) == len(header):
-                    rows.append(dict(zip(header, fields, strict=True)))
-                else:
-                    raise ValueError(
-                        f"{where}, line {reader.line_num}: {len(fields)} fields, the header has {len(header)}"
-                    )
+            with unlimited_fields(len(text)):
+                fields = next(reader)
+        except StopIteration:
+            return
         except csv.Error as error:
             raise ValueError(f"{where}, line {reader.line_num}: {error}") from error
-    yield from rows
+        if header is None:
+            header = fields
+        elif len(fields) == len(header):
+            yield dict(zip(header, fields, strict=True))
+        else:
+            raise ValueError(
+                f"{where}, line {reader.line_num}: {len(fields)} fields, the header has {len(header)}"
+            )
 
 
 @contextmanager

@@ -15,6 +15,7 @@ _UNSEEN = re.compile(
 _UNSEEN_OR_CONTROL = re.compile(_UNSEEN.pattern[:-1] + "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 # of Unicode's property White_Space, and the four separators that Python's split() takes for it too
 _SPACE = re.compile("[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
+_NOTHING = re.compile(f"(?:{_UNSEEN_OR_CONTROL.pattern}|{_SPACE.pattern[:-1]})*")
 
 
 def plain(text: str) -> str:
@@ -24,8 +25,10 @@ def plain(text: str) -> str:
     are taken out, what is left is composed (Unicode's NFC), each run of white space of any kind becomes one
     space, and none is left at the ends.  Case, punctuation and width of letters count.
     """
-    if text.isascii() and text.isprintable():  # most of it: nothing to take out or to compose
-        return " ".join(text.split())
+    # most of it: printable text has no white space but U+0020, and ASCII is composed and seen
+    tidy = text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " "
+    if tidy and (text.isascii() or (unicodedata.is_normalized("NFC", text) and not _UNSEEN.search(text))):
+        return text
     seen = _UNSEEN_OR_CONTROL.sub("", text)
     return _SPACE.sub(" ", unicodedata.normalize("NFC", seen)).strip(" ")
 
@@ -37,4 +40,4 @@ def same(one: str, other: str) -> bool:
 
 def is_empty(text: str) -> bool:
     """Whether a text shows nothing: its ``plain`` form is empty."""
-    return not plain(text)
+    return _NOTHING.fullmatch(text) is not None

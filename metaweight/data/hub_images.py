@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,10 @@ def _part(
     folder: str,
     where: str,
 ) -> _Part:
-    cells = _cells(split.rows, image, where)
-    names = [_file_name(cell, folder) for cell in cells]
+    labels = _numbers(split.rows[label], order, split.origins, label)
+    names: list[str] = []
+    pictures, reasons = read_pictures(_cells(split.rows, image, where, folder, names), reading)
     origins = dataclasses.replace(split.origins, names=tuple(names) if any(names) else None)
-    labels = _numbers(split.rows[label], order, origins, label)
-    pictures, reasons = read_pictures(cells, reading)
     whole = [place for place in range(len(pictures)) if place not in reasons]
     return _Part(
         [picture for picture in pictures if picture is not None],
@@ -182,23 +181,26 @@ def _column(features: Mapping[str, Any], kind: type, option: str, text: str) -> 
     return matches[0]
 
 
-def _cells(rows: Any, column: str, text: str) -> list[Any]:
-    """The pictures of a column as they lie in the file, undecoded."""
+def _cells(rows: Any, column: str, text: str, folder: str, names: list[str]) -> Iterator[Any]:
+    """The pictures of a column as they lie in the file, undecoded, one by one; ``names`` gets their files."""
     import datasets
 
     try:
         undecoded = rows.cast_column(column, datasets.Image(decode=False))
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ValueError(f"{text}: column {column!r} holds {rows.features[column]}, no images") from error
-    return [row[column] for row in undecoded.select_columns([column])]
+    root = Path(folder).expanduser().resolve()
+    for row in undecoded.select_columns([column]):
+        names.append(_file_name(row[column], root))
+        yield row[column]
 
 
-def _file_name(cell: Any, folder: str) -> str:
-    """What the file of a picture is called, below ``folder`` where it lies there; empty where it has none."""
+def _file_name(cell: Any, root: Path) -> str:
+    """What the file of a picture is called, below ``root`` where it lies there; empty where it has none."""
     path = (cell or {}).get("path")
     if not path:
         return ""
-    root, file = Path(folder).expanduser().resolve(), Path(path)
+    file = Path(path)
     return str(file.relative_to(root)) if file.is_relative_to(root) else file.name
 
 

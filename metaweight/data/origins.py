@@ -85,7 +85,9 @@ class Origins:
         return Origin(self.files[int(self.file[position])], row or None, name, self.unit)
 
     def __iter__(self) -> Iterator[Origin]:
-        return (self[position] for position in range(len(self)))
+        names = self.names or ("",) * len(self)
+        places = zip(self.file.tolist(), self.row.tolist(), names, strict=True)
+        return (Origin(self.files[file], row or None, name, self.unit) for file, row, name in places)
 
     def select(self, positions: Tensor | Sequence[int]) -> Origins:
         """Those at ``positions`` [n], in that order, repeats allowed."""

@@ -107,7 +107,7 @@ def _bytes(cell: object) -> bytes:
     content, path = held.get("bytes"), held.get("path")
     if content is None and path is not None:
         try:
-            content = Path(path).read_bytes()
+            content = _file(str(path))
         except OSError as error:
             raise ValueError(f"its file cannot be read: {error}") from error
     if content is None:
@@ -115,6 +115,16 @@ def _bytes(cell: object) -> bytes:
     if not content:
         raise ValueError("it has no bytes")
     return bytes(content)
+
+
+def _file(path: str) -> bytes:
+    if "://" not in path:
+        return Path(path).read_bytes()
+    from datasets.utils.file_utils import xopen
+
+    with xopen(path, "rb") as file:
+        content: bytes = file.read()
+    return content
 
 
 def _taken(image: Any, reading: Reading) -> Picture:

@@ -6,7 +6,7 @@ A remedy trains in stages that resume; ``run`` runs it, and a run that has none.
 from metaweight.remedies import co_teaching, early_stopping, filters, glc, trusted  # noqa: F401 - they register
 from metaweight.remedies.base import NONE, Remedy, build_remedy, check, remedies, remedy_options
 from metaweight.remedies.course import Course, Stage
-from metaweight.remedies.run import begun, run
+from metaweight.remedies.run import begun, go_on, run
 
 __all__ = [
     "NONE",
@@ -16,6 +16,7 @@ __all__ = [
     "begun",
     "build_remedy",
     "check",
+    "go_on",
     "remedies",
     "remedy_options",
     "run",

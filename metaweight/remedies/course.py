@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,12 +13,12 @@ from metaweight.data.epochs import Epochs
 from metaweight.remedies.scores import by_position, token_losses
 from metaweight.reweighter import Reweighter
 from metaweight.student.student import Student
-from metaweight.tasks import Assembled, Prepared, assemble, described, pooled, tasks
+from metaweight.tasks import Assembled, Prepared, assemble, pooled, run_manifest, tasks
 from metaweight.tasks.config import RunConfig
 from metaweight.training.callbacks import Callback
 from metaweight.training.evaluation import class_probabilities
 from metaweight.training.history import Interrupted, Source
-from metaweight.training.run_folder import RunFolder, manifest
+from metaweight.training.run_folder import RunFolder
 
 STAGES = "stages"
 """The sub-folder of a run folder that holds the folders of its earlier stages."""
@@ -111,8 +110,7 @@ class Course:
             return RunFolder.open(path), True
         if self._resume and path.is_dir():
             shutil.rmtree(path)  # stopped before its first epoch's end
-        about = {"task": config.task, "stage": name} | manifest(asdict(config), sys.argv)
-        folder = RunFolder.create(path, about | {"data": described(self.prepared)})
+        folder = RunFolder.create(path, run_manifest(config, self.prepared, stage=name))
         self.task.keep(self.prepared, folder)
         return folder, False
 

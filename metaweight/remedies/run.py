@@ -33,8 +33,9 @@ def run(
     task = tasks.tasks[config.task]
     prepared = task.prepare(config) if prepared is None else prepared
     remedy.check(facts_of(config, prepared))
+    resume = resume and folder is not None and begun(folder)
     if folder is not None and not resume:
-        task.keep(prepared, folder)
+        tasks.begin(task, prepared, folder)
     course = Course(config, prepared, folder, callbacks=callbacks, resume=resume)
     last = remedy.last(course)
     outcome = task.conclude(config, prepared, course.finish(last), folder)
@@ -45,6 +46,17 @@ def run(
         elif last.kept is None and name.split("_")[0] == "auroc":
             figures[name] = math.nan  # every weight is 1 and picks nothing
     return replace(outcome, figures=figures, cost=course.cost)
+
+
+def go_on(folder: RunFolder, config: RunConfig, prepared: tasks.Prepared) -> list[str]:
+    """Take up ``folder``, held by this process, for ``run`` with ``resume``; what is new there, in lines.
+
+    A manifest says what goes on.  Raises as ``require_same_run`` where it would be another run.
+    """
+    trained = begun(folder)
+    notes = tasks.require_same_run(folder, config, prepared, begun=trained)
+    folder.write_manifest(tasks.run_manifest(config, prepared), None if trained else "manifest.json")
+    return notes
 
 
 def begun(folder: RunFolder) -> bool:

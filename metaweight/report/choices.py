@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metaweight.comparison.choices import CHOICES, Choices
+from metaweight.core.markdown import markdown_table
 from metaweight.core.records import read_record
-from metaweight.tasks.figures import markdown_table
 
 
 @dataclass(frozen=True)

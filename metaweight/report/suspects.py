@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from metaweight.training.sample_weights import SampleWeights
+from metaweight.core.csv_text import csv_text
+from metaweight.data.origins import COLUMNS
+from metaweight.training.sample_weights import SampleWeights, origin_cells
 
 PLACES = (10, 50, 100)
 
@@ -50,27 +50,29 @@ class Suspects:
         return precision_at(self.order, self.samples.flipped, k)
 
     def to_csv(self, names: Sequence[str] = (), pairs: Mapping[int, tuple[str, str]] | None = None) -> str:
-        """A row a sample, text in quotes: index, given and suggested label, mean weight, weights.
+        """A row a sample: file, row, name, index, given and suggested label, mean weight, weights.
 
+        The first three (see Origin) are where its owner finds it, ``index`` is the position that code uses.
         ``names``: of the classes, else numbers; ``pairs``: index -> source and target, instead of labels.
-        ``weights`` holds one a epoch, between spaces, ``nan`` where the sample was not seen.
+        ``weights`` holds one an epoch, between spaces, ``nan`` where the sample was not seen.
         """
+        about = ("given_label", "suggested_label") if pairs is None else ("source", "target")
+        return csv_text((*COLUMNS, "index", *about, "mean_weight", "weights"), self._rows(names, pairs))
+
+    def _rows(
+        self, names: Sequence[str], pairs: Mapping[int, tuple[str, str]] | None
+    ) -> Iterator[Sequence[object]]:
         samples, predicted = self.samples, self.samples.predicted()
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        about = ["given_label", "suggested_label"] if pairs is None else ["source", "target"]
-        writer.writerow(["index", *about, "mean_weight", "weights"])
-        means = samples.mean_weight().tolist()
-        history = samples.weights.T.tolist()
+        means, history = samples.mean_weight().tolist(), samples.weights.T.tolist()
+        origins = origin_cells(samples)
         for place in self.order.tolist():
             index = int(samples.index[place])
             if pairs is None:
-                cells = [_label(labels, place, names) for labels in (samples.given, predicted)]
+                cells = tuple(_label(labels, place, names) for labels in (samples.given, predicted))
             else:
-                cells = list(pairs[index])
+                cells = pairs[index]
             weights = " ".join(f"{weight:.4g}" for weight in history[place])
-            writer.writerow([index, *cells, float(f"{means[place]:.6g}"), weights])
-        return text.getvalue()
+            yield *origins[place], index, *cells, f"{means[place]:.6g}", weights
 
 
 def _label(labels: Tensor | None, place: int, names: Sequence[str]) -> str | int:

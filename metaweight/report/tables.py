@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
+from metaweight.core.console import Terminal
+from metaweight.core.csv_text import csv_text
+from metaweight.core.markdown import Strong, escaped, markdown_table
+from metaweight.core.shown import shown
 from metaweight.core.weights import mean_and_spread
-from metaweight.tasks.figures import Column, markdown_table
+from metaweight.tasks.figures import Column
 from metaweight.tasks.outcome import Result
+
+NAME = 24
+"""Characters of a name that the terminal's table breaks at no place."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,8 @@ def to_markdown(table: Comparison) -> str:
     """The table for people: mean ± sample standard deviation over seeds, the best of a block in bold."""
     parts = []
     for noise, block in _blocks(table).items():
-        rows = [tuple(f"**{c}**" if i in best else c for i, c in enumerate(cells)) for cells, best in block]
-        parts.append(f"**Noise: {noise}**\n\n{markdown_table(table.headings, rows)}\n")
+        rows = [tuple(Strong(c) if i in best else c for i, c in enumerate(cells)) for cells, best in block]
+        parts.append(f"**Noise: {escaped(noise)}**\n\n{markdown_table(table.headings, rows)}\n")
     return "\n".join(parts)
 
 
@@ -141,40 +147,35 @@ def to_csv(table: Comparison) -> str:
     spread = [column.figure for column in table.columns if column.spread]
     spread += dict.fromkeys(name for row in table.rows for name in row.figures if name not in in_columns)
     single = [column.figure for column in table.columns if not column.spread]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     parts = [f"{name}_{part}" for name in spread for part in ("mean", "spread")]
-    writer.writerow(["noise", "arm", "seeds", *parts, *single])
-    gap = Spread(math.nan, math.nan)
+    gap, rows = Spread(math.nan, math.nan), []
     for row in table.rows:
         pairs = [row.figures.get(name, gap) for name in spread]
         numbers = [n for pair in pairs for n in (pair.mean, pair.spread)]
         numbers += [row.figures.get(name, gap).mean for name in single]
-        writer.writerow([row.noise, row.arm, row.seeds, *("" if math.isnan(n) else n for n in numbers)])
-    return text.getvalue()
+        rows.append([row.noise, row.arm, row.seeds, *("" if math.isnan(n) else n for n in numbers)])
+    return csv_text(["noise", "arm", "seeds", *parts, *single], rows)
 
 
 def runs_to_csv(results: Sequence[Result], columns: Sequence[Column]) -> str:
     """Every single run's figures: the table's columns, then the others by name."""
     in_columns = [column.figure for column in columns]
     others = sorted({name for result in results for name in result.figures if name not in in_columns})
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["noise", "arm", "seed", *in_columns, *others])
-    for result in results:
-        figures = [result.figures.get(name) for name in (*in_columns, *others)]
-        writer.writerow([result.noise, result.arm, result.seed, *figures])
-    return text.getvalue()
+    names = [*in_columns, *others]
+    rows = ([r.noise, r.arm, r.seed, *(r.figures.get(name) for name in names)] for r in results)
+    return csv_text(["noise", "arm", "seed", *names], rows)
 
 
-def print_table(table: Comparison, *, console: Console | None = None) -> None:
+def print_table(table: Comparison, *, console: Terminal) -> None:
     """The table in the terminal, one section for each kind of noise."""
     printed = Table()
     for number, heading in enumerate(("noise", *table.headings)):
-        printed.add_column(heading, justify="right" if number > 1 else "left", no_wrap=number < 2)
+        justify: JustifyMethod = "right" if number > 1 else "left"
+        whole = number < 2 and max((len(row.arm) for row in table.rows), default=0) <= NAME
+        printed.add_column(heading, justify=justify, no_wrap=whole, overflow="fold")
     for noise, block in _blocks(table).items():
         for number, (cells, best) in enumerate(block):
-            printed_cells = [f"[bold]{cell}[/bold]" if i in best else cell for i, cell in enumerate(cells)]
+            printed_cells = [Text(shown(cell), "bold" if i in best else "") for i, cell in enumerate(cells)]
             printed.add_row("" if number else noise, *printed_cells)
         printed.add_section()
-    (console or Console()).print(printed)
+    console.print(printed)

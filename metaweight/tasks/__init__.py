@@ -6,10 +6,11 @@
 from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.base import Evaluation, Prepared, Sources, Task, described, tasks
 from metaweight.tasks.cost import COST, cost_line, iteration_cost
+from metaweight.tasks.identity import require_same_run, run_manifest
 from metaweight.tasks.image import task as image
 from metaweight.tasks.outcome import Finished, Outcome
 from metaweight.tasks.pool import Pool, Pooled, pooled
-from metaweight.tasks.run import assemble, require_kept, run
+from metaweight.tasks.run import assemble, begin, run
 from metaweight.tasks.translation import task as translation
 
 tasks.add("image", image.ImageTask())
@@ -27,11 +28,13 @@ __all__ = [
     "Sources",
     "Task",
     "assemble",
+    "begin",
     "cost_line",
     "described",
     "iteration_cost",
     "pooled",
-    "require_kept",
+    "require_same_run",
     "run",
+    "run_manifest",
     "tasks",
 ]

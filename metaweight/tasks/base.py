@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from metaweight.core.contracts import Batch
 from metaweight.core.registry import Registry
+from metaweight.data.origins import LeftOut, Origins
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.config import RunConfig
@@ -34,6 +35,21 @@ class Prepared(Protocol):
     @property
     def samples(self) -> int:
         """One more than the largest index that a training batch carries."""
+        ...
+
+    @property
+    def origins(self) -> Origins:
+        """Where the sample of each index came from."""
+        ...
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What the data hold and the run does not use."""
+        ...
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Part of the data in words ("training rows", "vocabulary") -> digest of it, in its order."""
         ...
 
 

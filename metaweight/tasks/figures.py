@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from metaweight.core.records import Record
 from metaweight.tasks.outcome import Finished, RunResult
@@ -73,13 +74,20 @@ class Headline:
         begin, star, _ = self.figure.partition("*")
         lines = []
         for name, value in figures.items():
-            if value is not None and (name == begin or (star and name.startswith(begin))):
-                kind = name.removeprefix(begin).lstrip("_")
-                what = self.what.format(**others or {}) + (f", {kind}" if kind else "")
+            if not (name == begin or (star and name.startswith(begin))):
+                continue
+            kind = name.removeprefix(begin).lstrip("_")
+            what = self.what.format(**others or {}) + (f", {kind}" if kind else "")
+            if value is not None and not math.isnan(value):
                 lines.append((what, self.text.format(value, **others or {})))
             elif value is None and name == self.figure and self.unknown is not None:
                 lines.append(self.unknown)
         return lines
+
+
+def no_signatures(details: Mapping[str, Any]) -> Mapping[str, str]:
+    """Figures that need none."""
+    return {}
 
 
 def no_notes(runs: Sequence[Finished]) -> Sequence[str]:
@@ -104,6 +112,8 @@ class Presentation:
     """Of an epoch's row, in the line of progress."""
     headlines: tuple[Headline, ...]
     """Of one run, at its end."""
+    signatures: Callable[[Mapping[str, Any]], Mapping[str, str]] = no_signatures
+    """What a run's details say of how figures were got, by figure; it stands beside them."""
     notes: Callable[[Sequence[Finished]], Sequence[str]] = no_notes
     """Paragraphs under the table of a comparison, Markdown, from what its finished runs left."""
 
@@ -121,9 +131,3 @@ def mean_text(values: Sequence[float | None], text: str) -> str:
     """The mean of one value a seed in the format ``text``; "-" where a seed has none."""
     finite = [value for value in values if value is not None]
     return text.format(fmean(finite)) if finite and len(finite) == len(values) else "-"
-
-
-def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
-    """Headings, rule and rows, a line each, the last without its end; ``left`` columns are words."""
-    rule = ("---",) * left + ("---:",) * (len(headings) - left)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *rows))

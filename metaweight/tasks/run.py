@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from metaweight.core.csv_text import write_csv
+from metaweight.data.origins import COLUMNS
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.base import Prepared, Task, tasks
@@ -17,6 +17,9 @@ from metaweight.training.history import Source
 from metaweight.training.learning_rate import LearningRate
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.trainer import Trainer
+
+LEFT_OUT = "left_out.csv"
+"""Every sample that a run does not use, with the reason; a file for people."""
 
 
 def assemble(
@@ -67,31 +70,24 @@ def run(
     callbacks: Sequence[Callback] = (),
     resume: bool = False,
 ) -> Outcome:
-    """Train as ``config`` says; with a ``folder``, log there, keep weights by sample and a checkpoint."""
+    """Train as ``config`` says; with a ``folder``, log there, keep weights by sample and a checkpoint.
+
+    ``resume``: go on from the checkpoint in ``folder``, or begin anew where none was written yet.
+    """
     task = tasks[config.task]
     prepared = task.prepare(config) if prepared is None else prepared
     assembled = assemble(config, prepared, folder, callbacks=callbacks)
-    if resume:
+    if resume and assembled.trainer.has_checkpoint:
         assembled.trainer.resume()
     elif folder is not None:
-        task.keep(prepared, folder)
+        begin(task, prepared, folder)
     assembled.trainer.fit()
     return task.conclude(config, prepared, assembled, folder)
 
 
-def require_kept(task: Task[Any, Any], prepared: Prepared, folder: RunFolder) -> None:
-    """Raise where ``folder`` lacks what the task keeps from the start on, or holds something else.
-
-    What is kept follows from the data, so a run that goes on with the same data would write it again.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        task.keep(prepared, RunFolder(Path(scratch)))
-        for expected in sorted(Path(scratch).iterdir()):
-            file = folder.path / expected.name
-            if not file.is_file():
-                raise FileNotFoundError(f"{file} is missing: copy it from where the run was started")
-            if file.read_bytes() != expected.read_bytes():
-                raise ValueError(
-                    f"{file} is another than this run's data gives: resume with the data and the library "
-                    "versions (manifest.json) that it was started with"
-                )
+def begin(task: Task[Any, Any], prepared: Prepared, folder: RunFolder) -> None:
+    """Write what a run's folder holds from the start on, and ``left_out.csv`` if anything was left out."""
+    folder.truncate_steps(0)  # of a start that wrote no checkpoint
+    task.keep(prepared, folder)
+    if len(left_out := prepared.left_out):
+        write_csv(folder.path / LEFT_OUT, (*COLUMNS, "reason", "text"), left_out.rows())

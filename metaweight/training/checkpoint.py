@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +13,15 @@ from torch import Tensor
 from metaweight.core.atomic import whole_file
 from metaweight.core.contracts import MetaweightError
 from metaweight.core.randomness import RandomState
+from metaweight.core.seal import SealedFile, seal_fits
 
-FORMAT = 1
+FORMAT = 2
+"""Checkpoints of format 1 have no seal."""
+
+
+_WAY = "put a copy of it back, or delete it, and the run starts over"
+RUN = "run"
+"""Among the shapes: what run the state is of."""
 
 
 class CheckpointError(MetaweightError):
@@ -29,35 +34,40 @@ def save(path: Path | str, state: Mapping[str, Any], shapes: Mapping[str, Any]) 
     ``shapes``: what ``state`` fits, name -> shape or text; checked when it is loaded.
     """
     with whole_file(Path(path)) as file:
-        torch.save({"format": FORMAT, "shapes": dict(shapes), "state": dict(state)}, file)
+        sealed = SealedFile(file)
+        try:
+            torch.save({"format": FORMAT, "shapes": dict(shapes), "state": dict(state)}, sealed)  # type: ignore[arg-type]
+        except RuntimeError:
+            if sealed.failure is not None:  # torch ends its archive all the same, and fails at that
+                raise sealed.failure from None
+            raise
+        sealed.close()
 
 
 def load(path: Path | str, shapes: Mapping[str, Any], *, part: str | None = None) -> dict[str, Any]:
     """Read a checkpoint that fits ``shapes``; with ``part``, those of this prefix only.  Loads no code.
 
-    Raises CheckpointError where the file is absent, truncated, of a newer format or of another
-    architecture.
+    Raises CheckpointError where the file is absent, changed in any byte, of a newer format, of another
+    architecture or of another run.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: did the run end before its first one?")
+    sealed = seal_fits(path)
+    if sealed is False:
+        raise CheckpointError(f"{path} is damaged: it is not as it was written; {_WAY}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        RuntimeError,
-        EOFError,
-        zipfile.BadZipFile,
-        pickle.UnpicklingError,
-        ValueError,
-        IndexError,
-    ) as error:
-        raise CheckpointError(f"{path} is truncated or no checkpoint: start the run anew") from error
+    except Exception as error:  # what a damaged file raises is anything
+        raise CheckpointError(f"{path} is truncated or no checkpoint; {_WAY}") from error
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path} is no metaweight checkpoint")
     if content["format"] > FORMAT:
         raise CheckpointError(
             f"{path} has format {content['format']}, this version reads up to {FORMAT}: upgrade metaweight"
         )
+    if content["format"] > 1 and sealed is None:
+        raise CheckpointError(f"{path} is truncated: its end is missing; {_WAY}")
     stored = content["shapes"]
     if part is not None:
         stored = {name: shape for name, shape in stored.items() if name.startswith(f"{part}.")}
@@ -73,11 +83,16 @@ def shapes_of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, list[int]
 
 def _require_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     for name in [*wanted, *(n for n in stored if n not in wanted)]:
-        if stored.get(name) != wanted.get(name):
-            raise CheckpointError(
-                f"{path} is of another architecture: {name} is {stored.get(name, 'absent')} there and "
-                f"{wanted.get(name, 'absent')} in this run; build the run as it was started"
-            )
+        if stored.get(name) == wanted.get(name):
+            continue
+        if name == RUN:  # said by both: a Trainer without a run's folder takes any that fits
+            if name not in stored or name not in wanted:
+                continue
+            raise CheckpointError(f"{path} is the checkpoint of another run; {_WAY}")
+        raise CheckpointError(
+            f"{path} is of another architecture: {name} is {stored.get(name, 'absent')} there and "
+            f"{wanted.get(name, 'absent')} in this run; build the run as it was started"
+        )
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
@@ -87,5 +102,19 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Put the global generators back."""
-    replace(RandomState.of(device), cpu=state["cpu"], cuda=state["cuda"]).restore(device)
+    """Put the global generators back; that of a GPU where the run goes on with one."""
+    cuda = state["cuda"] if device.type == "cuda" else None
+    replace(RandomState.of(device), cpu=state["cpu"], cuda=cuda).restore(device)
+
+
+def kept(folder: Path) -> str:
+    """What a run that ended early has left to go on from, in a sentence."""
+    newest = max(folder.rglob("checkpoint.pt"), key=lambda path: path.stat().st_mtime_ns, default=None)
+    if newest is None:
+        return "no checkpoint was written yet, so the run starts over"
+    try:
+        epochs, batches = load(newest, {}, part="none")["position"]
+    except CheckpointError as error:
+        return str(error)
+    where = f"after batch {batches} of epoch {epochs + 1}" if batches else f"of epoch {epochs}"
+    return f"the last checkpoint, {where}, is whole"

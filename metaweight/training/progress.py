@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,13 +15,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from metaweight.core.console import Terminal
 from metaweight.core.contracts import Batch, StepReport
 from metaweight.training.callbacks import Callback, Run, Throughput
 
 
-def progress_bar(console: Console) -> Progress:
+def progress_bar(console: Terminal) -> Progress:
+    """A line for a terminal; descriptions are text, markup in them is not obeyed."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -46,7 +47,7 @@ class EpochProgress(Callback):
 
     def __init__(
         self,
-        console: Console,
+        console: Terminal,
         epochs: int,
         *,
         describe: Callable[[Mapping[str, float]], str],
@@ -85,7 +86,7 @@ class EpochProgress(Callback):
         text += f"  {more}" if more else ""
         self.bar.update(self.task, completed=run.epoch, description=text)
         if not self.console.is_terminal:
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(text, soft_wrap=True)
 
     def _text(self, epoch: int, epochs: int, train_loss: float) -> str:
         text = f"epoch {epoch}/{epochs}  train loss {train_loss:.3f}"

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
 import os
-import weakref
-import zlib
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from torch import Tensor
 
-from metaweight.core.atomic import whole_file
+from metaweight.core.atomic import WriteError, dead_parts, part_of, remove_parts, whole_file, writing
+from metaweight.core.digest import digest
+from metaweight.core.lock import only_one
+from metaweight.core.seal import SealedFile, seal_fits
 from metaweight.data.origins import Origins
 from metaweight.training.environment import environment, manifest
 from metaweight.training.sample_weights import SampleWeights, from_arrays, to_arrays, weights_csv
+from metaweight.training.step_log import StepLog
 
 __all__ = ["RunFolder", "SampleWeights", "environment", "manifest"]
-
-PENDING = 64
-"""Rows kept in memory before they are written."""
 
 
 class RunFolder:
@@ -35,26 +36,24 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._pending: list[str] = []
-        self._write_rest = weakref.finalize(self, _append, self._steps_path, self._pending)
+        self._steps = StepLog(path / "steps.jsonl")
 
     @classmethod
     def create(cls, path: Path | str, manifest: Mapping[str, Any]) -> RunFolder:
-        """Make the folder, with parents, and write ``manifest.json``.
+        """Make the folder, with parents and ``manifest.json``: all of it, or nothing.
 
-        Raises FileExistsError where anything lies at ``path``, TypeError for what JSON cannot hold.
+        Raises FileExistsError where anything lies at ``path``, TypeError for what JSON cannot hold,
+        WriteError where the folder cannot be made.
         """
         path = Path(path)
         text = _manifest_text(manifest)
+        _require_free(path)
         try:
-            path.mkdir(parents=True)
-        except FileExistsError as error:
-            raise FileExistsError(
-                f"{path} exists and a run overwrites nothing: choose another folder, or go on with that run "
-                "(--resume)"
-            ) from error
-        with whole_file(path / "manifest.json") as file:
-            file.write(text)
+            with writing(path):
+                _make(path, text)
+        except WriteError:
+            _require_free(path)  # another process was faster
+            raise
         return cls(path)
 
     @classmethod
@@ -67,8 +66,32 @@ class RunFolder:
             )
         return cls(path)
 
-    def write_manifest(self, manifest: Mapping[str, Any], name: str) -> None:
-        """Another manifest beside the first.  Raises TypeError for what JSON cannot hold."""
+    @contextmanager
+    def held(self) -> Iterator[str | None]:
+        """Let no other process in while the body runs; gives a line about a lock left behind, or None.
+
+        What processes that are gone left half written goes; rows in memory are on disk at the end, where they
+        can be.  Raises as ``only_one``.
+        """
+        with only_one(self.path) as left:
+            remove_parts(self.path)
+            try:
+                yield left
+            finally:
+                self._steps.close()
+
+    @property
+    def identity(self) -> str | None:
+        """What run this is, a digest; None where the manifest has no digests of what decides it."""
+        digests = self.manifest().get("digests")
+        return None if digests is None else digest([json.dumps(digests, sort_keys=True)])
+
+    def write_manifest(self, manifest: Mapping[str, Any], name: str | None = None) -> None:
+        """That of another start, by default beside the earlier ones: ``manifest-2.json`` and on.
+
+        Raises TypeError for what JSON cannot hold.
+        """
+        name = name or f"manifest-{len(self.later_manifests()) + 2}.json"
         with whole_file(self.path / name) as file:
             file.write(_manifest_text(manifest))
 
@@ -76,10 +99,6 @@ class RunFolder:
         """Names of those of later starts: manifest-2.json and on, as far as there are any."""
         names = (f"manifest-{number}.json" for number in itertools.count(2))
         return list(itertools.takewhile(lambda name: (self.path / name).is_file(), names))
-
-    @property
-    def _steps_path(self) -> Path:
-        return self.path / "steps.jsonl"
 
     def manifest(self, name: str = "manifest.json") -> dict[str, Any]:
         """What ``create``, or ``write_manifest`` under ``name``, was given.
@@ -98,40 +117,21 @@ class RunFolder:
     def append_step(self, row: Mapping[str, Any]) -> None:
         """Add a row to ``steps.jsonl``: numbers and text by name, with the number ``step``.
 
-        NaN and infinity, which JSON lacks, become null.  Raises KeyError for a row without ``step``,
-        TypeError for a value that JSON cannot hold.
+        NaN and infinity, which JSON lacks, become null.  Raises as ``StepLog.append``.
         """
-        if "step" not in row:
-            raise KeyError(
-                f"a row of steps.jsonl has the number 'step', got only {', '.join(row) or 'nothing'}"
-            )
-        self._pending.append(json.dumps(_valid(row)) + "\n")
-        if len(self._pending) >= PENDING:
-            self.flush()
+        self._steps.append(_valid(row))
 
     def flush(self) -> None:
         """Write the rows that are still in memory."""
-        _append(self._steps_path, self._pending)
+        self._steps.flush()
 
     def read_steps(self) -> list[dict[str, Any]]:
-        """All rows, those in memory too; a last line that a crash has torn is left out.
-
-        Raises ValueError, with the line's number, for a damaged line.
-        """
-        self.flush()
-        rows = []
-        for number, line in enumerate(_whole_lines(self._steps_path), start=1):
-            try:
-                rows.append(json.loads(line))
-            except ValueError as error:
-                raise ValueError(f"{self._steps_path}, line {number} is damaged: {error}") from error
-        return rows
+        """All rows, see ``StepLog.read``."""
+        return self._steps.read()
 
     def truncate_steps(self, after_step: int) -> None:
-        """Drop the rows past ``after_step`` (a checkpoint's), so that a resumed run writes none twice."""
-        kept = [row for row in self.read_steps() if row["step"] <= after_step]
-        with whole_file(self._steps_path) as file:
-            file.writelines(f"{json.dumps(row)}\n".encode() for row in kept)
+        """Drop the rows past ``after_step``, see ``StepLog.truncate``."""
+        self._steps.truncate(after_step)
 
     def save_weights(
         self,
@@ -152,8 +152,12 @@ class RunFolder:
         samples = SampleWeights(
             index, weights.float(), loss.float(), given, clean, flipped, probabilities, origins
         )
+        archive = io.BytesIO()
+        np.savez_compressed(archive, allow_pickle=False, **to_arrays(samples))
         with whole_file(self.path / "weights.npz") as file:
-            np.savez_compressed(file, allow_pickle=False, **to_arrays(samples))
+            sealed = SealedFile(file)  # what reads zip archives reads past what stands behind one
+            sealed.write(archive.getvalue())
+            sealed.close()
         with whole_file(self.path / "weights.csv") as file:
             file.write(weights_csv(samples).encode())
         return samples
@@ -167,31 +171,41 @@ class RunFolder:
         if not file.is_file():
             raise FileNotFoundError(f"{file} is not there: weights by sample are written when a run ends")
         try:
+            if seal_fits(file) is False:
+                raise ValueError("it is not as it was written")
             with file.open("rb") as stream, np.load(stream) as arrays:
                 return from_arrays({name: arrays[name] for name in arrays.files})
-        except (ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-            raise ValueError(f"{file} is damaged: {error}; run the training again") from error
+        except Exception as error:  # what a damaged file raises is anything
+            raise ValueError(
+                f"{file} is damaged: {error}; metaweight train --resume {self.path} writes it again"
+            ) from error
 
 
-def _append(path: Path, lines: list[str]) -> None:
-    """Write ``lines`` behind the file's whole ones and forget them; what a crash has torn goes."""
-    if not lines:
-        return
-    with path.open("ab+") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.truncate(sum(len(line) for line in _whole_lines(path)))
-        file.write("".join(lines).encode())
-    lines.clear()
+def _require_free(path: Path) -> None:
+    if os.path.lexists(path):
+        raise FileExistsError(
+            f"{path} exists and a run overwrites nothing: choose another folder, or go on with that run "
+            "(--resume)"
+        )
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file that end in a line end; none where there is no file."""
-    if not path.is_file():
-        return []
-    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+def _make(path: Path, text: bytes) -> None:
+    """The folder ``path`` with its manifest in one step; what processes that are gone had made of it goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for part in dead_parts(path.parent, path.name):
+        if part.is_dir() and all(entry.name.startswith("manifest.json") for entry in part.iterdir()):
+            shutil.rmtree(part)
+    part = part_of(path)
+    part.mkdir()
+    try:
+        with (part / "manifest.json").open("wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(path)
+    except BaseException:
+        shutil.rmtree(part)
+        raise
 
 
 def _manifest_text(manifest: Mapping[str, Any]) -> bytes:

@@ -89,6 +89,11 @@ class Trainer:
         return None if self.folder is None else self.folder.path / "checkpoint.pt"
 
     @property
+    def has_checkpoint(self) -> bool:
+        """Whether one was written: ``resume`` needs it."""
+        return self.checkpoint_path is not None and self.checkpoint_path.is_file()
+
+    @property
     def best_epoch(self) -> int | None:
         """By the monitored figure, so far; None before its first evaluation."""
         return self.history.best_epoch
@@ -152,8 +157,7 @@ class Trainer:
         try:
             report = self.reweighter.step(window, meta, teach=teach, rates=rates)
         except NonFiniteError as error:
-            path = self.checkpoint_path
-            where = f" The last good checkpoint is {path}." if path is not None and path.is_file() else ""
+            where = f" The last good checkpoint is {self.checkpoint_path}." if self.has_checkpoint else ""
             raise NonFiniteError(
                 f"epoch {self.epoch + 1}, step {self.reweighter.steps + 1}: {error}.{where}", error.index
             ) from error
@@ -238,6 +242,7 @@ class Trainer:
     def _shapes(self) -> dict[str, Any]:
         r = self.reweighter
         steps = " and ".join(type(one).__name__ for one in members(r.live.optimizer))
+        run = None if self.folder is None else self.folder.identity
         kinds = {"optimizer": steps, "teacher": type(r.teacher).__name__}
         return {
             **kinds,
@@ -247,6 +252,7 @@ class Trainer:
             "batches an epoch": len(self.train),
             **checkpoint.shapes_of("student", r.student.module.state_dict()),
             **checkpoint.shapes_of("teacher", r.teacher.state_dict()),
+            **({} if run is None else {checkpoint.RUN: run}),
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -51,7 +51,6 @@ def test_help_explains_itself(
 
 def test_lists_name_everything(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("rich._console", None)  # the one there is knows its width already
     assert main(["teachers"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in mw.teachers.names())
@@ -215,10 +214,15 @@ def test_a_run_in_windows_with_an_engines_options(tmp_path: Path) -> None:
 
 
 def test_resume_takes_no_other_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--resume", str(tmp_path), "--epochs", "3"]) == 2
-    assert "takes the run's own options" in words(capsys)
     assert main(["train", "--resume", str(tmp_path)]) == 2
     assert "no run folder" in words(capsys)
+    out = tmp_path / "run"
+    assert main(["train", *QUICK, "--out", str(out)]) == 0
+    for other in (["--epochs", "3"], ["--out", str(tmp_path / "b")], ["--data", "mnist"]):
+        assert main(["train", "--resume", str(out), *other]) == 2
+        assert "takes the run's own options: give no others" in words(capsys)
+    own = ["--epochs", "2", "--device", "cpu", "--threads", "1", "--data-dir", str(tmp_path)]
+    assert main(["train", "--resume", str(out), *own]) == 0
 
 
 def test_a_run_of_before_tasks_had_names_is_one_of_images(tmp_path: Path) -> None:

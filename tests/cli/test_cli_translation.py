@@ -17,6 +17,7 @@ import torch
 from tiny_translation import TRAIN, Files, flags, own, own_files, pairs, words, write
 
 from metaweight.cli.main import main
+from metaweight.core.csv_text import read_csv
 from metaweight.data.text import Vocabularies
 from metaweight.training import checkpoint
 from metaweight.training.run_folder import RunFolder
@@ -95,7 +96,10 @@ def test_own_files_give_a_run_with_weights_beside_sentences(
 
 
 def test_other_kinds_of_files_give_the_same_run(files: Files, tmp_path: Path) -> None:
-    """CSV with named columns, gzipped JSON Lines, two plain files each: the text decides, not its form."""
+    """CSV with named columns, gzipped JSON Lines, two plain files: the text decides, not its form.
+
+    And each pair is found where the form has it.
+    """
     forms: dict[str, list[str]] = {"tsv": []}
     for form in ("csv", "jsonl.gz"):
         for name, path in files.items():
@@ -119,14 +123,24 @@ def test_other_kinds_of_files_give_the_same_run(files: Files, tmp_path: Path) ->
         "csv": "{}.csv",
         "jsonl.gz": "{}.jsonl.gz",
         "plain": "{0}.de," + str(tmp_path) + "/{0}.en",
+        "two": "{}.de",
     }
+    forms["two"] = []
     found = set()
     for form, columns in forms.items():
         chosen = {name: tmp_path / names[form].format(name) for name in files}
         out = tmp_path / f"run-{form}"
         options = flags(teacher="uniform", epochs=1, batch_size=60)
-        assert main([*TRAIN, *own(chosen, *files), *columns, *options, "--out", str(out)]) == 0
-        found.add((out / "joint.model").read_bytes() + (out / "pairs.csv").read_bytes())
+        given = own(chosen, *files)
+        if form == "two":
+            given = [w for word in given for w in (word, word[:-3] + ".en")[: 1 + word.endswith(".de")]]
+        assert main([*TRAIN, *given, *columns, *options, "--out", str(out)]) == 0
+        read = read_csv(out / "pairs.csv")
+        where = [(row.pop("file"), int(row.pop("row")), row.pop("name")) for row in read]
+        file = str(tmp_path / names[form].format("train")).partition(",")[0]
+        first = 2 if form == "csv" else 1
+        assert where == [(file, line, "") for line in range(first, first + 60)]
+        found.add((out / "joint.model").read_bytes() + str(read).encode())
     assert len(found) == 1
 
 
@@ -168,6 +182,9 @@ def test_lines_stay_lines(trained: Path, translate: Run) -> None:
     one, two = expected.split("\n")[:-1]
     assert translate("\ufeff" + f"{first}\r\n\r\n{second}", str(trained)) == (0, f"{one}\n\n{two}\n")
     assert translate("", str(trained)) == (0, "")
+    # lines that show nothing, of any kind of white space, stay empty
+    blank = "\t\n\u00a0\n\u3000 \n\u0085\n\u200b\ufeff\n"
+    assert translate(f"{blank}{first}\n", str(trained)) == (0, "\n" * 5 + f"{one}\n")
     _, several = translate(f"{first}\n\n", str(trained), "--nbest", "3")
     rows = [line.split(" ||| ") for line in several.split("\n")[:-1]]
     assert [row[0] for row in rows] == ["0", "0", "0", "1"]
@@ -259,8 +276,12 @@ def test_resume_goes_on_only_with_the_vocabulary_of_its_text(
     try:
         write(data, [(source.replace("rot", "grün"), target) for source, target in pairs(0, 60)])
         assert main(["train", "--resume", str(copy)]) == 2
-        assert f"{model} is another than this run's data gives" in words(capsys)
+        told = words(capsys)
+        assert f"{copy}: the training rows and vocabulary are not what the run was started with" in told
         data.write_text(text, encoding="utf-8")
+        model.write_bytes(before["joint.model"] + b" ")
+        assert main(["train", "--resume", str(copy)]) == 2
+        assert f"{model} is another than this run's data gives" in words(capsys)
         model.unlink()
         assert main(["train", "--resume", str(copy)]) == 2
         assert f"{model} is missing: copy it from where the run was started" in words(capsys)

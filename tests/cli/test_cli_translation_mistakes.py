@@ -32,6 +32,8 @@ LONG = "rot " * 25_000
         ("meta", b"rot\tred\nblau\t \n", "meta.tsv, line 2: the target is empty"),
         ("valid", b"rot\tred\n\tblue\n", "valid.tsv, line 2: the source is empty"),
         ("test", b"\t\n", "test.tsv, line 1: the source is empty"),
+        ("meta", "\nrot\tred\n\u3000\u200b\tblue\n".encode(), "meta.tsv, line 3: the source is empty"),
+        ("train", b"a\tb\tc\n" * 9, "train.tsv, line 1: 3 fields, expected 2"),
         ("meta", f"rot\tred\n{LONG}\tred\n".encode(), "meta.tsv, line 2: the source has 100,000 characters"),
         ("valid", f"rot\t{LONG}\n".encode(), "valid.tsv, line 1: the target has 100,000 characters"),
         ("test", f"rot\t{LONG}\n".encode(), "test.tsv, line 1: the target has 100,000 characters"),
@@ -57,7 +59,7 @@ def test_a_bad_file_is_named_with_its_line_and_leaves_nothing(
             ["de", "eng"],
             "table.csv, line 1: the header has no column 'eng'. Did you mean 'en'",
         ),
-        ("de,en", '"a\nb",', ["de", "en"], "table.csv, row 2: the target is empty"),
+        ("de,en", '"a\nb",', ["de", "en"], "table.csv, line 2: the target is empty"),
         ("de,en", "a,b", ["de", "de"], "are 2 columns"),
     ],
 )
@@ -100,7 +102,9 @@ def test_shared_sentences_are_named_or_dropped(
     assert main(arguments) == 2
     text = words(capsys)
     assert f"3 of the train pairs ({files['train']}) share a sentence with the meta pairs" in text
-    assert f"({files['meta']}): '{trusted[0][0]}', '{trusted[1][0]}', '{trusted[2][1]}'; remove them" in text
+    repeated = (trusted[0][0], trusted[1][0], trusted[2][1])
+    where = [f"{files['train']}, line {line}: '{text}'" for line, text in enumerate(repeated, 61)]
+    assert f"({files['meta']}): {', '.join(where)}; remove them" in text
     assert "--overlap drop" in text
     assert not (tmp_path / "run").exists()
     assert main([*arguments, "--overlap", "drop"]) == 0
@@ -124,6 +128,8 @@ def test_trusted_files_that_share_a_sentence_are_named(
     ("arguments", "message"),
     [
         (["--vocab-size", "5000"], "vocab_size 5000 is more than the text allows"),
+        (["--vocab-size", "6"], "too small: characters and special pieces alone are"),
+        (["--character-coverage", "1.5"], "character_coverage is a share in (0, 1], got 1.5"),
         (["--languages", "de", "de"], "source and target language are both 'de'"),
         (["--unit", "word"], "a unit of text is sentence or token, got 'word'"),
         (["--unit", "tokens"], "got 'tokens'"),
@@ -159,3 +165,23 @@ def test_which_files_a_run_needs_is_said(
     assert "meta goes with train" in words(capsys)
     assert main([*TRAIN, *own(files, "train", "meta", "test"), *flags(teacher="uniform"), *out]) == 0
     assert "valid loss" not in words(capsys)  # the test set chooses nothing
+
+
+def test_two_tables_are_no_two_sides(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = ["--train", str(files["train"]), str(files["test"])]
+    out = ["--out", str(tmp_path / "run")]
+    assert main([*TRAIN, *two, *own(files, "meta", "valid"), *flags(), *out]) == 2
+    assert f"{files['train']} and {files['test']} are tables, which hold both sides" in words(capsys)
+
+
+def test_rare_characters_need_no_piece_where_that_is_asked_for(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with files["train"].open("a", encoding="utf-8") as file:
+        file.writelines(f"rot {chr(0x4E00 + n)}\tred {chr(0x5E00 + n)}\n" for n in range(20))
+    arguments = [*TRAIN, *own(files), *flags(teacher="uniform", epochs=1), "--out", str(tmp_path / "run")]
+    assert main(arguments) == 2
+    assert "or a character_coverage below 1, such as 0.9995" in words(capsys)
+    assert main([*arguments, "--character-coverage", "0.98"]) == 0

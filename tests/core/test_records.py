@@ -28,6 +28,12 @@ def test_a_number_that_is_not_finite_is_null(tmp_path: Path) -> None:
     assert read_record(Score, tmp_path / "score.json").values == {"nan": None, "inf": None}
 
 
+def test_a_byte_of_a_files_name_that_is_no_text_is_spelt_out(tmp_path: Path) -> None:
+    write_record(tmp_path / "score.json", Score("tr\udcff.tsv", {"\ud800": 0.1, "nan": math.nan}, 3))
+    found = read_record(Score, tmp_path / "score.json")
+    assert found == Score("tr\\udcff.tsv", {"\\ud800": 0.1, "nan": None}, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
@@ -42,7 +48,9 @@ def test_a_number_that_is_not_finite_is_null(tmp_path: Path) -> None:
 )
 def test_what_is_no_such_record_is_refused_with_the_file(tmp_path: Path, text: str, what: str) -> None:
     (tmp_path / "score.json").write_text(text)
-    with pytest.raises(ValueError, match=r"score\.json is damaged, or is another version's: ") as error:
+    with pytest.raises(
+        ValueError, match=r"score\.json(, line 1)? is damaged, or is another version's: "
+    ) as error:
         read_record(Score, tmp_path / "score.json")
     assert what in str(error.value)
 

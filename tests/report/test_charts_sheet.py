@@ -6,15 +6,23 @@ import itertools
 from pathlib import Path
 
 import pytest
+import torch
 from grid_folders import make_grid
 from matplotlib.figure import Figure
 
+from metaweight.report import plots
 from metaweight.report.charts.curves import Series, curves
 from metaweight.report.charts.panel import Panel, style
+from metaweight.report.charts.sample_weights import histogram_panels
 from metaweight.report.charts.sheet import save, sheet
 from metaweight.report.page import read_study
 from metaweight.report.plots import write_plots
+from metaweight.report.troubles import Troubles
 
+PLOTS = [
+    *("attention.attention.png", "cost.png", "test_accuracy.png", "weight_against_loss.attention.png"),
+    *("weight_against_loss.mw-net.png", "weights.png", "weights_over_time.png"),
+]
 ARMS = ("uniform", "class-balanced", "knn", "l2rw", "mw-net", "surface", "mlp", "attention", "memory")
 
 
@@ -92,15 +100,47 @@ def test_save_writes_a_png_and_never_overwrites(tmp_path: Path) -> None:
 
 def test_plots_of_a_comparison_are_those_of_its_page_and_the_histograms(tmp_path: Path) -> None:
     make_grid(tmp_path / "grid", noises=("uniform@0.4", "cluster@0.8"))
-    write_plots(read_study(tmp_path / "grid"), tmp_path)
-    assert sorted(path.name for path in tmp_path.glob("*.png")) == [
-        *("attention.attention.png", "cost.png", "test_accuracy.png", "weight_against_loss.attention.png"),
-        *("weight_against_loss.mw-net.png", "weights.png", "weights_over_time.png"),
-    ]
+    troubles = Troubles()
+    write_plots(read_study(tmp_path / "grid"), tmp_path, troubles)
+    assert troubles.found == []
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == PLOTS
 
 
 def test_a_comparison_without_weights_and_epochs_has_no_plots(tmp_path: Path) -> None:
     names = [cell.name for cell in make_grid(tmp_path / "grid").cells()]
     make_grid(tmp_path / "empty", missing=names)
-    write_plots(read_study(tmp_path / "empty"), tmp_path)
+    write_plots(read_study(tmp_path / "empty"), tmp_path, Troubles())
     assert list(tmp_path.glob("*.png")) == []
+
+
+def test_a_plot_that_cannot_be_drawn_is_named_and_the_others_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_grid(tmp_path / "grid")
+    before = plots.save
+
+    def broken(some: object, title: str, path: Path) -> None:
+        if title == "Cost":
+            raise RuntimeError("no such font")
+        before(some, title, path)
+
+    monkeypatch.setattr(plots, "save", broken)
+    monkeypatch.setattr(plots, "attention_panels", lambda _: 1 / 0)
+    troubles = Troubles()
+    write_plots(read_study(tmp_path / "grid"), tmp_path, troubles)
+    assert troubles.found == [
+        "plots/cost.png could not be drawn: RuntimeError: no such font",
+        "plots/attention could not be drawn: ZeroDivisionError: division by zero",
+    ]
+    missing = {"cost.png", "attention.attention.png"}
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [n for n in PLOTS if n not in missing]
+
+
+def test_where_nobody_knows_which_are_bad_the_weights_are_drawn_as_one_kind() -> None:
+    weights = torch.tensor([0.2, 1.0, 1.8, float("nan")])
+    (panel,) = histogram_panels({("mlp", "none"): (weights, None)})
+    with style():
+        figure = sheet([panel], "Weights")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["all"]
+    with pytest.raises(ValueError, match=r"both \[n\]"):
+        histogram_panels({("mlp", "none"): (weights, torch.zeros(3, dtype=torch.bool))})

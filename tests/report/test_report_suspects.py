@@ -11,6 +11,7 @@ import pytest
 import torch
 from sklearn.metrics import jaccard_score, precision_score
 
+from metaweight.data.origins import Origins
 from metaweight.report.suspects import Overlap, Suspects, label_issues, overlap_at, precision_at
 from metaweight.training.sample_weights import SampleWeights
 
@@ -37,13 +38,19 @@ def test_the_order_is_mean_weight_then_index_and_the_unseen_are_left_out() -> No
 def test_csv_by_hand() -> None:
     rows = Suspects(SAMPLES).to_csv(("cat", "=1+1", 'a "dog", wet')).splitlines()
     assert rows == [
-        '"index","given_label","suggested_label","mean_weight","weights"',
-        '20,"cat","a ""dog"", wet",0.125,"nan 0.125"',
-        '30,"a ""dog"", wet","a ""dog"", wet",0.5,"0.25 0.75"',
-        '40,"cat","=1+1",0.5,"0.5 0.5"',
-        '10,"=1+1","=1+1",1.5,"2 1"',
+        "file,row,name,index,given_label,suggested_label,mean_weight,weights",
+        ',,,20,cat,"a ""dog"", wet",0.125,nan 0.125',
+        ',,,30,"a ""dog"", wet","a ""dog"", wet",0.5,0.25 0.75',
+        ",,,40,cat,=1+1,0.5,0.5 0.5",
+        ",,,10,=1+1,=1+1,1.5,2 1",
     ]
-    assert Suspects(SAMPLES).to_csv().splitlines()[1] == '20,0,2,0.125,"nan 0.125"'
+    assert Suspects(SAMPLES).to_csv().splitlines()[1] == ",,,20,0,2,0.125,nan 0.125"
+
+
+def test_each_row_leads_with_where_its_owner_finds_it() -> None:
+    origins = Origins.of_files([f"cats/{index}.png" for index in SAMPLES.index.tolist()])
+    rows = list(csv.DictReader(io.StringIO(Suspects(dataclasses.replace(SAMPLES, origins=origins)).to_csv())))
+    assert [row["file"] for row in rows] == [f"cats/{row['index']}.png" for row in rows]
 
 
 def test_sentences_are_written_as_they_are() -> None:
@@ -52,7 +59,6 @@ def test_sentences_are_written_as_they_are() -> None:
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [int(row["index"]) for row in rows] == [20, 30, 40, 10]
     assert [(row["source"], row["target"]) for row in rows] == [pairs[int(row["index"])] for row in rows]
-    assert '"=cmd|' in text
 
 
 @pytest.mark.parametrize("k", [1, 10, 37, 50])

@@ -17,7 +17,10 @@ from torch import Tensor, nn
 import metaweight as mw
 from metaweight.comparison.grid import Grid
 from metaweight.core.contracts import MetaweightError
+from metaweight.core.csv_text import read_csv
+from metaweight.core.digest import digest
 from metaweight.data import derive
+from metaweight.data.origins import LeftOut, Origins
 from metaweight.tasks import Evaluation, Outcome, Sources, run, tasks
 from metaweight.tasks.assembly import Assembled, build_optimizer, build_reweighter, seed_of
 from metaweight.tasks.config import RunConfig
@@ -59,6 +62,18 @@ class Points:
     @property
     def samples(self) -> int:
         return len(self.x)
+
+    @property
+    def origins(self) -> Origins:
+        return Origins.of(self.title, range(1, self.samples + 1))
+
+    @property
+    def left_out(self) -> LeftOut:
+        return LeftOut(Origins.of(self.title, (37,)), ("it has no number",), ("a point\r\nof two lines",))
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {"points": digest(self.x, self.y)}
 
 
 class Slices:
@@ -168,6 +183,15 @@ def test_a_grid_of_another_task_is_run_measured_and_published(tmp_path: Path) ->
     assert (out / "plots" / "valid_loss.png").read_bytes().startswith(b"\x89PNG")
     cell = out / "cells" / "far.mw-net.0"
     assert (cell / "slope.txt").read_text() == "2.0"
+    assert read_csv(cell / "left_out.csv") == [
+        {
+            "file": "points",
+            "row": "37",
+            "name": "",
+            "reason": "it has no number",
+            "text": "a point\r\nof two lines",
+        }
+    ]
     kept = json.loads((cell / "result.json").read_text())
     assert kept["details"] == {"signature": "squared"}
     assert kept["figures"]["cost"] > 1

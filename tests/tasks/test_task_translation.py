@@ -15,7 +15,7 @@ import datasets
 import pytest
 import sacrebleu
 import torch
-from tiny_translation import OPTIONS, TINY, changed, config, lines, pairs
+from tiny_translation import OPTIONS, TINY, changed, config, lines, pairs, write
 
 import metaweight as mw
 from metaweight.core.contracts import Batch, StepReport
@@ -253,5 +253,31 @@ def test_a_test_sentence_that_would_take_hours_is_refused(base: TranslationConfi
     saved.save_to_disk(str(tmp_path / "hub"))
     sizes = {"train_size": 60, "valid_size": None, "test_size": None}
     chosen = config(f"hf:{tmp_path / 'hub'}", languages=("de", "en"), **sizes)
-    with pytest.raises(ValueError, match=r"the source of test pair 11 has [\d,]+ pieces, more than 1,024"):
+    with pytest.raises(
+        ValueError, match=r"split test, row 11: the source of this test pair has [\d,]+ pieces, more"
+    ):
         prepare(chosen)
+
+
+def test_a_digest_tells_which_part_of_the_data_has_changed(tmp_path: Path) -> None:
+    parts = {"train": pairs(0, 60), "meta": pairs(60, 76), "valid": pairs(76, 84), "test": pairs(84, 92)}
+
+    def digests(folder: str, **changes: list[tuple[str, str]]) -> dict[str, str]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        paths = {name: tmp_path / folder / f"{name}.tsv" for name in parts}
+        for name, path in paths.items():
+            write(path, changes.get(name, parts[name]))
+        return dict(prepare(TranslationConfig(**OPTIONS, **{n: str(p) for n, p in paths.items()})).digests)
+
+    first = digests("a")
+    assert list(first) == ["training rows", "trusted rows", "validation rows", "test rows", "vocabulary"]
+    assert first == digests("b")  # it is the text that counts, not where it lies
+
+    def moved(**changes: list[tuple[str, str]]) -> list[str]:
+        return [name for name, value in digests("c", **changes).items() if value != first[name]]
+
+    assert moved(train=parts["train"][::-1]) == ["training rows"]
+    assert moved(meta=parts["meta"][:-1]) == ["trusted rows"]
+    assert moved(valid=[(a + " ", b) for a, b in parts["valid"]]) == ["validation rows"]
+    assert moved(test=parts["test"][1:]) == ["test rows"]
+    assert moved(train=[*parts["train"], ("grün", "green")]) == ["training rows", "vocabulary"]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+import pytest
+
 from metaweight.tasks.outcome import Finished, RunResult
 from metaweight.tasks.translation.bleu import (
     Statistics,
@@ -152,3 +155,19 @@ def test_a_sentence_may_hold_any_sign_but_a_line_end(tmp_path: Path) -> None:
     odd = ["a\u2028b c d e", "f g\x0bh i j"]
     table, _ = notes([finished(tmp_path, "uniform", 0, odd, odd)])
     assert "| uniform | 100.0" in table
+
+
+@pytest.mark.parametrize("own_test_sets", [False, True])
+def test_intervals_are_those_of_the_runs_own_tokenizer(tmp_path: Path, own_test_sets: bool) -> None:
+    references = ["我们今天去北京大学学习中文。", "他昨天买了一本很新的书。"]
+    hypotheses = ["我们今天去北京的大学学习中文。", "他昨天买了一本新书。"]
+    runs = []
+    for seed in (0, 1):
+        turn = -1 if seed and own_test_sets else 1
+        run = finished(tmp_path, "mlp", seed, hypotheses[::turn], references[::turn])
+        details = {"scores": {**SIGNATURES, "tokenize": "zh"}}
+        runs.append(Finished(msgspec.structs.replace(run.result, details=details), run.folder))
+    table = notes(runs)[0]
+    score = bleu_statistics(hypotheses, references, tokenize="zh").score()
+    assert score > 40
+    assert f"| mlp | {score:.1f} [" in table

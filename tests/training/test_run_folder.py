@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gc
+import io
 import json
 import math
 import os
@@ -13,13 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from full_disk import full_after
 
 import metaweight
+from metaweight.core.atomic import WriteError
 from metaweight.core.csv_text import read_csv
 from metaweight.data.origins import Origins
 from metaweight.training import environment as source
-from metaweight.training.run_folder import PENDING, RunFolder, environment, manifest
+from metaweight.training.run_folder import RunFolder, environment, manifest
 from metaweight.training.sample_weights import SampleWeights
+from metaweight.training.step_log import PENDING
 
 NAN = float("nan")
 
@@ -73,6 +77,70 @@ def test_open_refuses_other_folders_and_damaged_manifests(tmp_path: Path) -> Non
         ValueError, match=r"manifest\.json is damaged: it holds no names with values, but list"
     ):
         RunFolder.open(tmp_path).manifest()
+
+
+def test_two_that_make_one_folder_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, rename = tmp_path / "run", Path.rename
+
+    def slow(self: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "rename", rename)
+        RunFolder.create(path, {"seed": 1})  # another process is faster
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", slow)
+    with pytest.raises(FileExistsError, match="exists and a run overwrites nothing"):
+        RunFolder.create(path, {"seed": 2})
+    assert RunFolder.open(path).manifest() == {"seed": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_what_a_killed_process_had_made_of_a_folder_goes(tmp_path: Path) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    torn, own = tmp_path / f"run.{process.pid}.part", tmp_path / f"movie.{process.pid}.part"
+    torn.mkdir()
+    (torn / f"manifest.json.{process.pid}.part").write_text("{")
+    own.mkdir()
+    kept = tmp_path / f"run.{process.pid + 1}.part"
+    kept.write_text("a file of the user's")
+    folder = RunFolder.create(tmp_path / "run", {})
+    assert {p.name for p in tmp_path.iterdir()} == {"run", own.name, kept.name}
+    (folder.path / f"weights.npz.{process.pid}.part").write_text("half")
+    with folder.held() as left:
+        assert left is None
+        folder.append_step({"step": 1})
+    assert {p.name for p in folder.path.iterdir()} == {"manifest.json", "steps.jsonl"}
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match=r"file/run cannot be written: (Not a directory|File exists)"):
+        RunFolder.create(tmp_path / "file" / "run", {})
+    with full_after(0), pytest.raises(WriteError, match=r"run cannot be written: File too"):
+        RunFolder.create(tmp_path / "run", {})
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_flipped_byte_of_the_weights_is_noticed(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", {})
+    given = {"index": torch.arange(40), "weights": torch.rand(3, 40), "loss": torch.rand(3, 40)}
+    folder.save_weights(**given, given=torch.arange(40), clean=torch.arange(40), flipped=torch.ones(40) > 0)
+    file = folder.path / "weights.npz"
+    whole, before = file.read_bytes(), folder.read_weights()
+    for place in range(0, len(whole), 7):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        if place < len(whole) - 40:
+            with pytest.raises(ValueError, match=f"{file} is damaged: it is not as it was written"):
+                folder.read_weights()
+    for size in range(0, len(whole) - 40, 50):
+        file.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=f"{file} is damaged"):
+            folder.read_weights()
+    np.savez_compressed(file, **{name: v for name, v in np.load(io.BytesIO(whole)).items()})  # without a seal
+    read = folder.read_weights()
+    assert all(
+        torch.equal(getattr(read, name), value) for name, value in vars(before).items() if value is not None
+    )
 
 
 @pytest.mark.parametrize("part", [0.0, 0.5])

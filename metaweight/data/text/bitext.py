@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from metaweight.core.plain_text import plain
 from metaweight.data.origins import Origins
 
 
@@ -15,13 +17,14 @@ from metaweight.data.origins import Origins
 class Bitext:
     """Sentence pairs: pair i is ``source[i]`` and ``target[i]``.
 
-    Any sequences of strings are taken and kept as tuples.  Raises ValueError where the lengths differ,
-    TypeError for one string where a sequence of them belongs.
+    Any sequences of strings are taken and kept as tuples; two bitexts with the same sentences are equal,
+    wherever they came from.  Raises ValueError where the lengths differ, TypeError for one string where a
+    sequence of them belongs.
     """
 
     source: tuple[str, ...]
     target: tuple[str, ...]
-    origins: Origins | None = None
+    origins: Origins | None = field(default=None, compare=False)
     """Where each pair came from, where that is known."""
 
     def __post_init__(self) -> None:
@@ -39,6 +42,20 @@ class Bitext:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @cached_property
+    def plain(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Sources and targets as they are compared (see ``plain_text``): what shows alike is equal."""
+        return tuple(map(plain, self.source)), tuple(map(plain, self.target))
+
+    @property
+    def places(self) -> Origins:
+        """The origins; where they are not known, the pairs of this bitext counted from 1."""
+        return Origins.of("pairs", range(1, len(self) + 1)) if self.origins is None else self.origins
+
+    def swapped(self) -> Bitext:
+        """The pairs in the other direction."""
+        return Bitext(self.target, self.source, self.origins)
 
     def select(self, positions: Tensor | Sequence[int]) -> Bitext:
         """The pairs at ``positions`` [n] (integers from 0, repeats allowed), in that order.

@@ -11,6 +11,8 @@ import torch
 from babel import Locale, UnknownLocaleError
 from babel.localedata import locale_identifiers
 
+from metaweight.core.plain_text import is_empty, same
+from metaweight.data.origins import Origins
 from metaweight.data.text.bitext import Bitext
 from metaweight.data.text.cldr_phrases import Draws, phrases
 from metaweight.data.text.cldr_words import Vocabulary
@@ -44,7 +46,7 @@ class CldrText:
     """Rule-made sentence pairs."""
 
     bitext: Bitext
-    """N pairs; every source and every target occurs once."""
+    """N pairs, in the order of their origins, row 1 and on; every source and every target occurs once."""
     foreign: tuple[str, ...] | None
     """The N sentences in the third language, if one was asked for."""
     kinds: tuple[str, ...]
@@ -89,7 +91,8 @@ def cldr_text(
         maker = draws.below(len(makers))
         phrase = makers[maker](draws)
         source, target = (phrase(locale=locale).translate(SPACES) for locale in (first, second))
-        if source == target or not (source and target) or source in sources or target in targets:
+        repeated = source in sources or target in targets
+        if repeated or same(source, target) or is_empty(source) or is_empty(target):
             if (idle := idle + 1) == PATIENCE:
                 raise ValueError(
                     f"there are no more than about {len(kinds)} different pairs of {'-'.join(languages)} and "
@@ -102,7 +105,7 @@ def cldr_text(
         if third is not None:
             abroad.append(phrase(locale=third).translate(SPACES))
     return CldrText(
-        bitext=Bitext(tuple(sources), tuple(targets)),
+        bitext=Bitext(tuple(sources), tuple(targets), Origins.of("cldr", range(1, len(kinds) + 1))),
         foreign=None if third is None else tuple(abroad),
         kinds=tuple(kinds),
     )

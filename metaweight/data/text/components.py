@@ -8,14 +8,17 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from metaweight.data.origins import LeftOut
 from metaweight.data.text.bitext import Bitext
+from metaweight.data.text.left_out import left_out
 
 
 def components(bitext: Bitext) -> Tensor:
     """Number the connected components of a bitext: [N] int64, equal where pairs hang together.
 
-    Two pairs hang together if they have the same source or the same target sentence (compared as they are
-    written), or through a chain of such pairs.  Components are numbered from 0 in order of first appearance.
+    Two pairs hang together if they have the same source or the same target sentence (see ``same``: kinds of
+    white space, composition and characters that show nothing do not count), or through a chain of such pairs.
+    Components are numbered from 0 in order of first appearance.
     """
     parent = list(range(len(bitext)))
 
@@ -25,7 +28,7 @@ def components(bitext: Bitext) -> Tensor:
             pair = parent[pair]
         return pair
 
-    for side in (bitext.source, bitext.target):
+    for side in bitext.plain:
         first: dict[str, int] = {}
         for pair, sentence in enumerate(side):
             earlier = first.setdefault(sentence, pair)
@@ -69,18 +72,30 @@ def split_by_component(
 def shared_sentences(first: Bitext, second: Bitext) -> Tensor:
     """Positions [n] int64 in ``first`` of the pairs whose source or target sentence ``second`` has too.
 
-    Sides are compared each with its own: a source equal to a target of the other is no match.
+    Sides are compared each with its own (see ``same``): a source equal to a target of the other is no match.
     """
-    sources, targets = set(second.source), set(second.target)
-    sides = enumerate(zip(first.source, first.target, strict=True))
+    sources, targets = map(frozenset, second.plain)
+    sides = enumerate(zip(*first.plain, strict=True))
     pairs = [pair for pair, (source, target) in sides if source in sources or target in targets]
     return torch.tensor(pairs, dtype=torch.int64)
 
 
-def without_shared(pairs: Bitext, *others: Bitext) -> tuple[Bitext, int]:
-    """The pairs that share no sentence with any other bitext, and how many do."""
+def without_shared(
+    pairs: Bitext, *others: Bitext, reason: str = "it shares a sentence with a trusted pair"
+) -> tuple[Bitext, LeftOut]:
+    """The pairs that share no sentence with any other bitext, and those that do, left out for ``reason``."""
     shared = {pair for other in others for pair in shared_sentences(pairs, other).tolist()}
-    return pairs.select([pair for pair in range(len(pairs)) if pair not in shared]), len(shared)
+    kept = pairs.select([pair for pair in range(len(pairs)) if pair not in shared])
+    return kept, left_out(pairs, sorted(shared), reason)
+
+
+def shared_examples(first: Bitext, second: Bitext, shared: Tensor) -> str:
+    """The first three of the pairs at ``shared`` in words: where each is, and the sentence in both."""
+    sources, examples = frozenset(second.plain[0]), []
+    for pair in shared[:3].tolist():
+        side = first.source if first.plain[0][pair] in sources else first.target
+        examples.append(f"{first.places[pair]}: {_shortened(side[pair])!r}")
+    return ", ".join(examples) + (", ..." if len(shared) > len(examples) else "")
 
 
 def require_disjoint(train: Bitext, meta: Bitext, *, names: tuple[str, str] = ("training", "meta")) -> None:
@@ -88,15 +103,9 @@ def require_disjoint(train: Bitext, meta: Bitext, *, names: tuple[str, str] = ("
     shared = shared_sentences(train, meta)
     if not len(shared):
         return
-    sources, examples = set(meta.source), []
-    for pair in shared[:3].tolist():
-        sentence = train.source[pair] if train.source[pair] in sources else train.target[pair]
-        examples.append(f"{pair}: {_shortened(sentence)!r}")
-    more = ", ..." if len(shared) > len(examples) else ""
     raise ValueError(
         f"{len(shared)} pairs of the {names[0]} set share a sentence with the {names[1]} set "
-        f"(position: sentence; {', '.join(examples)}{more}); remove them, or draw both with "
-        "split_by_component"
+        f"({shared_examples(train, meta, shared)}); remove them, or draw both with split_by_component"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from metaweight.core.registry import did_you_mean
 from metaweight.data.hub import parse_hub
-from metaweight.data.hub_split import load_split
+from metaweight.data.hub_split import HubSplit, load_split
 from metaweight.data.text.bitext import Bitext
 
 EXAMPLE = "write hf:NAME[@CONFIG][?source=COLUMN&target=COLUMN&train=SPLIT&valid=SPLIT&test=SPLIT&meta=SPLIT]"
@@ -45,7 +45,8 @@ class HubText:
 def load_hub_text(text: str, languages: tuple[str, str] | None = None) -> dict[str, Bitext]:
     """Splits ``train``, ``valid``, ``test`` of the set that ``text`` (``hf:...``, see HubText) names.
 
-    And ``meta``, where that is named.  ``languages``: source and target.  Without columns named in ``text``,
+    And ``meta``, where that is named.  A pair's origin is its row, from 1, in the whole split, whatever part
+    of it was asked for.  ``languages``: source and target.  Without columns named in ``text``,
     the pairs are those of the one column that holds both languages (of type Translation, or a plain
     dictionary), else of the two columns called like the languages.  Raises ValueError where a set cannot be
     loaded or does not fit.
@@ -56,13 +57,13 @@ def load_hub_text(text: str, languages: tuple[str, str] | None = None) -> dict[s
         split = getattr(source, name)
         if split is None:
             continue
-        rows = load_split(source.name, source.config, split, splits=SPLITS).rows
-        loaded[name] = _pairs(rows, source, languages, f"{text}, split {split!r}")
+        found = load_split(source.name, source.config, split, splits=SPLITS)
+        loaded[name] = _pairs(found, source, languages, f"{text}, split {split!r}")
     return loaded
 
 
-def _pairs(rows: Any, chosen: HubText, languages: tuple[str, str] | None, where: str) -> Bitext:
-    nested = None
+def _pairs(found: HubSplit, chosen: HubText, languages: tuple[str, str] | None, where: str) -> Bitext:
+    rows, nested = found.rows, None
     if chosen.source is not None and chosen.target is not None:
         keys = chosen.source, chosen.target
     elif languages is None:
@@ -81,10 +82,10 @@ def _pairs(rows: Any, chosen: HubText, languages: tuple[str, str] | None, where:
     for key, sentences in zip(keys, sides, strict=True):
         for position, sentence in enumerate(sentences):
             if not isinstance(sentence, str):
-                raise ValueError(f"{where}: row {position} has no sentence in {key!r}, got {sentence!r}")
+                raise ValueError(f"{found.origins[position]}: no sentence in {key!r}, got {sentence!r}")
     if not sides[0]:
         raise ValueError(f"{where} has no row")
-    return Bitext(tuple(sides[0]), tuple(sides[1]))
+    return Bitext(tuple(sides[0]), tuple(sides[1]), found.origins)
 
 
 def _nested(features: Mapping[str, Any], languages: tuple[str, str], where: str) -> str | None:

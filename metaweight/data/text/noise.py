@@ -31,7 +31,7 @@ class NoisyBitext:
     """Pairs as given, wrong ones among them."""
 
     bitext: Bitext
-    """What the student trains on, N pairs."""
+    """What the student trains on, N pairs; a wrong one has the origin of the pair whose place it takes."""
     kind: Tensor
     """[N] int64: 0 is clean, k is ``kinds[k - 1]``; for evaluation only."""
     kinds: tuple[str, ...]
@@ -127,7 +127,7 @@ def corrupt_bitext(
         )
     ]
     return NoisyBitext(
-        bitext=Bitext(tuple(source), tuple(target)),
+        bitext=Bitext(tuple(source), tuple(target), bitext.origins),
         kind=kind,
         kinds=tuple(shares),
         flipped=torch.tensor(changed, dtype=torch.bool),

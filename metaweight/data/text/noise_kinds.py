@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from metaweight.core.plain_text import is_empty, same
 from metaweight.core.registry import Registry
 from metaweight.data.text.bitext import Bitext
 
@@ -54,7 +55,8 @@ def _nothing_needed(clean: CleanText) -> None:
 class TextNoise:
     """One kind of noise of parallel text.
 
-    A word is what stands between spaces: a text written without them has one word.
+    A word is what stands between spaces: a text written without them has one word.  A pair is spoilt only
+    into one that says something else (see ``same``).
     """
 
     fits: Callable[[CleanText, int], bool]
@@ -72,15 +74,15 @@ def _borrowed(clean: CleanText, position: int, pool: Sequence[str]) -> str:
     """A random sentence of ``pool`` that is not the target at ``position``; there is one."""
     target = clean.bitext.target[position]
     for draw in clean.draws(16):  # nearly always the first does
-        if (sentence := pool[int(draw * len(pool))]) != target:
+        if not same(sentence := pool[int(draw * len(pool))], target):
             return sentence
-    others = [sentence for sentence in pool if sentence != target]
+    others = [sentence for sentence in pool if not same(sentence, target)]
     return others[int(clean.draws(1)[0] * len(others))]
 
 
 def _has_other_target(clean: CleanText, position: int) -> bool:
     target = clean.bitext.target[position]
-    return any(other != target for other in clean.bitext.target)
+    return any(not same(other, target) for other in clean.bitext.target)
 
 
 def _misalign(clean: CleanText, positions: Sequence[int]) -> list[Pair]:
@@ -89,17 +91,18 @@ def _misalign(clean: CleanText, positions: Sequence[int]) -> list[Pair]:
     Where one target fills more than half of the chosen pairs (a single pair always does), those that find
     no other take a random target of the whole bitext.
     """
-    source, target = clean.bitext.source, clean.bitext.target
+    source, target, plain = clean.bitext.source, clean.bitext.target, clean.bitext.plain[1]
     shuffled = [positions[n] for n in clean.order(len(positions))]
-    count = Counter(target[position] for position in shuffled)
+    count = Counter(plain[position] for position in shuffled)
     first = {text: rank for rank, text in enumerate(count)}
     # equal targets side by side: a turn by the size of the largest group leads out of every group
-    ring = sorted(shuffled, key=lambda position: first[target[position]])
+    ring = sorted(shuffled, key=lambda position: first[plain[position]])
     turn = max(count.values(), default=0)
     taken: dict[int, str] = {}
     for n, position in enumerate(ring):
         given = target[ring[(n + turn) % len(ring)]]
-        taken[position] = given if given != target[position] else _borrowed(clean, position, target)
+        found = not same(given, target[position])
+        taken[position] = given if found else _borrowed(clean, position, target)
     return [(source[position], taken[position]) for position in positions]
 
 
@@ -129,7 +132,8 @@ text_noises.add("shuffled", TextNoise(_has_two_words, _shuffle))
 
 
 def _differs_from_source(clean: CleanText, position: int) -> bool:
-    return clean.bitext.source[position] != clean.bitext.target[position]
+    source, target = clean.bitext.plain
+    return source[position] != target[position]
 
 
 def _copy(clean: CleanText, positions: Sequence[int]) -> list[Pair]:
@@ -151,7 +155,9 @@ def _foreign(clean: CleanText) -> tuple[str, ...]:
 
 def _has_foreign(clean: CleanText, position: int) -> bool:
     target, foreign = clean.bitext.target[position], _foreign(clean)
-    return foreign[position] != target if clean.foreign_aligned else any(text != target for text in foreign)
+    if clean.foreign_aligned:
+        return not same(foreign[position], target)
+    return any(not same(text, target) for text in foreign)
 
 
 def _mistake_language(clean: CleanText, positions: Sequence[int]) -> list[Pair]:
@@ -190,7 +196,7 @@ text_noises.add("truncated", TextNoise(_can_be_cut, _truncate))
 
 
 def _is_not_empty(clean: CleanText, position: int) -> bool:
-    return bool(clean.bitext.target[position])
+    return not is_empty(clean.bitext.target[position])
 
 
 def _double(clean: CleanText, positions: Sequence[int]) -> list[Pair]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
+from torch import Tensor
+
 from metaweight.data.folder import data_folder, find_file
+from metaweight.data.origins import LeftOut
 from metaweight.data.seeding import derive
 from metaweight.data.text.bitext import Bitext
 from metaweight.data.text.components import split_by_component, without_shared
 from metaweight.data.text.filtering import filter_bitext
+from metaweight.data.text.left_out import left_out
 from metaweight.data.text.text_set import TextSet
 
 HELD_OUT = 1_000
@@ -42,8 +47,13 @@ class TextRequest:
         test, valid = (HELD_OUT if size is None else size for size in (self.test_size, self.valid_size))
         return {"test": test, "valid": valid, "meta": self.meta_size, "train": train}
 
-    def drawn(self, title: str, pairs: Bitext, *, languages: tuple[str, str], source: str) -> TextSet:
-        """A set without splits: all parts are drawn at random, whole components each."""
+    def drawn(
+        self, title: str, pairs: Bitext, *, languages: tuple[str, str], source: str, notes: str = ""
+    ) -> TextSet:
+        """A set without splits: all parts are drawn at random, whole components each.
+
+        ``notes``: how the pairs were read.
+        """
         filtered = filter_bitext(pairs)
         generator = derive(self.seed, "text", "split")
         parts = split_by_component(filtered.bitext, self.sizes(train=self.train_size), generator=generator)
@@ -56,7 +66,8 @@ class TextRequest:
             test=filtered.bitext.select(parts["test"]),
             source=source,
             meta_from_train=True,
-            notes=f"all text: {filtered}",
+            notes="; ".join(filter(None, (f"all text: {filtered}", notes))),
+            left_out=filtered.left_out.join(self.not_drawn(filtered.bitext, parts)),
         )
 
     def with_splits(
@@ -66,28 +77,44 @@ class TextRequest:
         filtered = filter_bitext(splits["train"])
         named = splits.get("meta")
         held = [splits["valid"], splits["test"], *([] if named is None else [named])]
-        apart, shared = without_shared(filtered.bitext, *held)
+        others = "validation or test" if named is None else "meta, validation or test"
+        apart, shared = without_shared(
+            filtered.bitext, *held, reason=f"it shares a sentence with a {others} pair"
+        )
         sizes = {"meta": 0 if named is not None else self.meta_size, "train": self.train_size}
         parts = split_by_component(apart, sizes, generator=derive(self.seed, "text", "split"))
-        meta, others, trusted = apart.select(parts["meta"]), "", ""
+        valid, more_valid = _first(splits["valid"], self.valid_size, "valid")
+        test, more_test = _first(splits["test"], self.test_size, "test")
+        rest, trusted = [shared, self.not_drawn(apart, parts), more_valid, more_test], ""
+        meta = apart.select(parts["meta"])
         if named is not None:
-            meta = named.select(range(min(self.meta_size, len(named))))
-            others, trusted = "meta, ", f"; {len(meta):,} of {len(named):,} trusted pairs are the meta set"
+            meta, more_meta = _first(named, min(self.meta_size, len(named)), "meta")
+            rest.append(more_meta)
+            trusted = f"; {len(meta):,} of {len(named):,} trusted pairs are the meta set"
         return TextSet(
             f"{title} {'-'.join(languages)}",
             languages,
             train=apart.select(parts["train"]),
             meta=meta,
-            valid=_first(splits["valid"], self.valid_size, "valid"),
-            test=_first(splits["test"], self.test_size, "test"),
+            valid=valid,
+            test=test,
             source=source,
             meta_from_train=named is None,
-            notes=f"training split: {filtered}; {shared} more share a sentence with {others}validation or "
-            f"test{trusted}",
+            notes=f"training split: {filtered}; {len(shared)} more share a sentence with {others}{trusted}",
+            left_out=reduce(LeftOut.join, rest, filtered.left_out),
         )
 
+    def not_drawn(self, pairs: Bitext, parts: Mapping[str, Tensor]) -> LeftOut:
+        """The ``pairs`` that are in no part, for there is a limit to the training set."""
+        drawn = {pair for part in parts.values() for pair in part.tolist()}
+        rest = [pair for pair in range(len(pairs)) if pair not in drawn]
+        return left_out(pairs, rest, f"it was not drawn: train_size is {self.train_size}")
 
-def _first(pairs: Bitext, size: int | None, split: str) -> Bitext:
+
+def _first(pairs: Bitext, size: int | None, split: str) -> tuple[Bitext, LeftOut]:
+    """The first pairs of a split, and the others."""
     if size is not None and size > len(pairs):
         raise ValueError(f"{split}_size is at most {len(pairs)}, all pairs of the split, got {size}")
-    return pairs.select(range(len(pairs) if size is None else size))
+    kept = len(pairs) if size is None else size
+    rest = left_out(pairs, range(kept, len(pairs)), f"it was not taken: {split}_size is {size}")
+    return pairs.select(range(kept)), rest

@@ -11,7 +11,7 @@ from metaweight.data.hub import parse_options
 from metaweight.data.seeding import derive
 from metaweight.data.text.cldr import cldr_text
 from metaweight.data.text.components import split_by_component
-from metaweight.data.text.files import read_bitext
+from metaweight.data.text.files import read_pairs
 from metaweight.data.text.hub_text import load_hub_text
 from metaweight.data.text.request import TextRequest
 from metaweight.data.text.text_set import TextSet
@@ -42,10 +42,11 @@ def load_text(
     which ``meta_size`` pairs are taken at most; another is split at random from ``seed``.  A size
     left None is all there is to train on (10,000 pairs of ``cldr``), 1,000 to validate, 1,000 to test.
     Training pairs that are empty, too long, lopsided or share a sentence with another part are dropped and
-    counted in ``TextSet.notes``.  ``languages``: source and target, by default those of the set, for ``cldr``
-    English to German, for ``tsv:`` just a label.  ``data_dir``: folder of the data files, by default what
-    METAWEIGHT_DATA names.  Raises KeyError for an unknown name, ValueError for sizes or languages that a set
-    does not have and for missing or broken files.
+    counted in ``TextSet.notes``; they and those that no size has room for are listed in
+    ``TextSet.left_out``.  ``languages``: source and target, by default those of the set, for ``cldr`` English
+    to German, for ``tsv:`` the columns called so where a header has them, else just a label.  ``data_dir``:
+    folder of the data files, by default what METAWEIGHT_DATA names.  Raises KeyError for an unknown name,
+    ValueError for sizes or languages that a set does not have and for missing or broken files.
     """
     sizes = {"train": train_size, "meta": meta_size, "valid": valid_size, "test": test_size}
     for part, size in sizes.items():
@@ -97,9 +98,9 @@ def _table(asked: TextRequest) -> TextSet:
     if len(options) == 1 or not path:
         raise ValueError(f"{asked.name!r} names {'one column' if path else 'no file'}; {example}")
     columns = (options["source"], options["target"]) if options else None
-    pairs = read_bitext(Path(path).expanduser(), columns=columns)
+    pairs, notes = read_pairs(path, columns=columns, languages=asked.languages)
     languages = asked.languages or columns or ("source", "target")
-    return asked.drawn(Path(path).name, pairs, languages=languages, source=path)
+    return asked.drawn(Path(path).name, pairs, languages=languages, source=path, notes=notes)
 
 
 def _hub(asked: TextRequest) -> TextSet:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from metaweight.data.origins import LeftOut
 from metaweight.data.text.bitext import Bitext
 from metaweight.data.text.components import require_disjoint
 
@@ -12,8 +13,9 @@ from metaweight.data.text.components import require_disjoint
 class TextSet:
     """Pairs to train on, trusted ones, ones to validate and to test; a position in ``train`` is an index.
 
-    No pair of ``train`` shares its source or its target sentence with one of ``meta``, ``valid`` or ``test``,
-    nor one of ``meta`` with ``valid`` or ``test``.  Raises ValueError where one does, for an empty training
+    Their origins say where its owner finds each pair.  No pair of ``train`` shares its source or its target
+    sentence (see ``same``) with one of ``meta``, ``valid`` or ``test``, nor one of ``meta`` with ``valid`` or
+    ``test``.  Raises ValueError where one does, for an empty training
     set, equal languages, and aligned foreign sentences that are not one for each training pair.
     """
 
@@ -39,6 +41,8 @@ class TextSet:
     """Where it comes from, with its licence."""
     notes: str = ""
     """What was dropped on the way, and why."""
+    left_out: LeftOut = field(default_factory=LeftOut.none, compare=False)
+    """Every pair that is in no part, with its reason."""
 
     def __post_init__(self) -> None:
         if self.languages[0] == self.languages[1]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import sentencepiece
 
 from metaweight.core.atomic import whole_file
+from metaweight.core.plain_text import is_empty
 from metaweight.core.registry import did_you_mean
 from metaweight.data.text.bitext import Bitext
 
@@ -143,7 +144,8 @@ def train_vocabulary(
 
     ``model``: "unigram" (Kudo, 2018) or "bpe" (Sennrich et al., 2016).  ``byte_fallback``: an unseen
     character becomes its UTF-8 bytes (256 of the pieces) instead of unknown.  ``character_coverage``: the
-    share of the text's characters that get a piece.
+    share of the text's characters that get a piece.  Sentences that show nothing (see ``is_empty``) are left
+    out.
 
     Text is not normalised (rule "identity"): nmt_nfkc would turn ``…`` into three dots, ``½`` into 1⁄2 and a
     no-break space into a space, so that a perfect translation would differ from its reference.  Hence
@@ -161,7 +163,7 @@ def train_vocabulary(
         raise ValueError(f"vocab_size is more than the {EOS + 1} special pieces, got {size}")
     if isinstance(sentences, str):
         raise TypeError(f"sentences is a sequence of sentences, got one string {sentences[:40]!r}")
-    text = [sentence for sentence in sentences if sentence.strip(" ")]
+    text = [sentence for sentence in sentences if not is_empty(sentence)]
     if not text:
         raise ValueError("a vocabulary is learnt from text, got no sentence that is not empty")
     written = io.BytesIO()
@@ -227,7 +229,7 @@ def _size_error(message: str, size: int) -> Exception:
     if match := _TOO_SMALL.search(message):
         return ValueError(
             f"vocab_size {size} is too small: characters and special pieces alone are {match[1]}; "
-            f"use at least {match[1]}, or a character_coverage below 1"
+            f"use at least {match[1]}, or a character_coverage below 1, such as 0.9995"
         )
     return RuntimeError(f"SentencePiece cannot learn a vocabulary of this text: {message}")
 

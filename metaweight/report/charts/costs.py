@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from metaweight.core.shown import shown
 from metaweight.core.weights import mean_and_spread
 from metaweight.report.charts.panel import (
     COLOURS,
@@ -70,7 +71,9 @@ def cost_spots(study: Study, noise: str) -> list[Spot]:
         if costs and values:
             main = Spread(*mean_and_spread(values))
             cost = mean_and_spread(costs)[0]
-            spots.append(Spot(arm, style, cost, main.mean, main.mean - main.spread, main.mean + main.spread))
+            spots.append(
+                Spot(shown(arm), style, cost, main.mean, main.mean - main.spread, main.mean + main.spread)
+            )
     return spots
 
 

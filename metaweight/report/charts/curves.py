@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from metaweight.core.shown import shown
 from metaweight.core.weights import mean_and_spread
 from metaweight.report.charts.panel import (
     COLOURS,
@@ -87,7 +88,7 @@ def series_of(study: Study, noise: str, figure: str) -> list[Series]:
         finished = [run for run in runs if run.state == "finished"] or runs
         rows = [row for run in finished if (row := _values(run, figure))]
         if rows:
-            series.append(_series(arm, style, rows))
+            series.append(_series(shown(arm), style, rows))
     return series
 
 

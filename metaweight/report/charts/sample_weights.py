@@ -121,8 +121,8 @@ def _apart(ticks: Sequence[float], room: float) -> list[float]:
     return places
 
 
-def histogram_panels(runs: Mapping[tuple[str, str], tuple[Tensor, Tensor]]) -> list[Panel]:
-    """How the weights are spread, of (arm, noise) -> (weights, flipped); an arm has one scale."""
+def histogram_panels(runs: Mapping[tuple[str, str], tuple[Tensor, Tensor | None]]) -> list[Panel]:
+    """How the weights are spread, of (arm, noise) -> (weights, flipped where known); an arm has one scale."""
     tops: dict[str, float] = {}
     for (arm, _), (weights, _) in runs.items():
         tops[arm] = _largest([weights.numpy()], least=tops.get(arm, CEILING))
@@ -136,18 +136,22 @@ def histogram_panels(runs: Mapping[tuple[str, str], tuple[Tensor, Tensor]]) -> l
     ]
 
 
-def weight_histogram(weights: Tensor, flipped: Tensor, top: float) -> Draw:
+def weight_histogram(weights: Tensor, flipped: Tensor | None, top: float) -> Draw:
     """How the weights [n] of clean and of flipped samples are spread up to ``top``; a kind sums to 100 %.
 
+    Without ``flipped``, where that is not known, of all samples together.
     NaN (a sample that was never seen) is left out.  Raises ValueError or TypeError for what does not fit.
     """
-    if flipped.dtype != torch.bool:
-        raise TypeError(f"flipped is a bool mask, got {flipped.dtype}; write given != clean")
-    _check_both(weights=weights, flipped=flipped)
+    kinds = {"all": torch.ones_like(weights, dtype=torch.bool)}
+    if flipped is not None:
+        if flipped.dtype != torch.bool:
+            raise TypeError(f"flipped is a bool mask, got {flipped.dtype}; write given != clean")
+        _check_both(weights=weights, flipped=flipped)
+        kinds = {"clean": ~flipped, "flipped": flipped}
 
     def draw(axes: Axes) -> None:
         axes.set_xlim(0, top)
-        for kind, part in {"clean": ~flipped, "flipped": flipped}.items():
+        for kind, part in kinds.items():
             values = weights[part & weights.isfinite()].double().numpy()
             if len(values):
                 counts, edges = np.histogram(values, BINS, (0, top))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metaweight.core.shown import shown
 from metaweight.report.charts.panel import COLOURS, PAPER, Draw, Panel, epochs, named
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def attention_over_layers(
                 "edgecolor": PAPER,
                 "linewidth": 0.6,
             }
-            axes.stairs(tops[:, layer], edges, label=name, gid=named(name), **area)
+            axes.stairs(tops[:, layer], edges, label=shown(name), gid=named(shown(name)), **area)
 
     return draw
 

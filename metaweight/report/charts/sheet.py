@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metaweight.core.shown import shown
 from metaweight.report.charts.panel import BOTTOM, COLOURS, LEFT, RIGHT, TOP, UNITS, Panel, style
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def sheet(panels: Sequence[Panel], title: str) -> Figure:
         axes = figure.add_axes((left / across, floor / up, inner[0] / across, inner[1] / up))
         panel.draw_on(axes)
         letters = int(width / LETTER)
-        text = panel.title if len(panel.title) <= letters else f"{panel.title[: letters - 1]}…"
+        name = shown(panel.title)
+        text = name if len(name) <= letters else f"{name[: letters - 1]}…"
         head: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "weight": "bold"}
         axes.annotate(text, (0, 1), (2 - LEFT, TOP + 7), color=COLOURS[0], **head)
     figure.suptitle(title, x=2 / across, y=1 - 10 / up, ha="left", va="top", fontsize=16, color=COLOURS[0])

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
 
+from metaweight.core.shown import shown
 from metaweight.report.charts.panel import (
     BOTTOM,
     COLOURS,
@@ -48,7 +49,7 @@ def svg(panel: Panel) -> Markup:
     root = ElementTree.fromstring(written.getvalue())
     shapes = {f"#{path.get('id')}": path for path in root.iter(f"{SVG}path") if path.get("id")}
     return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}" class="chart">{}</svg>').format(
-        width, height, panel.label, _marks(root, shapes)
+        width, height, shown(panel.label), _marks(root, shapes)
     )
 
 

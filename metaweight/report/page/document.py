@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from metaweight.core.atomic import whole_file
+from metaweight.core.shown import shown
 from metaweight.core.version import __version__
 from metaweight.report.charts.costs import cost_panels
 from metaweight.report.charts.curves import curve_notes, curve_of, curve_panels
@@ -19,19 +20,22 @@ from metaweight.report.charts.svg import svg
 from metaweight.report.page import headline as sentences
 from metaweight.report.page.comparison import BASE, blocks
 from metaweight.report.page.fates import fate_blocks
-from metaweight.report.page.gallery import wall
+from metaweight.report.page.gallery import Wall, wall
 from metaweight.report.page.glyphs import swatch
+from metaweight.report.page.legends import facts, table_notes
 from metaweight.report.page.origin import origin
-from metaweight.report.page.samples import DOTS, weight_views
+from metaweight.report.page.samples import DOTS, WeightView, weight_views
 from metaweight.report.page.study import Study
+from metaweight.report.troubles import Troubles
 
 PAGE = "report.html"
 
 
-def write_page(study: Study, out: Path | str | None = None) -> Path:
+def write_page(study: Study, out: Path | str | None = None, *, troubles: Troubles | None = None) -> Path:
     """Write the page of a run or a grid and say where: ``out``, or report.html in its folder.
 
-    The folder's own report.html is written anew.  Raises FileExistsError where another file is in the way.
+    The folder's own report.html is written anew.  ``troubles``: see ``render``.  Raises FileExistsError where
+    another file is in the way.
     """
     own = study.folder / PAGE
     path = own if out is None else Path(out)
@@ -39,29 +43,26 @@ def write_page(study: Study, out: Path | str | None = None) -> Path:
         raise FileExistsError(f"{path} is a folder: name the file, for instance {path / PAGE}")
     if path.exists() and path.resolve() != own.resolve():
         raise FileExistsError(f"{path} is there already: choose another name")
-    page = render(study)
+    page = render(study, troubles)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         file.write(page.encode())
     return path
 
 
-def render(study: Study) -> str:
-    """The page as text: no file and no address is needed to look at it."""
+def render(study: Study, troubles: Troubles | None = None) -> str:
+    """The page as text: no file and no address is needed to look at it.
+
+    In the place of a picture that cannot be drawn stands why; ``troubles`` learn of it too.
+    """
+    troubles = Troubles() if troubles is None else troubles
     views, damaged = weight_views(study)
     curve = curve_of(study)
-    attention, layers = attention_panels(study)
-    weighed = [view for view in views if not view.flat and view.lowest]
-    walls = [wall(view, f"{view.run.arm}, noise {view.run.noise}" if study.grid else "") for view in weighed]
-    environment = Environment(
-        loader=PackageLoader("metaweight.report.page", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    attention, layers = troubles.attempt(
+        "the page's charts of attention", lambda: attention_panels(study), lambda _: ([], ())
     )
-    environment.filters["svg"] = svg
-    environment.filters["first_upper"] = lambda text: text[:1].upper() + text[1:]  # BLEU stays BLEU
+    weighed = [view for view in views if not view.flat and view.lowest]
+    environment = _environment(troubles)
     return environment.get_template("report.html.jinja").render(
         study=study,
         version=__version__,
@@ -74,20 +75,54 @@ def render(study: Study) -> str:
         base=BASE,
         dots=DOTS,
         blocks=blocks(study),
+        facts=facts(study),
+        table_notes=table_notes(study),
         legend=[(arm, style, swatch(style)) for style, arm in enumerate(study.arms)],
         curve=curve,
-        curves=curve_panels(study, curve) if curve else (),
+        curves=_panels(troubles, "curves", lambda: curve_panels(study, curve)) if curve else (),
         curve_notes=curve_notes(study, curve) if curve else (),
-        weights=_by_noise(quartile_panels(views)),
-        losses=_by_noise(loss_panels(views)),
+        weights=_by_noise(_panels(troubles, "weights over time", lambda: quartile_panels(views))),
+        losses=_by_noise(_panels(troubles, "weights against losses", lambda: loss_panels(views))),
         kinds=list(dict.fromkeys(kind for view in views for kind in view.kinds)),
         fates=fate_blocks(study),
         attention=_by_noise(attention),
         layers=[(name, share_style(number)) for number, name in enumerate(layers)],
-        costs=cost_panels(study),
-        walls=walls,
+        costs=_panels(troubles, "cost", lambda: cost_panels(study)),
+        walls=[one for view in weighed if (one := _wall(troubles, study, view)) is not None],
         origin=origin(study),
+        missing=list(troubles.found),
     )
+
+
+def _environment(troubles: Troubles) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("metaweight.report.page", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # whatever text of a user's comes here; what is Markup is made of such text, or of none
+        finalize=lambda value: shown(value) if type(value) is str else value,
+    )
+
+    def drawn(panel: Panel) -> Markup:
+        def instead(why: str) -> Markup:
+            return Markup('<p class="note">{}</p>').format(shown(why))
+
+        return troubles.attempt(f"a chart of the page, {panel.label},", lambda: svg(panel), instead)
+
+    environment.filters["svg"] = drawn
+    environment.filters["first_upper"] = lambda text: text[:1].upper() + text[1:]  # BLEU stays BLEU
+    return environment
+
+
+def _panels(troubles: Troubles, what: str, make: Callable[[], list[Panel]]) -> list[Panel]:
+    return troubles.attempt(f"the page's charts of {what}", make, lambda _: [])
+
+
+def _wall(troubles: Troubles, study: Study, view: WeightView) -> Wall | None:
+    title = f"{view.run.arm}, noise {view.run.noise}" if study.grid else ""
+    return troubles.attempt(f"the samples of {view.run.name}", lambda: wall(view, title), lambda _: None)
 
 
 def _by_noise(panels: Sequence[Panel]) -> dict[str, list[Panel]]:

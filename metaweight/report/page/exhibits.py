@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from metaweight.core.csv_text import csv_rows
 from metaweight.core.registry import Registry
 from metaweight.report.page.samples import LowSample
 from metaweight.report.page.study import ReadRun
@@ -92,9 +92,11 @@ def _sentences(run: ReadRun, samples: Sequence[LowSample]) -> Exhibits:
         return Exhibits(note="No sentences: pairs.csv is not in the run's folder.")
     rows = {sample.index: sample.row for sample in samples}
     sentences = {}
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        for line in csv.DictReader(file):
+    try:
+        for line in csv_rows(path.read_bytes().decode(), str(path)):
             row = rows.get(int(line["index"]))
             if row is not None:
                 sentences[row] = Exhibit(source=line["source"], target=line["target"], kind=line["kind"])
+    except (OSError, ValueError, KeyError) as error:
+        return Exhibits(note=f"No sentences: pairs.csv cannot be read ({error}).")
     return Exhibits(sentences)

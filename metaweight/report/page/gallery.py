@@ -17,7 +17,10 @@ from metaweight.report.page.samples import LowSample, WeightView
 class Card:
     """One sample."""
 
+    origin: str
+    """Where its owner finds it; empty where that is not known."""
     index: int
+    """Position in the data set, which code uses."""
     mean: str
     exhibit: Exhibit
     given: str
@@ -67,8 +70,9 @@ def _card(sample: LowSample, exhibit: Exhibit, classes: Sequence[str], top: floa
     verdict = "" if sample.flipped is None else "flipped" if sample.flipped else "clean"
     label = f"weight over {len(sample.history)} epochs, mean {sample.mean:.2f}"
     return Card(
+        "" if sample.origin is None else str(sample.origin),
         sample.index,
-        f"{sample.mean:.3f}",
+        f"{sample.mean:.3f}" if sample.mean >= 0.001 or sample.mean == 0 else f"{sample.mean:.1e}",
         exhibit,
         named(sample.given),
         named(sample.predicted),

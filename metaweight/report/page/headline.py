@@ -55,9 +55,9 @@ def _found(run: ReadRun, views: list[WeightView]) -> str:
     if views and views[0].flat:
         return "Every sample has the same weight, so the weights find nothing."
     if area is None or not math.isfinite(area):
-        return (
-            "Whether the weights find bad samples cannot be said: it is not known which are bad, or none is."
-        )
+        unknown = not views or "flipped" not in views[0].kinds
+        why = "it is not known which are bad" if unknown else "none is, as far as is known, or all are"
+        return f"Whether the weights find bad samples cannot be said: {why}."
     return (
         f"The weights tell bad samples from good ones with an AUROC of {area:.2f}: of a good and a bad "
         f"sample drawn at random, the good one has the larger weight in {100 * area:.0f} of 100 cases."

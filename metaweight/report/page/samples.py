@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from metaweight.data.origins import Origin
 from metaweight.report.page.study import ReadRun, Study
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights
@@ -55,6 +56,8 @@ class LowSample:
     given: int | None
     clean: int | None
     predicted: int | None
+    origin: Origin | None
+    """Where its owner finds it, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,7 @@ def _lowest(samples: SampleWeights, weights: Array, means: Array) -> tuple[LowSa
             at(samples.given, row),
             at(samples.clean, row),
             at(predicted, row),
+            None if samples.origins is None else samples.origins[int(row)],
         )
         for row in order[:LOWEST]
         if np.isfinite(means[row])

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from metaweight.comparison.arms import Group
+from metaweight.core.console import Terminal
+from metaweight.core.csv_text import csv_text
+from metaweight.core.markdown import escaped, markdown_table
 from metaweight.core.records import Record
 from metaweight.report.statistics.answer import answer
 from metaweight.report.statistics.differences import Paired, WinTieLoss, paired_by_noise, rank_cells, ranks
-from metaweight.tasks.figures import Compared, markdown_table
+from metaweight.tasks.figures import Compared
 from metaweight.tasks.outcome import Result
 
 BASE = "uniform"
@@ -148,9 +147,9 @@ def _rank(rank: float | None) -> str:
 
 def standings_to_markdown(found: Standings) -> str:
     """The three sentences, a block for each kind of noise, one over all, and how to read them."""
-    parts = ["".join(f"{number}. {s}\n" for number, s in enumerate(found.sentences, start=1))]
+    parts = ["".join(f"{number}. {escaped(s)}\n" for number, s in enumerate(found.sentences, start=1))]
     for sheet in _sheets(found):
-        parts.append(f"**{sheet.title}**\n\n{markdown_table(sheet.headings, sheet.rows)}\n")
+        parts.append(f"**{escaped(sheet.title)}**\n\n{markdown_table(sheet.headings, sheet.rows)}\n")
     return "\n".join([*parts, f"{LEGEND.format(base=found.base)}\n"])
 
 
@@ -160,12 +159,10 @@ def standings_to_csv(found: Standings) -> str:
     ``low`` and ``high`` are the 95 % t interval, ``bootstrap_*`` the percentile one; rank and kinds are over
     all kinds of noise and the same in each row of an arm.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     pair_names = ["seeds", "difference", "low", "high", "bootstrap_low", "bootstrap_high"]
     counts = ["seeds_better", "seeds_equal", "seeds_worse", "mean_rank"]
     kinds = ["kinds_better", "kinds_equal", "kinds_worse"]
-    writer.writerow(["figure", "noise", "arm", *pair_names, *counts, *kinds])
+    rows = []
     for standing in found.standings:
         for noise in found.noises:
             pair = standing.pairs.get(noise)
@@ -176,12 +173,12 @@ def standings_to_csv(found: Standings) -> str:
             overall: list[float | None] = [standing.rank, None, None, None]
             if standing.pairs:
                 overall[1:] = map(len, (standing.kinds.wins, standing.kinds.ties, standing.kinds.losses))
-            writer.writerow([standing.compared.figure, noise, standing.arm, *numbers, *overall])
-    return text.getvalue()
+            rows.append([standing.compared.figure, noise, standing.arm, *numbers, *overall])
+    return csv_text(["figure", "noise", "arm", *pair_names, *counts, *kinds], rows)
 
 
-def print_standings(found: Standings, *, console: Console) -> None:
+def print_standings(found: Standings, *, console: Terminal) -> None:
     """The sentences in the terminal; the tables behind them, long with many arms, are in the files."""
     for sentence in found.sentences:
-        console.print(sentence, highlight=False, markup=False)
-    console.print("differences, intervals and ranks: statistics.md in the run folder", highlight=False)
+        console.print(sentence)
+    console.print("differences, intervals and ranks: statistics.md in the run folder")

@@ -19,6 +19,8 @@ class RunConfig:
 
     task: ClassVar[str]
     """The registered name of the task that this config is for."""
+    places: ClassVar[tuple[str, ...]] = ("data",)
+    """Options that say where the data lie: a run may go on with the same data elsewhere."""
 
     data: str
     """The data set."""

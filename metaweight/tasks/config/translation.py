@@ -13,19 +13,22 @@ class TranslationConfig(RunConfig):
     """Everything that decides a translation run."""
 
     task: ClassVar[str] = "translation"
+    places: ClassVar[tuple[str, ...]] = ("data", "train", "meta", "valid", "test")
 
     data: str = "cldr"
     """cldr, tsv:PATH, hf:NAME, or a set that --import brings; or give train and meta."""
-    train: str | None = None
-    """File of training pairs: .tsv, .csv or .jsonl, also .gz or .xz; or two plain ones, SOURCE,TARGET."""
-    meta: str | None = None
-    """File of trusted pairs that drive the teacher."""
-    valid: str | None = None
-    """File of trusted pairs for model selection; without it there is none."""
-    test: str | None = None
-    """File of trusted pairs that are translated and scored at the end; default: those of valid."""
+    train: str | tuple[str, str] | None = None
+    """File of training pairs: .tsv, .csv, .jsonl or .parquet, also .gz, .xz, .bz2, .zst; or two plain ones,
+    SOURCE TARGET."""
+    meta: str | tuple[str, str] | None = None
+    """File, or two, of trusted pairs that drive the teacher."""
+    valid: str | tuple[str, str] | None = None
+    """File, or two, of trusted pairs for model selection; without it there is none."""
+    test: str | tuple[str, str] | None = None
+    """File, or two, of trusted pairs that are translated and scored at the end; default: those of valid."""
     columns: tuple[str, str] | None = None
-    """Columns of source and target in these files; default: two columns without a header."""
+    """Columns of source and target in these files, a.b for b inside of a; default: those called source and
+    target (src, tgt) or like the languages, else the two that there are."""
     languages: tuple[str, str] | None = None
     """Source and target language; default: the data set's."""
     overlap: str = "error"
@@ -51,6 +54,8 @@ class TranslationConfig(RunConfig):
     """unigram or bpe."""
     joint_vocab: bool = True
     """One vocabulary for both languages."""
+    character_coverage: float = 1.0
+    """Share of the text's characters that get a piece, the rest is unknown; Chinese and Japanese: 0.9995."""
     byte_fallback: bool = False
     """Spell unknown characters in bytes."""
     model: str = "transformer-tiny"
@@ -77,3 +82,6 @@ class TranslationConfig(RunConfig):
     """Width of the search in decoding; 1 is greedy."""
     length_penalty: float = 1.0
     """Power of the length that a hypothesis' log probability is divided by."""
+    tokenize: str | None = None
+    """BLEU's tokenizer, by sacrebleu's name (13a, zh, ja-mecab, ko-mecab, char, flores200, ...); default: the
+    target language's, or that of the script of the references."""

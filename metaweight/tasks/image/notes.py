@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metaweight.tasks.figures import markdown_table, mean_text
+from metaweight.core.markdown import escaped, markdown_table
+from metaweight.tasks.figures import mean_text
 from metaweight.tasks.outcome import Finished
 from metaweight.training.fates import HEADINGS, Fates
 
@@ -26,7 +27,7 @@ def notes(runs: Sequence[Finished]) -> Sequence[str]:
         if one.fates is not None:
             blocks.setdefault(one.noise, {}).setdefault(one.arm, []).append(one.fates)
     paragraphs = [
-        f"**What became of the wrong labels, noise {noise}**\n\n{_table(arms)}"
+        f"**What became of the wrong labels, noise {escaped(noise)}**\n\n{_table(arms)}"
         for noise, arms in blocks.items()
     ]
     return [*paragraphs, UNKNOWN] if unknown else paragraphs

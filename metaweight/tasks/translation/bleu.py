@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from metaweight.core.registry import did_you_mean
+from metaweight.core.plain_text import is_empty
+from metaweight.tasks.translation.tokenizers import DEFAULT, bleu_with
 
 SEED = 12345
 """What sacrebleu draws its resamples from unless SACREBLEU_SEED says otherwise."""
@@ -28,6 +29,11 @@ class TranslationScores:
     """Tokens of BLEU's tokenizer, as is the references' length."""
     reference_length: int
     sentences: int
+    tokenize: str = DEFAULT
+    """BLEU's tokenizer, by sacrebleu's name."""
+    blank_hypotheses: int = 0
+    blank_references: int = 0
+    """Sentences that show nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +69,16 @@ class PairedResult:
 
 
 def score(
-    hypotheses: Sequence[str], references: Sequence[str], *, tokenize: str = "13a"
+    hypotheses: Sequence[str], references: Sequence[str], *, tokenize: str = DEFAULT
 ) -> TranslationScores:
     """Corpus BLEU and chrF2 of detokenised hypotheses against one reference each, case and all.
 
-    ``tokenize``: BLEU's tokenizer, by sacrebleu's name.  Raises ValueError for different numbers of lines, no
-    line, or an unknown tokenizer.
+    ``tokenize``: BLEU's tokenizer, by sacrebleu's name.  A line that shows nothing (see ``is_empty``) has no
+    tokens and no characters.  Raises ValueError for different numbers of lines, no line, and a tokenizer that
+    is unknown or lacks what it needs.
     """
-    _check_lines(hypotheses, references)
-    bleu, chrf = _bleu(tokenize), CHRF()
+    hypotheses, references = _checked_lines(hypotheses, references)
+    bleu, chrf = bleu_with(tokenize), CHRF()
     words = bleu.corpus_score(hypotheses, [references])
     characters = chrf.corpus_score(hypotheses, [references])
     return TranslationScores(
@@ -82,21 +89,22 @@ def score(
         hypothesis_length=int(words.sys_len),
         reference_length=int(words.ref_len),
         sentences=len(hypotheses),
+        tokenize=tokenize,
+        blank_hypotheses=sum(not line for line in hypotheses),
+        blank_references=sum(not line for line in references),
     )
 
 
 def bleu_statistics(
-    hypotheses: Sequence[str], references: Sequence[str], *, tokenize: str = "13a"
+    hypotheses: Sequence[str], references: Sequence[str], *, tokenize: str = DEFAULT
 ) -> Statistics:
     """BLEU's counts [N, 10]: both lengths, then matches and totals of 1- to 4-grams.  Raises as ``score``."""
-    _check_lines(hypotheses, references)
-    return _statistics(_bleu(tokenize), hypotheses, references)
+    return _statistics(bleu_with(tokenize), *_checked_lines(hypotheses, references))
 
 
 def chrf_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> Statistics:
     """chrF2's counts [N, 18]: of hypothesis, reference and matches for each order.  Raises as ``score``."""
-    _check_lines(hypotheses, references)
-    return _statistics(CHRF(), hypotheses, references)
+    return _statistics(CHRF(), *_checked_lines(hypotheses, references))
 
 
 def pool_runs(runs: Sequence[Statistics]) -> Statistics:
@@ -148,12 +156,6 @@ def paired_bootstrap(
     return PairedResult(difference, low, high, p_value)
 
 
-def _bleu(tokenize: str) -> BLEU:
-    if tokenize not in BLEU.TOKENIZERS:
-        raise ValueError(f"unknown BLEU tokenizer {tokenize!r}.{did_you_mean(tokenize, BLEU.TOKENIZERS)}")
-    return BLEU(tokenize=tokenize)
-
-
 def _statistics(metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]) -> Statistics:
     counts = np.array(metric._extract_corpus_statistics(hypotheses, [references]), dtype=np.int64)
     name = metric._compute_score_from_stats(counts.sum(axis=0).tolist()).name
@@ -177,7 +179,8 @@ def _percentiles(values: NDArray[np.float64], level: float) -> tuple[float, floa
     return float(ascending[outside]), float(ascending[len(ascending) - 1 - outside])
 
 
-def _check_lines(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+def _checked_lines(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Both, with nothing at all for a line that shows nothing."""
     if isinstance(hypotheses, str) or isinstance(references, str):
         raise TypeError("hypotheses and references are sequences of sentences, got one string")
     if len(hypotheses) != len(references):
@@ -186,6 +189,8 @@ def _check_lines(hypotheses: Sequence[str], references: Sequence[str]) -> None:
         )
     if not hypotheses:
         raise ValueError("a score needs at least one sentence, got none")
+    one, other = ([("" if is_empty(line) else line) for line in side] for side in (hypotheses, references))
+    return one, other
 
 
 def _check_same(one: Statistics, other: Statistics) -> None:

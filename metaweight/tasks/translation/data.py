@@ -5,13 +5,17 @@ from __future__ import annotations
 import functools
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain
 
 import torch
 
+from metaweight.core.digest import digest
 from metaweight.data import derive
 from metaweight.data.folder import VARIABLE
+from metaweight.data.origins import LeftOut, Origins
 from metaweight.data.text import Bitext, TextSet, load_text
 from metaweight.data.text.hub_text import HubText
 from metaweight.data.text.loader import TextLoader
@@ -81,6 +85,28 @@ class PreparedText:
         """Training pairs."""
         return len(self.text.train)
 
+    @property
+    def origins(self) -> Origins:
+        """Where each training pair came from; of a set that does not say, the set's name and row."""
+        known = self.text.train.origins
+        return Origins.of(self.text.name, range(1, self.samples + 1)) if known is None else known
+
+    @property
+    def left_out(self) -> LeftOut:
+        """The pairs that this run does not use, each with its reason."""
+        return self.text.left_out
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """Part of what decides the run, in words -> its digest: sentences in order, as they are used."""
+        parts = {"training": "train", "trusted": "meta", "validation": "valid", "test": "test"}
+        rows = {f"{part} rows": self.pairs(split) for part, split in parts.items()}
+        own = self.vocabularies
+        return {
+            **{part: digest(pairs.source, pairs.target) for part, pairs in rows.items()},
+            "vocabulary": digest([own.source.model.hex(), own.target.model.hex()]),
+        }
+
 
 def prepare(config: TranslationConfig) -> PreparedText:
     """Load, split, spoil, and train the vocabularies: on the training text alone, bad pairs included."""
@@ -104,6 +130,7 @@ def prepare(config: TranslationConfig) -> PreparedText:
         joint=config.joint_vocab,
         model=config.vocab_model,
         byte_fallback=config.byte_fallback,
+        character_coverage=config.character_coverage,
     )
     prepared = PreparedText(text, noisy, vocabularies)
     _require_held_out(prepared)
@@ -154,11 +181,12 @@ def _require_held_out(prepared: PreparedText) -> None:
         if not len(prepared.pairs(part)) and part != "valid":
             raise ValueError(f"{name}: the {part} set is empty; {part}_size is 1 or more")
         for side, encoded in zip(("source", "target"), prepared.encoded(part), strict=True):
-            for number, pieces in enumerate(encoded, start=1):
+            for position, pieces in enumerate(encoded):
                 if len(pieces) > MAX_PIECES:
                     raise ValueError(
-                        f"{name}: the {side} of {part} pair {number} has {len(pieces):,} pieces, more "
-                        f"than {MAX_PIECES:,}; take the pair out, or raise vocab_size"
+                        f"{prepared.pairs(part).places[position]}: the {side} of this {part} pair has "
+                        f"{len(pieces):,} pieces, more than {MAX_PIECES:,}; take the pair out, or raise "
+                        "vocab_size"
                     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from metaweight.core.plain_text import is_empty
 from metaweight.data.text.vocabulary import BOS, EOS, PADDING, Vocabularies
 from metaweight.models.beam_search import Hypothesis, beam_search
 from metaweight.models.transformer import Transformer
@@ -22,13 +23,14 @@ def translate(
     batch_tokens: int = 4096,
     max_source: int = 1024,
 ) -> list[list[tuple[str, float]]]:
-    """Up to ``nbest`` (translation, score), best first, of each sentence; an empty one stays empty.
+    """Up to ``nbest`` (translation, score), best first, of each sentence; an empty one (``is_empty``: it may
+    hold white space of any kind) stays empty.
 
     ``batch_tokens``: source pieces of a batch, padding counted; it changes no translation but for rounding.
     See ``beam_search`` for the score and the other options.  Raises ValueError for a sentence of more than
     ``max_source`` pieces, with its line.
     """
-    encoded = vocabularies.source.encode(sentences)
+    encoded = vocabularies.source.encode(["" if is_empty(text) else text for text in sentences])
     for line, pieces in enumerate(encoded, start=1):
         if len(pieces) > max_source:
             raise ValueError(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from metaweight.tasks.figures import markdown_table, mean_text
+from metaweight.core.markdown import escaped, markdown_table
+from metaweight.tasks.figures import mean_text
 from metaweight.tasks.outcome import Finished
 from metaweight.tasks.translation.bleu import (
     Statistics,
@@ -15,6 +17,7 @@ from metaweight.tasks.translation.bleu import (
     paired_bootstrap,
     pool_runs,
 )
+from metaweight.tasks.translation.tokenizers import DEFAULT
 
 BASELINE = "uniform"
 SAMPLES = 1000
@@ -27,11 +30,20 @@ def notes(runs: Sequence[Finished]) -> Sequence[str]:
         blocks.setdefault(run.result.noise, {}).setdefault(run.result.arm, []).append(run)
     paragraphs = []
     for noise, arms in blocks.items():
-        paragraphs.append(f"**BLEU against {BASELINE}, noise {noise}**\n\n{_significance(arms)}")
+        paragraphs.append(f"**BLEU against {BASELINE}, noise {escaped(noise)}**\n\n{_significance(arms)}")
         kinds = _by_kind(arms)
         if kinds:
-            paragraphs.append(f"**AUROC of the weights by kind of bad pair, noise {noise}**\n\n{kinds}")
+            paragraphs.append(
+                f"**AUROC of the weights by kind of bad pair, noise {escaped(noise)}**\n\n{kinds}"
+            )
     return [*paragraphs, _signatures(runs)]
+
+
+def signatures(details: Mapping[str, Any]) -> Mapping[str, str]:
+    """Of the scores of a run, by figure."""
+    scores = details.get("scores", {})
+    names = {"bleu": "bleu_signature", "bleu_greedy": "bleu_signature", "chrf": "chrf_signature"}
+    return {figure: scores[name] for figure, name in names.items() if name in scores}
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,7 @@ class _Translated:
 
     hypotheses: list[str]
     references: list[str]
+    tokenize: str
 
 
 def _significance(arms: Mapping[str, Sequence[Finished]]) -> str:
@@ -76,15 +89,16 @@ def _statistics(runs: Sequence[_Translated]) -> Statistics:
 
     Where each seed draws its own test set (cldr), the sets stand one after the other.
     """
+    tokenize = runs[0].tokenize
     if all(run.references == runs[0].references for run in runs):
-        return pool_runs([bleu_statistics(run.hypotheses, run.references) for run in runs])
-    return bleu_statistics(
-        [line for run in runs for line in run.hypotheses], [line for run in runs for line in run.references]
-    )
+        return pool_runs([bleu_statistics(r.hypotheses, r.references, tokenize=r.tokenize) for r in runs])
+    hypotheses = [line for run in runs for line in run.hypotheses]
+    return bleu_statistics(hypotheses, [line for run in runs for line in run.references], tokenize=tokenize)
 
 
 def _translated(run: Finished) -> _Translated:
-    return _Translated(_lines(run.folder / "hypothesis.txt"), _lines(run.folder / "reference.txt"))
+    hypotheses, references = (_lines(run.folder / f"{name}.txt") for name in ("hypothesis", "reference"))
+    return _Translated(hypotheses, references, run.result.details["scores"].get("tokenize", DEFAULT))
 
 
 def _lines(path: Path) -> list[str]:

@@ -7,9 +7,12 @@ from dataclasses import fields
 from itertools import product
 from pathlib import Path
 
+from metaweight.core.plain_text import is_empty
 from metaweight.core.registry import did_you_mean
-from metaweight.data.text import Bitext, TextSet, filter_bitext, read_bitext, read_lines, shared_sentences
-from metaweight.data.text.components import without_shared
+from metaweight.data.tables import is_table
+from metaweight.data.text import Bitext, TextSet, filter_bitext, read_lines, shared_sentences
+from metaweight.data.text.components import shared_examples, without_shared
+from metaweight.data.text.files import ReadPairs, read_pairs
 from metaweight.tasks.config import TranslationConfig
 
 OVERLAPS = ("error", "drop")
@@ -41,78 +44,90 @@ def load_own(config: TranslationConfig) -> TextSet:
     """The text set of the files that ``config`` names.
 
     Every file is used whole, except for training pairs that the filter or ``overlap`` drops; where only one
-    of valid and test is named, the run has no validation set, or is tested on it.  Raises ValueError that
-    names file and line for what cannot be read and for a trusted sentence that is empty or longer than
-    ``LONGEST``, and the files where two share a sentence.
+    of valid and test is named, the run has no validation set, or is tested on it.  What "the same sentence"
+    and "empty" mean: see ``plain_text``.  Raises ValueError that names file and line for what cannot be read
+    and for a trusted sentence that is empty or longer than ``LONGEST``, and the files where two share a
+    sentence.
     """
-    paths = {part: path for part in PARTS if (path := getattr(config, part)) is not None}
-    parts = {part: _read(path, config.columns) for part, path in paths.items()}
-    for part, path in paths.items():
+    paths = {part: paths_of(given) for part in PARTS if (given := getattr(config, part)) is not None}
+    read = {part: _read(path, config) for part, path in paths.items()}
+    parts = {part: pairs for part, (pairs, _) in read.items()}
+    for part, pairs in parts.items():
         if part != "train":
-            _require_whole(parts[part], path, header=config.columns is not None)
+            _require_whole(pairs)
     filtered = filter_bitext(parts["train"], max_characters=LONGEST)
-    parts["train"], notes = filtered.bitext, f"{paths['train']}: {filtered}"
+    parts["train"], left_out = filtered.bitext, filtered.left_out
+    notes = f"{_spelt(paths['train'])}: {filtered}"
     if config.overlap == "drop":
         trusted = [parts[part] for part in paths if part != "train"]
-        parts["train"], dropped = without_shared(parts["train"], *trusted)
-        notes += f"; {dropped} more share a sentence with a trusted file"
+        parts["train"], shared = without_shared(parts["train"], *trusted)
+        left_out = left_out.join(shared)
+        notes += f"; {len(shared)} more share a sentence with a trusted file"
     if not len(parts["train"]):
         raise ValueError(f"no pair is left to train on: {notes}")
     _require_apart(parts, paths)
     return TextSet(
-        Path(paths["train"]).name,
+        Path(paths["train"][0]).name,
         config.languages or config.columns or ("source", "target"),
         train=parts["train"],
         meta=parts["meta"],
         valid=parts.get("valid", Bitext((), ())),
         test=parts["test"] if "test" in parts else parts["valid"],
         source="own files",
-        notes=notes,
+        notes="; ".join(dict.fromkeys(filter(None, (notes, *(said for _, said in read.values()))))),
+        left_out=left_out,
     )
 
 
-def _read(path: str, columns: tuple[str, str] | None) -> Bitext:
-    source, comma, target = path.partition(",")
-    if comma and not Path(path).expanduser().exists():
-        return read_lines(Path(source).expanduser(), Path(target).expanduser())
-    return read_bitext(Path(path).expanduser(), columns=columns)
+def paths_of(given: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The one or two files that an option names; ``SOURCE,TARGET`` is two where there is no such one."""
+    if not isinstance(given, str):
+        return tuple(given)
+    source, comma, target = given.partition(",")
+    return (source, target) if comma and not Path(given).expanduser().exists() else (given,)
 
 
-def _require_whole(pairs: Bitext, path: str, *, header: bool) -> None:
+def _read(paths: tuple[str, ...], config: TranslationConfig) -> ReadPairs:
+    if len(paths) == 2:
+        if all(map(is_table, paths)):
+            raise ValueError(
+                f"{_spelt(paths)} are tables, which hold both sides; two files are plain ones, one of each "
+                "side, a sentence a line: name one table"
+            )
+        return ReadPairs(read_lines(*paths), "")
+    return read_pairs(paths[0], columns=config.columns, languages=config.languages)
+
+
+def _spelt(paths: tuple[str, ...]) -> str:
+    return " and ".join(paths)
+
+
+def _require_whole(pairs: Bitext) -> None:
     """Raise ValueError, with file and line, for a sentence that is empty or too long to be translated."""
-    # a field of CSV may hold line ends, so there it is the row that counts
-    unit = "row" if ".csv" in Path(path).suffixes else "line"
-    tabular = {".csv", ".tsv"} & set(Path(path).suffixes)
-    first = 2 if header and tabular and "," not in path else 1
-    for number, pair in enumerate(zip(pairs.source, pairs.target, strict=True), start=first):
+    for number, pair in enumerate(zip(pairs.source, pairs.target, strict=True)):
         for side, sentence in zip(("source", "target"), pair, strict=True):
-            if not sentence.strip():
+            if is_empty(sentence):
                 raise ValueError(
-                    f"{path}, {unit} {number}: the {side} is empty; trusted pairs have both sides, so "
+                    f"{pairs.places[number]}: the {side} is empty; trusted pairs have both sides, so "
                     "complete the pair or take it out"
                 )
             if len(sentence) > LONGEST:
                 raise ValueError(
-                    f"{path}, {unit} {number}: the {side} has {len(sentence):,} characters, more than "
+                    f"{pairs.places[number]}: the {side} has {len(sentence):,} characters, more than "
                     f"{LONGEST:,}; split it into sentences or take it out"
                 )
 
 
-def _require_apart(read: Mapping[str, Bitext], paths: Mapping[str, str]) -> None:
+def _require_apart(read: Mapping[str, Bitext], paths: Mapping[str, tuple[str, ...]]) -> None:
     """Raise ValueError where train shares a sentence with a trusted part, or meta with valid or test."""
     for part, held in product(("train", "meta"), ("meta", "valid", "test")):
         if part == held or held not in read:
             continue
-        shared = shared_sentences(read[part], read[held]).tolist()
-        if not shared:
+        shared = shared_sentences(read[part], read[held])
+        if not len(shared):
             continue
-        sources, repeats = set(read[held].source), []
-        for pair in shared[:3]:
-            source, target = read[part].source[pair], read[part].target[pair]
-            repeats.append(repr((source if source in sources else target)[:60]))
-        more = ", ..." if len(shared) > len(repeats) else ""
         way = "remove them, or --overlap drop takes them out of train" if part == "train" else "remove them"
         raise ValueError(
-            f"{len(shared)} of the {part} pairs ({paths[part]}) share a sentence with the {held} pairs "
-            f"({paths[held]}): {', '.join(repeats)}{more}; {way}"
+            f"{len(shared)} of the {part} pairs ({_spelt(paths[part])}) share a sentence with the {held} "
+            f"pairs ({_spelt(paths[held])}): {shared_examples(read[part], read[held], shared)}; {way}"
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -13,10 +11,12 @@ from torch import Tensor
 
 from metaweight.core.atomic import whole_file
 from metaweight.core.contracts import Batch
+from metaweight.core.csv_text import write_csv
 from metaweight.core.modes import evaluating
 from metaweight.core.weights import auroc
 from metaweight.data.epochs import Epochs
 from metaweight.data.noise import check_rate
+from metaweight.data.origins import COLUMNS
 from metaweight.data.text.noise import parse_mix
 from metaweight.data.text.vocabulary import PADDING, Vocabularies
 from metaweight.models.transformer import Transformer
@@ -40,7 +40,8 @@ from metaweight.tasks.translation import data as text_data
 from metaweight.tasks.translation.bleu import score
 from metaweight.tasks.translation.data import PreparedText, loader
 from metaweight.tasks.translation.decoding import one_line, translate
-from metaweight.tasks.translation.notes import notes
+from metaweight.tasks.translation.notes import notes, signatures
+from metaweight.tasks.translation.tokenizers import Tokenizer, bleu_with, tokenizer_of
 from metaweight.training.run_folder import RunFolder
 
 TRANSLATED = (
@@ -75,8 +76,9 @@ class TranslationTask:
         watched=Headline("valid loss", "valid_loss"),
         headlines=(
             Headline("BLEU, {when}", "bleu", "{:.1f}  {scores[bleu_signature]}"),
+            Headline("BLEU's tokenizer", "bleu", "{scores[tokenizer]}"),
             Headline("chrF, {when}", "chrf", "{:.1f}  {scores[chrf_signature]}"),
-            Headline("BLEU with a beam of 1", "bleu_greedy", "{:.1f}"),
+            Headline("BLEU with a beam of 1", "bleu_greedy", "{:.1f}  {scores[bleu_signature]}"),
             Headline("translated", "bleu", TRANSLATED),
             Headline(
                 "bad pairs put into the training set",
@@ -87,6 +89,7 @@ class TranslationTask:
             Headline("AUROC of the weights for finding them", "auroc*"),
             Headline("mean weight", "weight_mean", "{:.2f}"),
         ),
+        signatures=signatures,
         notes=notes,
     )
     noises = ("mixed@0.4",)
@@ -94,11 +97,14 @@ class TranslationTask:
     def check(self, config: TranslationConfig) -> None:
         checked_translator_options(config.model, config.model_options)
         parse_mix(config.noise)
+        tokenizer_of((), asked=config.tokenize)
         check_rate(config.noise_rate)
         text_data.check_trusted(config)
 
     def prepare(self, config: TranslationConfig) -> PreparedText:
-        return text_data.prepare(config)
+        prepared = text_data.prepare(config)
+        bleu_with(_tokenizer(config, prepared).name)  # what it lacks is said before the training
+        return prepared
 
     def keep(self, prepared: PreparedText, folder: RunFolder) -> None:
         prepared.vocabularies.save(folder.path)
@@ -141,10 +147,12 @@ class TranslationTask:
         assert isinstance(module, Transformer)
         hypotheses = _translations(config, prepared, module, beam=config.beam)
         references = [one_line(sentence) for sentence in test.target]
-        scores = score(hypotheses, references)
+        tokenizer = _tokenizer(config, prepared)
+        scores = score(hypotheses, references, tokenize=tokenizer.name)
         greedy = scores
         if config.beam > 1:
-            greedy = score(_translations(config, prepared, module, beam=1), references)
+            plain = _translations(config, prepared, module, beam=1)
+            greedy = score(plain, references, tokenize=tokenizer.name)
         truth = text_data.knows_bad_pairs(config, prepared)
         if folder is not None:
             texts = {"hypothesis.txt": hypotheses, "reference.txt": references}
@@ -167,7 +175,12 @@ class TranslationTask:
             "seconds": trained.trainer.seconds,
             "weight_mean": float(weights[finite].mean()),
         }
-        return trained.outcome(figures, {"scores": asdict(scores)})
+        return trained.outcome(figures, {"scores": asdict(scores) | {"tokenizer": str(tokenizer)}})
+
+
+def _tokenizer(config: TranslationConfig, prepared: PreparedText) -> Tokenizer:
+    text = prepared.text
+    return tokenizer_of(text.test.target, language=text.languages[1], asked=config.tokenize)
 
 
 def _translations(
@@ -221,7 +234,8 @@ def _save(
 ) -> None:
     """Weights by pair (``weights.npz`` and ``.csv``, ``pairs.csv``), and each of ``texts`` line by line.
 
-    ``known``: whether it is known which pairs are bad.
+    ``pairs.csv`` leads with ``COLUMNS``, where its owner finds the pair; ``index`` is the position that code
+    uses.  ``known``: whether it is known which pairs are bad.
     """
     noisy, weights = prepared.noisy, trained.weights
     folder.save_weights(
@@ -229,16 +243,19 @@ def _save(
         weights=weights.weights[:, : prepared.samples],
         loss=weights.loss[:, : prepared.samples],
         flipped=noisy.flipped if known else None,
+        origins=prepared.origins,
     )
     names = ("", *noisy.kinds)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["index", "mean_weight", "kind", "source", "target"])
     means, kinds = weights.mean_weight()[: prepared.samples].tolist(), noisy.kind.tolist()
-    for index, (mean, kind) in enumerate(zip(means, kinds, strict=True)):
-        pair = noisy.bitext.source[index], noisy.bitext.target[index]
-        writer.writerow([index, "" if math.isnan(mean) else f"{mean:.6g}", names[kind], *pair])
-    files = {name: "".join(f"{line}\n" for line in lines) for name, lines in texts.items()}
-    for name, content in {"pairs.csv": text.getvalue(), **files}.items():
+    pairs = zip(noisy.bitext.source, noisy.bitext.target, strict=True)
+    rows = (
+        (*origin.cells, index, "" if math.isnan(mean) else f"{mean:.6g}", names[kind], *pair)
+        for index, (origin, mean, kind, pair) in enumerate(
+            zip(prepared.origins, means, kinds, pairs, strict=True)
+        )
+    )
+    header = (*COLUMNS, "index", "mean_weight", "kind", "source", "target")
+    write_csv(folder.path / "pairs.csv", header, rows)
+    for name, lines in texts.items():
         with whole_file(folder.path / name) as file:
-            file.write(content.encode())
+            file.write("".join(f"{line}\n" for line in lines).encode())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from metaweight.data.text import Bitext, read_bitext, read_lines, read_splits
+from metaweight.data.text.files import read_pairs
 
 # quotes, commas, a line separator, a lone return and a no-break space are parts of a sentence
 SENTENCES = [
@@ -52,7 +53,7 @@ def test_csv_gives_what_the_csv_module_wrote(tmp_path, packed):
         csv.writer(file).writerows([("de", "en"), *rows])
     path = write(tmp_path / f"a.csv{packed}", plain.read_bytes())
     assert read_bitext(path, columns=("de", "en")) == Bitext(*zip(*rows, strict=True))
-    assert read_bitext(path).source[0] == "de"  # without names the first row is a pair
+    assert read_bitext(path) == Bitext(*zip(*rows, strict=True))  # the header is found
 
 
 @pytest.mark.parametrize("packed", PACK)
@@ -117,7 +118,7 @@ def test_invalid_utf8_names_file_line_and_byte(tmp_path, kind, packed):
     [
         ("a.tsv", "de\ten\na\tb\nc\n", r"a\.tsv, line 3: 1 fields, expected 2 as in the header"),
         ("a.tsv", "de\ten\na\tb\tc\n", r"line 2: 3 fields, expected 2"),
-        ("a.tsv", "de\ten\na\tb\n\nc\td\n", r"line 3: 1 fields"),
+        ("a.tsv", "de\ten\na\tb\n\nc\n", r"line 4: 1 fields"),
         ("a.csv", 'de,en\n"a\nb",c\nd\n', r"a\.csv, line 4: 1 fields, expected 2"),
         ("a.csv", 'de,en\na,b\n"c,d\ne,f\n', r"line 3: invalid CSV: unexpected end of data"),
         ("a.csv", 'de,en\n"a"b,c\n', r"line 2: invalid CSV"),
@@ -127,13 +128,13 @@ def test_invalid_utf8_names_file_line_and_byte(tmp_path, kind, packed):
         ("a.tsv", "", r"a\.tsv is empty"),
         ("a.csv.gz", "", r"a\.csv\.gz is empty"),
         ("a.jsonl", '{"de": "a", "en": "b"}\n{"de": "a"', r"a\.jsonl, line 2: invalid JSON: .*column 11"),
-        ("a.jsonl", '{"de": "a", "en": "b"}\n\n', r"line 2: invalid JSON"),
+        ("a.jsonl", '{"de": "a", "en": "b"}\n\n{', r"line 3: invalid JSON"),
         ("a.jsonl", '["a", "b"]', r"line 1: expected an object, got '\[\"a\", \"b\"\]'"),
         ("a.jsonl", '{"de": "a", "eng": "b"}', r"line 1: no key 'en'\. Did you mean 'eng'"),
         ("a.jsonl", '{"de": null, "en": "b"}', r"line 1: 'de' is no string but null"),
         ("a.jsonl", '{"de": "\\ud800", "en": "b"}', r"line 1: 'de' holds half a surrogate"),
         ("a.jsonl", "[" * 200_000, r"line 1: invalid JSON"),
-        ("a.txt", "a\tb", r"ends in '\.txt'; use \.tsv, \.csv or \.jsonl"),
+        ("a.txt", "a\tb", r"ends in '\.txt'; use \.tsv, \.csv, \.jsonl or \.parquet"),
         ("a.gz", "a\tb", r"ends in 'nothing'"),
     ],
 )
@@ -148,8 +149,8 @@ def test_a_table_without_header_has_exactly_its_columns(tmp_path):
         read_bitext(path)
     with pytest.raises(ValueError, match=r"line 1: 2 fields, expected 3 \(split, source, target"):
         read_splits(path)
-    with pytest.raises(ValueError, match=r"JSON Lines has no order of its keys"):
-        read_bitext(write(tmp_path / "a.jsonl", "{}"))
+    with pytest.raises(ValueError, match=r"which columns are source and target .*it has 'de', 'en', 'id'"):
+        read_bitext(write(tmp_path / "a.jsonl", '{"de": "a", "en": "b", "id": 1}'))
     with pytest.raises(ValueError, match=r"source, target are 2 columns, got \('a', 'a'\)"):
         read_bitext(path, columns=("a", "a"))
 
@@ -173,3 +174,31 @@ def test_missing_and_broken_files_are_named(tmp_path):
                 read_bitext(path)
     with pytest.raises(ValueError, match=r"a\.txt is empty"):
         read_lines(write(tmp_path / "a.txt", ""), write(tmp_path / "b.txt", ""))
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl"])
+def test_source_and_target_are_found_by_their_names(tmp_path, name):
+    rows = [("trg", "id", "src"), *[(f"one sentence {n}", str(n), f"ein Satz {n}") for n in range(3)]]
+    text = {
+        "a.tsv": table(rows),
+        "a.csv": "".join(";".join(row) + "\n" for row in rows),
+        "a.jsonl": "".join(json.dumps(dict(zip(rows[0], row, strict=True))) + "\n" for row in rows[1:]),
+    }[name]
+    read = read_pairs(write(tmp_path / name, text))
+    assert read.bitext == Bitext([row[2] for row in rows[1:]], [row[0] for row in rows[1:]])
+    assert ("line 1 is its header (trg, id, src)" in read.notes) == (name != "a.jsonl")
+
+
+def test_languages_name_the_columns_where_a_header_has_them(tmp_path):
+    path = write(
+        tmp_path / "a.tsv", table([("en", "de"), *[(f"a sentence {n}", f"ein Satz {n}") for n in "123"]])
+    )
+    assert read_pairs(path).bitext.source[0] == "a sentence 1"
+    assert read_pairs(path, languages=("de", "en")).bitext.source[0] == "ein Satz 1"
+    assert read_pairs(path, languages=("de", "fr")).bitext.source[0] == "a sentence 1"  # just a label
+    lines = [json.dumps({"id": n, "translation": {"en": f"e{n}", "de": f"d{n}"}}) for n in range(2)]
+    path = write(tmp_path / "a.jsonl", "\n".join(lines))
+    assert read_pairs(path, languages=("de", "en")).bitext == Bitext(("d0", "d1"), ("e0", "e1"))
+    assert read_bitext(path, columns=("translation.en", "translation.de")).source == ("e0", "e1")
+    with pytest.raises(ValueError, match=r"not clear; name them \(columns\), it has 'id', 'translation'"):
+        read_bitext(path)

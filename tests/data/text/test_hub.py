@@ -98,10 +98,10 @@ def test_what_does_not_fit_is_refused(tmp_path):
     ):
         load_hub_text(f"{name}?valid=valid", ("de", "en"))
     numbers = save(tmp_path / "numbers", flat(de=GERMAN, en=[1, 2, 3, 4]))
-    with pytest.raises(ValueError, match=r"split 'train': row 0 has no sentence in 'en', got 1"):
+    with pytest.raises(ValueError, match=r"numbers, split train, row 1: no sentence in 'en', got 1"):
         load_hub_text(numbers, ("de", "en"))
     holes = save(tmp_path / "holes", flat(de=["a", None, "c", "d"], en=ENGLISH))
-    with pytest.raises(ValueError, match=r"row 1 has no sentence in 'de', got None"):
+    with pytest.raises(ValueError, match=r"split train, row 2: no sentence in 'de', got None"):
         load_hub_text(holes, ("de", "en"))
 
 
@@ -109,7 +109,7 @@ def test_a_cell_without_pair_is_refused(tmp_path):
     cells = [{"de": "a", "en": "b"}, None, {"de": "a", "en": "b"}, {"de": "a", "en": "b"}]
     features = datasets.Features({"t": PLAIN})
     name = save(tmp_path / "d", datasets.Dataset.from_dict({"t": cells}, features=features))
-    with pytest.raises(ValueError, match=r"row 1 has no sentence in 'de', got None"):
+    with pytest.raises(ValueError, match=r"split train, row 2: no sentence in 'de', got None"):
         load_hub_text(name, ("de", "en"))
 
 

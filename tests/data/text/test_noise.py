@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
+from metaweight.core.plain_text import same
 from metaweight.data.text.bitext import Bitext
 from metaweight.data.text.noise import MIXES, corrupt_bitext, deal, largest_remainder, parse_mix
 from metaweight.data.text.noise_kinds import text_noises
@@ -249,3 +250,15 @@ def test_a_text_without_pairs_has_no_noise():
 def test_mistakes_are_errors(options, hint):
     with pytest.raises(ValueError, match=hint):
         corrupt_bitext(TEXT, **{"mix": "copied", "rate": 0.5, "generator": g(), **options})
+
+
+def test_noise_makes_no_pair_that_says_the_same():
+    """White space of another kind and characters that show nothing are no difference."""
+    pairs = Bitext(("a b", "c d", "e f"), ("a\u00a0b", "c\u200b d", "\u200b"))
+    with pytest.raises(ValueError, match=r"copied 3 \(can: 1\)"):
+        corrupt_bitext(pairs, "copied", rate=1.0, generator=g())
+    with pytest.raises(ValueError, match=r"doubled 3 \(can: 2\)"):
+        corrupt_bitext(pairs, "doubled", rate=1.0, generator=g())
+    alike = Bitext(("a", "b", "c"), ("x y", "x\u00a0y", "z"))
+    made = corrupt_bitext(alike, "misaligned", rate=1.0, generator=g())
+    assert not any(same(*sides) for sides in zip(made.bitext.target, alike.target, strict=True))

@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed bench-models clean
+.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed bench-models bench-lm clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-models: $(INSTALLED)  ## which engine takes which model of Hugging Face an
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet "$(TORCH)" --editable ".[huggingface]"
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps timm
 	$(BIN)/python -m benchmarks.models.run $(ARGS)
+
+bench-lm: $(INSTALLED)  ## a small language model on text of which 40 % is junk; METAWEIGHT_DATA=folder (ARGS="--help")
+	$(BIN)/python -m benchmarks.lm.run $(ARGS)
 
 clean:  ## remove caches and build output; run folders and .venv stay
 	rm -rf build dist metaweight.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -14,6 +14,8 @@ from .core.version import __version__ as __version__
 from .data import pairs as pairs
 from .engines import HyperGradient as HyperGradient
 from .engines import hypergradient as hypergradient
+from .integrations import huggingface as huggingface
+from .integrations import lightning as lightning
 from .integrations.sklearn import ReweightedClassifier as ReweightedClassifier
 from .integrations.sklearn import ReweightedRegressor as ReweightedRegressor
 from .reweighter import Reweighter as Reweighter

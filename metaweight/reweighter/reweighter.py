@@ -115,6 +115,8 @@ class Reweighter:
         """Whether the teacher learns or looks at the meta set at all."""
         self.windows = 0
         """Iterations taken: calls of ``step``."""
+        self.last: StepReport | None = None
+        """Of the last call of ``step`` or ``weigh``."""
         self._collapse, self._mode = CollapseWatch(), ModeWatch()
 
     @property
@@ -182,7 +184,7 @@ class Reweighter:
         meta: Batch | None = None,
         *,
         teach: bool = True,
-        micro_batches: int = 1,
+        micro_batches: float = 1,
         loss_scale: float = 1.0,
     ) -> Tensor:
         """The weights [U] of a batch, detached, for a step that your own loop takes; the teacher has learnt.
@@ -191,7 +193,8 @@ class Reweighter:
         Nothing of the student is moved here, and the pass that follows draws the same dropout masks.  Where
         several micro-batches make one step, say how many (Accelerate's ``gradient_accumulation_steps``): your
         loss is divided by ``micro_batches``, by ``accelerator.backward`` or you, and the virtual step adds
-        this batch's share to the gradient that has been gathered since the last step.
+        this batch's share to the gradient that has been gathered since the last step.  It is no whole number
+        where your loss is divided otherwise, by the tokens of all micro-batches say: 1 / this batch's share.
         ``loss_scale``: what that gradient was multiplied by (a GradScaler's ``get_scale()``).  Each call
         counts as one step of ``total_steps`` and ``every``.  Under a float16 autocast the passes in here run
         in full precision, for no GradScaler keeps their gradients from vanishing.
@@ -234,7 +237,7 @@ class Reweighter:
 
     def _counted(self, taken: Taken, teach: bool) -> StepReport:
         self.windows += 1
-        report = reported(taken)
+        report = self.last = reported(taken)
         if self.live.learned and teach and len(report.weights) > 1:
             self._collapse.see(report.stats["weight_mean"], report.stats["weight_spread"])
         return report
@@ -243,8 +246,14 @@ class Reweighter:
         """All that a resumed run needs from here: student, teacher, optimizers, counters."""
         return {
             "student": self.student.module.state_dict(),
-            "teacher": self.teacher.state_dict(),
             "optimizer": self.live.optimizer.state_dict(),
+            **self.teaching_state(),
+        }
+
+    def teaching_state(self) -> dict[str, Any]:
+        """``state_dict()`` without the student and its optimizer, which somebody else's loop saves itself."""
+        return {
+            "teacher": self.teacher.state_dict(),
             "teacher_optimizer": self.teacher_optimizer and self.teacher_optimizer.state_dict(),
             "steps": self.live.steps,
             "windows": self.windows,
@@ -254,8 +263,12 @@ class Reweighter:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state_dict()`` of a Reweighter built the same way."""
         self.student.module.load_state_dict(state["student"])
-        self.teacher.load_state_dict(state["teacher"])
         self.live.optimizer.load_state_dict(state["optimizer"])
+        self.load_teaching_state(state)
+
+    def load_teaching_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``teaching_state()``, student and optimizer being where they were then."""
+        self.teacher.load_state_dict(state["teacher"])
         if self.teacher_optimizer is not None:
             self.teacher_optimizer.load_state_dict(state["teacher_optimizer"])
         self.live.steps = state["steps"]

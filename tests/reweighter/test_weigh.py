@@ -289,6 +289,24 @@ def test_teachers_of_all_kinds_weigh(name: str) -> None:
     torch.testing.assert_close(weights, twin.step(train, meta).weights, rtol=1e-11, atol=1e-12)
 
 
+def test_the_teachers_state_goes_without_the_students() -> None:
+    """For a loop that saves student and optimizer itself."""
+    ours, own = pair(layered()), pair(layered())
+    for train, meta in data(2):
+        ours.weigh(train, meta)
+    state = ours.teaching_state()
+    assert not state.keys() & {"student", "optimizer"}
+    own.load_teaching_state(state)
+    assert (own.steps, own.windows) == (2, 2)
+    train, meta = data(1, seed=9)[0]
+    torch.manual_seed(3)
+    weights = ours.weigh(train, meta)
+    torch.manual_seed(3)
+    assert torch.equal(own.weigh(train, meta), weights)
+    assert torch.equal(own.last.weights, weights)
+    assert own.last.meta_loss == ours.last.meta_loss
+
+
 def test_two_threads_leave_attention_as_it_was() -> None:
     def switches() -> tuple[bool, ...]:
         backends = torch.backends

@@ -24,7 +24,7 @@ from metaweight.student.losses import UnitLoss
 Array = np.ndarray[Any, Any]
 
 
-class ReweightedEstimator(BaseEstimator):  # type: ignore[misc]
+class ReweightedEstimator(BaseEstimator):
     """Base of both estimators, for tables in which some targets are wrong and a few rows are surely right.
 
     ``model``: ``tabular-mlp``, ``tabular-resnet`` (``model_options``: width, depth, dropout, embedding), or a

@@ -23,7 +23,7 @@ def _gives_probabilities(estimator: ReweightedClassifier) -> bool:
     return final is None or hasattr(final, "predict_proba")
 
 
-class ReweightedClassifier(ClassifierMixin, ReweightedEstimator):  # type: ignore[misc]
+class ReweightedClassifier(ClassifierMixin, ReweightedEstimator):
     __doc__ = f"""A classifier of tables that learns which training rows to believe from a few trusted ones.
 
     Example::

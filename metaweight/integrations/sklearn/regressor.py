@@ -16,7 +16,7 @@ from metaweight.integrations.sklearn.trusted import drawn, require_trusted
 from metaweight.student.losses import squared_error
 
 
-class ReweightedRegressor(RegressorMixin, ReweightedEstimator):  # type: ignore[misc]
+class ReweightedRegressor(RegressorMixin, ReweightedEstimator):
     __doc__ = f"""A regressor of tables that learns which training rows to believe from a few trusted ones.
 
     Example::

@@ -88,6 +88,16 @@ def test_the_teacher_of_the_readme_keeps_its_contract(monkeypatch: pytest.Monkey
         check_teacher("margin", sentences=False)
 
 
+def test_the_estimator_of_the_readme_fits() -> None:
+    g = torch.Generator().manual_seed(0)
+    inputs, trusted = (torch.randn(n, 4, generator=g).numpy() for n in (80, 20))
+    labels = {"y": inputs[:, 0] > 0, "y_trusted": trusted[:, 0] > 0}
+    names: dict[str, object] = {"mw": mw, "X": inputs, "X_trusted": trusted, **labels}
+    exec(blocks()[3].replace("Classifier()", "Classifier(epochs=3)"), names)
+    assert names["weights"].shape == (80,)
+    assert len(names["worst"]) == 80
+
+
 def test_the_readme_names_what_there_is() -> None:
     text = README.read_text(encoding="utf-8")
     for name in (*mw.teachers.names(), *mw.engines.names()):

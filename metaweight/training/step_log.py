@@ -1,10 +1,16 @@
-"""steps.jsonl: a row for each step, written in groups, whole lines whatever happens."""
+"""steps.jsonl: a row for each step, written in groups, whole lines whatever happens.
+
+A long run's rows move on, packed, to steps-1.jsonl.gz, steps-2.jsonl.gz, ...; the last are in steps.jsonl.
+"""
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
 import os
 import weakref
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +20,8 @@ from metaweight.core.atomic import whole_file, writing
 
 PENDING = 64
 """Rows kept in memory before they are written."""
+ROOM = 4 * 2**20
+"""Bytes of steps.jsonl from which its rows are packed away."""
 
 
 class StepLog:
@@ -42,6 +50,8 @@ class StepLog:
     def flush(self) -> None:
         """Write the rows that are still in memory.  Raises WriteError where that cannot be."""
         _append(self.path, self._pending)
+        if self.path.is_file() and self.path.stat().st_size >= ROOM:
+            self._pack()
 
     def read(self) -> list[dict[str, Any]]:
         """All rows, those in memory too; a last line that a crash has torn is left out.
@@ -49,20 +59,69 @@ class StepLog:
         Raises ValueError, with the line's number, for a damaged line.
         """
         self.flush()
-        rows = []
-        for number, line in enumerate(_whole_lines(self.path), start=1):
-            try:
-                rows.append(_row(json.loads(line)))
-            except ValueError as error:
-                raise ValueError(f"{self.path}, line {number} is damaged: {error}") from error
-        return rows
+        packed = [row for archive in self._archives() for row in _parsed(archive, _unpacked(archive))]
+        last = packed[-1]["step"] if packed else float("-inf")
+        # a crash between packing and emptying leaves rows in both
+        return packed + [row for row in self._loose() if row["step"] > last]
 
     def truncate(self, after_step: int) -> None:
         """Drop the rows past ``after_step`` (a checkpoint's), so that a resumed run writes none twice."""
-        kept = [row for row in self.read() if row["step"] <= after_step]
-        if self.path.exists():
+        self.flush()
+        kept = [row for row in self._loose() if row["step"] <= after_step]
+        reopened = []
+        for archive in reversed(self._archives()):
+            rows = _parsed(archive, _unpacked(archive))
+            if rows[-1]["step"] <= after_step:
+                kept = [row for row in kept if row["step"] > rows[-1]["step"]]
+                break
+            kept = [row for row in rows if row["step"] <= after_step]
+            reopened.append(archive)
+        if self.path.exists() or reopened:
             with whole_file(self.path) as file:
                 file.writelines(f"{json.dumps(row)}\n".encode() for row in kept)
+        for archive in reopened:
+            archive.unlink()
+
+    def _loose(self) -> list[dict[str, Any]]:
+        return _parsed(self.path, _whole_lines(self.path))
+
+    def _archives(self) -> list[Path]:
+        names = (self.path.with_name(f"{self.path.stem}-{n}.jsonl.gz") for n in itertools.count(1))
+        return list(itertools.takewhile(Path.is_file, names))
+
+    def _pack(self) -> None:
+        """Move the rows of steps.jsonl into the next archive."""
+        archives = self._archives()
+        rows = _whole_lines(self.path)
+        if archives:  # a crash before the last packing was over
+            last = _parsed(archives[-1], _unpacked(archives[-1]))[-1]["step"]
+            rows = [row for row in rows if json.loads(row)["step"] > last]
+        archive = self.path.with_name(f"{self.path.stem}-{len(archives) + 1}.jsonl.gz")
+        if rows:
+            with whole_file(archive) as file:
+                file.write(gzip.compress(b"".join(rows), mtime=0))
+        with writing(self.path):
+            os.truncate(self.path, 0)
+
+
+def _parsed(path: Path, lines: list[bytes]) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(_row(json.loads(line)))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number} is damaged: {error}") from error
+    return rows
+
+
+def _unpacked(archive: Path) -> list[bytes]:
+    try:
+        lines = gzip.decompress(archive.read_bytes()).splitlines(keepends=True)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{archive} is damaged: {error}") from error
+    if not lines:
+        raise ValueError(f"{archive} is damaged: it holds no row")
+    return lines
 
 
 def _append(path: Path, lines: list[str]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import gzip
 from pathlib import Path
 
 import pytest
 from full_disk import full_after
 
 from metaweight.core.atomic import WriteError
+from metaweight.training import step_log
 from metaweight.training.step_log import StepLog
 
 
@@ -65,3 +67,71 @@ def test_a_damaged_line_is_named(line: bytes, tmp_path: Path) -> None:
     for call in (StepLog(path).read, lambda: StepLog(path).truncate(1)):
         with pytest.raises(ValueError, match=rf"{path}, line 2 is damaged"):
             call()
+
+
+def steps(log: StepLog) -> list[int]:
+    return [row["step"] for row in log.read()]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for some twenty rows."""
+    monkeypatch.setattr(step_log, "ROOM", 600)
+    monkeypatch.setattr(step_log, "PENDING", 5)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_long_log_is_packed_and_reads_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "steps.jsonl"
+    log = filled(path, *range(1, 201))
+    assert steps(log) == list(range(1, 201))
+    assert path.stat().st_size < 1200
+    archives = sorted(tmp_path.glob("steps-*.jsonl.gz"))
+    assert len(archives) > 2
+    assert sum(file.stat().st_size for file in archives) < 200 * 25
+    assert steps(StepLog(path)) == list(range(1, 201))
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("after", [0, 1, 30, 77, 150, 199, 200, 999])
+def test_a_packed_log_is_cut_anywhere_and_goes_on(after: int, tmp_path: Path) -> None:
+    path = tmp_path / "steps.jsonl"
+    filled(path, *range(1, 201)).flush()
+    log = StepLog(path)
+    log.truncate(after)
+    kept = min(after, 200)
+    assert steps(log) == list(range(1, kept + 1))
+    for step in range(kept + 1, 301):
+        log.append({"step": step, "loss": 1 / step})
+    assert steps(log) == list(range(1, 301))
+
+
+@pytest.mark.usefixtures("small")
+def test_a_crash_between_packing_and_emptying_writes_no_row_twice(tmp_path: Path) -> None:
+    path = tmp_path / "steps.jsonl"
+    log = filled(path, *range(1, 20))
+    log.flush()
+    loose = path.read_bytes()
+    more = filled(path, *range(20, 30))
+    more.flush()
+    assert (tmp_path / "steps-1.jsonl.gz").is_file()
+    packed = gzip.decompress((tmp_path / "steps-1.jsonl.gz").read_bytes())
+    assert packed.startswith(loose)
+    path.write_bytes(packed)  # as if the process had died before steps.jsonl was emptied
+    last = packed.count(b"\n")
+    again = StepLog(path)
+    assert steps(again) == list(range(1, last + 1))
+    for step in range(last + 1, 80):
+        again.append({"step": step, "loss": 1 / step})
+    assert steps(again) == list(range(1, 80))
+
+
+@pytest.mark.usefixtures("small")
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "steps.jsonl"
+    log = filled(path, *range(1, 101))
+    log.flush()
+    archive = tmp_path / "steps-2.jsonl.gz"
+    archive.write_bytes(archive.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"steps-2\.jsonl\.gz is damaged"):
+        log.read()

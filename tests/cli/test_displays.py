@@ -19,7 +19,15 @@ SHORT = [
     *("--teacher", "mlp"),
 ]
 FULL = Path("/dev/full")
-KEPT = ["checkpoint.pt", "manifest.json", "result.json", "steps.jsonl", "weights.csv", "weights.npz"]
+KEPT = [
+    "checkpoint.pt",
+    "left_out.csv",
+    "manifest.json",
+    "result.json",
+    "steps.jsonl",
+    "weights.csv",
+    "weights.npz",
+]
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no full device")
 
 

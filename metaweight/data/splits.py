@@ -53,7 +53,7 @@ def make_splits(
     if size < 1 or size > left:
         raise ValueError(
             f"{len(labels)} samples less {meta_size} for meta and {valid_size} for validation leave "
-            f"{max(left, 0)} to train, asked for {'all' if train_size is None else size}; "
+            f"{max(left, 0)} to train, asked for {_asked(train_size)}; "
             "leave at least 1 and ask for no more"
         )
     device = generator.device
@@ -105,7 +105,7 @@ def trusted_splits(
     if size < 1 or size > len(rest):
         raise ValueError(
             f"{len(labels)} samples less {len(checked)} trusted ones leave {len(rest)} to train, asked for "
-            f"{'all' if train_size is None else size}; leave at least 1 and ask for no more"
+            f"{_asked(train_size)}; leave at least 1 and ask for no more"
         )
     available = torch.bincount(labels[trusted["meta"]], minlength=classes)
     counts = even_counts(available.cpu(), meta_size, generator=generator)
@@ -138,6 +138,10 @@ def even_counts(available: Tensor, size: int, *, generator: torch.Generator) -> 
 def _check_sizes(meta_size: int, valid_size: int, train_size: int | None) -> None:
     if meta_size < 0 or valid_size < 0 or (train_size is not None and train_size < 0):
         raise ValueError(f"sizes are >= 0, got meta {meta_size}, valid {valid_size}, train {train_size}")
+
+
+def _asked(train_size: int | None) -> str:
+    return "all" if train_size is None else f"{train_size} (train_size)"
 
 
 def draw_per_class(labels: Tensor, counts: Tensor, *, generator: torch.Generator) -> Tensor:

@@ -10,7 +10,6 @@ import torch
 from torch.optim import Optimizer
 
 from metaweight.core.batch import Batch
-from metaweight.core.contracts import StateSpec
 from metaweight.core.randomness import forked_rng
 from metaweight.data.epochs import Epochs
 from metaweight.engines.base import Engine
@@ -18,6 +17,7 @@ from metaweight.integrations.weighing import Weighing
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
 from metaweight.teachers import Teacher, build_teacher
+from metaweight.teachers.fitting import fitting
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,3 @@ class Plan:
                 name = fitting(spec) if self.teacher == "auto" else self.teacher
                 return build_teacher(name, spec, **self.teacher_options)
             return self.teacher(spec, **self.teacher_options).to(device=spec.device, dtype=spec.dtype)
-
-
-def fitting(spec: StateSpec) -> str:
-    """The teacher that "auto" takes: what the comparisons in benchmarks/which-teacher.md recommend.
-
-    ``memory`` where there are labels and states to compare with the trusted rows' (of sentences: of both
-    sides), ``surface`` for other texts and labels without states, ``mw-net`` where there are no labels.
-    """
-    if not spec.labels:
-        return "mw-net"
-    comparable = bool(spec.source_taps) if spec.sentences else bool(spec.features) and not spec.tokens
-    return "memory" if comparable else "surface"

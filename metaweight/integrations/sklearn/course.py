@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from metaweight.core.console import Terminal
-from metaweight.core.contracts import Center, StateSpec
+from metaweight.core.contracts import Center
 from metaweight.core.randomness import forked_rng
 from metaweight.data.tabular import TableLoader
 from metaweight.reweighter import Reweighter
 from metaweight.student.losses import UnitLoss
 from metaweight.student.student import Student
 from metaweight.teachers.base import Teacher, build_teacher
+from metaweight.teachers.fitting import fitting
 from metaweight.training.callbacks import WeightHistory
 from metaweight.training.learning_rate import LearningRate
 from metaweight.training.progress import EpochProgress
@@ -88,17 +89,6 @@ class Taught:
     history: list[dict[str, float]]
 
 
-def chosen_teacher(spec: StateSpec) -> str:
-    """What ``teacher="auto"`` is for a student: ``memory``; ``recall`` where no submodule is tapped.
-
-    Where targets are numbers ``self-paced``: it looks at no trusted row, but ``mw-net``, which does and
-    alone learns from numbers, gave wrong rows the larger weights on some of our tables.
-    """
-    if not spec.labels:
-        return "self-paced"
-    return "memory" if spec.features else "recall"
-
-
 def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[int] | None) -> Taught:
     """Train a student on ``train``, its weights learnt from ``trusted``; global generators stay as they were.
 
@@ -120,7 +110,7 @@ def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[
             )
         }
         spec = student.spec(loaders["meta"].batch(0, 0), class_counts=class_counts, samples=samples)
-        name = chosen_teacher(spec) if course.teacher == "auto" else course.teacher
+        name = fitting(spec) if course.teacher == "auto" else course.teacher
         teacher = build_teacher(name, spec, **course.teacher_options)
         kept = WeightHistory(samples, course.epochs)
         shown = _progress(course.epochs) if course.verbose else None

@@ -1,0 +1,27 @@
+"""``teacher="auto"`` takes a teacher that can be built for what the student shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from metaweight.core.contracts import StateSpec
+from metaweight.teachers import build_teacher
+from metaweight.teachers.fitting import fitting
+from metaweight.testing.states import class_spec, sentence_spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        (class_spec(), "memory"),
+        (class_spec(taps={}), "recall"),
+        (class_spec(labels=False), "self-paced"),
+        (class_spec(taps={}, labels=False), "self-paced"),
+        (class_spec(tokens=True), "surface"),
+        (sentence_spec(), "memory"),
+        (sentence_spec(taps={"deep": 6}), "surface"),
+    ],
+)
+def test_the_teacher_fits_what_the_student_shows(spec: StateSpec, name: str) -> None:
+    assert fitting(spec) == name
+    build_teacher(name, spec)

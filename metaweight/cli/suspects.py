@@ -42,7 +42,8 @@ class Suspects:
             raise FileExistsError(f"{out} exists: choose another file with --out")
         folder, about = _opened(Path(self.run))
         samples = folder.read_weights()
-        pairs = _pairs(folder.path / "pairs.csv") if (folder.path / "pairs.csv").is_file() else None
+        kept = folder.path / "pairs.csv"
+        pairs = _pairs(kept, samples.index.tolist()) if kept.is_file() else None
         if pairs is None and samples.probabilities is None:
             raise ValueError(
                 f"{folder.path} has no probabilities, from which a label is suggested: an older version "
@@ -85,11 +86,17 @@ def _class_names(config: dict[str, object], console: Terminal) -> Sequence[str]:
         return ()
 
 
-def _pairs(path: Path) -> dict[int, tuple[str, str]]:
-    try:
-        return {int(row["index"]): (row["source"], row["target"]) for row in read_csv(path)}
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {error}; resume the run, which writes it anew") from error
+def _pairs(path: Path, index: Sequence[int]) -> dict[int, tuple[str, str]]:
+    """Source and target by index.  Raises ValueError where the file lacks a pair of ``index``, or columns."""
+    rows = read_csv(path, columns=("index", "source", "target"))
+    pairs = {row["index"]: (row["source"], row["target"]) for row in rows}
+    missing = [number for number in index if str(number) not in pairs]
+    if missing:
+        raise ValueError(
+            f"{path} is damaged: it lacks {len(missing):,} of {len(index):,} pairs, the first that of index "
+            f"{missing[0]}; train again"
+        )
+    return {number: pairs[str(number)] for number in index}
 
 
 def _issues(samples: SampleWeights, console: Terminal) -> Tensor | None:

@@ -41,12 +41,21 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         file.write(csv_text(header, rows).encode())
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a table that ``write_csv`` wrote, by column.
+def read_csv(path: Path, *, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """The rows of a table that ``write_csv`` wrote, by column; ``columns`` are there.
 
-    Raises FileNotFoundError, and ValueError, with file and line, for a row that does not fit the header.
+    Raises FileNotFoundError, and ValueError that names the file, with the line of a row that does not fit the
+    header, for what is no text and for a column that is missing.
     """
-    return list(csv_rows(path.read_bytes().decode("utf-8"), str(path)))
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    rows = list(csv_rows(text, str(path)))
+    lacking = [column for column in columns if rows and column not in rows[0]]
+    if lacking:
+        raise ValueError(f"{path} is damaged: it has no column {', '.join(lacking)}")
+    return rows
 
 
 def csv_rows(text: str, where: str) -> Iterator[dict[str, str]]:

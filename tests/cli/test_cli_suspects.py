@@ -113,3 +113,29 @@ def test_what_is_no_finished_run_is_refused(
         assert main(["suspects", str(folder), "--out", str(out)]) == 2
         assert message in words(capsys)
         assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"index,source,target\n0,a,b\n",
+            "it lacks 299 of 300 pairs, the first that of index 1; train again",
+        ),
+        (b"", "it lacks 300 of 300 pairs, the first that of index 0"),
+        (b"source,target\na,b\n", "it has no column index"),
+        (b"index,source,target\n0,a\n", "line 2: 2 fields, the header has 3"),
+        (b"index,source,target\n0,a,\xff\n", "is damaged: 'utf-8' codec can't decode"),
+    ],
+)
+def test_damaged_pairs_are_named_with_their_file(
+    content: bytes, message: str, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "pairs.csv").write_bytes(content)
+    assert main(["suspects", str(run), "--out", str(tmp_path / "out.csv")]) == 2
+    told = words(capsys)
+    assert message in told
+    assert f"{run / 'pairs.csv'}" in told
+    assert not (tmp_path / "out.csv").exists()

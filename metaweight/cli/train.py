@@ -111,7 +111,7 @@ def config_of(folder: RunFolder) -> RunConfig:
     """The options of the run in ``folder``."""
     about = folder.manifest()
     task = tasks[about.get("task", "image")]  # the first runs were all of images and do not say so
-    config: RunConfig = config_from(task.config, about["config"])
+    config: RunConfig = config_from(task.config, about["config"], folder.path / "manifest.json")
     return config
 
 

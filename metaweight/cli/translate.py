@@ -107,7 +107,7 @@ def load_translator(
     about = folder.manifest()
     if about.get("task") != TranslationConfig.task:
         raise ValueError(f"{path} is a run of the task {about.get('task', 'image')}: name a translation run")
-    config = config_from(TranslationConfig, about["config"])
+    config = config_from(TranslationConfig, about["config"], folder.path / "manifest.json")
     config = config if device is None else replace(config, device=device)
     require_device(config.device)
     vocabularies = Vocabularies.load(Path(path))

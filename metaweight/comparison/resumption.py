@@ -54,7 +54,7 @@ def require_same_runs(runs: Iterable[tuple[Cell, Path]]) -> list[str]:
 
 def _require_same_options(cell: Cell, place: Path, about: Mapping[str, Any]) -> None:
     """Raise ValueError where a run with other options than ``cell``'s lies in ``place``."""
-    theirs = config_from(type(cell.config), about["config"])
+    theirs = config_from(type(cell.config), about["config"], place / "manifest.json")
     for name in other_options(cell.config, theirs, free="digests" in about):
         raise ValueError(
             f"{place} was run with {name} {getattr(theirs, name)!r}, not {getattr(cell.config, name)!r}: "

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from metaweight.comparison.arms import Group
 from metaweight.comparison.cells import Cell, alone
-from metaweight.comparison.records import Failure, read_failures, read_grid_plan
+from metaweight.comparison.records import PLAN, Failure, read_failures, read_grid_plan
 from metaweight.core.records import read_record
 from metaweight.report.page.progress import Epochs, progress_of
 from metaweight.tasks import tasks
@@ -135,7 +135,7 @@ def read_study(folder: Path | str) -> Study:
 
 def _read_single(folder: Path, about: Mapping[str, Any]) -> Study:
     task = about.get("task", "image")
-    config = config_from(tasks[task].config, about["config"])
+    config = config_from(tasks[task].config, about["config"], folder / "manifest.json")
     run, notes = _read_run(alone(config, folder.name), folder, None)
     title = str(about.get("data", config.data))
     return Study(folder, title, task, (run,), (about,), grid=False, notes=tuple(notes))
@@ -149,7 +149,7 @@ def _read_grid(folder: Path, about: Mapping[str, Any]) -> Study:
     kind, failures = tasks[plan.task].config, read_failures(folder)
     runs, notes = [], []
     for one in sorted(plan.runs, key=lambda r: (noises.index(r.noise), arms.index(r.arm), r.seed)):
-        cell = Cell(one.name, config_from(kind, one.options), one.noise, one.arm)
+        cell = Cell(one.name, config_from(kind, one.options, folder / PLAN), one.noise, one.arm)
         run, trouble = _read_run(cell, folder / "cells" / one.name, failures.get(one.name))
         runs.append(run)
         notes += trouble

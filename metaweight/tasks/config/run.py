@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from metaweight.core.contracts import Center
@@ -122,9 +123,15 @@ class RunConfig:
 C = TypeVar("C", bound=RunConfig)
 
 
-def config_from(kind: type[C], values: Mapping[str, Any]) -> C:
-    """The config that a manifest holds.  Raises as ``with_options``."""
-    return kind(**checked_options("a run", kind, kept_options(values)))
+def config_from(kind: type[C], values: Mapping[str, Any], where: Path | None = None) -> C:
+    """The config that a manifest holds.  Raises as ``with_options``; with the file ``where`` ValueError that
+    names it."""
+    try:
+        return kind(**checked_options("a run", kind, kept_options(values)))
+    except (TypeError, ValueError) as error:
+        if where is None:
+            raise
+        raise ValueError(f"{where} is damaged, or is another version's: {error}") from error
 
 
 def kept_options(values: Mapping[str, Any]) -> dict[str, Any]:

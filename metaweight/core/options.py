@@ -14,6 +14,8 @@ from metaweight.core.registry import did_you_mean
 
 Options = Mapping[str, Any]
 """Option -> value."""
+LARGEST = 2**53
+"""Of the whole numbers that an option may be: a float holds each up to it."""
 
 
 def options_of(part: Callable[..., object], *, beside: Iterable[str] = ()) -> dict[str, Any]:
@@ -47,6 +49,7 @@ def converted(owner: str, name: str, value: object, hint: Any) -> Any:
     """The ``value`` of an option as ``hint`` wants it.  Raises TypeError as ``checked_options``."""
     import msgspec  # only where there is something to check: not for ``import metaweight``
 
+    require_countable(owner, {name: value})
     try:
         return msgspec.convert(value, hint)  # strict: "3" is no int, 1 no bool, 2.0 no int
     except msgspec.ValidationError:
@@ -54,6 +57,13 @@ def converted(owner: str, name: str, value: object, hint: Any) -> Any:
         if isinstance(value, str) and get_origin(hint) is not Literal:
             message += "; on a command line values are JSON: true, null for None, [1, 2] for several"
         raise TypeError(message) from None
+
+
+def require_countable(owner: str, options: Options) -> None:
+    """Raise ValueError for a whole number that is larger than any count: libraries overflow on it unnamed."""
+    for name, value in options.items():
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise ValueError(f"option {name} of {owner} is at most {LARGEST:,}, got {str(value)[:30]}...")
 
 
 # both read the source's annotations anew at each call, which a grid of hundreds of runs would feel

@@ -174,6 +174,7 @@ def test_ctrl_c_says_how_to_resume_and_the_resumed_run_ends(tmp_path: Path) -> N
         (["--model-options", "widht=4"], "no option 'widht'. Did you mean 'width'"),
         (["--teacher-options", "wdth=4"], "no option 'wdth'. Did you mean 'width'"),
         (["--epochs", "3"], "leave none for the teacher"),
+        (["--model-options", f"width={'9' * 30}"], "option width of model 'convnet' is at most"),
         (["--epochs", "-1"], "epochs and evaluate_every are 1 or more"),
         (["--threads", "0"], "--threads is 1 or more, got 0"),
         (["--meta-size", "0"], "meta"),

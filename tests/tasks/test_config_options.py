@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,10 @@ def test_every_task_has_a_config_that_survives_a_manifest(name: str) -> None:
         config_from(kind, {"epoch": 3})
     with pytest.raises(TypeError, match="no option 'task'"):
         with_options(config, {"task": name})
+    with pytest.raises(ValueError, match=r"run/manifest\.json is damaged, or .* no option 'epoch'"):
+        config_from(kind, {"epoch": 3}, Path("run/manifest.json"))
+    with pytest.raises(ValueError, match="option seed of a run is at most 9,007,199,254,740,992, got 1000"):
+        kind(seed=10**30)
 
 
 @pytest.mark.parametrize("center", [True, False, "class", None])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from metaweight.core.contracts import Center
-from metaweight.core.options import Options, checked_options, parse_options
+from metaweight.core.options import Options, checked_options, parse_options, require_countable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +118,9 @@ class RunConfig:
     """contiguous, or channels_last for images."""
     compile: bool = False
     """Compile the student's passes with torch.compile: a minute or more for each input shape."""
+
+    def __post_init__(self) -> None:
+        require_countable("a run", vars(self))
 
 
 C = TypeVar("C", bound=RunConfig)

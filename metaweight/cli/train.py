@@ -18,6 +18,7 @@ from metaweight.core.atomic import WriteError
 from metaweight.core.console import Terminal
 from metaweight.student.execution.execution import require_device
 from metaweight.tasks import Prepared, assemble, cost_line, described, run_manifest, tasks
+from metaweight.tasks.base import kept_task
 from metaweight.tasks.config import RunConfig, config_from
 from metaweight.tasks.identity import FREE, other_options
 from metaweight.tasks.run import LEFT_OUT
@@ -110,8 +111,9 @@ class Train:
 def config_of(folder: RunFolder) -> RunConfig:
     """The options of the run in ``folder``."""
     about = folder.manifest()
-    task = tasks[about.get("task", "image")]  # the first runs were all of images and do not say so
-    config: RunConfig = config_from(task.config, about["config"], folder.path / "manifest.json")
+    manifest = folder.path / "manifest.json"
+    task = kept_task(about.get("task", "image"), manifest)  # the first runs, all of images, do not say so
+    config: RunConfig = config_from(task.config, about["config"], manifest)
     return config
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from metaweight.core.contracts import Batch
@@ -130,3 +131,11 @@ class Task(Protocol[C, P]):
 
 
 tasks: Registry[Task[Any, Any]] = Registry("task")
+
+
+def kept_task(name: str, where: Path) -> Task[Any, Any]:
+    """The task that the file ``where`` names.  Raises ValueError, with the file, for an unknown one."""
+    try:
+        return tasks[name]
+    except KeyError as error:
+        raise ValueError(f"{where} is damaged, or is another version's: {error.args[0]}") from error

@@ -188,7 +188,7 @@ def test_history_comes_from_the_checkpoint_and_from_result_json_alike(tmp_path: 
         ("{", ValueError, "damaged"),
         ('{"config": {"model": "x"}}', ValueError, "neither a run nor a grid"),
         ("[]", ValueError, "is damaged: it holds no names"),
-        ('{"config": {"teacher": "mlp"}, "task": "imaeg"}', KeyError, "Did you mean 'image'"),
+        ('{"config": {"teacher": "mlp"}, "task": "imaeg"}', ValueError, "Did you mean 'image'"),
     ],
 )
 def test_what_is_no_run_is_one_clear_error(tmp_path: Path, manifest, error, what) -> None:

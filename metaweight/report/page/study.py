@@ -14,6 +14,7 @@ from metaweight.comparison.records import PLAN, Failure, read_failures, read_gri
 from metaweight.core.records import read_record
 from metaweight.report.page.progress import Epochs, progress_of
 from metaweight.tasks import tasks
+from metaweight.tasks.base import kept_task
 from metaweight.tasks.config import RunConfig, config_from
 from metaweight.tasks.figures import Column, Compared, Presentation
 from metaweight.tasks.outcome import RESULT, RunResult
@@ -135,7 +136,8 @@ def read_study(folder: Path | str) -> Study:
 
 def _read_single(folder: Path, about: Mapping[str, Any]) -> Study:
     task = about.get("task", "image")
-    config = config_from(tasks[task].config, about["config"], folder / "manifest.json")
+    manifest = folder / "manifest.json"
+    config = config_from(kept_task(task, manifest).config, about["config"], manifest)
     run, notes = _read_run(alone(config, folder.name), folder, None)
     title = str(about.get("data", config.data))
     return Study(folder, title, task, (run,), (about,), grid=False, notes=tuple(notes))
@@ -146,7 +148,7 @@ def _read_grid(folder: Path, about: Mapping[str, Any]) -> Study:
     manifests = (about, *(own.manifest(name) for name in own.later_manifests()))
     arms = list(dict.fromkeys(run.arm for run in plan.runs))
     noises = list(dict.fromkeys(run.noise for run in plan.runs))
-    kind, failures = tasks[plan.task].config, read_failures(folder)
+    kind, failures = kept_task(plan.task, folder / PLAN).config, read_failures(folder)
     runs, notes = [], []
     for one in sorted(plan.runs, key=lambda r: (noises.index(r.noise), arms.index(r.arm), r.seed)):
         cell = Cell(one.name, config_from(kind, one.options, folder / PLAN), one.noise, one.arm)

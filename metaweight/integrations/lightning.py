@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from metaweight.core.batch import Batch, require_batch
-from metaweight.core.contracts import MetaweightError
 from metaweight.data.indexed import Indexed, collate
 from metaweight.engines.base import Engine
 from metaweight.integrations.plan import Plan
 from metaweight.integrations.trusted import TrustedRows, with_positions
-from metaweight.integrations.weighing import Weighing
+from metaweight.integrations.weighing import Weighed, Weighing
 from metaweight.student import Student
 from metaweight.teachers import Teacher
 
@@ -33,8 +32,6 @@ try:
 except ImportError as error:
     raise ImportError("lightning is not installed: pip install 'metaweight[lightning]'") from error
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 KEY = "metaweight"
 """The teacher's part of a checkpoint."""
@@ -45,7 +42,7 @@ def loader(dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
     return DataLoader(Indexed(dataset), collate_fn=collate, **options)
 
 
-class Weighted(LightningModule):
+class Weighted(Weighed, LightningModule):
     """Trains ``module`` on losses weighted by a teacher; define ``configure_optimizers``, and what you like.
 
     ``module``: a module, of which the loss is the cross-entropy of its logits, or a Student with a loss and
@@ -55,6 +52,8 @@ class Weighted(LightningModule):
     train batch's.  Accumulation, clipping by norm, precision, schedulers are the Trainer's; its checkpoints
     hold the teacher.  Raises ValueError for clipping by value, MetaweightError for several processes.
     """
+
+    _begins = "Trainer.fit"
 
     def __init__(
         self,
@@ -151,21 +150,6 @@ class Weighted(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """For the first step, when the teacher is built."""
         self._resumed = checkpoint.get(KEY)
-
-    @property
-    def weighing(self) -> Weighing:
-        """What weighs the run at hand, or the last one.  Raises MetaweightError before the first step."""
-        if self._weighing is None:
-            raise MetaweightError("there are no weights before the first step: call Trainer.fit")
-        return self._weighing
-
-    def weights(self) -> DataFrame:
-        """By ``index`` in the training data: mean_weight and loss; NaN where unseen."""
-        return self.weighing.weights()
-
-    def suspects(self) -> DataFrame:
-        """The rows that were seen, lowest mean weight first."""
-        return self.weighing.suspects()
 
 
 def rows_of(batches: Any) -> int:

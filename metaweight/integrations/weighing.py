@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.batch import Batch
-from metaweight.core.contracts import StepReport
+from metaweight.core.contracts import MetaweightError, StepReport
 from metaweight.data.epochs import Epochs
 from metaweight.data.origins import Origins
 from metaweight.report.suspects import Suspects
@@ -43,6 +43,30 @@ class Epoch:
     def done(self) -> float:
         """Epochs done, whole ones."""
         return float(self.epoch)
+
+
+class Weighed:
+    """What a trainer of somebody else's tells of the weights of its run at hand, or the last one."""
+
+    _weighing: Weighing | None
+    """None before the first step."""
+    _begins = "train()"
+    """What begins a run."""
+
+    @property
+    def weighing(self) -> Weighing:
+        """What weighs the run.  Raises MetaweightError before the first step."""
+        if self._weighing is None:
+            raise MetaweightError(f"there are no weights before the first step: call {self._begins}")
+        return self._weighing
+
+    def weights(self) -> DataFrame:
+        """By ``index`` in the training data as they were given: mean_weight and loss; NaN where unseen."""
+        return self.weighing.weights()
+
+    def suspects(self) -> DataFrame:
+        """The rows that were seen, lowest mean weight first."""
+        return self.weighing.suspects()
 
 
 class Weighing:

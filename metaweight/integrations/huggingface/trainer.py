@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,19 +25,16 @@ from metaweight.integrations.huggingface.preparation import TRUSTED, after, befo
 from metaweight.integrations.huggingface.rows import ROW, NumberedCollator, NumberedRows
 from metaweight.integrations.plan import Plan
 from metaweight.integrations.trusted import TrustedRows, with_positions
-from metaweight.integrations.weighing import FILE, Weighing
+from metaweight.integrations.weighing import FILE, Weighed, Weighing
 from metaweight.student.losses import UnitLoss
 from metaweight.teachers import Teacher
 from metaweight.training.checkpoint import CheckpointError
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 Base: Any = object
 """What stands behind the mixin is a Trainer."""
 
 
-class ReweightingMixin(Base):
+class ReweightingMixin(Weighed, Base):
     """Before any Trainer in a class's bases: a teacher, taught by ``trusted_dataset``, weighs its loss.
 
     ``trusted_dataset``: rows like ``train_dataset``'s that are surely right; None for a teacher that learns
@@ -233,21 +230,6 @@ class ReweightingMixin(Base):
         if self._weighing is not None and "loss" in logs:
             logs.update(self._weighing.figures())
         super().log(logs, *args, **kwargs)
-
-    @property
-    def weighing(self) -> Weighing:
-        """What weighs the run at hand, or the last one.  Raises MetaweightError before the first step."""
-        if self._weighing is None:
-            raise MetaweightError("there are no weights before the first step: call train()")
-        return self._weighing
-
-    def weights(self) -> DataFrame:
-        """By ``index`` in ``train_dataset`` as it was given: mean_weight and loss; NaN where unseen."""
-        return self.weighing.weights()
-
-    def suspects(self) -> DataFrame:
-        """The rows that were seen, lowest mean weight first."""
-        return self.weighing.suspects()
 
 
 class Course(TrainerCallback):

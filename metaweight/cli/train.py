@@ -13,13 +13,13 @@ from tyro.conf import OmitArgPrefixes
 from metaweight import remedies
 from metaweight.cli.places import run_folder
 from metaweight.comparison.arms import arm_of
-from metaweight.comparison.cells import alone, keep
+from metaweight.comparison.cells import alone, check_options, keep
 from metaweight.core.atomic import WriteError
 from metaweight.core.console import Terminal
 from metaweight.student.execution.execution import require_device
 from metaweight.tasks import Prepared, assemble, cost_line, described, run_manifest, tasks
-from metaweight.tasks.base import kept_task
-from metaweight.tasks.config import RunConfig, config_from
+from metaweight.tasks.base import kept_config
+from metaweight.tasks.config import RunConfig
 from metaweight.tasks.identity import FREE, other_options
 from metaweight.tasks.run import LEFT_OUT
 from metaweight.training.checkpoint import kept
@@ -89,6 +89,7 @@ class Train:
     def _checked(self) -> tuple[RunConfig, Prepared]:
         """A bad option or data folder leaves no run folder behind."""
         config = self.run
+        check_options(config)
         require_device(config.device)
         prepared = tasks[config.task].prepare(config)
         assemble(config, prepared)
@@ -104,17 +105,14 @@ class Train:
                 "--resume takes the run's own options: give no others but where its data lie and what it "
                 f"runs on ({others})"
             )
+        check_options(self.run)
         require_device(self.run.device)
         return self.run
 
 
 def config_of(folder: RunFolder) -> RunConfig:
     """The options of the run in ``folder``."""
-    about = folder.manifest()
-    manifest = folder.path / "manifest.json"
-    task = kept_task(about.get("task", "image"), manifest)  # the first runs, all of images, do not say so
-    config: RunConfig = config_from(task.config, about["config"], manifest)
-    return config
+    return kept_config(folder.manifest(), folder.path / "manifest.json")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from metaweight.core.registry import Registry
 from metaweight.data.origins import LeftOut, Origins
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.assembly import Assembled
-from metaweight.tasks.config import RunConfig
+from metaweight.tasks.config import RunConfig, config_from
 from metaweight.tasks.figures import Presentation
 from metaweight.tasks.outcome import Outcome
 from metaweight.training.evaluation import Evaluate, evaluate
@@ -139,3 +139,10 @@ def kept_task(name: str, where: Path) -> Task[Any, Any]:
         return tasks[name]
     except KeyError as error:
         raise ValueError(f"{where} is damaged, or is another version's: {error.args[0]}") from error
+
+
+def kept_config(about: Mapping[str, Any], manifest: Path) -> RunConfig:
+    """The options of the run of which the file ``manifest`` holds ``about``; raises as ``kept_task``."""
+    task = kept_task(about.get("task", "image"), manifest)  # the first runs, all of images, do not say so
+    config: RunConfig = config_from(task.config, about["config"], manifest)
+    return config

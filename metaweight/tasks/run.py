@@ -16,7 +16,7 @@ from metaweight.training.callbacks import AttentionHistory, Callback, WeightHist
 from metaweight.training.history import Source
 from metaweight.training.learning_rate import LearningRate
 from metaweight.training.run_folder import RunFolder
-from metaweight.training.trainer import Trainer, check_epochs
+from metaweight.training.trainer import Trainer
 
 LEFT_OUT = "left_out.csv"
 """Every sample that a run does not use, with the reason; a file for people."""
@@ -37,7 +37,6 @@ def assemble(
     ``reweighter``, ``train``: others than the task builds; ``samples``: one more than their largest index.
     """
     task = tasks[config.task]
-    check_epochs(config.epochs, config.warmup_epochs, config.evaluate_every)
     weights = WeightHistory(prepared.samples if samples is None else samples, config.epochs)
     attention = AttentionHistory()
     sources = task.sources(config, prepared)

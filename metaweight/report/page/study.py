@@ -14,7 +14,7 @@ from metaweight.comparison.records import PLAN, Failure, read_failures, read_gri
 from metaweight.core.records import read_record
 from metaweight.report.page.progress import Epochs, progress_of
 from metaweight.tasks import tasks
-from metaweight.tasks.base import kept_task
+from metaweight.tasks.base import kept_config, kept_task
 from metaweight.tasks.config import RunConfig, config_from
 from metaweight.tasks.figures import Column, Compared, Presentation
 from metaweight.tasks.outcome import RESULT, RunResult
@@ -120,7 +120,7 @@ def read_study(folder: Path | str) -> Study:
     """Read the folder of `metaweight train`, of one cell, or of a grid, whatever of it is there.
 
     Raises FileNotFoundError where there is no manifest.json, ValueError where it is damaged or is that of
-    something else, for a grid of an older version, and KeyError for a task that is not installed.
+    something else, for a grid of an older version and a task that is not installed.
     """
     folder = Path(folder)
     about = RunFolder.open(folder).manifest()
@@ -135,12 +135,10 @@ def read_study(folder: Path | str) -> Study:
 
 
 def _read_single(folder: Path, about: Mapping[str, Any]) -> Study:
-    task = about.get("task", "image")
-    manifest = folder / "manifest.json"
-    config = config_from(kept_task(task, manifest).config, about["config"], manifest)
+    config = kept_config(about, folder / "manifest.json")
     run, notes = _read_run(alone(config, folder.name), folder, None)
     title = str(about.get("data", config.data))
-    return Study(folder, title, task, (run,), (about,), grid=False, notes=tuple(notes))
+    return Study(folder, title, config.task, (run,), (about,), grid=False, notes=tuple(notes))
 
 
 def _read_grid(folder: Path, about: Mapping[str, Any]) -> Study:

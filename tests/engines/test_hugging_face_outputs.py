@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from hugging_face_models import bert
 
 import metaweight as mw
 from metaweight.testing.oracles import RealSteps, relative
@@ -24,18 +25,7 @@ def batch(seed: int) -> mw.Batch:
 @pytest.mark.parametrize("engine", ["double", "forward", "difference", "auto"])
 def test_a_bert_classifier_is_a_student(engine: str) -> None:
     torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=12,
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=8,
-        num_labels=3,
-        max_position_embeddings=8,
-        attention_probs_dropout_prob=0.0,
-        hidden_dropout_prob=0.0,
-    )
-    module = transformers.BertForSequenceClassification(config).double().train()
+    module = bert(transformers).double().train()
     student = mw.Student(module, taps=("bert.encoder.layer.0.output",))
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     train, meta = batch(1), batch(2)

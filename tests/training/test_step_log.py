@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import gzip
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,13 @@ from metaweight.training.step_log import StepLog
 
 def filled(path: Path, *steps: int) -> StepLog:
     log = StepLog(path)
+    fill(log, steps)
+    return log
+
+
+def fill(log: StepLog, steps: Iterable[int]) -> None:
     for step in steps:
         log.append({"step": step, "loss": 1 / step})
-    return log
 
 
 @pytest.mark.parametrize("room", [0, 1, 30, 1000])
@@ -101,8 +106,7 @@ def test_a_packed_log_is_cut_anywhere_and_goes_on(after: int, tmp_path: Path) ->
     log.truncate(after)
     kept = min(after, 200)
     assert steps(log) == list(range(1, kept + 1))
-    for step in range(kept + 1, 301):
-        log.append({"step": step, "loss": 1 / step})
+    fill(log, range(kept + 1, 301))
     assert steps(log) == list(range(1, 301))
 
 
@@ -121,8 +125,7 @@ def test_a_crash_between_packing_and_emptying_writes_no_row_twice(tmp_path: Path
     last = packed.count(b"\n")
     again = StepLog(path)
     assert steps(again) == list(range(1, last + 1))
-    for step in range(last + 1, 80):
-        again.append({"step": step, "loss": 1 / step})
+    fill(again, range(last + 1, 80))
     assert steps(again) == list(range(1, 80))
 
 

@@ -141,7 +141,7 @@ def test_trusted_files_that_share_a_sentence_are_named(
         (["--overlap", "dorp"], "unknown overlap 'dorp'. Did you mean 'drop'"),
         (["--vocab-model", "bpee"], "Did you mean 'bpe'"),
         (["--noise", "copid"], "Did you mean 'copied'"),
-        (["--batch-size", "61"], "batch_size 61 gives no batch of 60 pairs"),
+        (["--batch-size", "61"], "train.tsv, train pairs: batch_size 61 gives no batch of 60 pairs"),
         (["--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
     ],
 )

@@ -245,13 +245,16 @@ def loader(config: TranslationConfig, prepared: PreparedText, split: str) -> Tex
         "train": (config.batch_size, config.max_tokens),
         "meta": (config.meta_batch_size, None),
     }.get(split, (None, EVALUATION_TOKENS))
-    return TextLoader(
-        *prepared.encoded(split),
-        torch.arange(len(prepared.pairs(split))),
-        batch_size=size if tokens is None else None,
-        max_tokens=tokens,
-        shuffle=split in ("train", "meta"),
-        seed=seed_of(config.seed, split),
-        drop_last=split == "train" and tokens is None,
-        device=torch.device(config.device),
-    )
+    try:
+        return TextLoader(
+            *prepared.encoded(split),
+            torch.arange(len(prepared.pairs(split))),
+            batch_size=size if tokens is None else None,
+            max_tokens=tokens,
+            shuffle=split in ("train", "meta"),
+            seed=seed_of(config.seed, split),
+            drop_last=split == "train" and tokens is None,
+            device=torch.device(config.device),
+        )
+    except ValueError as error:
+        raise ValueError(f"{prepared.text.name}, {split} pairs: {error}") from error

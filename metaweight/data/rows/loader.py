@@ -1,0 +1,112 @@
+"""RowsLoader: batches of rows as a pure function of (seed, epoch, position)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from metaweight.core.contracts import Batch
+from metaweight.data.epochs import Epochs
+from metaweight.data.seeding import derive
+
+
+class Inputs(Protocol):
+    """What a student is called with, of N rows."""
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def select(self, positions: Tensor) -> tuple[Tensor, ...] | Mapping[str, Tensor]:
+        """Arguments, or keyword arguments, for the rows at ``positions`` [n] int64."""
+        ...
+
+    def to(self, device: torch.device) -> Inputs:
+        """The same on a device."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TensorRows:
+    """Rows that are tensors [N, ...], an argument each."""
+
+    tensors: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.tensors[0])
+
+    def select(self, positions: Tensor) -> tuple[Tensor, ...]:
+        """[n, ...] each."""
+        return tuple(value[positions] for value in self.tensors)
+
+    def to(self, device: torch.device) -> TensorRows:
+        """The same on a device."""
+        return TensorRows(tuple(value.to(device) for value in self.tensors))
+
+
+class RowsLoader(Epochs):
+    """Batches of the rows at ``positions`` [n] int64 of ``inputs`` (N rows) and ``targets`` [N, ...].
+
+    ``index`` [n] is what a batch calls them by; default: their positions.  Every row is seen once an epoch:
+    an epoch has as few batches as hold at most ``batch_size`` rows each, and their sizes differ by one at
+    most, so that none is left with a row or two.  Epoch e has the order of a permutation drawn from (seed, e).
+    Raises ValueError for lengths that differ, no row and a batch size below 1.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        targets: Tensor,
+        positions: Tensor,
+        *,
+        index: Tensor | None = None,
+        batch_size: int,
+        shuffle: bool = True,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        index = positions if index is None else index
+        if len(inputs) != len(targets) or len(positions) != len(index) or len(positions) == 0:
+            lengths = len(inputs), len(targets), len(positions), len(index)
+            raise ValueError(
+                "inputs and targets have one length, positions and index another, 1 or more, got "
+                f"{', '.join(map(str, lengths))}"
+            )
+        if batch_size < 1:
+            raise ValueError(f"batch_size is 1 or more, got {batch_size}")
+        self._device = torch.device(device if device is not None else "cpu")
+        self._inputs, self._targets = inputs.to(self._device), targets.to(self._device)
+        self._positions, self._index = positions.to(self._device), index.to(self._device)
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self._batches = -(-len(positions) // batch_size)
+        self._order: tuple[int, Tensor] | None = None  # of the epoch asked for last
+        super().__init__()
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return self._batches
+
+    def batch(self, epoch: int, position: int) -> Batch:
+        """The ``position``-th batch of an epoch, both from 0.  Raises IndexError beyond the epoch's end."""
+        self.check_position(epoch, position)
+        rows = len(self._positions)
+        first, end = (rows * place // self._batches for place in (position, position + 1))
+        picked = self._epoch_order(epoch)[first:end]
+        places = self._positions[picked]
+        return Batch(self._inputs.select(places), self._targets[places], self._index[picked])
+
+    def _epoch_order(self, epoch: int) -> Tensor:
+        """The rows [n] in the order of an epoch, on the loader's device."""
+        if not self.shuffle:
+            epoch = 0  # one order for all
+        if self._order is None or self._order[0] != epoch:
+            size = len(self._positions)
+            generator = derive(self.seed, "order", epoch)
+            order = torch.randperm(size, generator=generator) if self.shuffle else torch.arange(size)
+            self._order = (epoch, order.to(self._device))
+        return self._order[1]

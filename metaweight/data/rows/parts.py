@@ -1,0 +1,132 @@
+"""The parts of a run's rows: training, trusted, validation and test rows, of files or of a set by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from metaweight.core.registry import did_you_mean
+from metaweight.data.origins import LeftOut
+from metaweight.data.rows.source import Rows, read_rows
+from metaweight.data.rows.targets import is_empty_cell
+
+LABELS = ("label", "labels", "target", "class", "y", "category")
+"""What columns of labels are called, in any case."""
+Reader = Callable[[str], Rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Rows by what a run does with them; a part that is None has none."""
+
+    name: str
+    train: Rows
+    label: str
+    """Column of the labels, in every part."""
+    meta: Rows | None = None
+    valid: Rows | None = None
+    test: Rows | None = None
+    clean: bool = False
+    """Whether the labels of ``train`` count as right."""
+    left_out: LeftOut = LeftOut.none()  # noqa: RUF009 (frozen, and empty)
+    notes: tuple[str, ...] = ()
+
+    def cells(self, part: Rows) -> Sequence[Any]:
+        """The labels [n] of a part, as its file has them."""
+        return list(part.column(self.label))
+
+
+def own_parts(
+    train: str,
+    *,
+    meta: str | None = None,
+    valid: str | None = None,
+    test: str | None = None,
+    label: str | None = None,
+    meta_column: str | None = None,
+    reader: Reader = read_rows,
+) -> Parts:
+    """Read the user's own rows.  Raises ValueError that names file, row and column for what does not do."""
+    files = {"train": train, "meta": meta, "valid": valid, "test": test}
+    return parts_of(
+        {part: reader(file) for part, file in files.items() if file is not None},
+        label=label,
+        meta_column=meta_column,
+    )
+
+
+def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: str | None = None) -> Parts:
+    """The parts of rows that are read: "train" and, perhaps, "meta", "valid" and "test".
+
+    Training rows without a label are left out.  Raises as ``own_parts``.
+    """
+    train = rows["train"]
+    label = label_column(train) if label is None else label
+    notes = [note for part in rows.values() for note in part.notes]
+    if meta_column is not None:
+        marked = train.marked(meta_column)
+        if not marked.any() or marked.all():
+            which = "no row" if not marked.any() else "every row"
+            raise ValueError(f"{train.file}: {meta_column!r} marks {which} as trusted; mark some of them")
+        meta = train.select(marked)
+        train = train.select(~marked).without(meta_column)
+        rows = {**rows, "meta": meta.without(meta_column)}
+        notes.append(f"{len(meta):,} rows that {meta_column!r} marks are trusted")
+    train, left_out = _labelled(train, label)
+    for name, part in rows.items():
+        if name != "train":
+            part.column(label)
+            _require_columns(part, train)
+    if len(left_out):
+        notes.append(f"{len(left_out):,} training rows without a label are left out")
+    held = {part: found for part, found in rows.items() if part != "train"}
+    return Parts(train.file, train, label, **held, left_out=left_out, notes=tuple(notes))
+
+
+def label_column(rows: Rows) -> str:
+    """The column that is called like one of labels.  Raises ValueError where there is none, or several."""
+    names = [str(name) for name in rows.frame.columns]
+    called = [name for wanted in LABELS for name in names if name.strip().casefold() == wanted]
+    if len(called) != 1:
+        which = f"columns {', '.join(map(repr, called))} may all hold them" if called else "no column is called so"
+        raise ValueError(
+            f"{rows.file}: which column holds the labels? Say --label COLUMN ({which}); it has "
+            f"{', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+        )
+    return called[0]
+
+
+def _labelled(rows: Rows, label: str) -> tuple[Rows, LeftOut]:
+    """The rows that have a label, and the others.  Raises ValueError where none has."""
+    empty = np.array([is_empty_cell(cell) for cell in rows.column(label)], dtype=bool)
+    if empty.all():
+        raise ValueError(f"{rows.file}: column {label!r} is empty in every row: name the labels' with --label")
+    if not empty.any():
+        return rows, LeftOut.none()
+    gone = rows.select(empty)
+    reasons = (f"no label in {label!r}",) * len(gone)
+    texts = tuple(row_text(cells) for cells in gone.frame.itertuples(index=False))
+    return rows.select(~empty), LeftOut(gone.origins, reasons, texts)
+
+
+def row_text(cells: Sequence[Any]) -> str:
+    """What a row says, for somebody to recognise it."""
+    return ", ".join(str(cell) for cell in cells)[:200]
+
+
+def _require_columns(part: Rows, train: Rows) -> None:
+    """Raise ValueError where ``part`` lacks a column that the training rows have."""
+    there = list(map(str, part.frame.columns))
+    for name in train.frame.columns:
+        if name not in there:
+            raise ValueError(
+                f"{part.file} has no column {name!r}, which {train.file} has.{did_you_mean(str(name), there)}"
+            )
+
+
+def same_columns(part: Rows, names: Sequence[Any]) -> Rows:
+    """``part`` with the columns ``names`` alone, in that order."""
+    return replace(part, frame=part.frame[list(names)])

@@ -1,0 +1,64 @@
+"""Wrong targets put into training rows of which all count as right: to try and to measure with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metaweight.core.registry import did_you_mean
+from metaweight.data.noise import check_rate, corrupt, noises, uniform_draws
+from metaweight.data.rows.targets import Targets
+
+SHUFFLED = "shuffled"
+"""The noise of numbers and of several labels: some rows get the target of another one."""
+OF_PICTURES = ("cluster", "human", "instance")
+"""Kinds of noise that look at pictures, or at labels that came with them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spoilt:
+    """Targets as given, wrong ones among them."""
+
+    targets: Tensor
+    flipped: Tensor
+    """[n] bool: the given target is not the right one."""
+    nominal: float
+
+    @property
+    def realised(self) -> float:
+        """Share of wrong targets."""
+        return float(self.flipped.double().mean())
+
+
+def check_spoil(kind: str, rate: float) -> None:
+    """Raise KeyError for an unknown kind of noise, ValueError for a rate outside [0, 1]."""
+    check_rate(rate)
+    known = [SHUFFLED, *(name for name in noises.names() if name not in OF_PICTURES)]
+    if kind not in known:
+        raise KeyError(f"unknown noise {kind!r} of rows.{did_you_mean(kind, known)}")
+
+
+def spoil(
+    targets: Targets, values: Tensor, kind: str, *, rate: float, generator: torch.Generator
+) -> Spoilt:
+    """Give a share ``rate`` of right ``values`` [n] a wrong one, by the noise ``kind``.
+
+    ``shuffled`` redistributes the targets of that share among its own rows, whatever they are; other kinds
+    are those of classes (`corrupt`).  Raises as ``check_spoil``, and ValueError for a kind of classes where
+    targets are not.
+    """
+    check_spoil(kind, rate)
+    if kind == "none":
+        return Spoilt(values, torch.zeros(len(values), dtype=torch.bool), 0.0)
+    if kind == SHUFFLED:
+        rows = (uniform_draws(len(values), generator) < rate).nonzero().flatten()
+        given = values.clone()
+        given[rows] = values[rows[torch.randperm(len(rows), generator=generator)]]
+        other = given != values
+        return Spoilt(given, other.flatten(1).any(dim=1) if other.dim() > 1 else other, rate)
+    if targets.kind not in ("classes", "one-logit"):
+        raise ValueError(f"noise {kind!r} is one of classes; for {targets.kind} take {SHUFFLED!r}")
+    noisy = corrupt(kind, values.long(), rate=rate, classes=len(targets.classes), generator=generator)
+    return Spoilt(noisy.labels.to(values.dtype), noisy.flipped, noisy.nominal)

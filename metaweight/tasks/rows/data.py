@@ -1,0 +1,224 @@
+"""The data of a run of labelled rows: parts in one numbering, split, spoilt, encoded, served in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from metaweight.core.digest import digest
+from metaweight.data import Splits, derive
+from metaweight.data.origins import LeftOut, Origins
+from metaweight.data.rows import Rows, Spoilt, Targets, spoil
+from metaweight.data.rows.loader import Inputs, RowsLoader
+from metaweight.data.rows.parts import Parts, row_text, same_columns
+from metaweight.tasks.assembly import seed_of
+from metaweight.tasks.config.rows import RowsConfig
+from metaweight.tasks.rows.split import split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EVALUATED = 4096
+"""Rows of a batch that is not trained on."""
+SAID = {"train": "training", "meta": "trusted", "valid": "validation", "test": "test"}
+
+
+class Encoder(Protocol):
+    """From the user's rows to what a student is called with, as the training rows show them."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What it took the rows for, and what it left out of them."""
+        ...
+
+    def encode(self, rows: Rows) -> Inputs:
+        """Training rows, or later ones.  Raises ValueError that names the place of what does not do."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedRows:
+    """The data of a run.  A position counts over training rows, then trusted, then validation rows: N."""
+
+    parts: Parts
+    frame: pd.DataFrame
+    """[N], what is learnt from, as the user has it."""
+    origins: Origins
+    """[N]."""
+    targets: Targets
+    given: Tensor
+    """[N, ...], the targets as the student gets them: wrong ones among the training rows'."""
+    right: Tensor
+    """[N, ...], before noise was put in."""
+    splits: Splits
+    spoilt: Spoilt | None
+    """Of the training rows; None where it is not known which are wrong."""
+    encoder: Encoder
+    inputs: Inputs
+    """[N]."""
+    test: tuple[Inputs, Tensor] | None
+    """Rows to measure on, with their targets."""
+    left_out: LeftOut
+    notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Name of the data."""
+        return self.parts.name
+
+    @property
+    def source(self) -> str:
+        """How the data were read and split."""
+        return "; ".join(self.notes)
+
+    @property
+    def samples(self) -> int:
+        """N."""
+        return len(self.frame)
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """Part of the data -> digest of what the run makes of it, in its order."""
+        prints = _prints(self.frame)
+        own = {"training": self.splits.train, "trusted": self.splits.meta, "validation": self.splits.valid}
+        parts = {f"{name} rows": digest(prints[at], self.given[at]) for name, at in own.items()}
+        if self.parts.test is not None and self.test is not None:
+            parts["test rows"] = digest(_prints(self.parts.test.frame), self.test[1])
+        return {**parts, "classes": digest(self.targets.classes)}
+
+
+def prepare(
+    config: RowsConfig,
+    parts: Parts,
+    targets: Targets,
+    encode: Callable[[Rows], Encoder],
+    *,
+    ignore: Sequence[str] = (),
+) -> PreparedRows:
+    """Split, spoil and encode ``parts``; ``encode`` learns an encoder from the training rows alone.
+
+    ``ignore``: columns that are not learnt from, beside the label.  Raises ValueError, with the place, for
+    what does not do.
+    """
+    for name in ignore:
+        parts.train.column(name)
+    learnt = [name for name in parts.train.frame.columns if name not in (parts.label, *ignore)]
+    if not learnt:
+        raise ValueError(f"{parts.train.file}: beside the label {parts.label!r} there is no column to learn from")
+    pooled = {part: rows for part in ("train", "meta", "valid") if (rows := getattr(parts, part)) is not None}
+    right = torch.cat([_read(parts, targets, part) for part in pooled])
+    chosen = split(config, parts, targets, right, {part: len(rows) for part, rows in pooled.items()})
+    train = chosen.splits.train
+    noise = spoil(
+        targets,
+        right[train],
+        config.noise,
+        rate=config.noise_rate,
+        generator=derive(config.seed, "noise"),
+    )
+    given = right.clone()
+    given[train] = noise.targets
+    rows = _joined([same_columns(part, learnt) for part in pooled.values()])
+    encoder = encode(_select(rows, train))
+    test = None
+    if parts.test is not None:
+        test = encoder.encode(same_columns(parts.test, learnt)), _read(parts, targets, "test")
+    return PreparedRows(
+        parts,
+        rows.frame,
+        rows.origins,
+        targets,
+        given,
+        right,
+        chosen.splits,
+        noise if config.noise != "none" or parts.clean else None,
+        encoder,
+        encoder.encode(rows),
+        test,
+        parts.left_out.join(_beyond(rows, chosen.beyond, f"beyond train_size {config.train_size}")),
+        (*parts.notes, targets.note, *encoder.notes, *chosen.notes),
+    )
+
+
+def _read(parts: Parts, targets: Targets, part: str) -> Tensor:
+    rows = getattr(parts, part)
+    return targets.encode(parts.cells(rows), rows.origins, SAID[part])
+
+
+def _beyond(rows: Rows, positions: Tensor, reason: str) -> LeftOut:
+    frame = rows.frame.iloc[positions.numpy()]
+    texts = tuple(row_text(cells) for cells in frame.itertuples(index=False))
+    return LeftOut(rows.origins.select(positions), (reason,) * len(positions), texts)
+
+
+def loader(
+    config: RowsConfig,
+    prepared: PreparedRows,
+    part: str,
+    *,
+    training: bool,
+    positions: Tensor | None = None,
+) -> RowsLoader:
+    """Batches of one part, ``train``, ``meta``, ``valid`` or ``test``; shuffled where ``training``.
+
+    ``positions`` [n]: these rows instead of the part's own.
+    """
+    inputs, targets = prepared.inputs, prepared.given
+    if part == "test":
+        assert prepared.test is not None
+        inputs, targets = prepared.test
+        positions = torch.arange(len(targets))
+    elif positions is None:
+        positions = getattr(prepared.splits, part)
+    assert positions is not None
+    own = config.meta_batch_size if part == "meta" else rows_a_step(config, len(positions))
+    return RowsLoader(
+        inputs,
+        targets,
+        positions,
+        batch_size=own if training else EVALUATED,
+        shuffle=training,
+        seed=seed_of(config.seed, part),
+        device=torch.device(config.device),
+    )
+
+
+def rows_a_step(config: RowsConfig, rows: int) -> int:
+    """Size of a training batch: the one that was asked for, or a twentieth of the rows, 16 to 1,024."""
+    return config.batch_size or min(max(rows // 20, 16), 1024)
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    import pandas as pd
+
+    first, *others = parts
+    if not others:
+        return first
+    units = {part.origins.unit for part in parts}
+    origins = [replace(part.origins, unit="row") if len(units) > 1 else part.origins for part in parts]
+    joined = origins[0]
+    for one in origins[1:]:
+        joined = joined.join(one)
+    return Rows(pd.concat([part.frame for part in parts], ignore_index=True), joined, first.file)
+
+
+def _select(rows: Rows, positions: Tensor) -> Rows:
+    frame = rows.frame.iloc[positions.numpy()].reset_index(drop=True)
+    return Rows(frame, rows.origins.select(positions), rows.file)
+
+
+def _prints(frame: pd.DataFrame) -> Tensor:
+    """A number for the cells of each row: [n] int64, the same in every process."""
+    import pandas as pd
+
+    plain = frame.copy(deep=False)
+    for name in plain.columns:
+        if plain[name].dtype == object:
+            plain[name] = plain[name].map(repr)
+    hashes = pd.util.hash_pandas_object(plain, index=False).to_numpy()
+    return torch.from_numpy(hashes.view("int64").copy())

@@ -1,0 +1,73 @@
+"""What a finished run of rows leaves in its folder: the weight of every row, beside the user's own columns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metaweight.core.csv_text import write_csv
+from metaweight.data.origins import COLUMNS
+from metaweight.tasks.assembly import Assembled
+from metaweight.tasks.config.rows import RowsConfig
+from metaweight.tasks.rows.data import PreparedRows, loader
+from metaweight.tasks.rows.measures import outputs_of, two_logits
+from metaweight.training.run_folder import RunFolder
+from metaweight.training.sample_weights import SampleWeights, origin_cells
+
+ROWS = "rows.csv"
+OURS = (*COLUMNS, "index", "mean_weight")
+"""Columns that are ours; the user's own of such a name has ``own_`` before it."""
+
+
+def save(config: RowsConfig, prepared: PreparedRows, trained: Assembled, folder: RunFolder) -> SampleWeights:
+    """Write ``weights.npz``, ``weights.csv`` and ``rows.csv``."""
+    index, spoilt = prepared.splits.train, prepared.spoilt
+    # in the order of the split, as nothing is shuffled
+    in_order = loader(config, prepared, "train", training=False)
+    outputs, _, _ = outputs_of(trained.trainer.reweighter.student, in_order)
+    samples = folder.save_weights(
+        index=index,
+        weights=trained.weights.weights[:, index],
+        loss=trained.weights.loss[:, index],
+        flipped=None if spoilt is None else spoilt.flipped,
+        origins=prepared.origins.select(index),
+        **labels_of(prepared, index, outputs.float().cpu()),
+    )
+    write_rows(prepared, samples, folder)
+    return samples
+
+
+def labels_of(prepared: PreparedRows, index: Tensor, outputs: Tensor) -> dict[str, Tensor | None]:
+    """Given and right targets [n], and what the student says of the rows ``index`` [n] in ``outputs``."""
+    targets, known = prepared.targets, prepared.spoilt is not None
+    given, right = prepared.given[index], prepared.right[index]
+    if targets.kind == "several":
+        return {}
+    if targets.kind == "number":
+        return {
+            "given": targets.numbers(given),
+            "clean": targets.numbers(right) if known else None,
+            "said": targets.numbers(outputs.flatten()),
+        }
+    logits = two_logits(outputs) if targets.kind == "one-logit" else outputs
+    return {
+        "given": given.long(),
+        "clean": right.long() if known else None,
+        "probabilities": logits.softmax(dim=-1),
+    }
+
+
+def write_rows(prepared: PreparedRows, samples: SampleWeights, folder: RunFolder) -> None:
+    """``rows.csv``: file, row, name, index, the user's own columns, the label last of them, mean_weight."""
+    own = samples.own
+    frame, parts = prepared.frame.iloc[own.index.numpy()], prepared.parts
+    names = [f"own_{name}" if name in OURS else str(name) for name in (*frame.columns, parts.label)]
+    means = [f"{mean:.6g}" for mean in own.mean_weight().tolist()]
+    labels = prepared.targets.shown(prepared.given[own.index])
+    columns = [frame[name].tolist() for name in frame.columns]
+    rows = zip(origin_cells(own), own.index.tolist(), *columns, labels, means, strict=True)
+    write_csv(
+        folder.path / ROWS,
+        (*COLUMNS, "index", *names, "mean_weight"),
+        ((*cells, *("" if cell is None or cell != cell else cell for cell in row)) for cells, *row in rows),
+    )

@@ -1,0 +1,201 @@
+"""RowsTask: a run of labelled rows; a subclass says what a row is, and what a student of it looks like."""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from metaweight.core.atomic import whole_file
+from metaweight.core.registry import Registry
+from metaweight.core.weights import auroc
+from metaweight.data.epochs import Epochs
+from metaweight.data.rows import Rows, Targets, read_rows, read_targets
+from metaweight.data.rows.parts import Parts, own_parts
+from metaweight.data.rows.spoil import check_spoil
+from metaweight.reweighter import Reweighter
+from metaweight.student.losses import UnitLoss, binary_cross_entropy, cross_entropy, squared_error
+from metaweight.student.student import Student
+from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
+from metaweight.tasks.base import Evaluation, Sources
+from metaweight.tasks.config.own import check_own
+from metaweight.tasks.config.rows import RowsConfig
+from metaweight.tasks.figures import Presentation
+from metaweight.tasks.outcome import Outcome
+from metaweight.tasks.pool import Pool
+from metaweight.tasks.rows import data as rows_data
+from metaweight.tasks.rows.data import Encoder, PreparedRows, loader
+from metaweight.tasks.rows.figures import PRESENTATION
+from metaweight.tasks.rows.measures import MAIN, measure
+from metaweight.tasks.rows.results import save
+from metaweight.training.run_folder import RunFolder
+
+C = TypeVar("C", bound=RowsConfig)
+CLASSES = "classes.json"
+LOSSES: Mapping[str, UnitLoss] = {
+    "classes": cross_entropy,
+    "one-logit": binary_cross_entropy,
+    "number": squared_error,
+    "several": binary_cross_entropy,
+}
+"""Kind of target -> its loss."""
+
+
+class RowsTask(ABC, Generic[C]):
+    """A student of labelled rows; how good it is on test rows, and which training rows look wrong.
+
+    Figures: of the test rows at the last epoch ``accuracy`` in percent, ``r2`` and ``rmse`` where targets are
+    numbers, ``f1`` in percent where a row has several labels, each NaN for other targets and without test
+    rows; the same of the validation rows with ``valid_`` before it; ``auroc`` of the mean weight for finding
+    the wrong targets, and ``realised_noise``, NaN where it is not known which are wrong; ``seconds``;
+    ``weight_mean``.
+    """
+
+    config: type[C]
+    sets: ClassVar[Registry[Callable[[], Parts]]]
+    """Rows by name, for ``--data``."""
+    presentation: Presentation = PRESENTATION
+    noises: tuple[str, ...] = ("uniform@0.4",)
+
+    @abstractmethod
+    def check_parts(self, config: C) -> None:
+        """Raise for a model and options of the kind of row that do not do, without data."""
+
+    @abstractmethod
+    def encoder(self, config: C, rows: Rows) -> Encoder:
+        """What the training rows show of the columns that are learnt from."""
+
+    @abstractmethod
+    def module(self, config: C, prepared: PreparedRows) -> nn.Module:
+        """A student's module, initialised from torch's generator."""
+
+    @abstractmethod
+    def taps(self, config: C) -> Sequence[str]:
+        """Submodules that the teacher looks into, where the config names none."""
+
+    def ignored(self, config: C, parts: Parts) -> Sequence[str]:
+        """Columns that are not learnt from, beside the label."""
+        return ()
+
+    def student(self, config: C, module: nn.Module, prepared: PreparedRows) -> Student:
+        """``module`` with its loss and taps."""
+        taps = config.taps or self.taps(config)
+        return Student(module, LOSSES[prepared.targets.kind], taps=taps, execution=execution(config))
+
+    def read(self, file: str) -> Rows:
+        """The rows of one file."""
+        return read_rows(file)
+
+    def check(self, config: C) -> None:
+        check_own(config)
+        check_spoil(config.noise, config.noise_rate)
+        if config.train is None:
+            _ = self.sets[config.data]
+        self.check_parts(config)
+
+    def parts(self, config: C) -> Parts:
+        """The rows that ``config`` names."""
+        if config.train is None:
+            return self.sets[config.data]()
+        return own_parts(
+            config.train,
+            meta=config.meta,
+            valid=config.valid,
+            test=config.test,
+            label=config.label,
+            meta_column=config.meta_column,
+            reader=self.read,
+        )
+
+    def targets(self, config: C, parts: Parts) -> Targets:
+        """What the training rows' labels are."""
+        return read_targets(parts.cells(parts.train), parts.label, parts.train.origins, kind=config.target)
+
+    def prepare(self, config: C) -> PreparedRows:
+        self.check(config)
+        return self.prepared(config, self.parts(config))
+
+    def prepared(self, config: C, parts: Parts) -> PreparedRows:
+        """``parts``, split, spoilt and encoded as ``config`` says."""
+        return rows_data.prepare(
+            config,
+            parts,
+            self.targets(config, parts),
+            lambda rows: self.encoder(config, rows),
+            ignore=self.ignored(config, parts),
+        )
+
+    def keep(self, prepared: PreparedRows, folder: RunFolder) -> None:
+        if prepared.targets.classes:
+            with whole_file(folder.path / CLASSES) as file:
+                file.write(f"{json.dumps(prepared.targets.classes)}\n".encode())
+
+    def build(self, config: C, prepared: PreparedRows) -> Reweighter:
+        torch.manual_seed(seed_of(config.seed, "initial"))
+        student = self.student(config, self.module(config, prepared).to(config.device), prepared)
+        probe = loader(config, prepared, "meta", training=True).batch(0, 0)
+        spec = student.spec(probe, class_counts=self.counts(prepared), samples=prepared.samples)
+        return build_reweighter(config, student, spec)
+
+    def counts(self, prepared: PreparedRows) -> Sequence[int] | None:
+        """Training rows of each given class."""
+        if prepared.targets.kind != "classes":
+            return None
+        given = prepared.given[prepared.splits.train]
+        counts: list[int] = torch.bincount(given, minlength=len(prepared.targets.classes)).tolist()
+        return counts
+
+    def sources(self, config: C, prepared: PreparedRows) -> Sources:
+        return Sources(
+            loader(config, prepared, "train", training=True), loader(config, prepared, "meta", training=True)
+        )
+
+    def pool(self, config: C, prepared: PreparedRows) -> Pool:
+        spoilt, targets = prepared.spoilt, prepared.targets
+        classed = targets.kind == "classes"
+        return Pool(
+            prepared.splits.train,
+            prepared.splits.meta,
+            None if spoilt is None else spoilt.flipped,
+            None if spoilt is None else spoilt.nominal,
+            prepared.given if classed else None,
+            len(targets.classes) if classed else 0,
+        )
+
+    def batches(self, config: C, prepared: PreparedRows, positions: Tensor, *, training: bool) -> Epochs:
+        return loader(config, prepared, "train", training=training, positions=positions)
+
+    def evaluation(self, config: C, prepared: PreparedRows) -> Evaluation:
+        held = {"valid": len(prepared.splits.valid) > 0, "test": prepared.test is not None}
+        batches = {part: loader(config, prepared, part, training=False) for part, has in held.items() if has}
+        return Evaluation(batches, self.measure(prepared), f"valid_{MAIN[prepared.targets.kind]}")
+
+    def measure(self, prepared: PreparedRows) -> Any:
+        """How good a student is: (student, batches) -> figures."""
+        return measure(prepared.targets)
+
+    def conclude(
+        self, config: C, prepared: PreparedRows, trained: Assembled, folder: RunFolder | None
+    ) -> Outcome:
+        index, spoilt = prepared.splits.train, prepared.spoilt
+        if folder is not None:
+            save(config, prepared, trained, folder)
+        weights = trained.weights.mean_weight()[index]
+        finite = weights.isfinite()
+        row = trained.row
+        figures = {name: row.get(f"test_{name}", math.nan) for name in ("accuracy", "r2", "rmse", "f1")}
+        figures |= {
+            name: row.get(name, math.nan) for name in ("valid_accuracy", "valid_r2", "valid_f1")
+        }
+        figures |= {
+            "auroc": math.nan if spoilt is None else auroc(weights[finite], spoilt.flipped[finite]),
+            "realised_noise": math.nan if spoilt is None else spoilt.realised,
+            "seconds": trained.trainer.seconds,
+            "weight_mean": float(weights[finite].mean()),
+        }
+        return trained.outcome(figures, {"target": prepared.targets.kind})

@@ -1,0 +1,69 @@
+"""A table with wrong labels, or wrong numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from metaweight.data.rows import Rows
+from metaweight.data.rows.loader import TensorRows
+from metaweight.data.rows.parts import Parts
+from metaweight.data.tabular import TableEncoder
+from metaweight.models.tabular import build_tabular, checked_tabular_options, default_tabular_taps
+from metaweight.tasks.config.tabular import TabularConfig
+from metaweight.tasks.rows import PreparedRows, RowsTask
+from metaweight.tasks.tabular.sets import tables
+
+
+class TableColumns:
+    """The columns of a table as the training rows show them, and rows as numbers and codes."""
+
+    def __init__(self, rows: Rows) -> None:
+        try:
+            self.table = TableEncoder().fit(rows.frame)
+        except ValueError as error:
+            raise ValueError(f"{rows.file}: {error}") from error
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line a column."""
+        return self.table.notes
+
+    def encode(self, rows: Rows) -> TensorRows:
+        """Numbers [n, d] and codes [n, c].  Raises ValueError, with the file, for what does not do."""
+        try:
+            encoded = self.table.transform(rows.frame)
+        except ValueError as error:
+            raise ValueError(f"{rows.file}: {error}") from error
+        return TensorRows((encoded.numbers, encoded.categories))
+
+
+class TabularTask(RowsTask[TabularConfig]):
+    __doc__ = RowsTask.__doc__
+
+    config = TabularConfig
+    sets = tables
+
+    def check_parts(self, config: TabularConfig) -> None:
+        checked_tabular_options(config.model, config.model_options)
+
+    def ignored(self, config: TabularConfig, parts: Parts) -> Sequence[str]:
+        return config.ignore
+
+    def encoder(self, config: TabularConfig, rows: Rows) -> TableColumns:
+        return TableColumns(rows)
+
+    def taps(self, config: TabularConfig) -> Sequence[str]:
+        return default_tabular_taps(config.model)
+
+    def module(self, config: TabularConfig, prepared: PreparedRows) -> nn.Module:
+        assert isinstance(prepared.encoder, TableColumns)
+        table = prepared.encoder.table
+        return build_tabular(
+            config.model,
+            numbers=table.width,
+            cardinalities=table.cardinalities,
+            outputs=prepared.targets.outputs,
+            **config.model_options,
+        )

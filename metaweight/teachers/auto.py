@@ -1,0 +1,21 @@
+"""``auto``: the teacher that fits a student, chosen when it is built."""
+
+from __future__ import annotations
+
+from metaweight.core.contracts import StateSpec
+from metaweight.teachers.base import Teacher, build_teacher, register_teacher
+from metaweight.teachers.fitting import fitting
+
+
+@register_teacher("auto")
+class Auto(Teacher):
+    """The teacher that fits what the student shows: ``memory``, ``surface``, ``recall`` or ``self-paced``.
+
+    What is built is that teacher with its default options; see ``fitting``.
+    """
+
+    sees = "states"
+    wants_meta = True
+
+    def __new__(cls, spec: StateSpec) -> Teacher:  # type: ignore[misc]
+        return build_teacher(fitting(spec), spec)

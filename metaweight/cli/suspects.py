@@ -14,10 +14,11 @@ from tyro.conf import Positional
 
 from metaweight.core.atomic import whole_file
 from metaweight.core.console import Terminal
-from metaweight.core.csv_text import read_csv
 from metaweight.data import load_images
 from metaweight.data.folder import VARIABLE
 from metaweight.report import suspects
+from metaweight.report.by_epoch import write_by_epoch
+from metaweight.report.own_rows import class_names, own_columns
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights
 
@@ -34,34 +35,32 @@ class Suspects:
     run: Annotated[str, Positional]
     """Folder of a finished run."""
     out: str = "suspects.csv"
-    """File of the list; must not exist."""
+    """File of the list; must not exist. Weights by epoch lie beside it: suspects_by_epoch.parquet."""
 
     def __call__(self) -> None:
         console, out = Terminal(), Path(self.out)
-        if out.exists():
-            raise FileExistsError(f"{out} exists: choose another file with --out")
+        history = out.with_name(f"{out.stem}_by_epoch.parquet")
+        for place in (out, history):
+            if place.exists():
+                raise FileExistsError(f"{place} exists: choose another file with --out")
         folder, about = _opened(Path(self.run))
-        samples = folder.read_weights()
-        kept = folder.path / "pairs.csv"
-        pairs = _pairs(kept, samples.index.tolist()) if kept.is_file() else None
-        if pairs is None and samples.probabilities is None:
+        found = suspects.Suspects(folder.read_weights())
+        samples = found.samples
+        own = own_columns(folder.path, samples.index.tolist())
+        classes = samples.probabilities is not None
+        if own is None and not classes:
             raise ValueError(
                 f"{folder.path} has no probabilities, from which a label is suggested: an older version "
                 "made it; train again"
             )
-        ranking = suspects.Suspects(samples)
-        names = _class_names(about, console) if pairs is None else ()
+        names = _class_names(folder.path, about, console) if classes else ()
+        text = found.to_csv(own, names)
+        write_by_epoch(history, samples)
         with whole_file(out) as file:
-            file.write(ranking.to_csv(names, pairs).encode())
-        unseen = len(samples.index) - len(ranking.order)
-        rest = f", {unseen:,} that no epoch saw left out" if unseen else ""
-        console.print(f"{len(ranking.order):,} samples{rest}: {out}", soft_wrap=True)
-        means = samples.mean_weight()[ranking.order]
-        ranked = bool((means != means[:1]).any())
-        if not ranked:
-            console.print("all weights are equal: this run suspects nobody")
-        issues = _issues(samples, console) if pairs is None else None
-        _print_agreement(ranking, issues, console, ranked=ranked)
+            file.write(text.encode())
+        _print_list(found, out, history, console)
+        issues = _issues(samples, console) if classes else None
+        _print_agreement(found, issues, console)
 
 
 def _opened(path: Path) -> tuple[RunFolder, dict[str, object]]:
@@ -76,8 +75,10 @@ def _opened(path: Path) -> tuple[RunFolder, dict[str, object]]:
     return folder, config
 
 
-def _class_names(config: dict[str, object], console: Terminal) -> Sequence[str]:
-    """Of the data set; none, and a word of it, where the data are not here."""
+def _class_names(folder: Path, config: dict[str, object], console: Terminal) -> Sequence[str]:
+    """Those that the run kept, else of the data set; none, and a word of it, where the data are not here."""
+    if (kept := class_names(folder)) is not None:
+        return kept
     where = config.get("data_dir") or os.environ.get(VARIABLE)
     try:
         return load_images(str(config["data"]), None if where is None else str(where)).classes
@@ -86,17 +87,34 @@ def _class_names(config: dict[str, object], console: Terminal) -> Sequence[str]:
         return ()
 
 
-def _pairs(path: Path, index: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Source and target by index.  Raises ValueError where the file lacks a pair of ``index``, or columns."""
-    rows = read_csv(path, columns=("index", "source", "target"))
-    pairs = {row["index"]: (row["source"], row["target"]) for row in rows}
-    missing = [number for number in index if str(number) not in pairs]
-    if missing:
-        raise ValueError(
-            f"{path} is damaged: it lacks {len(missing):,} of {len(index):,} pairs, the first that of index "
-            f"{missing[0]}; train again"
-        )
-    return {number: pairs[str(number)] for number in index}
+def _print_list(found: suspects.Suspects, out: Path, history: Path, console: Terminal) -> None:
+    """What was written, how many of it are suspects, and whether that can be believed."""
+    listed = len(found.order)
+    unseen = len(found.samples.index) - listed
+    rest = f", {unseen:,} that no epoch saw left out" if unseen else ""
+    console.print(f"{listed:,} samples{rest}: {out}; weights by epoch: {history}", soft_wrap=True)
+    if not _ranked(found):
+        console.print("all weights are equal: this run suspects nobody")
+        return
+    count = int(found.is_suspect.sum())
+    console.print(f"{count:,} of them are suspects (is_suspect): {_rule(found)}", soft_wrap=True)
+    for sentence in () if found.belief is None else found.belief.sentences:
+        console.print(sentence, soft_wrap=True)
+
+
+def _rule(found: suspects.Suspects) -> str:
+    """By what a sample is a suspect."""
+    if found.belief is not None and found.belief.verdict != "untested":
+        return "at or below the weight that the probes give"
+    if found.samples.probabilities is None:
+        return "below the valley between two groups of weights"
+    return "below the valley between two groups of weights, and the student says another label"
+
+
+def _ranked(found: suspects.Suspects) -> bool:
+    """Whether there are first ones; of weights that are all equal there are none."""
+    means = found.samples.mean_weight()[found.order]
+    return bool((means != means[:1]).any())
 
 
 def _issues(samples: SampleWeights, console: Terminal) -> Tensor | None:
@@ -107,11 +125,9 @@ def _issues(samples: SampleWeights, console: Terminal) -> Tensor | None:
         return None
 
 
-def _print_agreement(
-    found: suspects.Suspects, issues: Tensor | None, console: Terminal, *, ranked: bool
-) -> None:
-    """What is known of the first k; of weights that are all equal there are no first ones."""
-    flipped = found.samples.flipped
+def _print_agreement(found: suspects.Suspects, issues: Tensor | None, console: Terminal) -> None:
+    """What is known of the first k."""
+    flipped, ranked = found.samples.flipped, _ranked(found)
     truth = flipped is not None and bool(flipped.any())
     columns: dict[str, list[str]] = {}
     for k in found.places():

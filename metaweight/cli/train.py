@@ -16,6 +16,7 @@ from metaweight.comparison.arms import arm_of
 from metaweight.comparison.cells import alone, check_options, keep
 from metaweight.core.atomic import WriteError
 from metaweight.core.console import Terminal
+from metaweight.report.statistics.belief import belief
 from metaweight.student.execution.execution import require_device
 from metaweight.tasks import Prepared, assemble, cost_line, described, run_manifest, tasks
 from metaweight.tasks.base import kept_config
@@ -81,6 +82,8 @@ class Train:
         for what, figure in presentation.of_run(result):
             table.add_row(what, figure)
         console.print(table)
+        for sentence in _belief(folder):
+            console.print(sentence, soft_wrap=True)
         console.print(f"weight of every sample: {folder.path / 'weights.csv'}", soft_wrap=True)
         for name, what in (("pairs.csv", "with its sentences"), (LEFT_OUT, "what is left out")):
             if (folder.path / name).is_file():
@@ -113,6 +116,12 @@ class Train:
 def config_of(folder: RunFolder) -> RunConfig:
     """The options of the run in ``folder``."""
     return kept_config(folder.manifest(), folder.path / "manifest.json")
+
+
+def _belief(folder: RunFolder) -> tuple[str, ...]:
+    """Whether the weights of a run that has ended can be believed, in sentences."""
+    found = belief(folder.read_weights())
+    return () if found is None else found.sentences
 
 
 @contextmanager

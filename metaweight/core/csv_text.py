@@ -47,15 +47,19 @@ def read_csv(path: Path, *, columns: Sequence[str] = ()) -> list[dict[str, str]]
     Raises FileNotFoundError, and ValueError that names the file, with the line of a row that does not fit the
     header, for what is no text and for a column that is missing.
     """
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    rows = list(csv_rows(text, str(path)))
+    rows = list(csv_rows(read_text(path), str(path)))
     lacking = [column for column in columns if rows and column not in rows[0]]
     if lacking:
         raise ValueError(f"{path} is damaged: it has no column {', '.join(lacking)}")
     return rows
+
+
+def read_text(path: Path) -> str:
+    """All of a UTF-8 file.  Raises FileNotFoundError, and ValueError with its name for what is none."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def csv_rows(text: str, where: str) -> Iterator[dict[str, str]]:

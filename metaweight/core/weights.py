@@ -68,6 +68,16 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
 
 
+def mean_after(values: Tensor, warmup: int) -> Tensor:
+    """The mean of ``values`` [epochs, n] over the epochs behind the first ``warmup``, NaN left out: [n].
+
+    A warm-up epoch is plain training, in which every sample weighs 1: that says nothing of it.  Of a run that
+    ended in its warm-up all epochs count.
+    """
+    behind = values[warmup:]
+    return (values if bool(behind.isnan().all()) else behind).nanmean(dim=0)
+
+
 def _on_cpu(weights: Tensor) -> Tensor:
     """In float64 on the CPU: one transfer instead of one a figure, and sums that lose no digit."""
     if weights.dim() != 1 or len(weights) == 0:

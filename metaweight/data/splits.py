@@ -15,7 +15,8 @@ from metaweight.student.losses import check_labels
 class Splits:
     """Positions [n] int64, sorted, in the training images; the test set has images of its own.
 
-    Raises ValueError where two of them share a position.
+    Probes (see metaweight.tasks.probes) stand at the end of ``train``.  Raises ValueError where two of the
+    sets share a position.
     """
 
     train: Tensor

@@ -65,7 +65,7 @@ class Weighed:
         return self.weighing.weights()
 
     def suspects(self) -> DataFrame:
-        """The rows that were seen, lowest mean weight first."""
+        """index, mean_weight, loss and is_suspect of the rows that were seen, lowest mean weight first."""
         return self.weighing.suspects()
 
 
@@ -149,14 +149,16 @@ class Weighing:
         from pandas import DataFrame
 
         samples = self.samples()
-        columns = {"mean_weight": samples.mean_weight(), "loss": samples.loss.nanmean(dim=0)}
+        columns = {"mean_weight": samples.mean_weight(), "loss": samples.mean_loss()}
         rows = {"index": samples.index.numpy(), **{name: value.numpy() for name, value in columns.items()}}
         return DataFrame(rows)
 
     def suspects(self) -> DataFrame:
-        """The samples that were seen as ``weights`` has them, lowest mean weight first."""
-        order = Suspects(self.samples()).order.numpy()
-        return self.weights().iloc[order].reset_index(drop=True)
+        """index, mean_weight, loss and is_suspect of the samples that were seen, see ``Suspects``."""
+        from pandas import DataFrame
+
+        samples = self.samples()
+        return DataFrame(Suspects(samples).columns({"index": samples.index.tolist()}))
 
     def write(self, folder: Path | str) -> None:
         """``weights.csv`` and ``weights.npz`` into ``folder``, which is made; older ones are replaced."""

@@ -65,6 +65,6 @@ def _means(views: Sequence[WeightView]) -> Mapping[tuple[str, str], tuple[Tensor
     means = {}
     for view in views:
         if not view.flat:
-            samples = RunFolder(view.run.folder).read_weights()
+            samples = RunFolder(view.run.folder).read_weights().own
             means[view.run.arm, view.run.noise] = samples.mean_weight(), samples.flipped
     return means

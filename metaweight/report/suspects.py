@@ -2,42 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from metaweight.core.csv_text import csv_text
 from metaweight.data.origins import COLUMNS
-from metaweight.training.sample_weights import SampleWeights, origin_cells
+from metaweight.report.statistics.belief import Belief, belief
+from metaweight.report.statistics.valley import valley
+from metaweight.training.sample_weights import SampleWeights, number_as_cell, origin_cells
 
 PLACES = (10, 50, 100)
+ROUNDED = ("share", "mean_weight", "loss")
+"""Columns of which a file has six digits."""
 
 
 @dataclass(frozen=True)
 class Suspects:
-    """The samples that were seen, lowest mean weight first, of equal ones the lower index; m samples.
+    """The samples that were seen, lowest mean weight after the warm-up first; m samples.
 
-    Raises ValueError where no sample was seen or a probability is not finite.
+    Of equal ones the higher mean loss comes first, then the lower index.  Probes are left out.  Raises
+    ValueError where no sample was seen or a probability is not finite.
     """
 
-    samples: SampleWeights
+    given: SampleWeights
+    """As a run kept them, with its probes."""
+    samples: SampleWeights = field(init=False)
+    """Without them, n samples."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", self.given.own)
         probabilities = self.samples.probabilities
         if probabilities is not None and not bool(probabilities.isfinite().all()):
             raise ValueError("the student's probabilities hold NaN: it diverged, and suggests no label")
         if not bool(self.samples.mean_weight().isfinite().any()):
             raise ValueError("no sample has a weight: every one is NaN")
 
-    @property
+    @cached_property
     def order(self) -> Tensor:
         """[m] int64, positions in ``samples``."""
-        means, index = self.samples.mean_weight(), self.samples.index
-        by_index = index.argsort(stable=True)
-        ordered = by_index[means[by_index].argsort(stable=True)]
-        return ordered[means[ordered].isfinite()]
+        means, loss = self.samples.mean_weight(), self.samples.mean_loss().nan_to_num(-torch.inf)
+        order = self.samples.index.argsort(stable=True)
+        order = order[loss[order].argsort(stable=True, descending=True)]
+        order = order[means[order].argsort(stable=True)]
+        return order[means[order].isfinite()]
+
+    @cached_property
+    def belief(self) -> Belief | None:
+        """What is known of the weights."""
+        return belief(self.given)
+
+    @cached_property
+    def is_suspect(self) -> Tensor:
+        """[n] bool.  Nobody is where all weights are equal, or where probes say that they tell nothing.
+
+        With probes: those at or below the cut-off that they give.  Without: those below the valley between
+        the two groups of weights (see ``valley``) whose label the student would not give either; of samples
+        without classes all below it, if the two groups explain more than a flat spread of weights does.
+        """
+        means, found = self.samples.mean_weight(), self.belief
+        if found is not None and found.verdict != "untested":
+            return means <= (-torch.inf if found.cutoff is None else found.cutoff)
+        probabilities, given = self.samples.probabilities, self.samples.given
+        cut = valley(means[means.isfinite()].double().numpy(), only_two=probabilities is None)
+        low = means < (-torch.inf if cut is None else cut)
+        if probabilities is None or given is None:
+            return low
+        return low & (probabilities.argmax(dim=1) != given)
 
     def places(self) -> list[int]:
         """The k to look at: 10, 50, 100 and the number of flipped samples, those of at most m."""
@@ -49,37 +84,56 @@ class Suspects:
         """Share of flipped samples among the first k; None where the truth is not known."""
         return precision_at(self.order, self.samples.flipped, k)
 
-    def to_csv(self, names: Sequence[str] = (), pairs: Mapping[int, tuple[str, str]] | None = None) -> str:
-        """A row a sample: file, row, name, index, given and suggested label, mean weight, weights.
+    def columns(
+        self, about: Mapping[str, Sequence[Any]] | None = None, names: Sequence[Any] = ()
+    ) -> dict[str, list[Any]]:
+        """Column -> its m cells in order, a row a sample: what a DataFrame or a file is made of.
 
-        The first three (see Origin) are where its owner finds it, ``index`` is the position that code uses.
-        ``names``: of the classes, else numbers; ``pairs``: index -> source and target, instead of labels.
-        ``weights`` holds one an epoch, between spaces, ``nan`` where the sample was not seen.
+        ``about``: columns [n] that say which sample it is; default: file, row, name (see Origin) and index,
+        the position that code uses.  Then, as far as they are known, given_label and suggested_label
+        (``names``: of the classes, else their numbers; or numbers, where such were learnt) and share, the
+        student's probability of what it suggests; mean_weight and loss, means after the warm-up; is_suspect.
         """
-        about = ("given_label", "suggested_label") if pairs is None else ("source", "target")
-        return csv_text((*COLUMNS, "index", *about, "mean_weight", "weights"), self._rows(names, pairs))
+        samples, order = self.samples, self.order.tolist()
+        whole = dict(self.where() if about is None else about)
+        labels = {"given_label": samples.given, "suggested_label": samples.predicted()}
+        for name, values in labels.items():
+            if values is not None:
+                whole[name] = _labels(values, names)
+        if samples.probabilities is not None:
+            whole["share"] = samples.probabilities.amax(dim=1).double().tolist()
+        whole["mean_weight"] = samples.mean_weight().double().tolist()
+        whole["loss"] = samples.mean_loss().double().tolist()
+        whole["is_suspect"] = self.is_suspect.tolist()
+        return {name: [cells[place] for place in order] for name, cells in whole.items()}
 
-    def _rows(
-        self, names: Sequence[str], pairs: Mapping[int, tuple[str, str]] | None
-    ) -> Iterator[Sequence[object]]:
-        samples, predicted = self.samples, self.samples.predicted()
-        means, history = samples.mean_weight().tolist(), samples.weights.T.tolist()
-        origins = origin_cells(samples)
-        for place in self.order.tolist():
-            index = int(samples.index[place])
-            if pairs is None:
-                cells = tuple(_label(labels, place, names) for labels in (samples.given, predicted))
-            else:
-                cells = pairs[index]
-            weights = " ".join(f"{weight:.4g}" for weight in history[place])
-            yield *origins[place], index, *cells, f"{means[place]:.6g}", weights
+    def where(self) -> dict[str, list[Any]]:
+        """file, row, name and index [n]."""
+        cells = zip(*origin_cells(self.samples), strict=True)
+        places = {name: list(values) for name, values in zip(COLUMNS, cells, strict=True)}
+        return {**places, "index": self.samples.index.tolist()}
+
+    def to_csv(self, own: Mapping[str, Sequence[str]] | None = None, names: Sequence[str] = ()) -> str:
+        """``columns`` as a file, 1 and 0 for suspects and others; ``own``: more columns [n], behind index.
+
+        One that is called like a column of ours has ``own_`` before its name.
+        """
+        ours = {*COLUMNS, "index", "given_label", "suggested_label", "is_suspect", *ROUNDED}
+        more = {f"own_{name}" if name in ours else name: cells for name, cells in (own or {}).items()}
+        table = self.columns({**self.where(), **more}, names)
+        for name in ROUNDED:
+            if name in table:
+                table[name] = [number_as_cell(value) for value in table[name]]
+        table["is_suspect"] = [int(value) for value in table["is_suspect"]]
+        return csv_text(list(table), zip(*table.values(), strict=True))
 
 
-def _label(labels: Tensor | None, place: int, names: Sequence[str]) -> str | int:
-    if labels is None:
-        return ""
-    label = int(labels[place])
-    return names[label] if names else label
+def _labels(values: Tensor, names: Sequence[Any]) -> list[Any]:
+    if values.is_floating_point():
+        numbers: Iterable[Any] = values.numpy()  # which writes float32 in as few digits as it has
+        return list(numbers)
+    labels: list[int] = values.tolist()
+    return [names[label] for label in labels] if len(names) else labels
 
 
 def precision_at(order: Tensor, flipped: Tensor | None, k: int) -> float | None:

@@ -20,6 +20,7 @@ from metaweight.student.execution import Execution
 from metaweight.student.student import Student
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import Outcome
+from metaweight.tasks.probes import check_probes
 from metaweight.teachers.base import build_teacher, checked_teacher_options
 from metaweight.training.callbacks import AttentionHistory, WeightHistory
 from metaweight.training.fates import Fates
@@ -52,7 +53,9 @@ def execution(config: RunConfig) -> Execution:
 
 
 def check_parts(config: RunConfig) -> None:
-    """Raise for a teacher or engine that there is not, and for options of theirs of another name or type."""
+    """Raise for a teacher or engine that there is not, for options of theirs of another name or type, and as
+    ``check_probes``."""
+    check_probes(config)
     checked_teacher_options(config.teacher, config.teacher_options)
     build_engine(config.engine, **config.engine_options)
 

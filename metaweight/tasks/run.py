@@ -37,7 +37,9 @@ def assemble(
     ``reweighter``, ``train``: others than the task builds; ``samples``: one more than their largest index.
     """
     task = tasks[config.task]
-    weights = WeightHistory(prepared.samples if samples is None else samples, config.epochs)
+    weights = WeightHistory(
+        prepared.samples if samples is None else samples, config.epochs, config.warmup_epochs
+    )
     attention = AttentionHistory()
     sources = task.sources(config, prepared)
     evaluation = task.evaluation(config, prepared)

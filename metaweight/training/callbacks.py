@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch, StepReport
-from metaweight.core.weights import group_means
+from metaweight.core.weights import group_means, mean_after
 from metaweight.reweighter import Reweighter
 
 
@@ -77,9 +77,13 @@ class Throughput(Callback):
 
 
 class WeightHistory(Callback):
-    """Keeps each sample's weight and loss of every epoch, by its position in the data set."""
+    """Keeps each sample's weight and loss of every epoch, by its position in the data set.
 
-    def __init__(self, samples: int, epochs: int) -> None:
+    ``warmup``: the first epochs, in which the teacher has no say.
+    """
+
+    def __init__(self, samples: int, epochs: int, warmup: int = 0) -> None:
+        self.warmup = warmup
         self.weights = torch.full((epochs, samples), float("nan"))
         self.loss = torch.full((epochs, samples), float("nan"))
 
@@ -91,8 +95,12 @@ class WeightHistory(Callback):
             rows[run.epoch, samples] = group_means(values.to("cpu", torch.float32), place, len(samples))
 
     def mean_weight(self) -> Tensor:
-        """Mean weight of each sample [N] over the epochs; NaN where never seen."""
-        return self.weights.nanmean(dim=0)
+        """Mean weight of each sample [N] after the warm-up (see mean_after); NaN where never seen."""
+        return mean_after(self.weights, self.warmup)
+
+    def mean_loss(self) -> Tensor:
+        """Mean loss of each sample [N], as its mean weight."""
+        return mean_after(self.loss, self.warmup)
 
     def state_dict(self) -> dict[str, Any]:
         return {"weights": self.weights, "loss": self.loss}

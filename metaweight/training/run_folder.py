@@ -143,6 +143,9 @@ class RunFolder:
         clean: Tensor | None = None,
         flipped: Tensor | None = None,
         probabilities: Tensor | None = None,
+        said: Tensor | None = None,
+        probe: Tensor | None = None,
+        warmup: int = 0,
         origins: Origins | None = None,
     ) -> SampleWeights:
         """Write ``weights.npz`` (see SampleWeights) and ``weights.csv``, each whole or not at all.
@@ -150,7 +153,17 @@ class RunFolder:
         Raises ValueError for shapes that do not fit together.
         """
         samples = SampleWeights(
-            index, weights.float(), loss.float(), given, clean, flipped, probabilities, origins
+            index,
+            weights.float(),
+            loss.float(),
+            given,
+            clean,
+            flipped,
+            probabilities,
+            said,
+            probe,
+            warmup,
+            origins,
         )
         archive = io.BytesIO()
         np.savez_compressed(archive, allow_pickle=False, **to_arrays(samples))

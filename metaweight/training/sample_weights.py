@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.csv_text import csv_text
+from metaweight.core.weights import mean_after
 from metaweight.data.origins import COLUMNS, Origins
 from metaweight.training.fates import Fates, fates
 
@@ -28,13 +29,20 @@ class SampleWeights:
     loss: Tensor
     """[epochs, n] float32, NaN where a sample was not seen."""
     given: Tensor | None = None
-    """[n], the label that the student was trained on, where a sample has one."""
+    """[n], the label, or the number, that the student was trained on, where a sample has one."""
     clean: Tensor | None = None
     """[n], the right label, where known."""
     flipped: Tensor | None = None
     """[n] bool, where known."""
     probabilities: Tensor | None = None
     """[n, C] float32, what the student of the last epoch says of each class, where a unit has one."""
+    said: Tensor | None = None
+    """[n], the number that the student of the last epoch says, in the unit of ``given``, where it does."""
+    probe: Tensor | None = None
+    """[n] int8: 0 a row of the user's, 1 a probe with its right label, 2 one with a wrong label; None: no
+    probes were planted."""
+    warmup: int = 0
+    """The first epochs, in which the teacher had no say: they count in no mean."""
     origins: Origins | None = None
     """Where each of the n samples came from, where that is known."""
 
@@ -42,47 +50,82 @@ class SampleWeights:
         samples, epochs = self.index.numel(), self.weights.shape[0] if self.weights.dim() else 0
         if self.origins is not None and len(self.origins) != samples:
             raise ValueError(f"origins of {samples} samples are as many, got {len(self.origins)}")
-        for field in fields(self):
-            if field.name == "origins":
-                continue
-            value: Tensor | None = getattr(self, field.name)
-            wanted = (epochs, samples) if field.name in ("weights", "loss") else (samples,)
-            if field.name == "probabilities" and value is not None:
+        for name, value in _tensors(self).items():
+            wanted = (epochs, samples) if name in ("weights", "loss") else (samples,)
+            if name == "probabilities":
                 wanted = (samples, value.shape[-1] if value.dim() == 2 else 0)
-            if value is not None and value.shape != wanted:
+            if value.shape != wanted:
                 got = tuple(value.shape)
-                raise ValueError(f"{field.name} of {samples} samples has shape {wanted}, got {got}")
+                raise ValueError(f"{name} of {samples} samples has shape {wanted}, got {got}")
+
+    @property
+    def own(self) -> SampleWeights:
+        """Without the probes, which are none of the user's rows; what people see is made of this."""
+        if self.probe is None:
+            return self
+        return self.select((self.probe == 0).nonzero().flatten())
+
+    def select(self, places: Tensor) -> SampleWeights:
+        """Those at ``places`` [m] int64, in that order."""
+        picked = {
+            name: value[:, places] if name in ("weights", "loss") else value[places]
+            for name, value in _tensors(self).items()
+        }
+        origins = None if self.origins is None else self.origins.select(places)
+        return SampleWeights(**picked, warmup=self.warmup, origins=origins)
 
     def mean_weight(self) -> Tensor:
-        """[n], the mean over the epochs that saw the sample; NaN where none did."""
-        return self.weights.nanmean(dim=0)
+        """[n], the mean over the epochs after the warm-up that saw the sample; NaN where none did."""
+        return mean_after(self.weights, self.warmup)
+
+    def mean_loss(self) -> Tensor:
+        """[n], as ``mean_weight``."""
+        return mean_after(self.loss, self.warmup)
 
     def predicted(self) -> Tensor | None:
-        """[n] int64, the student's most probable class; None where probabilities were not kept."""
-        return None if self.probabilities is None else self.probabilities.argmax(dim=1)
+        """[n], the student's most probable class, or its number; None where neither was kept."""
+        return self.said if self.probabilities is None else self.probabilities.argmax(dim=1)
 
     def fates(self) -> Fates | None:
         """What became of the wrong labels; None where it is not known, none is wrong or the student broke."""
-        says, given, clean = self.probabilities, self.given, self.clean
+        own = self.own
+        says, given, clean = own.probabilities, own.given, own.clean
         if says is None or given is None or clean is None or not bool(says.isfinite().all()):
             return None
-        return fates(says.argmax(dim=1), given, clean, self.mean_weight())
+        return fates(says.argmax(dim=1), given, clean, own.mean_weight())
+
+
+def _tensors(samples: SampleWeights) -> dict[str, Tensor]:
+    """Those that are there, by name."""
+    values = {field.name: getattr(samples, field.name) for field in fields(samples)}
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
 def weights_csv(samples: SampleWeights) -> str:
-    """file, row, name, index, given_label, mean_weight, flipped: a row a sample.
+    """file, row, name, index, given_label, mean_weight, flipped: a row a sample, probes left out.
 
     The first three (see Origin) are its owner's, ``index`` is the position that code uses; a cell is empty
     where a sample was never seen or something is not known.
     """
-    unknown = [""] * len(samples.index)
-    given, flipped = (
-        unknown if value is None else value.int().tolist() for value in (samples.given, samples.flipped)
-    )
-    means = ["" if math.isnan(mean) else f"{mean:.6g}" for mean in samples.mean_weight().tolist()]
-    rows = zip(samples.index.tolist(), given, means, flipped, strict=True)
+    own = samples.own
+    unknown = [""] * len(own.index)
+    given = unknown if own.given is None else targets_as_cells(own.given)
+    flipped = unknown if own.flipped is None else own.flipped.int().tolist()
+    means = [number_as_cell(mean) for mean in own.mean_weight().tolist()]
+    rows = zip(own.index.tolist(), given, means, flipped, strict=True)
     header = (*COLUMNS, "index", "given_label", "mean_weight", "flipped")
-    return csv_text(header, ((*cells, *row) for cells, row in zip(origin_cells(samples), rows, strict=True)))
+    return csv_text(header, ((*cells, *row) for cells, row in zip(origin_cells(own), rows, strict=True)))
+
+
+def targets_as_cells(targets: Tensor) -> list[Any]:
+    """Classes, or numbers as people write them."""
+    values: list[Any] = targets.tolist()
+    return [number_as_cell(value) for value in values] if targets.is_floating_point() else values
+
+
+def number_as_cell(number: float) -> str:
+    """Six digits; empty for NaN."""
+    return "" if math.isnan(number) else f"{number:.6g}"
 
 
 def origin_cells(samples: SampleWeights) -> list[tuple[str, str, str]]:
@@ -93,12 +136,9 @@ def origin_cells(samples: SampleWeights) -> list[tuple[str, str, str]]:
 
 
 def to_arrays(samples: SampleWeights) -> dict[str, np.ndarray[Any, Any]]:
-    """What weights.npz holds: the tensors under their names, origins as ``origin_*``."""
-    arrays = {
-        field.name: value.detach().cpu().numpy()
-        for field in fields(samples)
-        if isinstance(value := getattr(samples, field.name), Tensor)
-    }
+    """What weights.npz holds: the tensors and ``warmup`` under their names, origins as ``origin_*``."""
+    arrays = {name: value.detach().cpu().numpy() for name, value in _tensors(samples).items()}
+    arrays["warmup"] = np.asarray(samples.warmup)
     origins = samples.origins
     if origins is not None:
         # text as UTF-8: numpy's strings drop a NUL at their end
@@ -113,9 +153,14 @@ def to_arrays(samples: SampleWeights) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray[Any, Any]]) -> SampleWeights:
-    """What ``to_arrays`` gave.  Raises ValueError or TypeError for other names and shapes."""
+    """What ``to_arrays`` gave; ``warmup`` is 0 where an older version wrote them without.
+
+    Raises ValueError or TypeError for other names and shapes.
+    """
     tensors = {
-        name: torch.from_numpy(value) for name, value in arrays.items() if not name.startswith("origin_")
+        name: torch.from_numpy(value)
+        for name, value in arrays.items()
+        if name != "warmup" and not name.startswith("origin_")
     }
     origins = None
     if "origin_text" in arrays:
@@ -123,4 +168,4 @@ def from_arrays(arrays: Mapping[str, np.ndarray[Any, Any]]) -> SampleWeights:
         names = None if about["names"] is None else tuple(about["names"])
         file, row = (torch.from_numpy(arrays[f"origin_{part}"]) for part in ("file", "row"))
         origins = Origins(tuple(about["files"]), file, row, names, about["unit"])
-    return SampleWeights(**tensors, origins=origins)
+    return SampleWeights(**tensors, warmup=int(arrays.get("warmup", 0)), origins=origins)

@@ -16,10 +16,13 @@ from torch import Tensor, nn
 from metaweight.core.contracts import Center
 from metaweight.data.tabular import EncodedTable, TableEncoder, as_frame
 from metaweight.integrations.sklearn.course import Course, Rows, in_float64, outputs_of, teach
+from metaweight.integrations.sklearn.planting import planted
 from metaweight.integrations.sklearn.suspects import Sighting
 from metaweight.integrations.sklearn.trusted import Trusted, apart, named
 from metaweight.models.tabular import build_tabular, default_tabular_taps
+from metaweight.report.statistics.belief import belief
 from metaweight.student.losses import UnitLoss
+from metaweight.training.sample_weights import SampleWeights
 
 Array = np.ndarray[Any, Any]
 
@@ -40,8 +43,11 @@ class ReweightedEstimator(BaseEstimator):
     ``final_estimator``: an estimator whose ``fit`` takes ``sample_weight``: a clone of it is fitted on the
     encoded rows with the learnt weights, the trusted rows with weight 1, and ``predict`` goes through it.
     ``meta_from_train``: a share of X to be taken as trusted as it is, wrong rows among it, where ``fit`` gets
-    no trusted rows; None: that is an error.  ``random_state``: an int makes a fit repeatable.  torch's global
-    generator is left as it was.  ``verbose``: a line an epoch, and what each column was taken for.
+    no trusted rows; None: that is an error.  ``probes``: a share of the rows of X: so many trusted rows, but
+    at most half of them, are trained on, half of these with a wrong target; ``belief_`` says how well the
+    weights tell them apart, and what that means for X.  ``random_state``: an int makes a fit repeatable.
+    torch's global generator is left as it was.  ``verbose``: a line an epoch, and what each column was taken
+    for.
 
     Trusted rows say what to be good at: take them as rows will come later, with the shares of the classes.
     They are not trained on.
@@ -67,6 +73,7 @@ class ReweightedEstimator(BaseEstimator):
         weight_decay: float = 1e-2,
         final_estimator: Any = None,
         meta_from_train: float | None = None,
+        probes: float = 0.0,
         random_state: Any = None,
         device: str = "cpu",
         verbose: bool = False,
@@ -88,6 +95,7 @@ class ReweightedEstimator(BaseEstimator):
         self.weight_decay = weight_decay
         self.final_estimator = final_estimator
         self.meta_from_train = meta_from_train
+        self.probes = probes
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
@@ -152,15 +160,25 @@ class ReweightedEstimator(BaseEstimator):
             right = Rows(tuple(value[meta_at] for value in inputs), targets[meta_at], meta_at)
         else:
             right = Rows(self._encoded(X_meta), meta_targets, len(frame) + torch.arange(len(meta_targets)))
-        counts = torch.bincount(rows.targets, minlength=outputs).tolist() if outputs > 1 else None
-        taught = teach(self._course(len(rows.index), outputs, loss), rows, right, class_counts=counts)
+        course = self._course(len(rows.index), outputs, loss)
+        mixed = planted(rows, right, self.probes, seed=course.seed, checked=trusted.checked)
+        self.notes_ += mixed.notes
+        counts = torch.bincount(mixed.train.targets, minlength=outputs).tolist() if outputs > 1 else None
+        taught = teach(course, mixed.train, mixed.trusted, class_counts=counts)
         self.module_, self.teacher_, self.engine_ = taught.module, taught.teacher, taught.engine
         self.history_ = pd.DataFrame(taught.history)
+        kept, index = taught.kept, mixed.train.index
         weights = np.ones(len(frame))
-        weights[trusted.train] = taught.weights[train_at].double().numpy()
+        weights[trusted.train] = kept.mean_weight()[train_at].double().numpy()
         self.sample_weight_ = weights
         self._fit_final(rows, right)
-        return Sighting(frame.index, trusted.train, weights, taught.loss[: len(frame)].double().numpy())
+        seen = SampleWeights(
+            index, kept.weights[:, index], kept.loss[:, index], probe=mixed.marks, warmup=kept.warmup
+        )
+        self.belief_ = belief(seen)
+        if self.verbose and self.belief_ is not None:
+            print(*mixed.notes, *self.belief_.sentences, sep="\n")
+        return Sighting(frame.index, seen, mixed.train.targets, self._net(mixed.train.inputs))
 
     def _course(self, rows: int, outputs: int, loss: UnitLoss) -> Course:
         own: dict[str, Any] = dict(self.model_options or {})
@@ -256,10 +274,13 @@ class ReweightedEstimator(BaseEstimator):
 
     def _outputs(self, X: Any) -> Array:
         """What the module says of rows X [N, outputs]."""
-        inputs = self._encoded(X)
+        return self._net(self._encoded(X)).numpy()
+
+    def _net(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """What the module says of encoded rows [N, outputs], float64."""
         # a module of the user's own may know one precision only
         module = in_float64(self.module_) if isinstance(self.model, str) else self.module_
-        return outputs_of(module, inputs).double().numpy()
+        return outputs_of(module, inputs).double()
 
     def _final_says(self, method: str, X: Any) -> Array:
         """What ``final_estimator_`` says of rows X."""

@@ -35,8 +35,9 @@ class ReweightedClassifier(ClassifierMixin, ReweightedEstimator):
     {(ReweightedEstimator.__doc__ or "").partition(chr(10) * 2)[2].lstrip()}
     After ``fit``: ``classes_``; ``sample_weight_`` [n], each row's mean weight after the warm-up, 1 for
     trusted rows of X; ``suspects_``, a DataFrame of the rows that were weighed, the least trusted first (row,
-    index, given_label, suggested_label, share, weight, loss); ``module_``, ``teacher_``, ``engine_``,
-    ``history_``, ``encoder_``, ``notes_``, ``final_estimator_``.
+    index, given_label, suggested_label, share, mean_weight, loss, is_suspect); ``belief_``, whether the
+    weights can be believed (``sentences`` say it; None where all weigh the same); ``module_``, ``teacher_``,
+    ``engine_``, ``history_``, ``encoder_``, ``notes_``, ``final_estimator_``.
 
     In a cross-validation give trusted rows as ``params``: ``cross_val_score(model, X, y, params={{"X_meta":
     X_checked, "y_meta": y_checked}})``; with metadata routing, ``model.set_fit_request(X_meta=True,
@@ -70,10 +71,8 @@ class ReweightedClassifier(ClassifierMixin, ReweightedEstimator):
         size = len(self.classes_)
         targets = torch.from_numpy(codes)
         seen = self._train(frame, X_meta, targets, apart, trusted, loss=cross_entropy, outputs=size)
-        says = softmax(self._outputs(frame), axis=1)
-        suggested = self.classes_[says.argmax(axis=1)]
         self.suspects_ = seen.table(
-            given_label=self.classes_[codes], suggested_label=suggested, share=says.max(axis=1)
+            list(self.classes_), given=seen.targets, probabilities=seen.outputs.softmax(dim=1)
         )
         return self
 

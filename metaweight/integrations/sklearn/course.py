@@ -82,10 +82,8 @@ class Taught:
     module: nn.Module
     teacher: str
     engine: str
-    weights: Tensor
-    """[samples], mean over the epochs after the warm-up; NaN where a row was not trained on."""
-    loss: Tensor
-    """[samples], as the weights."""
+    kept: WeightHistory
+    """Weights and losses [epochs, samples]; NaN where a row was not trained on."""
     history: list[dict[str, float]]
 
 
@@ -112,7 +110,7 @@ def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[
         spec = student.spec(loaders["meta"].batch(0, 0), class_counts=class_counts, samples=samples)
         name = fitting(spec) if course.teacher == "auto" else course.teacher
         teacher = build_teacher(name, spec, **course.teacher_options)
-        kept = WeightHistory(samples, course.epochs)
+        kept = WeightHistory(samples, course.epochs, course.warmup_epochs)
         shown = _progress(course.epochs) if course.verbose else None
         trainer = Trainer(
             _reweighter(course, student, teacher),
@@ -126,13 +124,11 @@ def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[
         with shown or nullcontext():
             trainer.fit()
     student.module.eval()
-    after = slice(course.warmup_epochs, None)
     return Taught(
         student.module,
         name,
         str(getattr(trainer.reweighter.engine, "chosen", None) or course.engine),
-        kept.weights[after].nanmean(dim=0),
-        kept.loss[after].nanmean(dim=0),
+        kept,
         trainer.history.epochs,
     )
 

@@ -27,8 +27,8 @@ class ReweightedRegressor(RegressorMixin, ReweightedEstimator):
 
     {(ReweightedEstimator.__doc__ or "").partition(chr(10) * 2)[2].lstrip()}
     The loss is the squared error of targets standardised on the rows of X.  Teachers that read class labels
-    refuse numbers.  After ``fit``: as ``ReweightedClassifier``, but for ``classes_``; ``suspects_`` has row,
-    index, given, suggested (what the net says), weight, loss.
+    refuse numbers.  After ``fit``: as ``ReweightedClassifier``, but for ``classes_``; ``suspects_`` has
+    numbers as given_label and suggested_label (what the net says), and no share.
     """
 
     def fit(self, X: Any, y: Any, X_meta: Any = None, y_meta: Any = None, meta: Any = None) -> Any:
@@ -49,7 +49,10 @@ class ReweightedRegressor(RegressorMixin, ReweightedEstimator):
         right = None if y_meta is None else self._scaled(_numbers(one_column(y_meta, "y_meta"), "y_meta"))
         targets = self._scaled(given)
         seen = self._train(frame, X_meta, targets, right, trusted, loss=squared_error, outputs=1)
-        self.suspects_ = seen.table(given=given, suggested=self._says(frame))
+        numbers = self._targets_back(seen.targets)
+        numbers[: len(trusted.train)] = given[trusted.train]
+        said = seen.outputs[:, 0] * self._spread + self._mean
+        self.suspects_ = seen.table(given=torch.from_numpy(numbers), said=said)
         return self
 
     def _scaled(self, values: Array) -> Tensor:

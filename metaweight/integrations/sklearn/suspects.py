@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
+from torch import Tensor
 
-Array = np.ndarray[Any, Any]
+from metaweight.report.suspects import Suspects
+from metaweight.training.sample_weights import SampleWeights
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """Weight and loss of the rows of X that were weighed."""
+    """What was seen of the rows that were weighed, n of them: the rows of X, then the probes."""
 
-    index: pd.Index[Any]
-    """The labels of X's rows [n]."""
-    rows: Array
-    """[m] int64, positions in X of the rows that were weighed; trusted ones are left out."""
-    weights: Array
-    """[n]."""
-    loss: Array
-    """[n], NaN where a row was not weighed."""
+    labels: pd.Index[Any]
+    """Of X's rows."""
+    samples: SampleWeights
+    """Its ``index``: position in X; of probes that are none of X, from its length on."""
+    targets: Tensor
+    """[n], as they were trained on."""
+    outputs: Tensor
+    """[n, C] float64, what the net says of each."""
 
-    def table(self, **told: Array) -> pd.DataFrame:
-        """row, index, ``told`` [n] by column, weight, loss: lowest weight first, then highest loss."""
-        columns = {"row": np.arange(len(self.index)), "index": self.index, **told}
-        columns |= {"weight": self.weights, "loss": self.loss}
-        order = np.lexsort((self.rows, -self.loss[self.rows], self.weights[self.rows]))
-        picked = self.rows[order]
-        return pd.DataFrame({name: values[picked] for name, values in columns.items()})
+    def table(self, names: Sequence[Any] = (), **told: Any) -> pd.DataFrame:
+        """row, index and the columns of ``Suspects``; ``told`` [n]: what more is known of the samples."""
+        found = Suspects(replace(self.samples, **told))
+        rows = found.samples.index.numpy()
+        return pd.DataFrame(found.columns({"row": rows.tolist(), "index": list(self.labels[rows])}, names))

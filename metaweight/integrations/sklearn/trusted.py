@@ -23,6 +23,8 @@ class Trusted:
     meta: Ints
     """[m] positions in X; empty where trusted rows were given apart."""
     note: str
+    checked: bool = True
+    """Whether somebody says that they are right."""
 
 
 def require_trusted(needed: str) -> ValueError:
@@ -90,4 +92,4 @@ def drawn(groups: Ints, share: Any, random: np.random.RandomState) -> Trusted:
         f"{len(meta)} of the {len(groups)} rows are taken as trusted, and nobody has checked them: "
         f"meta_from_train={share}"
     )
-    return Trusted(np.setdiff1d(np.arange(len(groups)), meta), meta, note)
+    return Trusted(np.setdiff1d(np.arange(len(groups)), meta), meta, note, checked=False)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from metaweight.core.weights import mean_after
 from metaweight.data.origins import Origin
 from metaweight.report.page.study import ReadRun, Study
 from metaweight.training.run_folder import RunFolder
@@ -110,7 +111,8 @@ def weight_views(study: Study) -> tuple[list[WeightView], list[str]]:
 
 
 def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
-    """Summarise ``samples``; nothing of the size of the data set is kept."""
+    """Summarise ``samples``, probes left out; nothing of the size of the data set is kept."""
+    samples = samples.own
     weights, loss = samples.weights.double().numpy(), samples.loss.double().numpy()
     # a remedy's filter gives a weight of 0 and no loss
     lost = np.isinf(loss) | (np.isnan(loss) & (weights != 0))
@@ -122,7 +124,7 @@ def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
     if flipped is not None:
         masks = {"clean": ~flipped, "flipped": flipped}
     last_loss, last_weight = _last(loss, weights)
-    means = torch.from_numpy(weights).nanmean(dim=0).numpy()
+    means = mean_after(torch.from_numpy(weights), samples.warmup).numpy()
     visible = np.isfinite(means)
     values = weights[np.isfinite(weights)]
     return WeightView(

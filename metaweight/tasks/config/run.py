@@ -35,6 +35,9 @@ class RunConfig:
     """Trusted samples for model selection."""
     meta_from_train: bool = False
     """Draw meta and validation set out of training rows whose labels nobody has checked, wrong ones too."""
+    probes: float = 0.0
+    """Plant so many trusted rows, as a share of the training rows, among these, half of them with a wrong
+    label: they tell whether the weights can be believed. At most half of the trusted rows are used."""
     noise: str = "none"
     """What is wrong with the training set; none: nothing."""
     noise_rate: float = 0.4

@@ -21,6 +21,7 @@ from metaweight.data.origins import LeftOut, Origins
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.config import ImageConfig
 from metaweight.tasks.image.parts import CUTS, check_drawn, notes_on, split
+from metaweight.tasks.probes import Probes, plant
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,12 @@ class PreparedImages:
     """[N] as given: wrong ones in the training split, and in the meta split where that is asked for."""
     splits: Splits
     noise: Noisy | None
-    """Of the training split, in its order; None where it is not known which labels are wrong."""
+    """Of the training split without its probes, in its order; None where it is not known which labels are
+    wrong."""
     meta_noise: Noisy | None = None
-    """Of the meta split, in its order; None where none was put in."""
+    """Of the meta split before probes were taken from it, in its order; None where none was put in."""
+    probes: Probes | None = None
+    """Trusted images in the training split, at its end; None: none were planted."""
     left_out: LeftOut = dataclasses.field(default_factory=LeftOut.none)
     """What the data set holds and the run does not use."""
     notes: tuple[str, ...] = ()
@@ -54,6 +58,12 @@ class PreparedImages:
     def samples(self) -> int:
         """How many images the data set has for training, meta and validation set together."""
         return len(self.labels)
+
+    @property
+    def own(self) -> Tensor:
+        """[n], the training split without its probes."""
+        train = self.splits.train
+        return train if self.probes is None else train[: len(train) - len(self.probes.wrong)]
 
     @property
     def origins(self) -> Origins:
@@ -116,7 +126,23 @@ def prepare(config: ImageConfig) -> PreparedImages:
         labels[splits.meta] = trusted.labels
     known = noise if knows_right_labels(config, images) else None
     notes = notes_on(config, images, splits)
-    return PreparedImages(images, labels, splits, known, trusted, images.left_out.join(left_out), notes)
+    left_out = images.left_out.join(left_out)
+    prepared = PreparedImages(images, labels, splits, known, trusted, left_out=left_out, notes=notes)
+    return _planted(prepared, config) if config.probes else prepared
+
+
+def _planted(prepared: PreparedImages, config: ImageConfig) -> PreparedImages:
+    """With probes.  Raises ValueError where nobody says that trusted rows are right."""
+    if not prepared.images.clean and not prepared.images.trusted:
+        raise ValueError(
+            f"{config.data}: probes are rows that are surely right, and nobody has checked those that "
+            "meta_from_train draws: name trusted rows, or leave out probes"
+        )
+    splits, labels, probes = plant(
+        prepared.splits, prepared.labels, config.probes, generator=derive(config.seed, "probes")
+    )
+    notes = (*prepared.notes, probes.note)
+    return dataclasses.replace(prepared, labels=labels, splits=splits, probes=probes, notes=notes)
 
 
 def _spoilt(config: ImageConfig, images: ImageSet, train: Tensor) -> Noisy:

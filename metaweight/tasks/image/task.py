@@ -26,6 +26,7 @@ from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.pool import Pool
 from metaweight.training.evaluation import class_probabilities
 from metaweight.training.run_folder import RunFolder
+from metaweight.training.sample_weights import SampleWeights
 
 
 class ImageTask:
@@ -35,7 +36,8 @@ class ImageTask:
     remedy hands out), ``accuracy_at_best`` at the epoch that was best on the validation set, NaN without
     one; ``auroc`` of the mean weight for finding the flipped samples, NaN where nothing or everything is
     flipped; ``realised_noise``; both NaN where it is not known which labels are wrong; ``seconds``;
-    ``weight_mean`` over all samples and epochs: away from 1, the teacher also sets the learning rate;
+    ``weight_mean`` over all samples and the epochs after the warm-up: away from 1, the teacher also sets the
+    learning rate;
     ``meta_noise``, the realised rate in the trusted labels, where they were spoilt.
     """
 
@@ -114,7 +116,7 @@ class ImageTask:
         splits, noise = prepared.splits, prepared.noise
         classes = len(prepared.images.classes)
         flipped, nominal = (None, None) if noise is None else (noise.flipped, noise.nominal)
-        return Pool(splits.train, splits.meta, flipped, nominal, prepared.labels, classes)
+        return Pool(prepared.own, splits.meta, flipped, nominal, prepared.labels, classes)
 
     def batches(
         self, config: ImageConfig, prepared: PreparedImages, positions: Tensor, *, training: bool
@@ -131,23 +133,9 @@ class ImageTask:
     def conclude(
         self, config: ImageConfig, prepared: PreparedImages, trained: Assembled, folder: RunFolder | None
     ) -> Outcome:
-        index, noise = prepared.splits.train, prepared.noise
-        fates = None
-        if folder is not None:
-            # in the order of the split, as nothing is shuffled
-            in_order = loader(config, prepared, "train", batch_size=1000, training=False)
-            _, says = class_probabilities(trained.trainer.reweighter.student, in_order)
-            fates = folder.save_weights(
-                index=index,
-                given=prepared.labels[index],
-                clean=None if noise is None else prepared.images.train_labels[index],
-                flipped=None if noise is None else noise.flipped,
-                weights=trained.weights.weights[:, index],
-                loss=trained.weights.loss[:, index],
-                probabilities=says.float().cpu(),
-                origins=prepared.origins.select(index),
-            ).fates()
-        weights = trained.weights.mean_weight()[index]
+        noise = prepared.noise
+        fates = None if folder is None else _saved(config, prepared, trained, folder).fates()
+        weights = trained.weights.mean_weight()[prepared.own]
         finite = weights.isfinite()
         history = trained.trainer.history
         last = trained.row
@@ -165,3 +153,29 @@ class ImageTask:
             {} if prepared.images.clean else {"own_labels": "not known to be right"},
             fates=fates,
         )
+
+
+def _saved(
+    config: ImageConfig, prepared: PreparedImages, trained: Assembled, folder: RunFolder
+) -> SampleWeights:
+    """Weights by image, written into ``folder``, probes among them."""
+    index, noise, probes = prepared.splits.train, prepared.noise, prepared.probes
+    clean, flipped = None, None
+    if noise is not None:
+        clean = prepared.images.train_labels[index]
+        flipped = noise.flipped if probes is None else torch.cat([noise.flipped, probes.wrong])
+    # in the order of the split, as nothing is shuffled
+    in_order = loader(config, prepared, "train", batch_size=1000, training=False)
+    _, says = class_probabilities(trained.trainer.reweighter.student, in_order)
+    return folder.save_weights(
+        index=index,
+        given=prepared.labels[index],
+        clean=clean,
+        flipped=flipped,
+        weights=trained.weights.weights[:, index],
+        loss=trained.weights.loss[:, index],
+        probabilities=says.float().cpu(),
+        probe=None if probes is None else probes.marks(index),
+        warmup=trained.weights.warmup,
+        origins=prepared.origins.select(index),
+    )

@@ -25,7 +25,9 @@ from metaweight.data.text.vocabulary import EOS, Vocabularies, train_vocabularie
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.config import TranslationConfig
 from metaweight.tasks.pool import Pool
+from metaweight.tasks.probes import Probes
 from metaweight.tasks.translation.own_text import check_options, load_own
+from metaweight.tasks.translation.probes import planted
 from metaweight.tasks.trusted import drawn_unchecked, require_trusted
 
 MAX_PIECES = 1024
@@ -42,12 +44,14 @@ Pieces = list[list[int]]
 
 @dataclass(frozen=True, eq=False)
 class PreparedText:
-    """The data of a run; indices are positions in the training pairs."""
+    """The data of a run; indices are positions in the training pairs, the last of which are probes."""
 
     text: TextSet
     noisy: NoisyBitext
     """Of the training pairs, as the student gets them."""
     vocabularies: Vocabularies
+    probes: Probes | None = None
+    """None: none were planted."""
     _encoded: dict[str, tuple[Pieces, Pieces]] = field(default_factory=dict, repr=False)
 
     def pairs(self, split: str) -> Bitext:
@@ -73,7 +77,7 @@ class PreparedText:
     @property
     def title(self) -> str:
         """Name of the text set, over the table."""
-        return f"{self.text.name}, {len(self.text.train):,} training pairs"
+        return f"{self.text.name}, {self.own:,} training pairs"
 
     @property
     def source(self) -> str:
@@ -82,8 +86,13 @@ class PreparedText:
 
     @property
     def samples(self) -> int:
-        """Training pairs."""
+        """Training pairs, probes among them."""
         return len(self.text.train)
+
+    @property
+    def own(self) -> int:
+        """Training pairs that are no probes: the first ones."""
+        return self.samples - (0 if self.probes is None else len(self.probes.wrong))
 
     @property
     def origins(self) -> Origins:
@@ -124,6 +133,7 @@ def prepare(config: TranslationConfig) -> PreparedText:
         foreign_aligned=text.foreign_aligned,
         out_of_domain=text.out_of_domain,
     )
+    text, noisy, probes = planted(config, text, noisy) if config.probes else (text, noisy, None)
     vocabularies = train_vocabularies(
         noisy.bitext,
         config.vocab_size,
@@ -132,7 +142,7 @@ def prepare(config: TranslationConfig) -> PreparedText:
         byte_fallback=config.byte_fallback,
         character_coverage=config.character_coverage,
     )
-    prepared = PreparedText(text, noisy, vocabularies)
+    prepared = PreparedText(text, noisy, vocabularies, probes)
     _require_held_out(prepared)
     return prepared
 

@@ -43,6 +43,7 @@ from metaweight.tasks.translation.decoding import one_line, translate
 from metaweight.tasks.translation.notes import notes, signatures
 from metaweight.tasks.translation.tokenizers import Tokenizer, bleu_with, tokenizer_of
 from metaweight.training.run_folder import RunFolder
+from metaweight.training.sample_weights import number_as_cell
 
 TRANSLATED = (
     "{scores[sentences]:,} sentences, {scores[hypothesis_length]:,} tokens "
@@ -158,17 +159,18 @@ class TranslationTask:
             texts = {"hypothesis.txt": hypotheses, "reference.txt": references}
             _save(folder, prepared, trained, texts, known=truth)
         # a remedy may have trained on trusted pairs too, whose positions come behind
-        weights, noisy = trained.weights.mean_weight()[: prepared.samples], prepared.noisy
+        weights, noisy = trained.weights.mean_weight()[: prepared.own], prepared.noisy
+        kind, flipped = noisy.kind[: prepared.own], noisy.flipped[: prepared.own]
         finite = weights.isfinite()
         figures = {
             "bleu": scores.bleu,
             "chrf": scores.chrf,
             "bleu_greedy": greedy.bleu,
-            "auroc": auroc(weights[finite], noisy.flipped[finite]) if truth else math.nan,
+            "auroc": auroc(weights[finite], flipped[finite]) if truth else math.nan,
         }
-        for number, kind in enumerate(noisy.kinds, start=1):
-            some = finite & ((noisy.kind == 0) | (noisy.kind == number))
-            figures[f"auroc_{kind}"] = auroc(weights[some], noisy.flipped[some])
+        for number, name in enumerate(noisy.kinds, start=1):
+            some = finite & ((kind == 0) | (kind == number))
+            figures[f"auroc_{name}"] = auroc(weights[some], flipped[some])
         figures |= {
             "valid_loss": trained.row.get("valid_loss", math.nan),
             "realised_noise": noisy.realised if truth else math.nan,
@@ -235,23 +237,26 @@ def _save(
     """Weights by pair (``weights.npz`` and ``.csv``, ``pairs.csv``), and each of ``texts`` line by line.
 
     ``pairs.csv`` leads with ``COLUMNS``, where its owner finds the pair; ``index`` is the position that code
-    uses.  ``known``: whether it is known which pairs are bad.
+    uses; probes are not in it.  ``known``: whether it is known which pairs are bad.
     """
-    noisy, weights = prepared.noisy, trained.weights
+    noisy, weights, probes = prepared.noisy, trained.weights, prepared.probes
+    index = torch.arange(prepared.samples)
     folder.save_weights(
-        index=torch.arange(prepared.samples),
+        index=index,
         weights=weights.weights[:, : prepared.samples],
         loss=weights.loss[:, : prepared.samples],
         flipped=noisy.flipped if known else None,
+        probe=None if probes is None else probes.marks(index),
+        warmup=weights.warmup,
         origins=prepared.origins,
     )
     names = ("", *noisy.kinds)
-    means, kinds = weights.mean_weight()[: prepared.samples].tolist(), noisy.kind.tolist()
+    means, kinds = weights.mean_weight()[: prepared.own].tolist(), noisy.kind[: prepared.own].tolist()
     pairs = zip(noisy.bitext.source, noisy.bitext.target, strict=True)
     rows = (
-        (*origin.cells, index, "" if math.isnan(mean) else f"{mean:.6g}", names[kind], *pair)
-        for index, (origin, mean, kind, pair) in enumerate(
-            zip(prepared.origins, means, kinds, pairs, strict=True)
+        (*origin.cells, index, number_as_cell(mean), names[kind], *pair)
+        for index, (mean, kind, origin, pair) in enumerate(
+            zip(means, kinds, prepared.origins, pairs, strict=False)  # probes stand at the end
         )
     )
     header = (*COLUMNS, "index", "mean_weight", "kind", "source", "target")

@@ -11,9 +11,11 @@ from metaweight.tasks.image import task as image
 from metaweight.tasks.outcome import Finished, Outcome
 from metaweight.tasks.pool import Pool, Pooled, pooled
 from metaweight.tasks.run import assemble, begin, run
+from metaweight.tasks.tabular import task as tabular
 from metaweight.tasks.translation import task as translation
 
 tasks.add("image", image.ImageTask())
+tasks.add("tabular", tabular.TabularTask())
 tasks.add("translation", translation.TranslationTask())
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
 
@@ -25,6 +25,8 @@ class Column:
     """Mean and spread over all seeds, undefined where one seed has none; else the mean of those that have."""
     best: Literal["highest", "lowest"] | None = None
     """What is printed in bold."""
+    reached: str = ""
+    """Format of the figure in a sentence, where arms are compared by it: ``{:.1f} % test accuracy``."""
 
 
 class Compared(Record, frozen=True):
@@ -100,11 +102,9 @@ class Presentation:
     """How people see what the runs of a task gave; commands and reports draw from it."""
 
     columns: tuple[Column, ...]
-    """Of its table; they print figures of a result, and "cost"."""
+    """Of its table; they print figures of a result, and "cost".  The first is the main one."""
     compared: tuple[Compared, ...]
     """By these arms are compared; the sentences are about the first."""
-    reached: str
-    """Format of the first column's figure in a sentence: ``{:.1f} % test accuracy``."""
     curve: Curve
     counted: str
     """What a target is, for the pace of training: images, tokens."""
@@ -116,6 +116,20 @@ class Presentation:
     """What a run's details say of how figures were got, by figure; it stands beside them."""
     notes: Callable[[Sequence[Finished]], Sequence[str]] = no_notes
     """Paragraphs under the table of a comparison, Markdown, from what its finished runs left."""
+
+    def of(self, results: Sequence[RunResult]) -> Presentation:
+        """What of it is for these runs: columns and comparisons by figures that one of them has.
+
+        A task of several kinds of target shows accuracy of classes and R² of numbers.  All of it, where no
+        figure that arms are compared by is there.
+        """
+        there = {name for one in results for name, value in one.figures.items() if value is not None}
+        compared = tuple(one for one in self.compared if one.figure in there)
+        if not compared:
+            return self
+        known = {one.figure for one in self.compared} - {one.figure for one in compared}
+        columns = tuple(column for column in self.columns if column.figure not in known)
+        return replace(self, columns=columns, compared=compared)
 
     def of_epoch(self, row: Mapping[str, float]) -> str:
         """What the line of progress says of an epoch; empty where nothing was measured."""

@@ -54,7 +54,7 @@ class RowsLoader(Epochs):
 
     ``index`` [n] is what a batch calls them by; default: their positions.  Every row is seen once an epoch:
     an epoch has as few batches as hold at most ``batch_size`` rows each, and their sizes differ by one at
-    most, so that none is left with a row or two.  Epoch e has the order of a permutation drawn from (seed, e).
+    most, so that none is left with a row or two.  Epoch e has an order drawn from (seed, e).
     Raises ValueError for lengths that differ, no row and a batch size below 1.
     """
 

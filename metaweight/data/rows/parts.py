@@ -82,8 +82,8 @@ def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: st
             _require_columns(part, train)
     if len(left_out):
         notes.append(f"{len(left_out):,} training rows without a label are left out")
-    held = {part: found for part, found in rows.items() if part != "train"}
-    return Parts(train.file, train, label, **held, left_out=left_out, notes=tuple(notes))
+    meta, valid, test = (rows.get(part) for part in ("meta", "valid", "test"))
+    return Parts(train.file, train, label, meta, valid, test, left_out=left_out, notes=tuple(notes))
 
 
 def label_column(rows: Rows) -> str:
@@ -91,7 +91,7 @@ def label_column(rows: Rows) -> str:
     names = [str(name) for name in rows.frame.columns]
     called = [name for wanted in LABELS for name in names if name.strip().casefold() == wanted]
     if len(called) != 1:
-        which = f"columns {', '.join(map(repr, called))} may all hold them" if called else "no column is called so"
+        which = f"{' and '.join(map(repr, called))} may" if called else "no column is called so"
         raise ValueError(
             f"{rows.file}: which column holds the labels? Say --label COLUMN ({which}); it has "
             f"{', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
@@ -103,7 +103,9 @@ def _labelled(rows: Rows, label: str) -> tuple[Rows, LeftOut]:
     """The rows that have a label, and the others.  Raises ValueError where none has."""
     empty = np.array([is_empty_cell(cell) for cell in rows.column(label)], dtype=bool)
     if empty.all():
-        raise ValueError(f"{rows.file}: column {label!r} is empty in every row: name the labels' with --label")
+        raise ValueError(
+            f"{rows.file}: {label!r} is empty in every row: which column has the labels (--label)?"
+        )
     if not empty.any():
         return rows, LeftOut.none()
     gone = rows.select(empty)

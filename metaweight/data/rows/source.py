@@ -60,7 +60,9 @@ class Rows:
 
     def without(self, *names: str | None) -> Rows:
         """Without those of the columns ``names`` that there are."""
-        return replace(self, frame=self.frame.drop(columns=[n for n in names if n is not None], errors="ignore"))
+        return replace(
+            self, frame=self.frame.drop(columns=[n for n in names if n is not None], errors="ignore")
+        )
 
     def marked(self, name: str) -> np.ndarray[Any, Any]:
         """[n] bool, which cells of column ``name`` say yes (1, true, yes, x); empty ones say no.
@@ -68,13 +70,15 @@ class Rows:
         Raises ValueError that names the first cell that says neither.
         """
         cells = self.column(name).astype(object)
-        said = np.array(["" if cell is None else str(cell).strip().casefold() for cell in cells], dtype=object)
+        said = np.array(
+            ["" if cell is None else str(cell).strip().casefold() for cell in cells], dtype=object
+        )
         yes, no = np.isin(said, list(YES)), np.isin(said, list(NO))
         if not (yes | no).all():
             at = int(np.flatnonzero(~(yes | no))[0])
             raise ValueError(
-                f"{self.origins[at]}: {name!r} is {cells.iloc[at]!r}; it marks trusted rows with yes (1, true, "
-                "x), and others with no (0, false) or nothing"
+                f"{self.origins[at]}: {name!r} is {cells.iloc[at]!r}; it marks trusted rows with yes (1, "
+                "true, x), and others with no (0, false) or nothing"
             )
         return yes
 
@@ -99,18 +103,22 @@ def read_rows(source: str | Path) -> Rows:
 
 
 def of_table(table: Table) -> Rows:
-    """The rows of a table that names its columns.  Raises ValueError where it does not, or names one twice."""
+    """The rows of a table.  Raises ValueError where it does not name its columns, or names one twice."""
     import pandas as pd
 
     if not table.headed:
         raise ValueError(
-            f"{table.file} has no header: write the names of its columns into the first line ({_shown(table)})"
+            f"{table.file} has no header: write the names of its columns into its first line "
+            f"({_shown(table)})"
         )
     twice = [name for name in dict.fromkeys(table.columns) if table.columns.count(name) > 1]
     if twice:
         raise ValueError(f"{table.file} names column {twice[0]!r} several times; rename one")
     frame = pd.DataFrame(
-        {name: pd.Series(list(cells), dtype=_dtype(cells)) for name, cells in zip(table.columns, table.cells, strict=True)}
+        {
+            name: pd.Series(list(cells), dtype=_dtype(cells))
+            for name, cells in zip(table.columns, table.cells, strict=True)
+        }
     )
     return Rows(frame, table.origins, table.file, tuple(filter(None, (table.said,))))
 

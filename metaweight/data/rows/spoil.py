@@ -40,9 +40,7 @@ def check_spoil(kind: str, rate: float) -> None:
         raise KeyError(f"unknown noise {kind!r} of rows.{did_you_mean(kind, known)}")
 
 
-def spoil(
-    targets: Targets, values: Tensor, kind: str, *, rate: float, generator: torch.Generator
-) -> Spoilt:
+def spoil(targets: Targets, values: Tensor, kind: str, *, rate: float, generator: torch.Generator) -> Spoilt:
     """Give a share ``rate`` of right ``values`` [n] a wrong one, by the noise ``kind``.
 
     ``shuffled`` redistributes the targets of that share among its own rows, whatever they are; other kinds

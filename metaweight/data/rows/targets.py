@@ -51,9 +51,14 @@ class Targets:
         if self.kind != "several":
             for place, text in enumerate(texts):
                 if text == "":
-                    raise ValueError(f"{origins[place]}: this {part} row has no label: fill it in or take it out")
+                    raise ValueError(
+                        f"{origins[place]}: this {part} row has no label: fill it in or take it out"
+                    )
         if self.kind == "number":
-            values = [_number(cell, text, origins, place) for place, (cell, text) in enumerate(zip(cells, texts, strict=True))]
+            values = [
+                _number(cell, text, origins, place)
+                for place, (cell, text) in enumerate(zip(cells, texts, strict=True))
+            ]
             return ((torch.tensor(values, dtype=torch.float64) - self.center) / self.scale).float()
         codes = {name: code for code, name in enumerate(self.classes)}
         if self.kind == "several":
@@ -89,9 +94,7 @@ class Targets:
         return [self.classes[int(code)] for code in values.tolist()]
 
 
-def read_targets(
-    cells: Sequence[Any], name: str, origins: Origins, *, kind: str | None = None
-) -> Targets:
+def read_targets(cells: Sequence[Any], name: str, origins: Origins, *, kind: str | None = None) -> Targets:
     """What the training rows' ``cells`` [n], none of them empty, are: by ``kind``, or else as they look.
 
     Lists and ``a;b`` of which some have several are several labels; numbers that are not whole, or whole ones
@@ -113,10 +116,14 @@ def read_targets(
         names = tuple(sorted({label for cell in cells for label in labels_of(cell)}))
         if not names:
             raise ValueError(f"no row has a label in {name!r}")
-        return Targets("several", names, note=f"{name!r} holds several labels a row ({why}): {_listed(names)}")
+        return Targets(
+            "several", names, note=f"{name!r} holds several labels a row ({why}): {_listed(names)}"
+        )
     names = _ordered({_text(cell) for cell in cells})
     if len(names) < 2:
-        raise ValueError(f"every row has the label {names[0]!r} in {name!r}: a classifier needs 2 classes or more")
+        raise ValueError(
+            f"every row has the label {names[0]!r} in {name!r}: a classifier needs 2 classes or more"
+        )
     if len(names) == len(cells) and len(cells) > 2:
         raise ValueError(
             f"no two rows share a label in {name!r}: is it the column of labels (--label)? Where it holds "

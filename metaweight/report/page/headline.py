@@ -43,9 +43,9 @@ def _reached(study: Study, run: ReadRun) -> str:
     epochs = f"{done} epoch{'s' * (done != 1)}"
     if run.state != "finished":
         return f"This run is not finished: {epochs} of {run.config.epochs} are done."
-    if value is None:
+    if value is None or not study.main.reached:
         return f"The student of {run.arm} trained for {epochs}; its {study.main.figure} is not known."
-    return f"With {run.arm} the student ends at {study.presentation.reached.format(value)} after {epochs}."
+    return f"With {run.arm} the student ends at {study.main.reached.format(value)} after {epochs}."
 
 
 def _found(run: ReadRun, views: list[WeightView]) -> str:

@@ -74,7 +74,7 @@ class Study:
     def presentation(self) -> Presentation:
         """How people see what runs of the task gave."""
         presentation: Presentation = tasks[self.task].presentation
-        return presentation
+        return presentation.of(self.results)
 
     @property
     def columns(self) -> tuple[Column, ...]:

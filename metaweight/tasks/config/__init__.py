@@ -2,13 +2,17 @@
 
 from metaweight.tasks.config.image import ImageConfig
 from metaweight.tasks.config.own import OwnData, check_own
+from metaweight.tasks.config.rows import RowsConfig
 from metaweight.tasks.config.run import RunConfig, config_from, kept_options, with_options
+from metaweight.tasks.config.tabular import TabularConfig
 from metaweight.tasks.config.translation import TranslationConfig
 
 __all__ = [
     "ImageConfig",
     "OwnData",
+    "RowsConfig",
     "RunConfig",
+    "TabularConfig",
     "TranslationConfig",
     "check_own",
     "config_from",

@@ -15,7 +15,7 @@ class TabularConfig(RowsConfig):
     task: ClassVar[str] = "tabular"
 
     data: str = "breast-cancer"
-    """breast-cancer, wine or diabetes (regression), which scikit-learn brings, or a set that --import brings."""
+    """breast-cancer, wine or diabetes (regression), which scikit-learn has, or a set that --import brings."""
     ignore: tuple[str, ...] = ()
     """Columns that are not learnt from: keys, names, what is not known when a prediction is wanted."""
     model: str = "tabular-mlp"

@@ -44,7 +44,7 @@ class ImageTask:
     config = ImageConfig
     presentation = Presentation(
         columns=(
-            Column("accuracy, %", "accuracy", digits=1, best="highest"),
+            Column("accuracy, %", "accuracy", digits=1, best="highest", reached="{:.1f} % test accuracy"),
             Column("AUROC of the weights", "auroc", digits=2, best="highest"),
             Column("training, s", "seconds", digits=0, spread=False),
             COST,
@@ -53,7 +53,6 @@ class ImageTask:
             Compared("accuracy", "last epoch", "points of accuracy"),
             Compared("accuracy_at_best", "best on validation", "points of accuracy"),
         ),
-        reached="{:.1f} % test accuracy",
         curve=Curve("test_accuracy", "Test accuracy", "test accuracy, %"),
         counted="images",
         watched=Headline("valid", "valid_accuracy", "{:.1f} %"),

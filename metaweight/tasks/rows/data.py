@@ -18,6 +18,7 @@ from metaweight.data.rows.loader import Inputs, RowsLoader
 from metaweight.data.rows.parts import Parts, row_text, same_columns
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.config.rows import RowsConfig
+from metaweight.tasks.probes import Probes, plant
 from metaweight.tasks.rows.split import split
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ class PreparedRows:
     """[N, ...], before noise was put in."""
     splits: Splits
     spoilt: Spoilt | None
-    """Of the training rows; None where it is not known which are wrong."""
+    """Of the training rows without probes; None where it is not known which are wrong."""
+    probes: Probes | None
+    """Trusted rows among the training rows, at their end; None: none were planted."""
     encoder: Encoder
     inputs: Inputs
     """[N]."""
@@ -75,6 +78,12 @@ class PreparedRows:
     def source(self) -> str:
         """How the data were read and split."""
         return "; ".join(self.notes)
+
+    @property
+    def own(self) -> Tensor:
+        """Positions of the training rows without probes."""
+        train = self.splits.train
+        return train if self.probes is None else train[: len(train) - len(self.probes.wrong)]
 
     @property
     def samples(self) -> int:
@@ -109,7 +118,9 @@ def prepare(
         parts.train.column(name)
     learnt = [name for name in parts.train.frame.columns if name not in (parts.label, *ignore)]
     if not learnt:
-        raise ValueError(f"{parts.train.file}: beside the label {parts.label!r} there is no column to learn from")
+        raise ValueError(
+            f"{parts.train.file}: beside the label {parts.label!r} there is no column to learn from"
+        )
     pooled = {part: rows for part in ("train", "meta", "valid") if (rows := getattr(parts, part)) is not None}
     right = torch.cat([_read(parts, targets, part) for part in pooled])
     chosen = split(config, parts, targets, right, {part: len(rows) for part, rows in pooled.items()})
@@ -123,8 +134,12 @@ def prepare(
     )
     given = right.clone()
     given[train] = noise.targets
+    splits, planted = chosen.splits, None
+    if config.probes:
+        splits, given, planted = _planted(config, parts, targets, splits, given)
     rows = _joined([same_columns(part, learnt) for part in pooled.values()])
     encoder = encode(_select(rows, train))
+    notes = (*parts.notes, targets.note, *encoder.notes, *chosen.notes)
     test = None
     if parts.test is not None:
         test = encoder.encode(same_columns(parts.test, learnt)), _read(parts, targets, "test")
@@ -135,14 +150,29 @@ def prepare(
         targets,
         given,
         right,
-        chosen.splits,
+        splits,
         noise if config.noise != "none" or parts.clean else None,
+        planted,
         encoder,
         encoder.encode(rows),
         test,
         parts.left_out.join(_beyond(rows, chosen.beyond, f"beyond train_size {config.train_size}")),
-        (*parts.notes, targets.note, *encoder.notes, *chosen.notes),
+        notes if planted is None else (*notes, planted.note),
     )
+
+
+def _planted(
+    config: RowsConfig, parts: Parts, targets: Targets, splits: Splits, given: Tensor
+) -> tuple[Splits, Tensor, Probes]:
+    """With probes.  Raises ValueError where nobody says that trusted rows are right."""
+    if not parts.clean and parts.meta is None:
+        raise ValueError(
+            f"{parts.train.file}: probes are rows that are surely right, and nobody has checked those that "
+            "meta_from_train draws: name trusted rows, or leave out probes"
+        )
+    values = given.long() if targets.kind == "one-logit" else given
+    splits, values, probes = plant(splits, values, config.probes, generator=derive(config.seed, "probes"))
+    return splits, values.to(given.dtype), probes
 
 
 def _read(parts: Parts, targets: Targets, part: str) -> Tensor:

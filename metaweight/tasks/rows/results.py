@@ -1,4 +1,4 @@
-"""What a finished run of rows leaves in its folder: the weight of every row, beside the user's own columns."""
+"""What a finished run of rows leaves in its folder: the weight of every row beside the user's columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ OURS = (*COLUMNS, "index", "mean_weight")
 
 def save(config: RowsConfig, prepared: PreparedRows, trained: Assembled, folder: RunFolder) -> SampleWeights:
     """Write ``weights.npz``, ``weights.csv`` and ``rows.csv``."""
-    index, spoilt = prepared.splits.train, prepared.spoilt
+    index, spoilt, probes = prepared.splits.train, prepared.spoilt, prepared.probes
+    flipped = None if spoilt is None else spoilt.flipped
+    if flipped is not None and probes is not None:
+        flipped = torch.cat([flipped, probes.wrong])
     # in the order of the split, as nothing is shuffled
     in_order = loader(config, prepared, "train", training=False)
     outputs, _, _ = outputs_of(trained.trainer.reweighter.student, in_order)
@@ -29,7 +32,9 @@ def save(config: RowsConfig, prepared: PreparedRows, trained: Assembled, folder:
         index=index,
         weights=trained.weights.weights[:, index],
         loss=trained.weights.loss[:, index],
-        flipped=None if spoilt is None else spoilt.flipped,
+        flipped=flipped,
+        probe=None if probes is None else probes.marks(index),
+        warmup=trained.weights.warmup,
         origins=prepared.origins.select(index),
         **labels_of(prepared, index, outputs.float().cpu()),
     )

@@ -159,7 +159,7 @@ class RowsTask(ABC, Generic[C]):
         spoilt, targets = prepared.spoilt, prepared.targets
         classed = targets.kind == "classes"
         return Pool(
-            prepared.splits.train,
+            prepared.own,
             prepared.splits.meta,
             None if spoilt is None else spoilt.flipped,
             None if spoilt is None else spoilt.nominal,
@@ -182,16 +182,14 @@ class RowsTask(ABC, Generic[C]):
     def conclude(
         self, config: C, prepared: PreparedRows, trained: Assembled, folder: RunFolder | None
     ) -> Outcome:
-        index, spoilt = prepared.splits.train, prepared.spoilt
+        index, spoilt = prepared.own, prepared.spoilt
         if folder is not None:
             save(config, prepared, trained, folder)
         weights = trained.weights.mean_weight()[index]
         finite = weights.isfinite()
         row = trained.row
         figures = {name: row.get(f"test_{name}", math.nan) for name in ("accuracy", "r2", "rmse", "f1")}
-        figures |= {
-            name: row.get(name, math.nan) for name in ("valid_accuracy", "valid_r2", "valid_f1")
-        }
+        figures |= {name: row.get(name, math.nan) for name in ("valid_accuracy", "valid_r2", "valid_f1")}
         figures |= {
             "auroc": math.nan if spoilt is None else auroc(weights[finite], spoilt.flipped[finite]),
             "realised_noise": math.nan if spoilt is None else spoilt.realised,

@@ -1,1 +1,1 @@
-"""Tables: from rows of numbers, categories and dates with wrong labels to a student, and what became of them."""
+"""Tables: from rows of numbers, categories and dates with wrong labels to a student and its weights."""

@@ -15,6 +15,9 @@ from metaweight.tasks.config.tabular import TabularConfig
 from metaweight.tasks.rows import PreparedRows, RowsTask
 from metaweight.tasks.tabular.sets import tables
 
+SHOWN = 3
+"""Columns that are named together."""
+
 
 class TableColumns:
     """The columns of a table as the training rows show them, and rows as numbers and codes."""
@@ -27,8 +30,12 @@ class TableColumns:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A line a column."""
-        return self.table.notes
+        """What columns were taken for: those that are taken for the same together."""
+        kinds: dict[str, list[str]] = {}
+        for note in self.table.notes:
+            name, _, said = note.partition(": ")
+            kinds.setdefault(said, []).append(name.removeprefix("column "))
+        return tuple(f"{_listed(names)}: {said}" for said, names in kinds.items())
 
     def encode(self, rows: Rows) -> TensorRows:
         """Numbers [n, d] and codes [n, c].  Raises ValueError, with the file, for what does not do."""
@@ -37,6 +44,13 @@ class TableColumns:
         except ValueError as error:
             raise ValueError(f"{rows.file}: {error}") from error
         return TensorRows((encoded.numbers, encoded.categories))
+
+
+def _listed(names: list[str]) -> str:
+    """``column 'a'``, ``columns 'a', 'b'``, or ``12 columns ('a', 'b', ...)``."""
+    if len(names) <= SHOWN:
+        return f"column{'s' * (len(names) > 1)} {', '.join(names)}"
+    return f"{len(names)} columns ({', '.join(names[:SHOWN])}, ...)"
 
 
 class TabularTask(RowsTask[TabularConfig]):

@@ -64,14 +64,13 @@ class TranslationTask:
     config = TranslationConfig
     presentation = Presentation(
         columns=(
-            Column("BLEU", "bleu", digits=1, best="highest"),
+            Column("BLEU", "bleu", digits=1, best="highest", reached="{:.1f} BLEU"),
             Column("BLEU, greedy", "bleu_greedy", digits=1, best="highest"),
             Column("chrF", "chrf", digits=1, best="highest"),
             Column("AUROC of the weights", "auroc", digits=2, best="highest"),
             COST,
         ),
         compared=(Compared("bleu", "BLEU, last epoch", "BLEU"),),
-        reached="{:.1f} BLEU",
         curve=Curve("valid_loss", "Validation loss", "loss per token on clean pairs, nats"),
         counted="tokens",
         watched=Headline("valid loss", "valid_loss"),

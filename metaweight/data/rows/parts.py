@@ -65,21 +65,21 @@ def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: st
     """
     train = rows["train"]
     label = label_column(train) if label is None else label
-    notes = [note for part in rows.values() for note in part.notes]
+    notes = [note for one in rows.values() for note in one.notes]
     if meta_column is not None:
         marked = train.marked(meta_column)
         if not marked.any() or marked.all():
             which = "no row" if not marked.any() else "every row"
             raise ValueError(f"{train.file}: {meta_column!r} marks {which} as trusted; mark some of them")
-        meta = train.select(marked)
+        trusted = train.select(marked)
         train = train.select(~marked).without(meta_column)
-        rows = {**rows, "meta": meta.without(meta_column)}
+        rows = {**rows, "meta": trusted.without(meta_column)}
         notes.append(f"{len(meta):,} rows that {meta_column!r} marks are trusted")
     train, left_out = _labelled(train, label)
-    for name, part in rows.items():
+    for name, other in rows.items():
         if name != "train":
-            part.column(label)
-            _require_columns(part, train)
+            other.column(label)
+            _require_columns(other, train)
     if len(left_out):
         notes.append(f"{len(left_out):,} training rows without a label are left out")
     meta, valid, test = (rows.get(part) for part in ("meta", "valid", "test"))

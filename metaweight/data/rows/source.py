@@ -99,18 +99,13 @@ def read_rows(source: str | Path) -> Rows:
         raise ValueError(f"{given} is a folder and no table: name a file, .csv, .tsv, .jsonl or .parquet")
     if not is_table(place):
         raise ValueError(f"{given}: the name ends in {place.suffix!r}; name a .csv, .tsv, .jsonl or .parquet")
-    return of_table(read_table(given))
+    return of_table(read_table(given, headed=True))
 
 
 def of_table(table: Table) -> Rows:
-    """The rows of a table.  Raises ValueError where it does not name its columns, or names one twice."""
+    """The rows of a table.  Raises ValueError where it names a column twice."""
     import pandas as pd
 
-    if not table.headed:
-        raise ValueError(
-            f"{table.file} has no header: write the names of its columns into its first line "
-            f"({_shown(table)})"
-        )
     twice = [name for name in dict.fromkeys(table.columns) if table.columns.count(name) > 1]
     if twice:
         raise ValueError(f"{table.file} names column {twice[0]!r} several times; rename one")
@@ -148,11 +143,6 @@ def _dtype(cells: Sequence[Any]) -> Any:
     """Text and mixed cells stay the objects that they are; numbers become arrays of numbers."""
     kinds = set(map(type, cells))
     return None if kinds <= {int, float, bool} and len(kinds - {bool}) == len(kinds) else object
-
-
-def _shown(table: Table) -> str:
-    first = [str(cells[0]) for cells in table.cells[:6]]
-    return f"it begins with {', '.join(first)}"[:120]
 
 
 def _nearest(place: Path) -> str:

@@ -31,13 +31,18 @@ def is_table(path: str | Path) -> bool:
 
 
 def read_table(
-    path: str | Path, *, wanted: Sequence[str] | None = None, names: Sequence[str] | None = None
+    path: str | Path,
+    *,
+    wanted: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    headed: bool = False,
 ) -> Table:
     """The rows of a table, each with the line that it begins at (Parquet: its row), from 1.
 
     ``wanted``: the columns to read, as the file names them, in this order; ``a.b`` is the key "a.b" of JSON
     Lines or Parquet, or "b" inside of "a".  None reads all of them, and a CSV or TSV may then lack a header
     (see ``is_header``): its columns are called ``names``, which also says how many there are, or "1", "2".
+    ``headed``: they do not lack one.
 
     CSV is RFC 4180, cut as ``delimiter_of`` says; TSV is cut at tabs, and its quotes are text unless
     ``quotes_of`` finds that a writer of CSV put them there.  UTF-8, or what the byte order mark says.  Lines
@@ -68,7 +73,7 @@ def read_table(
         quotes = quotes_of(content.text)
         notes += [quotes.note] if quotes.note else []
         records = quotes.records or plain_records(content.text)
-    return _delimited(records, file, wanted, names, notes)
+    return _delimited(records, file, wanted, names, notes, headed)
 
 
 def _delimited(
@@ -77,18 +82,20 @@ def _delimited(
     wanted: Sequence[str] | None,
     names: Sequence[str] | None,
     notes: list[str],
+    headed: bool,
 ) -> Table:
     lines, rows = records.lines, records.fields
     if not rows:
         raise ValueError(f"{file} holds blank lines and no row")
-    headed = wanted is not None or is_header(rows[0], islice(rows, 1, None))
+    said = wanted is not None or headed
+    headed = said or is_header(rows[0], islice(rows, 1, None))
     notes += [_blank(records.blank)] if records.blank else []
     if headed:
         columns = tuple(rows[0])
         chosen = columns if wanted is None else tuple(wanted)
         places = [_place(file, lines[0], column, columns) for column in chosen] if wanted else None
         width, like = len(columns), " as in the header"
-        notes += [f"line {lines[0]} is its header ({_listed(columns)})"] if wanted is None else []
+        notes += [] if said else [f"line {lines[0]} is its header ({_listed(columns)})"]
         lines, rows = lines[1:], rows[1:]
         if not rows:
             raise ValueError(f"{file} holds a header and no row")

@@ -74,7 +74,7 @@ def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: st
         trusted = train.select(marked)
         train = train.select(~marked).without(meta_column)
         rows = {**rows, "meta": trusted.without(meta_column)}
-        notes.append(f"{len(meta):,} rows that {meta_column!r} marks are trusted")
+        notes.append(f"{len(trusted):,} rows that {meta_column!r} marks are trusted")
     train, left_out = _labelled(train, label)
     for name, other in rows.items():
         if name != "train":
@@ -89,7 +89,10 @@ def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: st
 def label_column(rows: Rows) -> str:
     """The column that is called like one of labels.  Raises ValueError where there is none, or several."""
     names = [str(name) for name in rows.frame.columns]
-    called = [name for wanted in LABELS for name in names if name.strip().casefold() == wanted]
+    plain = {name: name.strip().casefold() for name in names}
+    called = [name for wanted in LABELS for name in names if plain[name] == wanted]
+    if "x" in plain.values():  # beside an x, y is a place
+        called = [name for name in called if plain[name] != "y"]
     if len(called) != 1:
         which = f"{' and '.join(map(repr, called))} may" if called else "no column is called so"
         raise ValueError(

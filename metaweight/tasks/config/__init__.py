@@ -1,7 +1,17 @@
 """What decides a run, task by task, and how a mapping becomes options."""
 
 from metaweight.tasks.config.image import ImageConfig
+from metaweight.tasks.config.own import OwnData, check_own
 from metaweight.tasks.config.run import RunConfig, config_from, kept_options, with_options
 from metaweight.tasks.config.translation import TranslationConfig
 
-__all__ = ["ImageConfig", "RunConfig", "TranslationConfig", "config_from", "kept_options", "with_options"]
+__all__ = [
+    "ImageConfig",
+    "OwnData",
+    "RunConfig",
+    "TranslationConfig",
+    "check_own",
+    "config_from",
+    "kept_options",
+    "with_options",
+]

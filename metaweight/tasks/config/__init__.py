@@ -1,7 +1,7 @@
 """What decides a run, task by task, and how a mapping becomes options."""
 
 from metaweight.tasks.config.image import ImageConfig
-from metaweight.tasks.config.own import OwnData, check_own
+from metaweight.tasks.config.own import OwnData, check_overlap, check_own
 from metaweight.tasks.config.run import RunConfig, config_from, kept_options, with_options
 from metaweight.tasks.config.translation import TranslationConfig
 
@@ -10,6 +10,7 @@ __all__ = [
     "OwnData",
     "RunConfig",
     "TranslationConfig",
+    "check_overlap",
     "check_own",
     "config_from",
     "kept_options",

@@ -137,6 +137,8 @@ def _bytes(cell: object) -> bytes:
     if content is None and path is not None:
         try:
             content = _file(str(path))
+        except FileNotFoundError as error:
+            raise ValueError(f"there is no file {path}") from error
         except OSError as error:
             raise ValueError(f"its file cannot be read: {error}") from error
     if content is None:

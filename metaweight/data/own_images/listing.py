@@ -6,7 +6,6 @@ import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from metaweight.data.own_images.folders import is_picture
@@ -34,7 +33,7 @@ def find_listing(place: str, wanted: Wanted) -> Found:
     table = _headed(read_table(place), wanted)
     picture = _picture_column(table, wanted)
     label = _label_column(table, picture, wanted)
-    folder, cells = Path(place).expanduser().parent, table.column(picture)
+    folder, cells = os.path.dirname(os.path.expanduser(place)), table.column(picture)
     origins = dataclasses.replace(table.origins, names=tuple(map(_name, cells)))
     marks = None
     if wanted.meta_column is not None:
@@ -48,7 +47,7 @@ def find_listing(place: str, wanted: Wanted) -> Found:
         origins,
         marks=marks,
         notes=tuple(filter(None, (table.said, f"{place}: {', '.join(said)}" if said else ""))),
-        advice=f"paths are taken from the folder of the table, {folder}: mend them or move it there",
+        advice="Paths begin at the folder of the table: mend them, or move it there",
     )
 
 
@@ -64,13 +63,14 @@ def label_name(value: object, where: object) -> str:
 
 
 def _headed(table: Table, wanted: Wanted) -> Table:
-    """The table, with its first row as header where that holds no picture, or columns are asked for."""
+    """The table, with its first row as header where columns are asked for, or that holds no picture as others
+    do, or none does."""
     if table.headed:
         return table
     named = (wanted.picture, wanted.label, wanted.meta_column) != (None, None, None)
     first = tuple(str(cells[0]) for cells in table.cells)
     columns = [cells for cells in table.cells if _holds_pictures(cells[1:])]
-    if named or any(not is_picture(str(cells[0]).strip()) for cells in columns):
+    if named or not columns or any(not is_picture(str(cells[0]).strip()) for cells in columns):
         return read_table(table.file, wanted=first)
     return table
 
@@ -86,8 +86,8 @@ def _picture_column(table: Table, wanted: Wanted) -> str:
         if len(found) == 1:
             return found[0]
     raise ValueError(
-        f"{table.file} has {len(by_content) or 'no'} columns of paths of pictures; name it with --picture "
-        f"COLUMN. Columns: {', '.join(table.columns)}"
+        f"{table.file} has {len(by_content) or 'no'} columns of paths of pictures: name one with "
+        f"--picture COLUMN. Columns: {', '.join(table.columns)}"
     )
 
 
@@ -125,7 +125,7 @@ def _name(cell: object) -> str:
     return cell.strip() if isinstance(cell, str) else ""
 
 
-def _picture(cell: object, folder: Path) -> object:
+def _picture(cell: object, folder: str) -> object:
     """A cell as ``read_picture`` takes it."""
     if isinstance(cell, bytes):
         return {"bytes": cell}

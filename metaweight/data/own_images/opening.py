@@ -83,7 +83,7 @@ def opened(found: Found, reading: Reading) -> tuple[Opened, LeftOut]:
         broken = [f"{o}: {reason}" for o, reason in zip(origins, reasons.values(), strict=True)]
         raise ValueError(
             f"{found.place}: none of its {len(pictures):,} pictures can be read: {first_of(broken)}"
-            + (f". {found.advice[0].upper()}{found.advice[1:]}" if found.advice else "")
+            + (f". {found.advice}" if found.advice else "")
         )
     whole = [position for position in range(len(pictures)) if position not in reasons]
     return Opened(found.select(whole), [picture for picture in pictures if picture is not None]), left_out

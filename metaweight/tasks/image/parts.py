@@ -100,10 +100,15 @@ def split(config: ImageConfig, images: ImageSet) -> tuple[Splits, LeftOut]:
 
 
 def _sizes(config: ImageConfig, images: ImageSet) -> tuple[int, int]:
-    """Of the meta and the validation set at most; own parts are used whole, and only where they are named."""
-    if config.train is None or "meta" not in images.trusted:
+    """Of the meta and the validation set, at most.
+
+    Of own pictures they are what is named.  Where nothing is, and the teacher looks at no trusted row, one of
+    each class is the meta set, which a run has in any case.
+    """
+    if config.train is None or config.meta_from_train:
         return config.meta_size, config.valid_size
-    return len(images.trusted["meta"]), len(images.trusted.get("valid", ()))
+    meta = images.trusted.get("meta", images.train_labels.unique())
+    return len(meta), len(images.trusted.get("valid", ()))
 
 
 def _without(positions: Tensor, others: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from metaweight.core.registry import did_you_mean
 from metaweight.data.hub import HubName
+from metaweight.data.hub_columns import column_of, file_name, undecoded
 from metaweight.data.hub_split import HubSplit, load_split
 from metaweight.data.image_set import ImageSet
 from metaweight.data.origins import LeftOut, Origins
@@ -138,8 +139,8 @@ def _columns(loaded: Mapping[str, HubSplit], source: HubName, text: str) -> tupl
     from datasets import ClassLabel, Image
 
     features = loaded["train"].rows.features
-    image = source.image or _column(features, Image, "image", text)
-    label = source.label or _column(features, ClassLabel, "label", text)
+    image = source.image or column_of(features, Image, text, what="image", way="?image=COLUMN")
+    label = source.label or column_of(features, ClassLabel, text, what="label", way="?label=COLUMN")
     for part, split in loaded.items():
         own = split.rows.features
         for column in (image, label):
@@ -169,39 +170,12 @@ def _require_apart(loaded: Mapping[str, HubSplit], text: str) -> None:
                 )
 
 
-def _column(features: Mapping[str, Any], kind: type, option: str, text: str) -> str:
-    """The one column of type ``kind``."""
-    matches = [name for name, feature in features.items() if isinstance(feature, kind)]
-    if len(matches) != 1:
-        have = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
-        raise ValueError(
-            f"{text} has {len(matches)} columns of type {kind.__name__}; name the {option} column with "
-            f"?{option}=COLUMN. Columns: {have}"
-        )
-    return matches[0]
-
-
 def _cells(rows: Any, column: str, text: str, folder: str, names: list[str]) -> Iterator[Any]:
     """The pictures of a column as they lie in the file, undecoded, one by one; ``names`` gets their files."""
-    import datasets
-
-    try:
-        undecoded = rows.cast_column(column, datasets.Image(decode=False))
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise ValueError(f"{text}: column {column!r} holds {rows.features[column]}, no images") from error
     root = Path(folder).expanduser().resolve()
-    for row in undecoded.select_columns([column]):
-        names.append(_file_name(row[column], root))
+    for row in undecoded(rows, column, text):
+        names.append(file_name(row[column], root))
         yield row[column]
-
-
-def _file_name(cell: Any, root: Path) -> str:
-    """What the file of a picture is called, below ``root`` where it lies there; empty where it has none."""
-    path = (cell or {}).get("path")
-    if not path:
-        return ""
-    file = Path(path)
-    return str(file.relative_to(root)) if file.is_relative_to(root) else file.name
 
 
 def _is_label(value: object) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaweight.core.registry import did_you_mean
+from metaweight.data.hub import parse_hub
 from metaweight.data.origins import Origins
+
+EXAMPLE = "write hf:NAME[@CONFIG][?split=SPLIT]"
 
 
 class HubSplit(NamedTuple):
@@ -37,6 +41,52 @@ def load_split(name: str, config: str | None, split: str, *, splits: Sequence[st
         raise ValueError(
             f"hf:{name}, split {split!r}, cannot be loaded: {error} Check name and splits (?{query}), "
             "or without a network name a folder: hf:PATH"
+        ) from error
+
+
+def load_part(text: str, part: str) -> HubSplit:
+    """What ``text``, ``hf:NAME[@CONFIG][?split=SPLIT]``, names for a ``part`` (train, test, ...) of own data.
+
+    By default it is the split of the part's name, or the only one.  Raises ValueError as ``load_split`` and
+    ``parse_hub``, and where it cannot be told which split.
+    """
+    import datasets
+
+    name, config, options = parse_hub(text, ("split",), example=EXAMPLE)
+    folder = Path(name).expanduser()
+    if (folder / "state.json").is_file() and not (folder / "dataset_dict.json").is_file():
+        if options:
+            raise ValueError(f"{text}: one split alone is saved there; leave ?split= out")
+        rows = datasets.load_from_disk(str(folder))
+        return HubSplit(rows, Origins.of(f"hf:{name}", range(1, len(rows) + 1)))
+    split = options.get("split")
+    if split is None:
+        names = _split_names(name, config)
+        if part not in names and len(names) != 1:
+            raise ValueError(
+                f"{text} has the splits {', '.join(names)}: say which one is {part} with ?split=SPLIT"
+            )
+        split = part if part in names else names[0]
+    return load_split(name, config, split, splits=("split",))
+
+
+def _split_names(name: str, config: str | None) -> list[str]:
+    """Raises ValueError where the data set cannot be found."""
+    import datasets
+
+    folder = Path(name).expanduser()
+    if (folder / "dataset_dict.json").is_file():
+        saved: list[str] = json.loads((folder / "dataset_dict.json").read_text())["splits"]
+        return saved
+    if folder.is_file():
+        return ["train"]
+    if name.startswith((".", "/", "~")) and not folder.exists():
+        raise ValueError(f"hf:{name}: there is no such file or folder")
+    try:
+        return list(datasets.get_dataset_split_names(str(folder) if folder.exists() else name, config))
+    except (OSError, ValueError, AssertionError, datasets.exceptions.DatasetsError) as error:
+        raise ValueError(
+            f"hf:{name} cannot be loaded: {error} Check the name, or without a network name a folder: hf:PATH"
         ) from error
 
 

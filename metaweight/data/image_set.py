@@ -30,7 +30,7 @@ class ImageSet:
     train_labels: Tensor
     """[N] int64."""
     test_images: Tensor
-    """[M, C, H, W] uint8."""
+    """[M, C, H, W] uint8; M is 0 where there is no test set."""
     test_labels: Tensor
     """[M] int64."""
     classes: tuple[str, ...]
@@ -43,8 +43,8 @@ class ImageSet:
     clean: bool = True
     """Whether its own labels count as right, so that all that are wrong were put in."""
     trusted: Mapping[str, Tensor] = field(default_factory=dict)
-    """``meta`` and, perhaps, ``valid`` -> positions [n] int64 in ``train_images`` whose labels somebody has
-    checked, to be that part of a run; empty: both are drawn out of all."""
+    """``meta``, ``valid`` -> positions [n] int64 in ``train_images`` whose labels somebody has checked, to be
+    that part of a run; a meta set that is not named is drawn out of the rest."""
     train_origins: Origins | None = None
     """Where each training image came from; None: row by row from the split ``train``."""
     test_origins: Origins | None = None
@@ -59,10 +59,10 @@ class ImageSet:
             images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
             if images.dtype != torch.uint8:
                 raise TypeError(f"{self.name}: {split} images are uint8, got {images.dtype}")
-            if images.dim() != 4 or len(images) == 0:
+            if images.dim() != 4 or (len(images) == 0 and split == "train"):
                 shape = tuple(images.shape)
                 raise ValueError(
-                    f"{self.name}: {split} images have shape [N, C, H, W] with N > 0, got {shape}"
+                    f"{self.name}: {split} images have shape [N, C, H, W], with N > 0 to train, got {shape}"
                 )
             self._check(labels, len(images), f"{split} labels")
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
@@ -90,9 +90,8 @@ class ImageSet:
             raise ValueError(f"{self.name}, {what}: {error}") from error
 
     def _check_trusted(self, name: str, positions: Tensor) -> None:
-        if name not in PARTS or "meta" not in self.trusted:
-            got = ", ".join(self.trusted)
-            raise ValueError(f"{self.name}: trusted rows are those of meta and, perhaps, valid, got {got}")
+        if name not in PARTS:
+            raise ValueError(f"{self.name}: trusted rows are those of meta and of valid, got {name!r}")
         if positions.dtype != torch.int64 or positions.dim() != 1 or not len(positions):
             got = f"{positions.dtype} of shape {tuple(positions.shape)}"
             raise ValueError(f"{self.name}: trusted rows are positions [n] int64 with n > 0, got {got}")

@@ -40,7 +40,7 @@ class Origin:
 class Origins:
     """Where each of n samples came from; kept through every selection, join and copy.
 
-    Raises ValueError for shapes that do not fit together.
+    Raises ValueError for shapes and units that do not fit together.
     """
 
     files: tuple[str, ...]
@@ -51,14 +51,16 @@ class Origins:
     """[n] int64, from 1; 0 where the file is the sample."""
     names: tuple[str, ...] | None = None
     """n names, or None where no sample has one."""
-    unit: str = "row"
-    """``line`` or ``row``: what ``row`` counts."""
+    unit: str | Sequence[str] = "row"
+    """``line`` or ``row``: what ``row`` counts; one for all, or one for each of ``files``."""
 
     def __post_init__(self) -> None:
         samples = self.file.numel()
         if self.row.shape != (samples,) or (self.names is not None and len(self.names) != samples):
             names = None if self.names is None else len(self.names)
             raise ValueError(f"origins of {samples} samples have {tuple(self.row.shape)} rows, {names} names")
+        if not isinstance(self.unit, str) and len(self.unit) != len(self.files):
+            raise ValueError(f"origins in {len(self.files)} files have {len(self.unit)} units: give one each")
 
     @classmethod
     def of(
@@ -80,14 +82,19 @@ class Origins:
         return len(self.file)
 
     def __getitem__(self, position: int) -> Origin:
-        row = int(self.row[position])
+        row, file = int(self.row[position]), int(self.file[position])
         name = "" if self.names is None else self.names[position]
-        return Origin(self.files[int(self.file[position])], row or None, name, self.unit)
+        return Origin(self.files[file], row or None, name, self.units[file])
 
     def __iter__(self) -> Iterator[Origin]:
-        names = self.names or ("",) * len(self)
+        names, units = self.names or ("",) * len(self), self.units
         places = zip(self.file.tolist(), self.row.tolist(), names, strict=True)
-        return (Origin(self.files[file], row or None, name, self.unit) for file, row, name in places)
+        return (Origin(self.files[file], row or None, name, units[file]) for file, row, name in places)
+
+    @property
+    def units(self) -> Sequence[str]:
+        """``line`` or ``row``, one for each of ``files``."""
+        return (self.unit,) * len(self.files) if isinstance(self.unit, str) else self.unit
 
     def select(self, positions: Tensor | Sequence[int]) -> Origins:
         """Those at ``positions`` [n], in that order, repeats allowed."""
@@ -96,15 +103,17 @@ class Origins:
         return Origins(self.files, self.file[places], self.row[places], names, self.unit)
 
     def join(self, other: Origins) -> Origins:
-        """These, then the other's.  Raises ValueError where one counts lines and the other rows."""
-        if len(self) and len(other) and self.unit != other.unit:
-            raise ValueError(f"origins count {self.unit}s and {other.unit}s: one table has one of them")
+        """These, then the other's."""
+        units = dict(zip(other.files, other.units, strict=True)) | dict(
+            zip(self.files, self.units, strict=True)
+        )
         files = tuple(dict.fromkeys((*self.files, *other.files)))
-        moved = torch.tensor([files.index(file) for file in other.files], dtype=torch.int64)
+        places = {file: place for place, file in enumerate(files)}
+        moved = torch.tensor([places[file] for file in other.files], dtype=torch.int64)
         names = None
         if self.names is not None or other.names is not None:
             names = (self.names or ("",) * len(self)) + (other.names or ("",) * len(other))
-        unit = self.unit if len(self) else other.unit
+        unit = self.unit if self.unit == other.unit else tuple(units[file] for file in files)
         file = torch.cat([self.file, moved[other.file]])
         return Origins(files, file, torch.cat([self.row, other.row]), names, unit)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,12 +17,13 @@ from torch import Tensor
 
 from metaweight.data.origins import Origins
 
+T = TypeVar("T")
 GROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 ORIENTATION = 0x0112
 """EXIF's tag; 1 is upright."""
 DEEPEST = 65535
 SAID = {
-    "transparent": "with transparency, which lies over {ground} (?ground=white, black or #rrggbb)",
+    "transparent": "with transparency, which lies over {ground} ({option}white, black or #rrggbb)",
     "deep": "of 16 bits, scaled to 8",
     "frames": "of several frames, of which the first is taken",
     "turned": "turned upright, as their EXIF orientation says",
@@ -38,6 +39,11 @@ class Reading:
     """What lies under transparent pixels: a name of ``GROUNDS``, or #rrggbb."""
     size: int | None = None
     """Resize to so many pixels square (bilinear); None: as they are."""
+    crop: bool = False
+    """Keep the proportions where they are resized: the shorter side to ``size``, and of the longer one the
+    middle."""
+    option: str = "?ground="
+    """How the user chooses the ground."""
 
     def __post_init__(self) -> None:
         _ = self.colour
@@ -81,7 +87,31 @@ def read_pictures(cells: Iterable[object], reading: Reading) -> tuple[list[Pictu
 
 
 def read_picture(cell: object, reading: Reading) -> Picture:
-    """Raises ValueError, with the reason alone, for what is no whole picture or has no range of values."""
+    """The picture of a cell as ``read_pictures`` takes them, or of pixels [H, W] uint8.
+
+    Raises ValueError, with the reason alone, for what is no whole picture or has no range of values.
+    """
+    from PIL import Image
+
+    if isinstance(cell, np.ndarray):
+        return _taken(Image.fromarray(cell), reading)
+    return _opened(cell, lambda image: _taken(image, reading))
+
+
+def upright_size(cell: object) -> tuple[int, int]:
+    """Width and height, as a picture's head tells them.  Raises as ``read_picture``."""
+    if isinstance(cell, np.ndarray):
+        return cell.shape[1], cell.shape[0]
+
+    def measured(image: Any) -> tuple[int, int]:
+        width, height = image.size
+        return (height, width) if image.getexif().get(ORIENTATION, 1) in range(5, 9) else (width, height)
+
+    return _opened(cell, measured)
+
+
+def _opened(cell: object, use: Callable[[Any], T]) -> T:
+    """What ``use`` makes of the open picture."""
     from PIL import Image, UnidentifiedImageError
 
     content = _bytes(cell)
@@ -91,8 +121,7 @@ def read_picture(cell: object, reading: Reading) -> Picture:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(io.BytesIO(content)) as image:
-                image.load()
-                return _taken(image, reading)
+                return use(image)
         except ValueError:
             raise
         except Exception as error:  # decoders raise whatever broken bytes lead them to
@@ -108,6 +137,8 @@ def _bytes(cell: object) -> bytes:
     if content is None and path is not None:
         try:
             content = _file(str(path))
+        except FileNotFoundError as error:
+            raise ValueError(f"there is no file {path}") from error
         except OSError as error:
             raise ValueError(f"its file cannot be read: {error}") from error
     if content is None:
@@ -131,6 +162,7 @@ def _taken(image: Any, reading: Reading) -> Picture:
     """The first frame, upright, of 8 bits, without transparency, of the size that is asked for."""
     from PIL import Image, ImageOps
 
+    image.load()
     done = set()
     if getattr(image, "n_frames", 1) > 1:
         done.add("frames")
@@ -155,7 +187,11 @@ def _taken(image: Any, reading: Reading) -> Picture:
             grey = grey and len(set(reading.colour)) == 1
     image = image.convert("L" if grey else "RGB")
     if reading.size is not None:
-        image = image.resize((reading.size, reading.size), Image.Resampling.BILINEAR)
+        square = (reading.size, reading.size)
+        if reading.crop:
+            image = ImageOps.fit(image, square, Image.Resampling.BILINEAR)
+        else:
+            image = image.resize(square, Image.Resampling.BILINEAR)
     return Picture(np.array(image, dtype=np.uint8), frozenset(done))
 
 
@@ -211,7 +247,7 @@ def what_was_done(pictures: Sequence[Picture], reading: Reading) -> list[str]:
     """A sentence, without its end, for each thing that was done to some of them."""
     counts = Counter(what for picture in pictures for what in picture.done)
     said = [
-        f"{counts[what]:,} {text.format(ground=reading.ground)}"
+        f"{counts[what]:,} {text.format(ground=reading.ground, option=reading.option)}"
         for what, text in SAID.items()
         if counts[what]
     ]

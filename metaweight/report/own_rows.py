@@ -8,8 +8,9 @@ from pathlib import Path
 
 from metaweight.core.csv_text import csv_rows, read_text
 from metaweight.data.origins import COLUMNS
+from metaweight.tasks.class_names import CLASSES
 
-ROWS, PAIRS, CLASSES = "rows.csv", "pairs.csv", "classes.json"
+ROWS, PAIRS = "rows.csv", "pairs.csv"
 OURS = (*COLUMNS, "index", "mean_weight")
 """Columns of rows.csv that are not the user's."""
 

@@ -31,7 +31,7 @@ def test_row_n_is_row_n_of_the_users_file(ending: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ["--train", str(train), "--label", "kind", "--meta", str(meta), "--out", str(out)]
     assert main([*TRAIN, *arguments]) == 0
-    lines = [""] + train.read_text().splitlines() if ending != "parquet" else []
+    lines = ["", *train.read_text().splitlines()] if ending != "parquet" else []
     kept = read_csv(out / "rows.csv")
     assert len(kept) == len(table)
     for row, own in zip(kept, table, strict=True):

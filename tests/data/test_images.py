@@ -59,7 +59,7 @@ def test_mean_and_deviation_are_those_of_the_training_pixels():
     [
         ({"train_images": torch.zeros(1352, 1, 8, 8)}, TypeError, "train images are uint8"),
         ({"test_images": torch.zeros(445, 8, 8).byte()}, ValueError, "test images have shape"),
-        ({"test_images": torch.zeros(0, 1, 8, 8).byte()}, ValueError, "N > 0"),
+        ({"train_images": torch.zeros(0, 1, 8, 8).byte()}, ValueError, "N > 0 to train"),
         ({"test_images": torch.zeros(445, 1, 9, 8).byte()}, ValueError, r"test images \(1, 9, 8\)"),
         ({"train_labels": torch.zeros(1352)}, TypeError, "train labels are int64"),
         ({"train_labels": torch.zeros(9).long()}, ValueError, r"shape \(9,\), the images \(1352,\)"),

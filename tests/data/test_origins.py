@@ -32,11 +32,19 @@ def test_selection_and_join_keep_every_origin() -> None:
     assert [str(origin) for origin in again][-1] == "b.tsv, line 6"
 
 
-def test_lines_and_rows_do_not_mix() -> None:
-    with pytest.raises(ValueError, match="lines and rows"):
-        Origins.of("a", [1], unit="line").join(Origins.of("b", [1]))
+def test_lines_and_rows_stay_those_of_their_files() -> None:
+    mixed = Origins.of("a", [1], unit="line").join(Origins.of("b", [2])).join(Origins.of_files(["c.png"]))
+    again = Origins.of("d", [3], unit="line").join(mixed.select([2, 0, 1]))
+    assert list(map(str, again)) == ["d, line 3", "c.png", "a, line 1", "b, row 2"]
+    assert str(again[3]) == "b, row 2"
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="2 samples have"):
         Origins(("a",), torch.zeros(2, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+    one = torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(ValueError, match="in 1 files have 2 units"):
+        Origins(("a",), one, one, unit=("row", "line"))
 
 
 def test_what_was_left_out_is_listed_with_its_reason() -> None:

@@ -107,7 +107,6 @@ class LineTask:
     presentation = Presentation(
         columns=(Column("loss", "loss", digits=3, best="lowest"), COST),
         compared=(Compared("loss", "last epoch", "", digits=3, higher_is_better=False),),
-        reached="a loss of {:.3f}",
         curve=Curve("valid_loss", "Loss", "squared error"),
         counted="points",
         watched=Headline("valid loss", "valid_loss"),

@@ -1,7 +1,7 @@
 """What decides a run, task by task, and how a mapping becomes options."""
 
 from metaweight.tasks.config.image import ImageConfig
-from metaweight.tasks.config.own import OwnData, check_own
+from metaweight.tasks.config.own import OwnData, check_overlap, check_own
 from metaweight.tasks.config.rows import RowsConfig
 from metaweight.tasks.config.run import RunConfig, config_from, kept_options, with_options
 from metaweight.tasks.config.tabular import TabularConfig
@@ -14,6 +14,7 @@ __all__ = [
     "RunConfig",
     "TabularConfig",
     "TranslationConfig",
+    "check_overlap",
     "check_own",
     "config_from",
     "kept_options",

@@ -6,18 +6,33 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from metaweight.core.options import Options
-from metaweight.tasks.config.run import RunConfig
+from metaweight.tasks.config.own import OwnData
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageConfig(RunConfig):
+class ImageConfig(OwnData):
     """Everything that decides an image run."""
 
     task: ClassVar[str] = "image"
 
     data: str = "digits"
     """digits, mnist, fashion-mnist, hf:NAME of the hub or on disk (hf:NAME?meta=SPLIT: with trusted rows), or
-    a set that a module named by --import brings."""
+    a set that a module named by --import brings; or give train and meta."""
+    train: str | None = None
+    """Training pictures of your own, used whole: a folder with one sub folder a class, a table of paths and
+    labels (.csv, .tsv, .jsonl or .parquet), an IDX file or hf:NAME[?split=SPLIT]."""
+    label: str | None = None
+    """Column of the class in a table; default: the one called label, class, target, category or y, or the
+    only one beside the paths."""
+    picture: str | None = None
+    """Column of the paths in a table, which begin at its folder; default: the one that holds such."""
+    picture_size: int | None = None
+    """Resize own pictures to so many pixels square, of a longer side the middle; default: as they are where
+    all are squares of one size up to 64, else the most common shorter side, 64 at most."""
+    picture_ground: str = "white"
+    """What lies under transparent pixels of own pictures: white, black or #rrggbb."""
+    overlap: str = "error"
+    """What to do where train has a picture of meta, valid or test: error, or drop it from train."""
     train_size: int | None = None
     """Training images; default: all that meta and validation set leave."""
     meta_size: int = 100

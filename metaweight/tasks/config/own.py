@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
+from metaweight.core.registry import did_you_mean
 from metaweight.tasks.config.run import RunConfig
 
 PARTS = ("train", "meta", "valid", "test")
 """Options that name the parts of own data."""
+OVERLAPS = ("error", "drop")
+"""What may be done where ``train`` shares a sample with a trusted part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +42,15 @@ class OwnData(RunConfig):
         return {part: given for part, given in named.items() if given is not None}
 
 
-def check_own(config: OwnData) -> None:
-    """Raise ValueError for options of own data without ``train``, or that contradict each other beside it."""
+def check_own(config: OwnData, *, more: Sequence[str] = ()) -> None:
+    """Raise ValueError for options of own data without ``train``, or that contradict each other beside it.
+
+    ``more``: options of the task that mean nothing without ``train``.
+    """
     defaults = {field.name: field.default for field in fields(config)}
     changed = {name for name, default in defaults.items() if getattr(config, name) != default}
     if config.train is None:
-        for option in ("meta", "valid", "test", "label", "meta_column"):
+        for option in ("meta", "valid", "test", "label", "meta_column", *more):
             if option in changed:
                 raise ValueError(
                     f"{option} goes with train, your own training data: give train too, or leave {option} out"
@@ -63,3 +69,9 @@ def check_own(config: OwnData) -> None:
                 )
     elif config.valid is not None and "valid_size" in changed:
         raise ValueError("valid_size has no meaning beside valid, which is used whole: give one of them")
+
+
+def check_overlap(overlap: str) -> None:
+    """Raise ValueError, with the nearest one, for what is none of ``OVERLAPS``."""
+    if overlap not in OVERLAPS:
+        raise ValueError(f"unknown overlap {overlap!r}.{did_you_mean(overlap, OVERLAPS)}")

@@ -18,9 +18,11 @@ from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, deriv
 from metaweight.data.folder import VARIABLE
 from metaweight.data.noise import check_rate, noises
 from metaweight.data.origins import LeftOut, Origins
+from metaweight.data.own_images import load_own
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.config import ImageConfig
-from metaweight.tasks.image.parts import CUTS, check_drawn, notes_on, split
+from metaweight.tasks.image.own import check_own_images, own_images, require_classes_trusted
+from metaweight.tasks.image.parts import CUTS, check_drawn, fills, notes_on, split
 from metaweight.tasks.probes import Probes, plant
 
 
@@ -86,11 +88,13 @@ class PreparedImages:
 
 # the runs of a grid share their data set, and large ones take seconds to decode
 _images = functools.lru_cache(maxsize=1)(load_images)
+_own = functools.lru_cache(maxsize=1)(load_own)
 
 
 def check(config: ImageConfig) -> None:
-    """Raise KeyError for an unknown noise, ValueError for an unknown imbalance, each with the nearest, and
-    ValueError for a rate of noise outside [0, 1]."""
+    """Raise KeyError for an unknown noise, ValueError for an unknown imbalance, each with the nearest, for a
+    rate of noise outside [0, 1] and for options of own pictures that do not go together."""
+    check_own_images(config)
     _ = noises[config.noise.partition(":")[0]]
     check_rate(config.noise_rate)
     if config.imbalance != "none" and config.imbalance not in CUTS:
@@ -107,8 +111,12 @@ def knows_right_labels(config: ImageConfig, images: ImageSet) -> bool:
 def prepare(config: ImageConfig) -> PreparedImages:
     """Load, split and corrupt: test and validation set stay as they are, the meta set unless told."""
     check(config)
-    images = _images(config.data, config.data_dir or os.environ.get(VARIABLE))
+    if config.train is None:
+        images = _images(config.data, config.data_dir or os.environ.get(VARIABLE))
+    else:
+        images = _own(own_images(config))
     check_drawn(config, images)
+    require_classes_trusted(config, images)
     clean = images.train_labels
     splits, left_out = split(config, images)
     noise = _spoilt(config, images, splits.train)
@@ -181,8 +189,7 @@ def loader(
     test = split == "test"
     if positions is None:
         positions = torch.arange(len(images.test_labels)) if test else getattr(prepared.splits, split)
-    if split == "train" and batch_size <= prepared.samples:
-        # one that the whole data set could not fill is a mistake, and the loader says so
+    if split == "train" and fills(config, prepared.samples):
         batch_size = min(batch_size, len(positions))
     return ImageLoader(
         images.test_images if test else images.train_images,

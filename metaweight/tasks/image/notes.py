@@ -12,13 +12,14 @@ from metaweight.training.fates import HEADINGS, Fates
 UNKNOWN = (
     "Which of the data set's own labels are wrong is not known: wrong ones here are those that noise put in."
 )
+UNTESTED = "There is no test set, so accuracy is not known: name one with --test."
 SHOWN = ("learnt", "corrected", "kept", "weight")
 
 
 def notes(runs: Sequence[Finished]) -> Sequence[str]:
     """A Markdown paragraph for each kind of noise in which labels are wrong: means over the seeds.
 
-    Where the data set's own labels are not known to be right, the last one says so.
+    Where there is no test set, or the data set's own labels are not known to be right, the last ones say so.
     """
     unknown = [run for run in runs if run.result.details.get("own_labels") is not None]
     blocks: dict[str, dict[str, list[Fates]]] = {}
@@ -30,7 +31,8 @@ def notes(runs: Sequence[Finished]) -> Sequence[str]:
         f"**What became of the wrong labels, noise {escaped(noise)}**\n\n{_table(arms)}"
         for noise, arms in blocks.items()
     ]
-    return [*paragraphs, UNKNOWN] if unknown else paragraphs
+    untested = any(run.result.figures.get("accuracy", 0) is None for run in runs)
+    return [*paragraphs, *([UNTESTED] if untested else []), *([UNKNOWN] if unknown else [])]
 
 
 def _table(arms: dict[str, list[Fates]]) -> str:

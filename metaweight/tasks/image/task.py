@@ -15,6 +15,7 @@ from metaweight.student.losses import build_loss
 from metaweight.student.student import Student
 from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
 from metaweight.tasks.base import Evaluation, Sources
+from metaweight.tasks.class_names import keep_classes
 from metaweight.tasks.config import ImageConfig
 from metaweight.tasks.cost import COST
 from metaweight.tasks.figures import Column, Compared, Curve, Headline, Presentation
@@ -34,10 +35,10 @@ class ImageTask:
 
     Figures: ``accuracy`` in percent on the clean test set at the last epoch (or at the one whose student a
     remedy hands out), ``accuracy_at_best`` at the epoch that was best on the validation set, NaN without
-    one; ``auroc`` of the mean weight for finding the flipped samples, NaN where nothing or everything is
-    flipped; ``realised_noise``; both NaN where it is not known which labels are wrong; ``seconds``;
-    ``weight_mean`` over all samples and the epochs after the warm-up: away from 1, the teacher also sets the
-    learning rate;
+    one, both NaN without a test set; ``auroc`` of the mean weight for finding the flipped samples, NaN where
+    nothing or everything is flipped; ``realised_noise``; both NaN where it is not known which labels are
+    wrong; ``seconds``; ``weight_mean`` over all samples and the epochs after the warm-up: away from 1, the
+    teacher also sets the learning rate;
     ``meta_noise``, the realised rate in the trusted labels, where they were spoilt.
     """
 
@@ -57,7 +58,12 @@ class ImageTask:
         counted="images",
         watched=Headline("valid", "valid_accuracy", "{:.1f} %"),
         headlines=(
-            Headline("test accuracy, {when}", "accuracy", "{:.2f} %"),
+            Headline(
+                "test accuracy, {when}",
+                "accuracy",
+                "{:.2f} %",
+                unknown=("test accuracy", "not known: there is no test set (--test)"),
+            ),
             Headline("test accuracy, best epoch on validation", "accuracy_at_best", "{:.2f} %"),
             Headline(
                 "wrong labels put into the training set",
@@ -83,7 +89,7 @@ class ImageTask:
         return image_data.prepare(config)
 
     def keep(self, prepared: PreparedImages, folder: RunFolder) -> None:
-        pass
+        keep_classes(prepared.images.classes, folder)
 
     def build(self, config: ImageConfig, prepared: PreparedImages) -> Reweighter:
         torch.manual_seed(seed_of(config.seed, "initial"))
@@ -124,9 +130,13 @@ class ImageTask:
         return loader(config, prepared, "train", batch_size=size, training=training, positions=positions)
 
     def evaluation(self, config: ImageConfig, prepared: PreparedImages) -> Evaluation:
-        splits = ("valid", "test") if len(prepared.splits.valid) else ("test",)
+        sizes = {"valid": len(prepared.splits.valid), "test": len(prepared.images.test_labels)}
         return Evaluation(
-            {split: loader(config, prepared, split, batch_size=1000, training=False) for split in splits}
+            {
+                split: loader(config, prepared, split, batch_size=1000, training=False)
+                for split, size in sizes.items()
+                if size
+            }
         )
 
     def conclude(
@@ -141,7 +151,7 @@ class ImageTask:
         best = next((row for row in history.epochs if row["epoch"] == history.best_epoch), {})
         return trained.outcome(
             {
-                "accuracy": last["test_accuracy"],
+                "accuracy": last.get("test_accuracy", math.nan),
                 "auroc": math.nan if noise is None else auroc(weights[finite], noise.flipped[finite]),
                 "accuracy_at_best": best.get("test_accuracy", math.nan),
                 "realised_noise": math.nan if noise is None else noise.realised,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -229,12 +230,8 @@ def _joined(parts: Sequence[Rows]) -> Rows:
     first, *others = parts
     if not others:
         return first
-    units = {part.origins.unit for part in parts}
-    origins = [replace(part.origins, unit="row") if len(units) > 1 else part.origins for part in parts]
-    joined = origins[0]
-    for one in origins[1:]:
-        joined = joined.join(one)
-    return Rows(pd.concat([part.frame for part in parts], ignore_index=True), joined, first.file)
+    origins = functools.reduce(Origins.join, (part.origins for part in parts))
+    return Rows(pd.concat([part.frame for part in parts], ignore_index=True), origins, first.file)
 
 
 def _select(rows: Rows, positions: Tensor) -> Rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from metaweight.core.atomic import whole_file
 from metaweight.core.registry import Registry
 from metaweight.core.weights import auroc
 from metaweight.data.epochs import Epochs
@@ -23,6 +21,7 @@ from metaweight.student.losses import UnitLoss, binary_cross_entropy, cross_entr
 from metaweight.student.student import Student
 from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
 from metaweight.tasks.base import Evaluation, Sources
+from metaweight.tasks.class_names import keep_classes
 from metaweight.tasks.config.own import check_own
 from metaweight.tasks.config.rows import RowsConfig
 from metaweight.tasks.figures import Presentation
@@ -36,7 +35,6 @@ from metaweight.tasks.rows.results import save
 from metaweight.training.run_folder import RunFolder
 
 C = TypeVar("C", bound=RowsConfig)
-CLASSES = "classes.json"
 LOSSES: Mapping[str, UnitLoss] = {
     "classes": cross_entropy,
     "one-logit": binary_cross_entropy,
@@ -132,8 +130,7 @@ class RowsTask(ABC, Generic[C]):
 
     def keep(self, prepared: PreparedRows, folder: RunFolder) -> None:
         if prepared.targets.classes:
-            with whole_file(folder.path / CLASSES) as file:
-                file.write(f"{json.dumps(prepared.targets.classes)}\n".encode())
+            keep_classes(prepared.targets.classes, folder)
 
     def build(self, config: C, prepared: PreparedRows) -> Reweighter:
         torch.manual_seed(seed_of(config.seed, "initial"))

@@ -8,14 +8,12 @@ from itertools import product
 from pathlib import Path
 
 from metaweight.core.plain_text import is_empty
-from metaweight.core.registry import did_you_mean
 from metaweight.data.tables import is_table
 from metaweight.data.text import Bitext, TextSet, filter_bitext, read_lines, shared_sentences
 from metaweight.data.text.components import shared_examples, without_shared
 from metaweight.data.text.files import ReadPairs, read_pairs
-from metaweight.tasks.config import TranslationConfig
+from metaweight.tasks.config import TranslationConfig, check_overlap
 
-OVERLAPS = ("error", "drop")
 LONGEST = 1500
 """Characters of a sentence: a longer one is dropped from the training pairs and refused among the trusted."""
 PARTS = ("train", "meta", "valid", "test")
@@ -23,8 +21,7 @@ PARTS = ("train", "meta", "valid", "test")
 
 def check_options(config: TranslationConfig) -> None:
     """Raise ValueError for options of own files without ``train``, or of a text set beside it."""
-    if config.overlap not in OVERLAPS:
-        raise ValueError(f"unknown overlap {config.overlap!r}.{did_you_mean(config.overlap, OVERLAPS)}")
+    check_overlap(config.overlap)
     own, others = (
         ("meta", "valid", "test", "columns", "overlap"),
         ("data", "meta_from_train", *(f"{p}_size" for p in PARTS)),

@@ -82,9 +82,8 @@ def _origins(text: TextSet, held: Tensor) -> Origins | None:
     own, trusted = text.train.origins, text.meta.origins
     if own is None:
         return None
-    if trusted is None or trusted.unit != own.unit:
-        rows = (held + 1).tolist()
-        return own.join(Origins.of(f"{text.name}, trusted pairs", rows, unit=own.unit))
+    if trusted is None:
+        return own.join(Origins.of(f"{text.name}, trusted pairs", (held + 1).tolist()))
     return own.join(trusted.select(held))
 
 

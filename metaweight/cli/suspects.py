@@ -54,7 +54,7 @@ class Suspects:
                 "made it; train again"
             )
         names = _class_names(folder.path, about, console) if classes else ()
-        text = found.to_csv(own, names)
+        text = found.to_csv(names, own)
         write_by_epoch(history, samples)
         with whole_file(out) as file:
             file.write(text.encode())

@@ -29,13 +29,13 @@ class Suspects:
     ValueError where no sample was seen or a probability is not finite.
     """
 
-    given: SampleWeights
+    kept: SampleWeights
     """As a run kept them, with its probes."""
     samples: SampleWeights = field(init=False)
     """Without them, n samples."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "samples", self.given.own)
+        object.__setattr__(self, "samples", self.kept.own)
         probabilities = self.samples.probabilities
         if probabilities is not None and not bool(probabilities.isfinite().all()):
             raise ValueError("the student's probabilities hold NaN: it diverged, and suggests no label")
@@ -54,7 +54,7 @@ class Suspects:
     @cached_property
     def belief(self) -> Belief | None:
         """What is known of the weights."""
-        return belief(self.given)
+        return belief(self.kept)
 
     @cached_property
     def is_suspect(self) -> Tensor:
@@ -113,7 +113,7 @@ class Suspects:
         places = {name: list(values) for name, values in zip(COLUMNS, cells, strict=True)}
         return {**places, "index": self.samples.index.tolist()}
 
-    def to_csv(self, own: Mapping[str, Sequence[str]] | None = None, names: Sequence[str] = ()) -> str:
+    def to_csv(self, names: Sequence[str] = (), own: Mapping[str, Sequence[str]] | None = None) -> str:
         """``columns`` as a file, 1 and 0 for suspects and others; ``own``: more columns [n], behind index.
 
         One that is called like a column of ours has ``own_`` before its name.

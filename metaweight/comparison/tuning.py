@@ -22,7 +22,8 @@ from metaweight.tasks.outcome import RunResult
 ALL = "all"
 COMPARED = frozenset(NOT_AN_ARMS).union(
     ("train_size", "meta_size", "valid_size", "test_size", "meta_noise_rate", "imbalance", "imbalance_ratio"),
-    ("train", "meta", "valid", "test", "columns", "languages", "overlap", "tokenize"),
+    ("train", "meta", "valid", "test", "label", "meta_column", "columns", "languages", "overlap", "tokenize"),
+    ("picture", "picture_size", "picture_ground"),
     KINDS,
 )
 """Options that decide what is compared, so that no arm may choose them."""

@@ -16,6 +16,8 @@ from .engines import HyperGradient as HyperGradient
 from .engines import hypergradient as hypergradient
 from .integrations import huggingface as huggingface
 from .integrations import lightning as lightning
+from .integrations.fit import Fit as Fit
+from .integrations.fit import fit as fit
 from .integrations.sklearn import ReweightedClassifier as ReweightedClassifier
 from .integrations.sklearn import ReweightedRegressor as ReweightedRegressor
 from .reweighter import Reweighter as Reweighter

@@ -8,6 +8,7 @@ from metaweight.tasks.base import Evaluation, Prepared, Sources, Task, described
 from metaweight.tasks.cost import COST, cost_line, iteration_cost
 from metaweight.tasks.identity import require_same_run, run_manifest
 from metaweight.tasks.image import task as image
+from metaweight.tasks.module import task as module
 from metaweight.tasks.outcome import Finished, Outcome
 from metaweight.tasks.pool import Pool, Pooled, pooled
 from metaweight.tasks.run import assemble, begin, run
@@ -15,6 +16,7 @@ from metaweight.tasks.tabular import task as tabular
 from metaweight.tasks.translation import task as translation
 
 tasks.add("image", image.ImageTask())
+tasks.add("module", module.ModuleTask())
 tasks.add("tabular", tabular.TabularTask())
 tasks.add("translation", translation.TranslationTask())
 

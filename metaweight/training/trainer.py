@@ -14,6 +14,7 @@ from typing import Any
 
 from metaweight.core.contracts import Batch, NonFiniteError, StepReport
 from metaweight.core.registry import did_you_mean
+from metaweight.data.loaders import as_source
 from metaweight.engines.inner import members
 from metaweight.reweighter import Reweighter
 from metaweight.training import checkpoint
@@ -27,8 +28,9 @@ from metaweight.training.run_folder import RunFolder
 class Trainer:
     """Runs a Reweighter over epochs.
 
-    ``train`` and ``meta`` are Sources; ``evaluations``: name -> batches, evaluated each ``evaluate_every``
-    epochs and at the last one by ``evaluate``; its figures are called ``NAME_FIGURE`` in an epoch's row.
+    ``train`` and ``meta`` are Sources, or DataLoaders (see ``LoaderBatches``); ``evaluations``: name ->
+    batches, evaluated each ``evaluate_every`` epochs and at the last one by ``evaluate``; its figures are
+    called ``NAME_FIGURE`` in an epoch's row.
     ``monitor``, one of these, decides the best epoch, and ``patience`` stops after so many evaluations in
     which it was not better; with ``higher_is_better=False`` it is a loss.  ``warmup_epochs`` are plain
     training without the teacher.  The teacher's learning rate takes the student's course unless it is given
@@ -64,9 +66,11 @@ class Trainer:
         split = monitor.partition("_")[0]
         if patience is not None and split not in (evaluations or {}):
             raise ValueError(f"early stopping (patience) needs an evaluation named {split!r}")
-        self.reweighter, self.train, self.meta = reweighter, train, meta
+        self.reweighter, self.train, self.meta = reweighter, as_source(train), as_source(meta, seed=1)
         self.epochs, self.warmup_epochs, self.patience = epochs, warmup_epochs, patience
-        self.evaluations, self.evaluate_every = dict(evaluations or {}), evaluate_every
+        given = dict(evaluations or {})
+        self.evaluations = {name: as_source(batches) for name, batches in given.items()}
+        self.evaluate_every = evaluate_every
         self.evaluate, self.monitor, self.higher_is_better = evaluate, monitor, higher_is_better
         self.folder, self.callbacks = folder, tuple(callbacks)
         self.history = History()

@@ -21,6 +21,7 @@ SHORT = [
 FULL = Path("/dev/full")
 KEPT = [
     "checkpoint.pt",
+    "classes.json",
     "left_out.csv",
     "manifest.json",
     "result.json",

@@ -16,6 +16,7 @@ from metaweight.data.rows.targets import is_empty_cell
 LABELS = ("label", "labels", "target", "class", "y", "category")
 """What columns of labels are called, in any case."""
 Reader = Callable[[str], Rows]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,10 @@ class Parts:
     test: Rows | None = None
     clean: bool = False
     """Whether the labels of ``train`` count as right."""
+    places: Ints | None = None
+    """[n], where each training row stands in what was read, from 0; None: they are all of it."""
+    marked: Ints | None = None
+    """[m], the same of trusted rows that a column of the training rows marks."""
     left_out: LeftOut = LeftOut.none()  # noqa: RUF009 (frozen, and empty)
     notes: tuple[str, ...] = ()
 
@@ -64,6 +69,7 @@ def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: st
     Training rows without a label are left out.  Raises as ``own_parts``.
     """
     train = rows["train"]
+    places, chosen = np.arange(len(train)), None
     label = label_column(train) if label is None else label
     notes = [note for one in rows.values() for note in one.notes]
     if meta_column is not None:
@@ -72,10 +78,12 @@ def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: st
             which = "no row" if not marked.any() else "every row"
             raise ValueError(f"{train.file}: {meta_column!r} marks {which} as trusted; mark some of them")
         trusted = train.select(marked)
+        places, chosen = np.flatnonzero(~marked), np.flatnonzero(marked)
         train = train.select(~marked).without(meta_column)
         rows = {**rows, "meta": trusted.without(meta_column)}
         notes.append(f"{len(trusted):,} rows that {meta_column!r} marks are trusted")
-    train, left_out = _labelled(train, label)
+    empty = _unlabelled(train, label)
+    left_out, train = _without_label(train, empty, label), train.select(~empty) if empty.any() else train
     for name, other in rows.items():
         if name != "train":
             other.column(label)
@@ -83,7 +91,18 @@ def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: st
     if len(left_out):
         notes.append(f"{len(left_out):,} training rows without a label are left out")
     meta, valid, test = (rows.get(part) for part in ("meta", "valid", "test"))
-    return Parts(train.file, train, label, meta, valid, test, left_out=left_out, notes=tuple(notes))
+    return Parts(
+        train.file,
+        train,
+        label,
+        meta,
+        valid,
+        test,
+        places=places[~empty],
+        marked=chosen,
+        left_out=left_out,
+        notes=tuple(notes),
+    )
 
 
 def label_column(rows: Rows) -> str:
@@ -102,19 +121,21 @@ def label_column(rows: Rows) -> str:
     return called[0]
 
 
-def _labelled(rows: Rows, label: str) -> tuple[Rows, LeftOut]:
-    """The rows that have a label, and the others.  Raises ValueError where none has."""
+def _unlabelled(rows: Rows, label: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """[n], which rows have no label.  Raises ValueError where none has one."""
     empty = np.array([is_empty_cell(cell) for cell in rows.column(label)], dtype=bool)
     if empty.all():
         raise ValueError(
             f"{rows.file}: {label!r} is empty in every row: which column has the labels (--label)?"
         )
-    if not empty.any():
-        return rows, LeftOut.none()
+    return empty
+
+
+def _without_label(rows: Rows, empty: np.ndarray[Any, Any], label: str) -> LeftOut:
     gone = rows.select(empty)
     reasons = (f"no label in {label!r}",) * len(gone)
     texts = tuple(row_text(cells) for cells in gone.frame.itertuples(index=False))
-    return rows.select(~empty), LeftOut(gone.origins, reasons, texts)
+    return LeftOut(gone.origins, reasons, texts)
 
 
 def row_text(cells: Sequence[Any]) -> str:

@@ -1,6 +1,7 @@
 """What decides a run, task by task, and how a mapping becomes options."""
 
 from metaweight.tasks.config.image import ImageConfig
+from metaweight.tasks.config.module import ModuleConfig
 from metaweight.tasks.config.own import OwnData, check_overlap, check_own
 from metaweight.tasks.config.rows import RowsConfig
 from metaweight.tasks.config.run import RunConfig, config_from, kept_options, with_options
@@ -9,6 +10,7 @@ from metaweight.tasks.config.translation import TranslationConfig
 
 __all__ = [
     "ImageConfig",
+    "ModuleConfig",
     "OwnData",
     "RowsConfig",
     "RunConfig",

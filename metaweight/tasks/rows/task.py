@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -17,7 +17,6 @@ from metaweight.data.rows import Rows, Targets, read_rows, read_targets
 from metaweight.data.rows.parts import Parts, own_parts
 from metaweight.data.rows.spoil import check_spoil
 from metaweight.reweighter import Reweighter
-from metaweight.student.losses import UnitLoss, binary_cross_entropy, cross_entropy, squared_error
 from metaweight.student.student import Student
 from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
 from metaweight.tasks.base import Evaluation, Sources
@@ -30,18 +29,12 @@ from metaweight.tasks.pool import Pool
 from metaweight.tasks.rows import data as rows_data
 from metaweight.tasks.rows.data import Encoder, PreparedRows, loader
 from metaweight.tasks.rows.figures import PRESENTATION
+from metaweight.tasks.rows.losses import LOSSES
 from metaweight.tasks.rows.measures import MAIN, measure
 from metaweight.tasks.rows.results import save
 from metaweight.training.run_folder import RunFolder
 
 C = TypeVar("C", bound=RowsConfig)
-LOSSES: Mapping[str, UnitLoss] = {
-    "classes": cross_entropy,
-    "one-logit": binary_cross_entropy,
-    "number": squared_error,
-    "several": binary_cross_entropy,
-}
-"""Kind of target -> its loss."""
 
 
 class RowsTask(ABC, Generic[C]):

@@ -1,0 +1,47 @@
+"""The items of data sets as rows that a student is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaweight.core.batch import Batch
+from metaweight.data.loaders import Collated
+
+
+@dataclass(frozen=True, eq=False)
+class CollatedRows:
+    """Rows of data sets laid end to end; ``positions`` [N] says which of their items each is."""
+
+    datasets: tuple[Any, ...]
+    collate: Collated
+    positions: Tensor
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 (a value)
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.positions)
+
+    def select(self, positions: Tensor) -> tuple[Tensor, ...] | Mapping[str, Tensor]:
+        """Arguments, or keyword arguments, for the rows at ``positions`` [n]."""
+        batch = self.batch(self.positions[positions.cpu()].tolist())
+        return batch.kwargs or batch.args
+
+    def batch(self, items: Sequence[int]) -> Batch:
+        """The Batch of some items, by their places in the data sets end to end."""
+        return self.collate([(self._item(place), place) for place in items]).to(self.device)
+
+    def to(self, device: torch.device) -> CollatedRows:
+        """The same, batches on a device."""
+        return replace(self, device=device)
+
+    def _item(self, place: int) -> Any:
+        for dataset in self.datasets:
+            if place < len(dataset):
+                return dataset[place]
+            place -= len(dataset)
+        raise IndexError(place)

@@ -1,0 +1,161 @@
+"""``fit``: a model by name or a module, data of any form, and one run of a task."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, default_collate
+
+from metaweight.comparison.arms import arm_of
+from metaweight.comparison.cells import alone, check_options, keep
+from metaweight.core.console import Terminal
+from metaweight.core.randomness import forked_rng
+from metaweight.core.registry import did_you_mean
+from metaweight.data.rows.parts import parts_of
+from metaweight.integrations.fit.given import as_dataset, as_rows, is_place
+from metaweight.integrations.fit.result import Fit, weights_of
+from metaweight.models.tabular import tabular_models
+from metaweight.student.execution.execution import require_device
+from metaweight.student.losses import UnitLoss
+from metaweight.tasks import assemble, begin, run_manifest, tasks
+from metaweight.tasks.config import ModuleConfig, RowsConfig, with_options
+from metaweight.tasks.module import ModuleData, prepare_module
+from metaweight.tasks.rows import PreparedRows, RowsTask
+from metaweight.training.progress import EpochProgress
+from metaweight.training.run_folder import RunFolder
+
+IN_PYTHON = "given in Python"
+"""What data that lie in no file are called in a manifest."""
+MODELS = {"tabular": tabular_models}
+"""Task -> its models by name."""
+
+
+def fit(
+    model: str | nn.Module,
+    train: Any,
+    meta: Any = None,
+    test: Any = None,
+    *,
+    valid: Any = None,
+    label: str | None = None,
+    meta_column: str | None = None,
+    teacher: str = "auto",
+    loss: UnitLoss | None = None,
+    taps: Sequence[str] = (),
+    folder: Path | str | None = None,
+    verbose: bool = False,
+    **options: Any,
+) -> Fit:
+    """Train ``model`` on ``train``, of which some rows are wrong, and learn from ``meta`` which ones.
+
+    Example::
+
+        result = metaweight.fit("tabular-mlp", "train.csv", "checked.csv", "test.csv", label="y")
+        result.suspects().head(20), result.figures, result.report("page.html")
+
+    ``model``: a name (``tabular-mlp``, ``tabular-resnet``), or a torch module of yours, which is trained in
+    place; ``taps`` are those of its submodules that the teacher looks into, ``loss`` one of ``losses``.
+    ``train``, ``meta``, ``test``, ``valid``: of a name files (as `metaweight train` takes them), DataFrames,
+    pairs (X, y) or Hugging Face data sets; of a module also torch data sets of (input, target), or of
+    mappings, and DataLoaders.  ``label``: the column of labels; ``meta_column``: the one that marks trusted
+    rows of ``train``.  ``options``: of the task's run, by name (``epochs``, ``batch_size``, ``probes``, ...),
+    see `metaweight train --task tabular --help`.  ``folder``: where the run is kept; default: a new one
+    among the temporary files.  The global random state is left as it was.
+
+    Raises TypeError and ValueError, in words, for data and options that do not do.
+    """
+    config: RowsConfig
+    if isinstance(model, nn.Module):
+        config, prepared = _of_module(
+            model,
+            {"train": train, "meta": meta, "valid": valid, "test": test},
+            label,
+            loss,
+            {"teacher": teacher, "taps": tuple(taps), **options},
+        )
+    else:
+        own = {"teacher": teacher, "taps": tuple(taps), **options}
+        if loss is not None:
+            raise TypeError("loss goes with a module of your own: the targets decide that of a model by name")
+        given = {"train": train, "meta": meta, "valid": valid, "test": test}
+        config, prepared = _of_name(model, given, label, meta_column, own)
+    return _run(config, prepared, None if folder is None else Path(folder), verbose)
+
+
+def _of_name(
+    model: str, given: dict[str, Any], label: str | None, meta_column: str | None, options: dict[str, Any]
+) -> tuple[RowsConfig, PreparedRows]:
+    name = next((name for name, models in MODELS.items() if model in models), None)
+    if name is None:
+        known = [known for models in MODELS.values() for known in models.names()]
+        raise ValueError(f"unknown model {model!r}.{did_you_mean(model, known)} Or give a torch module")
+    task = tasks[name]
+    assert isinstance(task, RowsTask)
+    rows = {part: as_rows(data, part) for part, data in given.items() if data is not None}
+    if label is None and not is_place(given["train"]) and isinstance(given["train"], tuple):
+        label = "target"
+    parts = parts_of(rows, label=label, meta_column=meta_column)
+    called = {
+        part: str(data) if is_place(data) else IN_PYTHON for part, data in given.items() if data is not None
+    }
+    own = task.config(model=model, **called, label=label, meta_column=meta_column)
+    config: RowsConfig = with_options(own, options)
+    check_options(config)
+    return config, task.prepared(config, parts)
+
+
+def _of_module(
+    module: nn.Module,
+    given: dict[str, Any],
+    label: str | None,
+    loss: UnitLoss | None,
+    options: dict[str, Any],
+) -> tuple[ModuleConfig, PreparedRows]:
+    loader = given["train"] if isinstance(given["train"], DataLoader) else None
+    sizes = {} if loader is None or loader.batch_size is None else {"batch_size": loader.batch_size}
+    called = {part: IN_PYTHON for part, data in given.items() if data is not None}
+    own = ModuleConfig(model=type(module).__name__)
+    config = with_options(own, {**called, **sizes, **options})
+    check_options(config)
+    parts = {part: as_dataset(data, part, label=label) for part, data in given.items() if data is not None}
+    collate = default_collate if loader is None else loader.collate_fn
+    return config, prepare_module(config, ModuleData(module, parts, loss, collate))
+
+
+def _run(config: RowsConfig, prepared: PreparedRows, folder: Path | None, verbose: bool) -> Fit:
+    require_device(config.device)
+    task = tasks[config.task]
+    place = Path(tempfile.mkdtemp(prefix="metaweight-")) / arm_of(config) if folder is None else folder
+    console = Terminal()
+    shown = (
+        EpochProgress(console, config.epochs, describe=lambda row: "", counted="rows") if verbose else None
+    )
+    with forked_rng(torch.device(config.device)):
+        assembled = assemble(config, prepared, None)
+        own = RunFolder.create(place, run_manifest(config, prepared))
+        with own.held(), shown or nullcontext():
+            assembled = assemble(config, prepared, own, callbacks=() if shown is None else (shown,))
+            begin(task, prepared, own)
+            assembled.trainer.fit()
+            outcome = task.conclude(config, prepared, assembled, own)
+    result = keep(alone(config, place.name), place, outcome, cost=outcome.cost)
+    student = assembled.trainer.reweighter.student
+    student.module.eval()
+    samples = own.read_weights()
+    return Fit(
+        student.module,
+        weights_of(samples, prepared.parts),
+        result.figures,
+        type(assembled.trainer.reweighter.teacher).__name__.lower(),
+        place,
+        samples,
+        student,
+        prepared,
+        result,
+    )

@@ -1,0 +1,118 @@
+"""What ``metaweight.fit`` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from metaweight.core.atomic import whole_file
+from metaweight.data.rows.loader import RowsLoader
+from metaweight.data.rows.parts import Parts
+from metaweight.report.page.document import write_page
+from metaweight.report.page.study import read_study
+from metaweight.report.suspects import Suspects
+from metaweight.student.student import Student
+from metaweight.tasks.outcome import RunResult
+from metaweight.tasks.rows import PreparedRows
+from metaweight.tasks.rows.measures import outputs_of, two_logits
+from metaweight.training.sample_weights import SampleWeights
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A model, the weight of every training row, and which of them look wrong.
+
+    ``print(result)`` says in sentences what came out.
+    """
+
+    model: nn.Module
+    """The student, a plain torch module in eval mode."""
+    weights: np.ndarray[Any, np.dtype[np.float64]]
+    """[n], the mean weight of every training row after the warm-up, in the order that they were given in; 1
+    for rows that a column marks as trusted, NaN for those that were not used."""
+    figures: Mapping[str, float | None]
+    """accuracy, r2 and so on of the test rows, as far as they are known; see ``RowsTask``."""
+    teacher: str
+    folder: Path
+    """The run's folder: weights.csv, rows.csv, steps, checkpoint; that of `metaweight train`."""
+    samples: SampleWeights
+    student: Student
+    prepared: PreparedRows
+    result: RunResult
+
+    def suspects(self) -> pd.DataFrame:
+        """The rows that were weighed, the most suspect first: where they are, the user's own columns, given
+        and suggested label, weight, loss, ``is_suspect``."""
+        import pandas as pd
+
+        found = Suspects(self.samples)
+        own = self.prepared.frame.iloc[found.samples.index.numpy()]
+        columns = {**found.where(), **{str(name): own[name].tolist() for name in own.columns}}
+        return pd.DataFrame(found.columns(columns, self.prepared.targets.classes))
+
+    def sentences(self) -> tuple[str, ...]:
+        """Whether the weights can be believed."""
+        found = Suspects(self.samples).belief
+        return () if found is None else found.sentences
+
+    def predict(self, X: Any) -> np.ndarray[Any, Any]:
+        """What the model says of rows like those of training: names of classes [n], or numbers [n].
+
+        Of a module of your own, call ``model``.  Raises TypeError for one.
+        """
+        from metaweight.integrations.fit.given import as_rows
+
+        if self.result.details.get("task") == "module":
+            raise TypeError("a module of your own predicts by itself: result.model(inputs)")
+        import pandas as pd
+
+        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X)
+        rows = as_rows(frame.reset_index(drop=True), "given")
+        inputs = self.prepared.encoder.encode(rows)
+        nothing = torch.zeros(len(rows), *self.prepared.given.shape[1:], dtype=self.prepared.given.dtype)
+        loader = RowsLoader(inputs, nothing, torch.arange(len(rows)), batch_size=4096, shuffle=False)
+        outputs, _, _ = outputs_of(self.student, loader.epoch(0))
+        targets = self.prepared.targets
+        if targets.kind == "number":
+            numbers: np.ndarray[Any, Any] = targets.numbers(outputs.flatten().cpu()).numpy()
+            return numbers
+        if targets.kind == "several":
+            said: np.ndarray[Any, Any] = (outputs > 0).cpu().numpy()
+            return said
+        logits = two_logits(outputs) if targets.kind == "one-logit" else outputs
+        names: np.ndarray[Any, Any] = np.array(targets.classes, dtype=object)
+        labels: np.ndarray[Any, Any] = names[logits.argmax(dim=1).cpu().numpy()]
+        return labels
+
+    def save(self, path: Path | str) -> None:
+        """Write the model's plain ``state_dict``, for ``module.load_state_dict(torch.load(path))``."""
+        with whole_file(Path(path)) as file:
+            torch.save(self.model.state_dict(), file)
+
+    def report(self, path: Path | str = "page.html") -> Path:
+        """Write the run's page, one HTML file, and say where it is.  Raises FileExistsError."""
+        return write_page(read_study(self.folder), path)
+
+    def __repr__(self) -> str:
+        known = {name: value for name, value in self.figures.items() if value is not None}
+        said = ", ".join(f"{name} {value:.4g}" for name, value in known.items())
+        return "\n".join((f"teacher {self.teacher}: {said}", *self.sentences(), f"folder: {self.folder}"))
+
+
+def weights_of(samples: SampleWeights, parts: Parts) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The mean weight of each training row, in the order that they were given in."""
+    own, marked = samples.own, () if parts.marked is None else parts.marked
+    places = np.arange(len(parts.train)) if parts.places is None else parts.places
+    weights = np.full(len(places) + len(marked) + len(parts.left_out), np.nan)
+    weights[places[own.index.numpy()]] = own.mean_weight().double().numpy()
+    weights[list(marked)] = 1
+    return weights

@@ -1,0 +1,22 @@
+"""The options of a run on a module of the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from metaweight.tasks.config.rows import RowsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleConfig(RowsConfig):
+    """What a run on a module of the user's own is told beside the module and its data, which are objects."""
+
+    task: ClassVar[str] = "module"
+
+    data: str = "given in Python"
+    """What the data are called."""
+    model: str = "module"
+    """What the module is called."""
+    optimizer: str = "adamw"
+    lr: float = 1e-3

@@ -1,0 +1,107 @@
+"""Data sets of the user's own as the rows of a run: their targets, their places, their items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from metaweight.data.loaders import Collated
+from metaweight.data.rows import Rows, Targets, of_frame
+from metaweight.data.rows.collated import CollatedRows
+from metaweight.data.rows.parts import Parts
+from metaweight.student.losses import UnitLoss
+
+PLACE, TARGET = "position", "target"
+"""Columns of a run whose rows are objects: the place in the data set, and the target."""
+READ = 1024
+"""Items that are read at once for their targets."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleData:
+    """A module, and the data sets that it is trained, taught and measured on, with positions and pairs.
+
+    ``parts``: "train", "meta" and, perhaps, "valid" and "test" -> a map-style data set of (input, target), or
+    of mappings with a target.
+    """
+
+    module: nn.Module
+    parts: dict[str, Any]
+    loss: UnitLoss | None = None
+    """None: by the targets, see ``ModuleTask``."""
+    collate_fn: Callable[[list[Any]], Any] = default_collate
+    name: str = "given in Python"
+    labels: dict[str, Sequence[str]] = field(default_factory=dict)
+    """Part -> what its rows are called, where they have names."""
+
+    def rows(self, part: str) -> Rows:
+        """The rows of a part: their places in all data sets end to end, and their targets."""
+        import pandas as pd
+
+        sizes = [len(dataset) for dataset in self.parts.values()]
+        firsts = dict(zip(self.parts, accumulate([0, *sizes]), strict=False))
+        size = len(self.parts[part])
+        if size == 0:
+            raise ValueError(f"the {part} data set has no row")
+        places = np.arange(firsts[part], firsts[part] + size)
+        targets = self.targets(places)
+        cells = list(targets.numpy()) if targets.dim() > 1 else targets.numpy()
+        frame = pd.DataFrame({PLACE: places, TARGET: cells})
+        called = self.labels.get(part)
+        return of_frame(frame if called is None else frame.set_axis(list(called), axis=0), f"{part} rows")
+
+    def targets(self, places: Any) -> Tensor:
+        """[n, ...], of the items at ``places``."""
+        blocks = np.array_split(places, -(-len(places) // READ))
+        return torch.cat([self.items.batch(block.tolist()).targets for block in blocks])
+
+    @property
+    def items(self) -> CollatedRows:
+        """All items end to end."""
+        datasets = tuple(self.parts.values())
+        return CollatedRows(datasets, Collated(self.collate_fn), torch.arange(sum(map(len, datasets))))
+
+
+class Places:
+    """The encoder of rows that are objects: they are called by their place."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, data: ModuleData) -> None:
+        self.data = data
+
+    def encode(self, rows: Rows) -> CollatedRows:
+        """The items themselves."""
+        items = self.data.items
+        return CollatedRows(items.datasets, items.collate, torch.tensor(rows.frame[PLACE].to_numpy()))
+
+
+class RawTargets(Targets):
+    """Targets that are tensors already: they are learnt as they are."""
+
+    def encode(self, cells: Sequence[Any], origins: Any, part: str) -> Tensor:
+        values = torch.as_tensor(np.stack(cells))
+        if self.kind != "classes":
+            return values.float() if values.dtype == torch.float64 else values
+        high, low = int(values.max()), int(values.min())
+        if low < 0 or high >= len(self.classes):
+            wrong = int(((values < 0) | (values >= len(self.classes))).nonzero()[0])
+            raise ValueError(
+                f"{origins[wrong]}: this {part} row has the class {int(values[wrong])}; the module gives "
+                f"{len(self.classes)} outputs, for 0 to {len(self.classes) - 1}"
+            )
+        return values.long()
+
+
+def parts_of_module(data: ModuleData) -> Parts:
+    """The rows of every part; what is known of their truth is nothing."""
+    rows = {part: data.rows(part) for part in data.parts}
+    meta, valid, test = (rows.get(part) for part in ("meta", "valid", "test"))
+    return Parts(data.name, rows["train"], TARGET, meta, valid, test)

@@ -1,0 +1,85 @@
+"""The task of a module that is given as an object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from metaweight.core.modes import evaluating
+from metaweight.core.registry import Registry
+from metaweight.data.rows import Rows
+from metaweight.data.rows.parts import Parts
+from metaweight.student.losses import UnitLoss
+from metaweight.student.student import Student
+from metaweight.tasks.assembly import execution
+from metaweight.tasks.config.module import ModuleConfig
+from metaweight.tasks.module.data import PLACE, ModuleData, Places, RawTargets, parts_of_module
+from metaweight.tasks.rows import Encoder, PreparedRows, RowsTask
+from metaweight.tasks.rows.data import prepare
+from metaweight.tasks.rows.losses import LOSSES
+
+
+class ModuleTask(RowsTask[ModuleConfig]):
+    """A module of the user's own on data sets of the user's own; what it learns by follows from its targets.
+
+    Whole numbers [n] are classes (cross-entropy), other numbers [n] or [n, 1] are learnt by squared error,
+    several of 0 and 1 [n, L] by binary cross-entropy.  Figures: as ``RowsTask``.
+    """
+
+    config = ModuleConfig
+    sets: ClassVar[Registry[Callable[[], Parts]]] = Registry("module's data set")
+
+    def check_parts(self, config: ModuleConfig) -> None:
+        pass
+
+    def prepare(self, config: ModuleConfig) -> PreparedRows:
+        raise ValueError(
+            "a module and its data are objects: give them to metaweight.fit(module, train, meta)"
+        )
+
+    def encoder(self, config: ModuleConfig, rows: Rows) -> Encoder:
+        raise NotImplementedError  # a run is prepared by ``prepare_module``
+
+    def module(self, config: ModuleConfig, prepared: PreparedRows) -> nn.Module:
+        return _given(prepared).module
+
+    def taps(self, config: ModuleConfig) -> Sequence[str]:
+        return ()
+
+    def loss(self, config: ModuleConfig, prepared: PreparedRows) -> UnitLoss:
+        return _given(prepared).loss or LOSSES[prepared.targets.kind]
+
+    def student(self, config: ModuleConfig, module: nn.Module, prepared: PreparedRows) -> Student:
+        loss = self.loss(config, prepared)
+        return Student(module, loss, taps=config.taps, execution=execution(config))
+
+
+def prepare_module(config: ModuleConfig, data: ModuleData) -> PreparedRows:
+    """The data of a run of ``data.module``.  Raises ValueError for targets that it has no output for."""
+    parts = parts_of_module(data)
+    first = data.items.batch([0])
+    with evaluating(data.module), torch.no_grad():
+        said = Student(data.module, lambda outputs, targets: outputs.flatten(1).sum(dim=1)).glance(
+            first.to(next(data.module.parameters()).device)
+        )
+    targets = _targets(data, said.outputs, data.targets(parts.train.frame[PLACE].to_numpy()))
+    return prepare(config, parts, targets, lambda rows: Places(data))
+
+
+def _targets(data: ModuleData, outputs: Tensor, values: Tensor) -> RawTargets:
+    """What kind of targets there are, by their type, and how many classes the module tells apart."""
+    if not values.is_floating_point():
+        names = tuple(map(str, range(outputs.shape[-1])))
+        return RawTargets("classes", names, note=f"targets are classes, of {len(names)}")
+    if values.dim() == 2 and values.shape[1] > 1 and bool(((values == 0) | (values == 1)).all()):
+        names = tuple(map(str, range(values.shape[1])))
+        return RawTargets("several", names, note=f"targets are {len(names)} labels, 0 or 1 each")
+    return RawTargets("number", note="targets are numbers")
+
+
+def _given(prepared: PreparedRows) -> ModuleData:
+    assert isinstance(prepared.encoder, Places)
+    return prepared.encoder.data

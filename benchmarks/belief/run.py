@@ -40,7 +40,7 @@ class Options:
     """Tables; those that scikit-learn has not lie below METAWEIGHT_DATA."""
     kinds: tuple[str, ...] = tuple(KINDS)
     """Kinds of wrong labels that are put into tables that bring none."""
-    teachers: tuple[str, ...] = ("auto", "recall", "mw-net")
+    teachers: tuple[str, ...] = ("auto", "mw-net")
     seeds: tuple[int, ...] = (0, 1, 2)
     rows: int = 1500
     """Training rows, at most."""

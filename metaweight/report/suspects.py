@@ -62,7 +62,7 @@ class Suspects:
 
         With probes: those at or below the cut-off that they give.  Without: those below the valley between
         the two groups of weights (see ``valley``) whose label the student would not give either; of samples
-        without classes all below it, if the two groups explain more than a flat spread of weights does.
+        without classes all below it, if there are two groups indeed.
         """
         means, found = self.samples.mean_weight(), self.belief
         if found is not None and found.verdict != "untested":

@@ -118,9 +118,11 @@ def weights_csv(samples: SampleWeights) -> str:
 
 
 def targets_as_cells(targets: Tensor) -> list[Any]:
-    """Classes, or numbers as people write them."""
-    values: list[Any] = targets.tolist()
-    return [number_as_cell(value) for value in values] if targets.is_floating_point() else values
+    """Classes, or numbers in as many digits as they have; empty for NaN."""
+    if not targets.is_floating_point():
+        classes: list[int] = targets.tolist()
+        return classes
+    return ["" if np.isnan(number) else str(number) for number in targets.numpy()]
 
 
 def number_as_cell(number: float) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from metaweight.cli.main import main
+from metaweight.core.csv_text import read_csv, write_csv
+from metaweight.data.origins import COLUMNS
 from metaweight.training.run_folder import RunFolder
 
 TRAIN = ["train", "--teacher", "knn", "--noise", "uniform", "--train-size", "300", "--batch-size", "20"]
@@ -53,9 +58,17 @@ def test_the_list_and_what_it_finds(
             str(int(predicted[place])),
         )  # digits are named by themselves
         assert (row["given_label"], row["suggested_label"]) == labels
-        assert len(row["weights"].split()) == 3
+        assert row["share"] == f"{float(samples.probabilities[place].max()):.6g}"
+    history = pd.read_parquet(tmp_path / "suspects_by_epoch.parquet")
+    assert list(history) == ["index", "epoch", "weight", "loss"]
+    cells = history.set_index(["index", "epoch"])["weight"]
+    for number, epoch in ((rows[0]["index"], 2), (rows[-1]["index"], 3)):
+        assert cells[int(number), epoch] == float(samples.weights[epoch - 1, at[int(number)]])
     assert main(["suspects", str(finished), "--out", str(out)]) == 2
     assert f"{out} exists: choose another file" in words(capsys)
+    out.unlink()
+    assert main(["suspects", str(finished), "--out", str(out)]) == 2
+    assert "suspects_by_epoch.parquet exists: choose another file" in words(capsys)
 
 
 def test_without_cleanlab_it_says_so(
@@ -120,9 +133,9 @@ def test_what_is_no_finished_run_is_refused(
     [
         (
             b"index,source,target\n0,a,b\n",
-            "of 300 pairs, the first that of index",
+            "of 300 rows, the first that of index",
         ),
-        (b"", "it lacks 300 of 300 pairs, the first that of index"),
+        (b"", "it lacks 300 of 300 rows, the first that of index"),
         (b"source,target\na,b\n", "it has no column index"),
         (b"index,source,target\n0,a\n", "line 2: 2 fields, the header has 3"),
         (b"index,source,target\n0,a,\xff\n", "is damaged: 'utf-8' codec can't decode"),
@@ -139,3 +152,52 @@ def test_damaged_pairs_are_named_with_their_file(
     assert message in told
     assert f"{run / 'pairs.csv'}" in told
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.filterwarnings("ignore")  # cleanlab's own imports
+def test_classes_and_columns_that_the_run_kept(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "out.csv"
+    shutil.copytree(finished, run)
+    index = RunFolder.open(run).read_weights().index.tolist()
+    (run / "classes.json").write_text(json.dumps([f"=digit {digit}" for digit in range(10)]))
+    header = (*COLUMNS, "index", "mean_weight", "note", "loss")
+    write_csv(run / "rows.csv", header, (("", "", "", n, "", f'a "{n}",\nb', n) for n in reversed(index)))
+    assert main(["suspects", str(run), "--out", str(out)]) == 0
+    rows = read_csv(out, columns=("note", "own_loss", "given_label", "suggested_label", "loss"))
+    assert len(rows) == 300
+    for row in rows:
+        assert row["note"] == f'a "{row["index"]}",\nb'
+        assert row["own_loss"] == row["index"]
+        assert row["given_label"].startswith("=digit ")
+    said = words(capsys)
+    assert f"{sum(row['is_suspect'] == '1' for row in rows)} of them are suspects" in said
+    assert "was not tested: probes=0.05 (--probes 0.05)" in said
+    (run / "classes.json").write_text('{"a": 1}')
+    assert main(["suspects", str(run), "--out", str(tmp_path / "other.csv")]) == 2
+    assert f"{run / 'classes.json'} is damaged: it is no list of names of classes" in words(capsys)
+
+
+@pytest.mark.filterwarnings("ignore")  # cleanlab's own imports
+def test_a_run_says_what_its_probes_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out = tmp_path / "run", tmp_path / "out.csv"
+    options = ["--probes", "0.2", "--meta-size", "120", "--epochs", "3", "--warmup-epochs", "1"]
+    assert main([*TRAIN, *options, "--lr", "0.05", "--out", str(run)]) == 0
+    said = words(capsys)
+    assert "60 of the 120 trusted rows are planted in the training set as probes, 30 of them with" in said
+    sentence = re.search(
+        r"Of 100 rows of weight \S+ or less about (\d+) \(\d+ to \d+\) are wrong: \d+ of 300", said
+    )
+    assert sentence is not None
+    samples = RunFolder.open(run).read_weights()
+    assert len(samples.index) == 360
+    assert len(read_csv(run / "weights.csv")) == 300
+    assert main(["suspects", str(run), "--out", str(out)]) == 0
+    rows = read_csv(out)
+    assert sentence[0] in words(capsys)
+    assert {int(row["index"]) for row in rows} == set(samples.own.index.tolist())
+    suspects = [row["is_suspect"] == "1" for row in rows]
+    assert suspects == sorted(suspects, reverse=True)
+    assert 0 < sum(suspects) < 300
+    assert set(pd.read_parquet(tmp_path / "out_by_epoch.parquet")["index"]) == set(samples.own.index.tolist())

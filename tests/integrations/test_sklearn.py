@@ -82,24 +82,60 @@ def test_suspects_name_the_rows_of_the_users_table_least_trusted_first(
     fitted: mw.ReweightedClassifier,
 ) -> None:
     found = fitted.suspects_
-    columns = ["row", "index", "given_label", "suggested_label", "share", "weight", "loss"]
+    columns = ["row", "index", "given_label", "suggested_label", "share", "mean_weight", "loss", "is_suspect"]
     assert list(found.columns) == columns
     assert sorted(found["row"]) == list(range(300))
     assert (X.index[found["row"]] == found["index"]).all()
     assert (Y[found["row"]] == found["given_label"]).all()
-    assert (fitted.sample_weight_[found["row"]] == found["weight"]).all()
-    pairs = list(zip(found["weight"], -found["loss"], strict=True))
+    assert (fitted.sample_weight_[found["row"]] == found["mean_weight"]).all()
+    pairs = list(zip(found["mean_weight"], -found["loss"], strict=True))
     assert pairs == sorted(pairs)
     assert found["share"].between(0.5, 1).all()
     first = found.head(50)
     assert WRONG[first["row"]].mean() > 0.8
     assert (first["suggested_label"] == RIGHT[first["row"]]).mean() > 0.8
+    marked = found[found["is_suspect"]]
+    assert WRONG[marked["row"]].mean() > 0.7
+    assert (marked["given_label"] != marked["suggested_label"]).all()
+    assert fitted.belief_.verdict == "untested"
 
 
 def test_equal_weights_leave_the_order_to_the_loss() -> None:
     found = classifier(teacher="uniform").fit(X, Y, X_meta=X_META, y_meta=Y_META).suspects_
-    assert set(found["weight"]) == {1.0}
+    assert set(found["mean_weight"]) == {1.0}
+    assert not found["is_suspect"].any()
     assert found["loss"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_probes_say_what_the_weights_are_worth(apart: bool) -> None:
+    mask = np.arange(len(X)) % 3 == 0
+    labels = np.where(mask, RIGHT, Y)
+    model = classifier(probes=0.3, epochs=10)
+    if apart:
+        model.fit(X[~mask], labels[~mask], X_meta=X[mask], y_meta=labels[mask])
+    else:
+        model.fit(X, labels, meta=mask)
+    found, wrong = model.belief_, WRONG[~mask] if apart else WRONG & ~mask
+    assert found.probes in (48, 49, 50)  # half of each class of 100
+    assert found.verdict == "believable"
+    weights = model.sample_weight_ if apart else model.sample_weight_[~mask]
+    assert found.auroc.low <= roc_auc_score(~WRONG[~mask], weights) <= found.auroc.high
+    below = model.suspects_[model.suspects_["is_suspect"]]
+    assert len(below) == found.below
+    assert found.precision.low <= wrong[below["row"]].mean() <= found.precision.high
+    assert len(model.suspects_) == (~mask).sum()
+    assert f"{found.probes} of the 100 trusted rows are planted" in model.notes_[-1]
+
+
+def test_what_probes_refuse() -> None:
+    with pytest.raises(ValueError, match="probes is a share of the rows of X, from 0 to below 1, got 2"):
+        classifier(probes=2).fit(X, Y, X_meta=X_META, y_meta=Y_META)
+    with pytest.raises(ValueError, match="nobody has checked those that meta_from_train draws"):
+        classifier(probes=0.1, meta_from_train=0.2).fit(X, Y)
+    numbers = regressor(probes=0.1, epochs=3).fit(X, numbers_of(X), X_meta=X_META, y_meta=numbers_of(X_META))
+    assert numbers.belief_.probes == 30
+    assert len(numbers.suspects_) == 300
 
 
 @pytest.mark.parametrize("as_mask", [True, False])
@@ -343,9 +379,17 @@ def test_numbers_are_learnt_in_their_own_scale() -> None:
     given = regressor(epochs=3, teacher="mw-net").fit(X, y, meta=np.arange(200, 300))
     assert 0 < given.sample_weight_.min() < given.sample_weight_.max() < 2
     found = model.suspects_
-    assert list(found.columns) == ["row", "index", "given", "suggested", "weight", "loss"]
-    assert (found["given"] == y[found["row"]]).all()
-    assert model.predict(X.iloc[found["row"]]) == pytest.approx(found["suggested"])
+    assert list(found.columns) == [
+        "row",
+        "index",
+        "given_label",
+        "suggested_label",
+        "mean_weight",
+        "loss",
+        "is_suspect",
+    ]
+    assert (found["given_label"] == y[found["row"]]).all()
+    assert model.predict(X.iloc[found["row"]]) == pytest.approx(found["suggested_label"])
     final = regressor(epochs=3, final_estimator=Ridge()).fit(X, y, meta=np.arange(200, 300))
     assert final.predict(X_TEST) == pytest.approx(numbers_of(X_TEST), abs=150)
 

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import math
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import jaccard_score, precision_score
@@ -36,15 +37,71 @@ def test_the_order_is_mean_weight_then_index_and_the_unseen_are_left_out() -> No
 
 
 def test_csv_by_hand() -> None:
-    rows = Suspects(SAMPLES).to_csv(("cat", "=1+1", 'a "dog", wet')).splitlines()
+    """The valley lies between 0.5 and 1.5; of the three below it two are not what the student says."""
+    losses = torch.tensor([[8.0, 1, 1, 0, 0], [3.0, 1, 2, 4, 0]])
+    samples = dataclasses.replace(SAMPLES, loss=losses, probabilities=SAMPLES.probabilities * 0.75)
+    rows = Suspects(samples).to_csv(("cat", "=1+1", 'a "dog", wet')).splitlines()
     assert rows == [
-        "file,row,name,index,given_label,suggested_label,mean_weight,weights",
-        ',,,20,cat,"a ""dog"", wet",0.125,nan 0.125',
-        ',,,30,"a ""dog"", wet","a ""dog"", wet",0.5,0.25 0.75',
-        ",,,40,cat,=1+1,0.5,0.5 0.5",
-        ",,,10,=1+1,=1+1,1.5,2 1",
+        "file,row,name,index,given_label,suggested_label,share,mean_weight,loss,is_suspect",
+        ',,,20,cat,"a ""dog"", wet",0.75,0.125,2,1',
+        ",,,40,cat,=1+1,0.75,0.5,5.5,1",
+        ',,,30,"a ""dog"", wet","a ""dog"", wet",0.75,0.5,1.5,0',
+        ",,,10,=1+1,=1+1,0.75,1.5,1,0",
     ]
-    assert Suspects(SAMPLES).to_csv().splitlines()[1] == ",,,20,0,2,0.125,nan 0.125"
+    assert Suspects(samples).to_csv().splitlines()[1] == ",,,20,0,2,0.75,0.125,2,1"
+
+
+def test_the_warm_up_says_nothing_and_equal_weights_are_ordered_by_loss() -> None:
+    weights = torch.tensor([[0.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.25, math.nan]])
+    losses = torch.tensor([[9.0, 0.0, 0.0, 0.0], [1.0, 2.0, 0.0, math.nan]])
+    samples = SampleWeights(torch.arange(4), weights, losses, warmup=1)
+    assert Suspects(samples).order.tolist() == [2, 1, 0]
+    assert Suspects(dataclasses.replace(samples, warmup=0)).order.tolist() == [0, 2, 1, 3]
+
+
+def test_suspects_without_labels_are_those_of_two_groups_alone() -> None:
+    two = torch.cat([torch.linspace(0, 0.1, 10), torch.linspace(0.9, 1, 40)])[None]
+    samples = SampleWeights(torch.arange(50), two, two)
+    assert Suspects(samples).is_suspect.nonzero().flatten().tolist() == list(range(10))
+    flat = dataclasses.replace(samples, weights=torch.linspace(0, 1, 50)[None])
+    assert not Suspects(flat).is_suspect.any()
+    equal = dataclasses.replace(samples, weights=torch.ones(1, 50))
+    assert not Suspects(equal).is_suspect.any()
+
+
+def probed(shift: float) -> SampleWeights:
+    """150 rows, a third of them wrong, and 60 probes; wrong ones weigh ``shift`` less."""
+    draw = torch.Generator().manual_seed(0)
+    wrong = torch.arange(210) % 3 == 0
+    probe = torch.zeros(210, dtype=torch.int8)
+    probe[150:] = 1 + wrong[150:].to(torch.int8)
+    weights = (1 + 0.2 * torch.rand(210, generator=draw) - shift * wrong)[None]
+    return SampleWeights(torch.arange(210), weights, 2 - weights, flipped=wrong, probe=probe)
+
+
+def test_probes_give_the_cut_and_are_nobodys_suspects() -> None:
+    found = Suspects(probed(0.5))
+    assert found.belief is not None
+    means = found.samples.mean_weight()
+    assert torch.equal(found.is_suspect, means <= found.belief.cutoff)
+    assert bool(found.is_suspect[found.samples.flipped].float().mean() > 0.7)
+    assert sorted(found.columns()["index"]) == list(range(150))
+    assert found.precision(20) == 1.0
+    blind, turned = Suspects(probed(0.0)), Suspects(probed(-0.5))
+    assert not blind.is_suspect.any()
+    assert not turned.is_suspect.any()
+
+
+def test_numbers_are_suggested_for_numbers() -> None:
+    given = torch.tensor([1.5, 20.0, 0.1])
+    weights = torch.tensor([[1.0, 0.2, 0.9]])
+    samples = SampleWeights(torch.arange(3), weights, 1 - weights, given=given, said=given + 0.25)
+    rows = Suspects(samples).to_csv(own={"file": ["a", "b", "c"], "city": ["Ulm", "", "Kiel"]}).splitlines()
+    assert rows[0] == (
+        "file,row,name,index,own_file,city,given_label,suggested_label,mean_weight,loss,is_suspect"
+    )
+    assert rows[1] == ",,,1,b,,20.0,20.25,0.2,0.8,1"
+    assert Suspects(samples).columns()["given_label"] == [20.0, np.float32(0.1), 1.5]
 
 
 def test_each_row_leads_with_where_its_owner_finds_it() -> None:
@@ -55,7 +112,12 @@ def test_each_row_leads_with_where_its_owner_finds_it() -> None:
 
 def test_sentences_are_written_as_they_are() -> None:
     pairs = {index: (f"=cmd|' /C calc'!A{index}", 'say "hi",\nthen go') for index in (10, 20, 30, 40, 50)}
-    text = Suspects(dataclasses.replace(SAMPLES, probabilities=None)).to_csv(pairs=pairs)
+    own = {
+        name: [pairs[index][side] for index in SAMPLES.index.tolist()]
+        for side, name in enumerate(("source", "target"))
+    }
+    bare = dataclasses.replace(SAMPLES, probabilities=None, given=None)
+    text = Suspects(bare).to_csv(own=own)
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [int(row["index"]) for row in rows] == [20, 30, 40, 10]
     assert [(row["source"], row["target"]) for row in rows] == [pairs[int(row["index"])] for row in rows]

@@ -168,13 +168,12 @@ class ReweightedEstimator(BaseEstimator):
         self.module_, self.teacher_, self.engine_ = taught.module, taught.teacher, taught.engine
         self.history_ = pd.DataFrame(taught.history)
         kept, index = taught.kept, mixed.train.index
-        weights = np.ones(len(frame))
-        weights[trusted.train] = kept.mean_weight()[train_at].double().numpy()
-        self.sample_weight_ = weights
-        self._fit_final(rows, right)
         seen = SampleWeights(
             index, kept.weights[:, index], kept.loss[:, index], probe=mixed.marks, warmup=kept.warmup
         )
+        self.sample_weight_ = np.ones(len(frame))
+        self.sample_weight_[trusted.train] = seen.own.mean_weight().double().numpy()
+        self._fit_final(rows, right)
         self.belief_ = belief(seen)
         if self.verbose and self.belief_ is not None:
             print(*mixed.notes, *self.belief_.sentences, sep="\n")

@@ -24,6 +24,8 @@ TOGETHER = 0.1
 """Span of nine tenths of the weights, in mean weights, below which it is said."""
 PROMISING = 0.75
 """An AUROC that a test must rule out before it says "chance"."""
+WIDE = 0.8
+"""Width of the interval of a precision that says nothing."""
 UNTESTED = (
     "Whether these weights find wrong rows was not tested: probes=0.05 (--probes 0.05) plants trusted rows, "
     "half of them with a wrong label, among the training rows and says how well they are told apart."
@@ -114,6 +116,8 @@ def _tested(weights: Array, right: Array, wrong: Array, signs: dict[str, Any]) -
     precision = _estimate(draws[:, : best + 1].sum(axis=1) / below)
     if precision.value < 0.5:
         return Belief("none stands out", **about)
+    if precision.high - precision.low > WIDE:
+        return Belief("too few", **about)
     cutoff = float(bins.edges[best])
     return Belief("believable", **about, cutoff=cutoff, below=below, precision=precision)
 
@@ -177,7 +181,7 @@ def _verdict(found: Belief) -> str:
     if found.verdict == "chance":
         return f"These weights are no better than chance here: {area}. {INSTEAD}"
     if found.verdict == "too few":
-        return f"{found.probes} probes cannot tell these weights from chance: {area}. Plant more (probes=)."
+        return f"{found.probes} probes are too few to tell what these weights are worth: {area}. Plant more."
     assert found.wrong is not None
     share = f"of 100 rows in all about {found.wrong.percent} are"
     if found.precision is None:

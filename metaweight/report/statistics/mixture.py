@@ -12,10 +12,10 @@ Array = np.ndarray[Any, Any]
 BINS = 8
 """Parts of equal size that the weights are cut into; with more, a part without a probe is anybody's guess."""
 PRIOR = 0.5
-"""Of each part's share, before anything is seen (Jeffreys)."""
+"""Right probes that each part counts as having had before (Jeffreys)."""
 TRUST = 0.1
-"""What a wrong probe counts as against a right one: mistakes that were made for the test are not quite like
-those in the data, while a right probe is like any right row."""
+"""What a wrong probe counts as, of which each part had one before: mistakes that were made for the test are
+not quite like those in the data, while a right probe is like any right row."""
 MOST = 1000
 """Rows that the sampler thins the data to: more would slow its walk, and teach it less than a few probes."""
 CHAINS, BURN, KEPT, EACH = 48, 150, 75, 4
@@ -63,7 +63,7 @@ def wrong_rows(bins: Bins, seed: int = 0) -> Array:
     random = np.random.default_rng(seed)
     scale = max(1.0, bins.rows.sum() / MOST)
     rows = np.round(bins.rows / scale).astype(np.int64)
-    seen = {"right": PRIOR + bins.right, "wrong": PRIOR + TRUST * bins.wrong}
+    seen = {"right": PRIOR + bins.right, "wrong": TRUST * (1 + bins.wrong)}
     right, wrong = (_shares(random, np.tile(count, (CHAINS, 1))) for count in seen.values())
     share = random.beta(1, 1, size=(CHAINS, 1))
     draws = []

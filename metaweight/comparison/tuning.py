@@ -76,7 +76,7 @@ class Tuning:
         """
         figure = self.figure or evaluation.monitor
         if "valid" not in evaluation.batches or not figure.startswith("valid_"):
-            raise ValueError("tuning needs a validation set: give valid_size more than 0")
+            raise ValueError("tuning needs a validation set: give valid, or valid_size more than 0")
         if self.goal is None and figure != evaluation.monitor:
             raise ValueError(f'{figure} has no goal: write goal = "highest" or goal = "lowest"')
         for arm, space in self.spaces.items():

@@ -84,7 +84,7 @@ def test_a_run_goes_on_with_the_same_pictures_elsewhere_and_no_others(
         ("--train pictures --meta pictures", "40 of the train pictures (pictures) are among the meta"),
         ("--train list.csv --meta checked --label kid", "list.csv has no column 'kid'. Did you mean 'kind'"),
         ("--train list.csv --meta checked --picture at", "list.csv has no column 'at'. Did you mean 'path'"),
-        ("--train list.csv --label kind --meta-column ok", "'ok' is 'maybe'; write yes or no"),
+        ("--train list.csv --label kind --meta-column ok", "'ok' is 'maybe'; it marks trusted rows with yes"),
         ("--train lost.csv --meta checked", "there is no file lost/0.png"),
         ("--train pictures/dark/002.png --meta checked", "002.png is one picture"),
         ("--train pictures --meta checked --overlap drp", "unknown overlap 'drp'. Did you mean 'drop'"),

@@ -11,7 +11,8 @@ from metaweight.data.hub import parse_hub
 from metaweight.data.hub_columns import column_of, file_name, undecoded
 from metaweight.data.hub_split import EXAMPLE, load_part
 from metaweight.data.own_images.found import Found, Wanted
-from metaweight.data.own_images.listing import LABELS, label_name
+from metaweight.data.own_images.listing import label_name
+from metaweight.data.rows.parts import LABELS
 from metaweight.data.tables.marks import marked
 
 

@@ -10,15 +10,13 @@ from typing import Any
 
 from metaweight.data.own_images.folders import is_picture
 from metaweight.data.own_images.found import Found, Wanted
+from metaweight.data.rows.parts import LABELS
 from metaweight.data.tables import Table, read_table
 from metaweight.data.tables.marks import marked
 
 _PICTURES = "path file filename file_name filepath file_path image image_path img picture picture_path photo"
-_LABELS = "label labels class target category y"
 PICTURES = frozenset(_PICTURES.split())
 """What columns of pictures are called, in small letters."""
-LABELS = frozenset(_LABELS.split())
-"""What columns of labels are called, in small letters."""
 LOOKED_AT = 200
 """Rows that tell whether a column holds pictures."""
 

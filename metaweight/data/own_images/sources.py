@@ -22,8 +22,17 @@ KINDS = (
 def find(part: str, place: str, wanted: Wanted) -> Found:
     """The pictures that ``place`` names for a ``part`` of own data (train, meta, valid, test).
 
-    Raises ValueError, with the place, for what holds none.
+    Raises ValueError, with the place, for what holds none, and for names that no file of text can hold.
     """
+    found = _found(part, place, wanted)
+    for name in (*found.origins.files, *(found.origins.names or ()), *dict.fromkeys(found.labels)):
+        if not name.isascii() and name != name.encode("utf-8", "replace").decode():
+            shown = name.encode("utf-8", "backslashreplace").decode()
+            raise ValueError(f"{part}: the name {shown!r} is no UTF-8, so no list could hold it; rename it")
+    return found
+
+
+def _found(part: str, place: str, wanted: Wanted) -> Found:
     path = Path(place).expanduser()
     if not place.startswith("hf:") and not path.exists():
         raise ValueError(f"{part}: there is no file or folder {place}")

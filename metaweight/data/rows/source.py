@@ -16,13 +16,12 @@ from metaweight.data.hub import parse_hub
 from metaweight.data.hub_split import HubSplit, load_split
 from metaweight.data.origins import Origins
 from metaweight.data.tables import Table, is_table, read_table
+from metaweight.data.tables.marks import marked
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EXAMPLE = "write hf:NAME[@CONFIG][?split=SPLIT]"
-YES = frozenset(("1", "1.0", "true", "yes", "y", "x", "t", "checked", "trusted", "ok"))
-NO = frozenset(("", "0", "0.0", "false", "no", "n", "f", "nan", "none"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,22 +64,8 @@ class Rows:
         )
 
     def marked(self, name: str) -> np.ndarray[Any, Any]:
-        """[n] bool, which cells of column ``name`` say yes (1, true, yes, x); empty ones say no.
-
-        Raises ValueError that names the first cell that says neither.
-        """
-        cells = self.column(name).astype(object)
-        said = np.array(
-            ["" if cell is None else str(cell).strip().casefold() for cell in cells], dtype=object
-        )
-        yes, no = np.isin(said, list(YES)), np.isin(said, list(NO))
-        if not (yes | no).all():
-            at = int(np.flatnonzero(~(yes | no))[0])
-            raise ValueError(
-                f"{self.origins[at]}: {name!r} is {cells.iloc[at]!r}; it marks trusted rows with yes (1, "
-                "true, x), and others with no (0, false) or nothing"
-            )
-        return yes
+        """[n] bool, which rows column ``name`` marks as trusted.  Raises ValueError as ``tables.marks``."""
+        return marked(self.column(name).tolist(), self.origins, name, self.file).numpy()
 
 
 def read_rows(source: str | Path) -> Rows:

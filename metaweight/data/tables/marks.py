@@ -1,44 +1,37 @@
-"""A column that marks rows: yes or no."""
+"""A column that marks rows as trusted: yes or no."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from metaweight.data.origins import Origin
+from metaweight.data.origins import Origins
 
-YES = frozenset(("yes", "y", "true", "t", "x", "1", "1.0"))
-NO = frozenset(("", "no", "n", "false", "f", "0", "0.0", "-", "nan", "none", "null"))
-"""What cells say, in small letters."""
+YES = frozenset(("1", "1.0", "true", "yes", "y", "x", "t", "checked", "trusted", "ok"))
+NO = frozenset(("", "0", "0.0", "false", "no", "n", "f", "-", "nan", "none", "null", "<na>"))
+"""What cells say, in any case."""
 
 
-def marked(cells: Sequence[object], origins: Iterable[Origin], column: str, place: str) -> Tensor:
-    """Which rows a column marks, [n] bool; an empty cell does not.
+def marked(cells: Sequence[object], origins: Origins, column: str, place: str) -> Tensor:
+    """Which rows the cells of a column mark, [n] bool; empty cells do not.
 
     ``place``: the source, for messages.  Raises ValueError, with the row, for a cell that says neither, and
     where no row is marked, or all of them are.
     """
-    marks = []
-    for cell, origin in zip(cells, origins, strict=True):
-        said = _said(cell)
-        if said not in YES and said not in NO:
+    said = ["" if cell is None else str(cell).strip().casefold() for cell in cells]
+    for row, word in enumerate(said):
+        if word not in YES and word not in NO:
             raise ValueError(
-                f"{origin}: {column!r} is {cell!r}; write yes or no (true, 1, x; false, 0, empty)"
+                f"{origins[row]}: {column!r} is {cells[row]!r}; it marks trusted rows with yes (1, true, x), "
+                "and others with no (0, false) or nothing"
             )
-        marks.append(said in YES)
-    if not any(marks) or all(marks):
-        got = "every row" if any(marks) else "no row"
+    marks = torch.tensor([word in YES for word in said])
+    if not marks.any() or marks.all():
+        which = "no row" if not marks.any() else "every row"
         raise ValueError(
-            f"{place}: column {column!r} marks {got} as trusted; write yes in those rows whose label "
-            "somebody has checked and leave the others empty"
+            f"{place}: {column!r} marks {which} as trusted; write yes in those whose label "
+            "somebody has checked"
         )
-    return torch.tensor(marks)
-
-
-def _said(cell: object) -> str:
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return ""
-    return str(cell).strip().lower()
+    return marks

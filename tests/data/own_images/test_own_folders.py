@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,15 @@ def test_a_picture_that_a_trusted_part_has_too_is_refused_or_dropped(held: str, 
             load(train, drop=True, meta=again, **{held: other})
     with pytest.raises(ValueError, match=r"no picture of .* is left to train on"):
         load(train, drop=True, **{held: train})
+
+
+def test_a_name_that_no_list_could_hold_is_refused_before_the_run(tmp_path: Path) -> None:
+    write_folder(tmp_path, range(6), right(range(6)))
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.fromarray(picture(7)).save(tmp_path / "dark" / "café.png")
+    assert len(load_own(OwnImages(train=str(tmp_path))).train_labels) == 7
+    (tmp_path / "dark" / "café.png").rename(tmp_path / "dark" / name)
+    with pytest.raises(
+        ValueError, match=r"train: the name '.*dark/caf\\\\udce9.png' is no UTF-8.*; rename it"
+    ):
+        load(tmp_path)

@@ -80,7 +80,12 @@ def test_numbers_are_classes_in_their_order(folder: Path) -> None:
             {},
             "line 2 .*there is no file .*/sub/0.png.*Paths begin at the fol",
         ),
-        ("path,label,t", "{n}.png,{c},{c}", {"meta_column": "t"}, "line 2 .*'t' is 'ape'; write yes or no"),
+        (
+            "path,label,t",
+            "{n}.png,{c},{c}",
+            {"meta_column": "t"},
+            "line 2 .*'t' is 'ape'; it marks trusted rows with yes",
+        ),
         ("path,label,t", "{n}.png,{c},", {"meta_column": "t"}, "'t' marks no row as trusted"),
         ("path,label,t", "{n}.png,{c},1", {"meta_column": "t"}, "'t' marks every row as trusted"),
     ],

@@ -20,6 +20,9 @@ class Ahead:
     profile: str | None = None
     resume: str | None = None
     """The run folder of ``train --resume``."""
+    train: list[str] = field(default_factory=list)
+    """The user's own training data, one place or two files."""
+    label: str | None = None
 
     @classmethod
     def of(cls, arguments: Sequence[str]) -> Ahead:
@@ -28,6 +31,7 @@ class Ahead:
         parser.add_argument("command", nargs="?")
         parser.add_argument("--version", action="store_true")
         parser.add_argument("--import", dest="modules", action="append")
-        for option in ("--task", "--grid", "--profile", "--resume"):
+        for option in ("--task", "--grid", "--profile", "--resume", "--label"):
             parser.add_argument(option, nargs="?")
+        parser.add_argument("--train", nargs="*", default=[])
         return parser.parse_known_args(arguments, cls())[0]

@@ -19,9 +19,13 @@ TASK = "image"
 def train(ahead: Ahead) -> Command:
     """Train one student with one teacher and keep the weight of every sample.
 
-    Example: metaweight train --noise uniform --noise-rate 0.4 --teacher memory
+    Example: metaweight train --train data.csv --label y --meta trusted.csv --test test.csv
+
+    Example: metaweight train --train pictures/ --meta checked/ --test test/
 
     Example: metaweight train --task translation --train pairs.tsv --meta trusted.tsv --valid valid.tsv
+
+    Example: metaweight train --noise uniform --noise-rate 0.4 --teacher memory
     """
     from metaweight.cli.train import Train, config_of
     from metaweight.tasks import tasks
@@ -30,7 +34,7 @@ def train(ahead: Ahead) -> Command:
     if ahead.resume is not None:
         kept = config_of(RunFolder.open(ahead.resume))
         return Train(task=kept.task, run=kept)
-    task = ahead.task or TASK
+    task = _task(ahead)
     return Train(task=task, run=tasks[task].config())
 
 
@@ -51,8 +55,20 @@ def compare(ahead: Ahead) -> Command:
     if ahead.grid is not None:
         plan = read_plan(Path(ahead.grid), task=ahead.task, profile=ahead.profile)
         return Compare.of(plan, ahead.grid, ahead.profile)
-    task = ahead.task or TASK
+    task = _task(ahead)
     return Compare(task=task, run=tasks[task].config(), noises=tasks[task].noises)
+
+
+def _task(ahead: Ahead) -> str:
+    """The task that is asked for, or the one that the user's own data are for, which is said then."""
+    if ahead.task is not None or not 1 <= len(ahead.train) <= 2:
+        return ahead.task or TASK
+    from metaweight.core.console import Terminal
+    from metaweight.tasks.guess import guess_task
+
+    guess = guess_task(ahead.train, ahead.label)
+    Terminal().print(f"task: {guess.task} ({guess.why}); --task says another", soft_wrap=True)
+    return guess.task
 
 
 def report(_: Ahead) -> Command:

@@ -33,7 +33,8 @@ class Line:
     modules: CascadeSubcommandArgs[
         Annotated[UseAppendAction[tuple[str, ...]], arg(name="import", metavar="MODULE")]
     ] = ()
-    """Import a module that registers parts of your own: teachers, engines, remedies, tasks."""
+    """Import a module, or a file my_teachers.py, that registers parts of your own: teachers, engines, models,
+    tasks."""
 
 
 @dataclass(frozen=True)

@@ -53,3 +53,26 @@ def test_a_module_that_fails_stays_an_error(here: Path, monkeypatch: pytest.Monk
     for _ in range(2):
         with pytest.raises(ImportError, match=r"'broken' .*ZeroDivisionError"):
             _ = "one" in Registry("number")
+
+
+def test_a_file_is_run_once_from_where_it_lies(here: Path) -> None:
+    (here / "below").mkdir()
+    file = here / "below" / "my_parts_of_a_file.py"
+    file.write_text(
+        "import sys\nsys.modules[__name__].runs = 1 + getattr(sys.modules[__name__], 'runs', 0)\n"
+    )
+    try:
+        import_modules([str(file), str(file)])
+        assert sys.modules["my_parts_of_a_file"].runs == 1
+        assert imported_modules() == (str(file),)
+    finally:
+        sys.modules.pop("my_parts_of_a_file", None)
+    with pytest.raises(ImportError, match="there is no such file"):
+        import_modules([str(here / "gone.py")])
+    (here / "json.py").touch()
+    with pytest.raises(ImportError, match="a module 'json' is loaded already"):
+        import_modules([str(here / "json.py")])
+    file.write_text("1 / 0")
+    with pytest.raises(ImportError, match="ZeroDivisionError"):
+        import_modules([str(file)])
+    assert "my_parts_of_a_file" not in sys.modules

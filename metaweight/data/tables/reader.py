@@ -11,7 +11,7 @@ from typing import Any
 
 from metaweight.core.registry import did_you_mean
 from metaweight.data.origins import Origins
-from metaweight.data.tables.content import PACKED, kind_of, read_bytes, read_text
+from metaweight.data.tables.content import PACKED, Content, kind_of, read_bytes, read_text
 from metaweight.data.tables.dialect import NAMES, delimiter_of, quotes_of
 from metaweight.data.tables.header import is_header
 from metaweight.data.tables.json_lines import by_column, read_objects
@@ -28,6 +28,22 @@ SHOWN = 8
 def is_table(path: str | Path) -> bool:
     """Whether a file's name is that of a table."""
     return kind_of(Path(path)) in KINDS
+
+
+def peek_table(path: str | Path, *, characters: int = 2**18) -> Table:
+    """The first rows of a table with a header, as many as so many characters hold (of Parquet all)."""
+    place = Path(path).expanduser()
+    if kind_of(place) == ".parquet":
+        return read_table(path)
+    content = read_text(place)
+    cut = content.text.rfind("\n", 0, characters) + 1
+    if len(content.text) <= characters or not cut:
+        return read_table(path, headed=True)
+    try:
+        short = content._replace(text=content.text[:cut])
+        return _of_text(short, kind_of(place), str(path), None, None, headed=True)
+    except ValueError:  # the cut went through a field in quotes
+        return read_table(path, headed=True)
 
 
 def read_table(
@@ -59,7 +75,18 @@ def read_table(
         )
     if kind == ".parquet":
         return _parquet(place, file, wanted)
-    content = read_text(place)
+    return _of_text(read_text(place), kind, file, wanted, names, headed=headed)
+
+
+def _of_text(
+    content: Content,
+    kind: str,
+    file: str,
+    wanted: Sequence[str] | None,
+    names: Sequence[str] | None,
+    *,
+    headed: bool,
+) -> Table:
     notes = [] if content.encoding == "UTF-8" else [f"it is {content.encoding}"]
     if kind in (".jsonl", ".ndjson"):
         return _json_lines(content.text, file, wanted, notes)

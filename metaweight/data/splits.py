@@ -138,7 +138,8 @@ def even_counts(available: Tensor, size: int, *, generator: torch.Generator) -> 
 
 def _check_sizes(meta_size: int, valid_size: int, train_size: int | None) -> None:
     if meta_size < 0 or valid_size < 0 or (train_size is not None and train_size < 0):
-        raise ValueError(f"sizes are >= 0, got meta {meta_size}, valid {valid_size}, train {train_size}")
+        given = f"meta_size {meta_size}, valid_size {valid_size}, train_size {train_size}"
+        raise ValueError(f"sizes are 0 or more, got {given}")
 
 
 def _asked(train_size: int | None) -> str:

@@ -70,9 +70,9 @@ def test_no_validation_set_is_a_choice():
         ({"valid_size": 3000}, "leave 0 to train"),
         ({"train_size": 1731}, "leave 1730 to train, asked for 1731"),
         ({"train_size": 0}, "asked for 0"),
-        ({"train_size": -1}, "sizes are >= 0"),
-        ({"meta_size": -7}, "sizes are >= 0"),
-        ({"valid_size": -1}, "sizes are >= 0"),
+        ({"train_size": -1}, "sizes are 0 or more"),
+        ({"meta_size": -7}, "sizes are 0 or more"),
+        ({"valid_size": -1}, "sizes are 0 or more"),
         ({"classes": 6}, "from 0 to 5"),
     ],
 )

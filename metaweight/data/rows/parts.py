@@ -15,7 +15,8 @@ from metaweight.data.rows.targets import is_empty_cell
 
 LABELS = ("label", "labels", "target", "class", "y", "category")
 """What columns of labels are called, in any case."""
-Reader = Callable[[str], Rows]
+Reader = Callable[[str, str], Rows]
+"""(file, part) -> its rows."""
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -57,7 +58,7 @@ def own_parts(
     """Read the user's own rows.  Raises ValueError that names file, row and column for what does not do."""
     files = {"train": train, "meta": meta, "valid": valid, "test": test}
     return parts_of(
-        {part: reader(file) for part, file in files.items() if file is not None},
+        {part: reader(file, part) for part, file in files.items() if file is not None},
         label=label,
         meta_column=meta_column,
     )

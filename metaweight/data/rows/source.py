@@ -12,16 +12,13 @@ import numpy as np
 import torch
 
 from metaweight.core.registry import did_you_mean
-from metaweight.data.hub import parse_hub
-from metaweight.data.hub_split import HubSplit, load_split
+from metaweight.data.hub_split import load_part
 from metaweight.data.origins import Origins
 from metaweight.data.tables import Table, is_table, read_table
 from metaweight.data.tables.marks import marked
 
 if TYPE_CHECKING:
     import pandas as pd
-
-EXAMPLE = "write hf:NAME[@CONFIG][?split=SPLIT]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +65,17 @@ class Rows:
         return marked(self.column(name).tolist(), self.origins, name, self.file).numpy()
 
 
-def read_rows(source: str | Path) -> Rows:
-    """Rows of a table (.csv, .tsv, .jsonl, .parquet, packed or not), of ``hf:NAME`` or a saved data set.
+def read_rows(source: str | Path, part: str = "train") -> Rows:
+    """Rows of a table (.csv, .tsv, .jsonl, .parquet, packed or not), ``hf:NAME`` or a saved data set.
 
-    Cells of CSV and TSV are text, others are what the file holds.  Raises ValueError that names the file, and
-    the line, for what cannot be read.
+    Cells of CSV and TSV are text, others are what the file holds; of a data set with several splits the one
+    that is called like the ``part`` is read, or the one that ?split= names.  Raises ValueError that names the
+    file, and the line, for what cannot be read.
     """
     given = str(source)
     place = Path(given).expanduser()
     if given.startswith("hf:") or (place / "state.json").is_file() or (place / "dataset_dict.json").is_file():
-        return _of_hub(given)
+        return _of_hub(given, part)
     if not place.exists():
         raise ValueError(f"{given}: there is no such file{_nearest(place)}")
     if place.is_dir():
@@ -115,13 +113,17 @@ def of_frame(frame: pd.DataFrame, name: str) -> Rows:
     return Rows(plain, origins, name)
 
 
-def _of_hub(given: str) -> Rows:
-    text = given if given.startswith("hf:") else f"hf:{given}"
-    name, config, options = parse_hub(text, ("split",), example=EXAMPLE)
-    found: HubSplit = load_split(name, config, options.get("split", "train"), splits=("split",))
+def _of_hub(given: str, part: str) -> Rows:
+    import datasets
+
+    found = load_part(given if given.startswith("hf:") else f"hf:{given}", part)
     if not len(found.origins):
         raise ValueError(f"{given} has no row")
-    return Rows(found.rows.to_pandas(), found.origins, given)
+    frame = found.rows.to_pandas()
+    for name, feature in found.rows.features.items():
+        if isinstance(feature, datasets.ClassLabel):  # -1 stands for no label
+            frame[name] = [feature.int2str(code) if code >= 0 else None for code in frame[name]]
+    return Rows(frame, found.origins, given)
 
 
 def _dtype(cells: Sequence[Any]) -> Any:

@@ -32,7 +32,7 @@ def as_rows(data: Any, part: str) -> Rows:
     import pandas as pd
 
     if is_place(data):
-        return read_rows(data)
+        return read_rows(data, part)
     if isinstance(data, pd.DataFrame):
         return of_frame(data, f"{part} rows")
     if hasattr(data, "to_pandas") and hasattr(data, "features"):

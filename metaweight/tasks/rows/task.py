@@ -78,9 +78,9 @@ class RowsTask(ABC, Generic[C]):
         taps = config.taps or self.taps(config)
         return Student(module, LOSSES[prepared.targets.kind], taps=taps, execution=execution(config))
 
-    def read(self, file: str) -> Rows:
-        """The rows of one file."""
-        return read_rows(file)
+    def read(self, file: str, part: str) -> Rows:
+        """The rows of one file, which are the run's ``part``."""
+        return read_rows(file, part)
 
     def check(self, config: C) -> None:
         check_own(config)

@@ -1,0 +1,170 @@
+"""metaweight.fit: data of every form, and what comes out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_rows import rows, write
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import metaweight as mw
+from metaweight.core.csv_text import read_csv
+from metaweight.core.weights import auroc
+
+WRONG = tuple(range(5, 150, 4))
+SHORT = {"epochs": 6, "warmup_epochs": 1, "batch_size": 20, "meta_batch_size": 20}
+SMALL = {**SHORT, "epochs": 15, "lr": 0.02, "model_options": {"width": 16, "depth": 1}}
+
+
+@pytest.fixture(scope="module")
+def frames() -> dict[str, pd.DataFrame]:
+    made = {"train": rows(150, 0, WRONG), "meta": rows(50, 1), "test": rows(80, 2)}
+    return {part: pd.DataFrame(table).astype({"x": float, "y": float}) for part, table in made.items()}
+
+
+def numbers(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    return frame[["x", "y"]].to_numpy(dtype=np.float32), (frame["kind"] == "cat").to_numpy().astype(int)
+
+
+def module() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 2))
+
+
+def test_files_frames_and_pairs_give_the_same_numbers(
+    frames: dict[str, pd.DataFrame], tmp_path: Path
+) -> None:
+    own = {"train": rows(150, 0, WRONG), "meta": rows(50, 1), "test": rows(80, 2)}
+    files = [str(write(tmp_path / f"{part}.csv", table)) for part, table in own.items()]
+    pairs = [(frame.drop(columns="kind"), frame["kind"].to_numpy()) for frame in frames.values()]
+    results = [
+        mw.fit("tabular-mlp", *files, label="kind", **SMALL),
+        mw.fit("tabular-mlp", *frames.values(), label="kind", **SMALL),
+        mw.fit("tabular-mlp", *pairs, **SMALL),
+    ]
+    for other in results[1:]:
+        assert np.array_equal(results[0].weights, other.weights)
+        assert results[0].figures["accuracy"] == other.figures["accuracy"]
+    assert results[0].figures["accuracy"] > 80
+
+
+def test_weights_and_suspects_are_of_the_rows_that_were_given(frames: dict[str, pd.DataFrame]) -> None:
+    train = frames["train"].set_axis([f"key{n}" for n in range(150)])
+    train.loc["key7", "kind"] = None
+    result = mw.fit("tabular-mlp", train, frames["meta"], label="kind", **SMALL)
+    assert result.weights.shape == (150,)
+    assert np.flatnonzero(np.isnan(result.weights)).tolist() == [7]
+    found = result.suspects()
+    assert len(found) == 149
+    for _, row in found.head(20).iterrows():
+        place = int(row["row"]) - 1
+        assert row["name"] == f"key{place}"
+        assert row["x"] == train["x"].iloc[place]
+        assert row["given_label"] == train["kind"].iloc[place]
+        assert row["mean_weight"] == pytest.approx(result.weights[place])
+    wrong = torch.tensor([n in WRONG for n in range(150)])[~np.isnan(result.weights)]
+    assert auroc(torch.tensor(result.weights[~np.isnan(result.weights)]), wrong) > 0.8
+
+
+def test_marked_rows_are_trusted(frames: dict[str, pd.DataFrame]) -> None:
+    both = pd.concat([frames["meta"].assign(ok=True), frames["train"].assign(ok=False)])
+    result = mw.fit("tabular-mlp", both, label="kind", meta_column="ok", **SMALL)
+    assert (result.weights[:50] == 1).all()
+    assert result.weights[50:].std() > 0.05
+
+
+def test_a_module_of_ones_own_in_every_form_of_data(frames: dict[str, pd.DataFrame]) -> None:
+    train, meta, test = (numbers(frame) for frame in frames.values())
+    sets = [TensorDataset(*map(torch.from_numpy, pair)) for pair in (train, meta, test)]
+    options = {**SHORT, "taps": ("1",), "lr": 0.01}
+    loader = DataLoader(sets[0], batch_size=20, shuffle=True)
+    given = {
+        "arrays": (train, meta, test),
+        "data sets": sets,
+        "loaders": (loader, DataLoader(sets[1], batch_size=7), sets[2]),
+        "frames": [
+            frame.assign(kind=(frame["kind"] == "cat").astype(int))[["x", "y", "kind"]]
+            for frame in frames.values()
+        ],
+    }
+    weights = {}
+    for name, data in given.items():
+        own = {"label": "kind"} if name == "frames" else {}
+        result = mw.fit(module(), *data, **options, **own)
+        weights[name] = result.weights
+        assert result.figures["accuracy"] > 80
+    for name, value in weights.items():
+        assert np.array_equal(value, weights["arrays"]), name
+
+
+def test_mappings_and_numbers_and_several_labels(frames: dict[str, pd.DataFrame]) -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, *, values: torch.Tensor) -> torch.Tensor:
+            return self.layer(values)
+
+    (x, labels), (other, right) = (numbers(frames[part]) for part in ("train", "meta"))
+    train = [
+        {"values": torch.tensor(row), "labels": int(label)} for row, label in zip(x, labels, strict=True)
+    ]
+    meta = [
+        {"values": torch.tensor(row), "labels": int(label)} for row, label in zip(other, right, strict=True)
+    ]
+    assert mw.fit(Named(), train, meta, **SHORT).weights.shape == (150,)
+    line = nn.Linear(2, 1)
+    result = mw.fit(
+        line, (x, x.sum(1)), (other, other.sum(1)), (other, other.sum(1)), **{**SHORT, "lr": 0.05}
+    )
+    assert result.figures["r2"] > 0.5
+    both = [np.stack([(v[:, 0] > 0), (v[:, 1] > 0)], axis=1).astype(np.float32) for v in (x, other)]
+    result = mw.fit(module(), (x, both[0]), (other, both[1]), (other, both[1]), **SHORT)
+    assert result.figures["f1"] is not None
+
+
+def test_what_comes_out_can_be_used(frames: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    out = tmp_path / "run"
+    result = mw.fit("tabular-mlp", *frames.values(), label="kind", folder=out, probes=0.1, **SMALL)
+    assert torch.equal(torch.get_rng_state(), before)
+    said = result.predict(frames["test"].drop(columns="kind"))
+    assert float((said == frames["test"]["kind"]).mean() * 100) == pytest.approx(result.figures["accuracy"])
+    result.save(tmp_path / "model.pt")
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert state.keys() == result.model.state_dict().keys()
+    page = result.report(tmp_path / "page.html").read_text()
+    assert "<html" in page
+    assert len(read_csv(out / "weights.csv")) == 150
+    assert result.sentences()
+    assert "accuracy" in repr(result)
+
+
+def test_a_mistake_is_said(frames: dict[str, pd.DataFrame]) -> None:
+    train, meta = frames["train"], frames["meta"]
+    cases = [
+        (("tabular-mpl", train, meta), {"label": "kind"}, ValueError, "Did you mean 'tabular-mlp'"),
+        (("tabular-mlp", train, meta), {"label": "knid"}, ValueError, "Did you mean 'kind'"),
+        (("tabular-mlp", train, meta), {"label": "kind", "epoch": 3}, TypeError, "epochs"),
+        (("tabular-mlp", train), {"label": "kind"}, ValueError, "needs trusted rows"),
+        (("tabular-mlp", (train[["x"]], train["kind"][:9]), meta), {}, ValueError, "150 rows and y 9"),
+        (("tabular-mlp", 5, meta), {}, TypeError, "got a int"),
+        ((module(), (train[["colour"]], [0] * 150), meta), {}, ValueError, "a module takes numbers"),
+        ((module(), (train[["x", "y"]], train["kind"]), meta), {}, ValueError, "write classes as 0"),
+        (
+            (module(), (train[["x", "y"]], [5] * 150), (meta[["x", "y"]], [0] * 50)),
+            {},
+            ValueError,
+            "class 5; the module gives 2",
+        ),
+    ]
+    for arguments, options, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            mw.fit(*arguments, **options)

@@ -11,7 +11,7 @@ import numpy as np
 from metaweight.core.registry import did_you_mean
 from metaweight.data.origins import LeftOut
 from metaweight.data.rows.source import Rows, read_rows
-from metaweight.data.rows.targets import is_empty_cell
+from metaweight.data.rows.targets import is_empty_cell, of_distinct
 
 LABELS = ("label", "labels", "target", "class", "y", "category")
 """What columns of labels are called, in any case."""
@@ -121,7 +121,7 @@ def label_column(rows: Rows) -> str:
 
 def _unlabelled(rows: Rows, label: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """[n], which rows have no label.  Raises ValueError where none has one."""
-    empty = np.array([is_empty_cell(cell) for cell in rows.column(label)], dtype=bool)
+    empty = of_distinct(is_empty_cell, rows.column(label)).astype(bool)
     if empty.all():
         raise ValueError(
             f"{rows.file}: {label!r} is empty in every row: which column has the labels (--label)?"

@@ -16,6 +16,7 @@ from metaweight.data.hub_split import load_part
 from metaweight.data.origins import Origins
 from metaweight.data.tables import Table, is_table, read_table
 from metaweight.data.tables.marks import marked
+from metaweight.data.tables.plain import read_plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,7 @@ def read_rows(source: str | Path, part: str = "train") -> Rows:
         raise ValueError(f"{given} is a folder and no table: name a file, .csv, .tsv, .jsonl or .parquet")
     if not is_table(place):
         raise ValueError(f"{given}: the name ends in {place.suffix!r}; name a .csv, .tsv, .jsonl or .parquet")
-    return of_table(read_table(given, headed=True))
+    return of_table(read_plain(given) or read_table(given, headed=True))
 
 
 def of_table(table: Table) -> Rows:
@@ -93,10 +94,7 @@ def of_table(table: Table) -> Rows:
     if twice:
         raise ValueError(f"{table.file} names column {twice[0]!r} several times; rename one")
     frame = pd.DataFrame(
-        {
-            name: pd.Series(list(cells), dtype=_dtype(cells))
-            for name, cells in zip(table.columns, table.cells, strict=True)
-        }
+        {name: _series(cells) for name, cells in zip(table.columns, table.cells, strict=True)}
     )
     return Rows(frame, table.origins, table.file, tuple(filter(None, (table.said,))))
 
@@ -126,10 +124,15 @@ def _of_hub(given: str, part: str) -> Rows:
     return Rows(frame, found.origins, given)
 
 
-def _dtype(cells: Sequence[Any]) -> Any:
+def _series(cells: Sequence[Any]) -> Any:
     """Text and mixed cells stay the objects that they are; numbers become arrays of numbers."""
+    import pandas as pd
+
+    if isinstance(cells, pd.api.extensions.ExtensionArray):
+        return pd.Series(cells)
     kinds = set(map(type, cells))
-    return None if kinds <= {int, float, bool} and len(kinds - {bool}) == len(kinds) else object
+    plain = kinds <= {int, float, bool} and len(kinds - {bool}) == len(kinds)
+    return pd.Series(list(cells), dtype=None if plain else object)
 
 
 def _nearest(place: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -47,7 +47,7 @@ class Targets:
         Raises ValueError, with the place, for a cell that is empty, no number, or a class that the training
         rows lack.
         """
-        texts = [_text(cell) for cell in cells]
+        texts = list(of_distinct(_text, cells))
         if self.kind != "several":
             for place, text in enumerate(texts):
                 if text == "":
@@ -133,6 +133,22 @@ def read_targets(cells: Sequence[Any], name: str, origins: Origins, *, kind: str
         raise ValueError(f"one logit tells 2 classes apart, and {name!r} has {len(names)}: {_listed(names)}")
     note = f"{name!r} has {len(names)} classes ({why}): {_listed(names)}"
     return Targets("one-logit" if chosen == "one-logit" else "classes", names, note=note)
+
+
+def of_distinct(read: Callable[[Any], Any], cells: Any) -> np.ndarray[Any, Any]:
+    """``read(cell)`` of each of the cells [n], called once for each that is different."""
+    import pandas as pd
+
+    series = pd.Series(cells) if not isinstance(cells, pd.Series) else cells
+    try:
+        # 1, 1.0 and True are equal and not one cell: only of one type are equal cells alike
+        if series.dtype == object and len(set(map(type, series))) > 1:
+            raise TypeError
+        codes, uniques = pd.factorize(series, use_na_sentinel=False)
+    except TypeError:  # lists, and cells of several types
+        return np.array([*map(read, cells), None], dtype=object)[:-1]
+    values: np.ndarray[Any, Any] = np.array([*map(read, uniques), None], dtype=object)[codes]
+    return values
 
 
 def is_empty_cell(cell: Any) -> bool:

@@ -66,9 +66,31 @@ def numbers(cells: pd.Series[Any]) -> tuple[Floats, list[tuple[int, str]]]:
         if isinstance(dtype, pd.CategoricalDtype):
             return numbers_of_text(cells)
         return cells.to_numpy(dtype=np.float64, na_value=np.nan), []
+    if (plain := _plain_numbers(cells)) is not None:
+        return plain, []
     if pd.api.types.infer_dtype(cells, skipna=True) == "boolean":
         return cells.astype("boolean").to_numpy(dtype=np.float64, na_value=np.nan), []
     return numbers_of_text(cells)
+
+
+def _plain_numbers(cells: pd.Series[Any]) -> Floats | None:
+    """Text of which every cell is a number or empty, in one sweep; None where some are not."""
+    import pyarrow
+    import pyarrow.compute
+
+    try:
+        texts = pyarrow.array(cells)
+        if isinstance(texts, pyarrow.ChunkedArray):
+            texts = texts.combine_chunks()
+        if not pyarrow.types.is_string(texts.type) and not pyarrow.types.is_large_string(texts.type):
+            return None
+        trimmed = pyarrow.compute.utf8_trim_whitespace(texts)
+        known = pyarrow.compute.if_else(pyarrow.compute.equal(trimmed, ""), None, trimmed)
+        values: Floats = pyarrow.compute.cast(known, pyarrow.float64()).to_numpy(zero_copy_only=False)
+    except (pyarrow.ArrowException, TypeError):
+        return None
+    empty = known.is_null().to_numpy(zero_copy_only=False)
+    return None if np.isnan(values[~empty]).any() else values  # the word nan is no number
 
 
 def dates(cells: pd.Series[Any]) -> tuple[pd.Series[Any], list[tuple[int, str]]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -231,7 +232,10 @@ def _joined(parts: Sequence[Rows]) -> Rows:
     if not others:
         return first
     origins = functools.reduce(Origins.join, (part.origins for part in parts))
-    return Rows(pd.concat([part.frame for part in parts], ignore_index=True), origins, first.file)
+    # text of one column in one form: joined with Python's strings, pyarrow's would become such
+    own = {name: kind for name, kind in first.frame.dtypes.items() if isinstance(kind, pd.ArrowDtype)}
+    frames = [part.frame.astype(own) for part in parts]
+    return Rows(pd.concat(frames, ignore_index=True), origins, first.file)
 
 
 def _select(rows: Rows, positions: Tensor) -> Rows:
@@ -243,9 +247,12 @@ def _prints(frame: pd.DataFrame) -> Tensor:
     """A number for the cells of each row: [n] int64, the same in every process."""
     import pandas as pd
 
-    plain = frame.copy(deep=False)
-    for name in plain.columns:
-        if plain[name].dtype == object:
-            plain[name] = plain[name].map(repr)
-    hashes = pd.util.hash_pandas_object(plain, index=False).to_numpy()
-    return torch.from_numpy(hashes.view("int64").copy())
+    prints = np.zeros(len(frame), dtype=np.uint64)
+    for name in frame.columns:
+        text = isinstance(frame[name].dtype, pd.ArrowDtype)
+        cells = frame[name].to_numpy()
+        if cells.dtype == object and not text and not all(type(cell) is str for cell in cells):
+            cells = np.array([repr(cell) for cell in cells], dtype=object)
+        own = pd.util.hash_array(cells, categorize=False)
+        prints = prints * np.uint64(1_000_003) ^ own  # the place of a column counts
+    return torch.from_numpy(prints.view(np.int64))

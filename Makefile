@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed bench-models bench-lm clean
+.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench-models: $(INSTALLED)  ## which engine takes which model of Hugging Face an
 
 bench-lm: $(INSTALLED)  ## a small language model on text of which 40 % is junk; METAWEIGHT_DATA=folder (ARGS="--help")
 	$(BIN)/python -m benchmarks.lm.run $(ARGS)
+
+bench-belief: $(INSTALLED)  ## whether probes keep what they promise of suspects; METAWEIGHT_DATA=folder (ARGS="--help")
+	$(BIN)/python -m benchmarks.belief.run $(ARGS)
 
 clean:  ## remove caches and build output; run folders and .venv stay
 	rm -rf build dist metaweight.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -55,7 +55,7 @@ class Suspects:
             )
         names = _class_names(folder.path, about, console) if classes else ()
         text = found.to_csv(names, own)
-        write_by_epoch(history, samples)
+        write_by_epoch(history, found.kept)
         with whole_file(out) as file:
             file.write(text.encode())
         _print_list(found, out, history, console)

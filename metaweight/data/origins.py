@@ -96,6 +96,12 @@ class Origins:
         """``line`` or ``row``, one for each of ``files``."""
         return (self.unit,) * len(self.files) if isinstance(self.unit, str) else self.unit
 
+    def cells(self) -> list[tuple[str, str, str]]:
+        """What ``COLUMNS`` hold of each sample."""
+        names = self.names or ("",) * len(self)
+        places = zip(self.file.tolist(), self.row.tolist(), names, strict=True)
+        return [(self.files[file], str(row) if row else "", name) for file, row, name in places]
+
     def select(self, positions: Tensor | Sequence[int]) -> Origins:
         """Those at ``positions`` [n], in that order, repeats allowed."""
         places = torch.as_tensor(positions, dtype=torch.int64)

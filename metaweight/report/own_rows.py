@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metaweight.core.csv_text import csv_rows, read_text
-from metaweight.data.origins import COLUMNS
 from metaweight.tasks.class_names import CLASSES
+from metaweight.tasks.rows.results import OURS, ROWS
 
-ROWS, PAIRS = "rows.csv", "pairs.csv"
-OURS = (*COLUMNS, "index", "mean_weight")
-"""Columns of rows.csv that are not the user's."""
+PAIRS = "pairs.csv"
 
 
 def own_columns(folder: Path, index: Sequence[int]) -> dict[str, list[str]] | None:

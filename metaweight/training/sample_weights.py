@@ -134,7 +134,7 @@ def origin_cells(samples: SampleWeights) -> list[tuple[str, str, str]]:
     """What ``COLUMNS`` hold of each sample; empty where it is not known."""
     if samples.origins is None:
         return [("", "", "")] * len(samples.index)
-    return [origin.cells for origin in samples.origins]
+    return samples.origins.cells()
 
 
 def to_arrays(samples: SampleWeights) -> dict[str, np.ndarray[Any, Any]]:

@@ -56,3 +56,8 @@ def test_what_was_left_out_is_listed_with_its_reason() -> None:
     ]
     with pytest.raises(ValueError, match="got 1, 2, 1"):
         LeftOut(Origins.of("a", [1]), ("a", "b"), ("c",))
+
+
+def test_the_cells_of_all_are_those_of_each() -> None:
+    mixed = Origins.of("a.csv", [2, 9], names=["x", ""]).join(Origins.of_files(["b/c.png"]))
+    assert mixed.cells() == [origin.cells for origin in mixed]

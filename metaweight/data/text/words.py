@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from metaweight.core.atomic import whole_file
-from metaweight.core.plain_text import is_empty
+from metaweight.core.plain_text import is_empty, plain
 from metaweight.data.text.vocabulary import BOS, UNKNOWN
 
 RARE = 2
@@ -23,12 +23,12 @@ UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U00
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, lower-cased (NFC, casefold); a sign that is neither letter nor digit is a word.
+    """The words of a text, lower-cased; a sign that is neither letter nor digit is a word.
 
-    Letters, digits and the marks on them make a word, also around an apostrophe: don't.  Each Han character
+    Of its ``plain`` form: characters that show nothing are in none, and an empty text has none.  Letters, digits and the marks on them make a word, also around an apostrophe: don't.  Each Han character
     and kana is one.  Text of other scripts without spaces (Thai, Khmer) needs pieces, not words.
     """
-    return _rule().findall(unicodedata.normalize("NFC", text).casefold())
+    return _rule().findall(plain(text).casefold())
 
 
 @functools.cache
@@ -36,7 +36,7 @@ def _rule() -> re.Pattern[str]:
     marks = "".join(
         chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"
     )
-    inside = rf"(?:[^\W_{UNSPACED}]|[{marks}\u200c\u200d])"
+    inside = rf"(?:[^\W_{UNSPACED}]|[{marks}])"
     return re.compile(rf"[{UNSPACED}]|{inside}+(?:['’]{inside}+)*|\S")
 
 
@@ -44,7 +44,7 @@ def _rule() -> re.Pattern[str]:
 class WordVocabulary:
     """Words and their ids: padding 0, unknown 1, separator 2, then the most frequent ones.
 
-    Equal words in equal order are equal vocabularies.
+    Equal words in equal order are equal vocabularies.  Raises ValueError for a word that is there twice.
     """
 
     words: tuple[str, ...]
@@ -68,9 +68,14 @@ class WordVocabulary:
         return [self._ids.get(word, UNKNOWN) for word in words]
 
     def save(self, path: Path) -> None:
-        """Write the words in their order as a JSON list, whole or not at all."""
+        """Write the words in the order of their ids, from 3 on, as a JSON list, whole or not at all."""
         with whole_file(path) as file:
             file.write(json.dumps(self.words, ensure_ascii=False, indent=0).encode())
+
+    @property
+    def ending(self) -> str:
+        """Of the name of its file."""
+        return ".json"
 
 
 def learn_words(sentences: Iterable[str], size: int) -> WordVocabulary:

@@ -59,7 +59,7 @@ class Transformer(nn.Module):
             if not 0 <= rate < 1:
                 raise ValueError(f"{name} is a probability in [0, 1), got {rate}")
         self.width, self.padding = width, padding
-        source, target = _embedding(source_size, width, padding), _embedding(target_size, width, padding)
+        source, target = (word_embedding(size, width, padding) for size in (source_size, target_size))
         self.head = nn.Linear(width, target_size, bias=False)
         nn.init.normal_(self.head.weight, std=width**-0.5)
         if tie != "none":
@@ -133,9 +133,9 @@ class Cache:
 
 
 class Encoder(nn.Module):
-    """Source ids [B, S] -> memory [B, S, D]."""
+    """Source ids [B, S] -> memory [B, S, D]; ``embedding``: ids -> [B, S, D]."""
 
-    def __init__(self, embedding: nn.Embedding, options: LayerOptions, layers: int) -> None:
+    def __init__(self, embedding: nn.Module, options: LayerOptions, layers: int) -> None:
         super().__init__()
         self.embedding = embedding
         self.dropout = nn.Dropout(options.dropout)
@@ -192,12 +192,13 @@ def sinusoids(first: int, length: int, like: Tensor) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1).to(like.dtype)
 
 
-def _embed(embedding: nn.Embedding, ids: Tensor, first: int = 0) -> Tensor:
+def _embed(embedding: nn.Module, ids: Tensor, first: int = 0) -> Tensor:
     vectors: Tensor = embedding(ids)
     return vectors * math.sqrt(vectors.shape[-1]) + sinusoids(first, ids.shape[1], vectors)
 
 
-def _embedding(size: int, width: int, padding: int) -> nn.Embedding:
+def word_embedding(size: int, width: int, padding: int) -> nn.Embedding:
+    """[...] int64 -> [..., width], normal numbers of variance 1 / width; ``padding`` is zero."""
     # no padding_idx: it would cut the gradient in reverse mode only, and padding has none to cut
     embedding = nn.Embedding(size, width)
     with torch.no_grad():

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metaweight.core.batch import Batch
 from metaweight.data.loaders import Collated
+from metaweight.data.rows.loader import EVALUATED
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,11 @@ class CollatedRows:
     def batch(self, items: Sequence[int]) -> Batch:
         """The Batch of some items, by their places in the data sets end to end."""
         return self.collate([(self._item(place), place) for place in items]).to(self.device)
+
+    @property
+    def at_once(self) -> int:
+        """Rows of a batch that is not trained on."""
+        return EVALUATED
 
     def to(self, device: torch.device) -> CollatedRows:
         """The same, batches on a device."""

@@ -14,6 +14,12 @@ from metaweight.data.epochs import Epochs
 from metaweight.data.seeding import derive
 
 
+EVALUATED = 4096
+"""Rows of a batch that is not trained on, where rows are short."""
+IGNORED = -100
+"""The target of what is no token: of rows of tokens the targets [N, T] are right-padded with it."""
+
+
 class Inputs(Protocol):
     """What a student is called with, of N rows."""
 
@@ -23,6 +29,11 @@ class Inputs(Protocol):
 
     def select(self, positions: Tensor) -> tuple[Tensor, ...] | Mapping[str, Tensor]:
         """Arguments, or keyword arguments, for the rows at ``positions`` [n] int64."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """Rows of a batch that is not trained on."""
         ...
 
     def to(self, device: torch.device) -> Inputs:
@@ -44,6 +55,11 @@ class TensorRows:
         """[n, ...] each."""
         return tuple(value[positions] for value in self.tensors)
 
+    @property
+    def at_once(self) -> int:
+        """Rows of a batch that is not trained on."""
+        return EVALUATED
+
     def to(self, device: torch.device) -> TensorRows:
         """The same on a device."""
         return TensorRows(tuple(value.to(device) for value in self.tensors))
@@ -54,7 +70,8 @@ class RowsLoader(Epochs):
 
     ``index`` [n] is what a batch calls them by; default: their positions.  Every row is seen once an epoch:
     an epoch has as few batches as hold at most ``batch_size`` rows each, and their sizes differ by one at
-    most, so that none is left with a row or two.  Epoch e has an order drawn from (seed, e).
+    most, so that none is left with a row or two.  Epoch e has an order drawn from (seed, e).  Targets of
+    tokens [N, T] int64 are as wide in a batch as its longest row.
     Raises ValueError for lengths that differ, no row and a batch size below 1.
     """
 
@@ -98,7 +115,7 @@ class RowsLoader(Epochs):
         first, end = (rows * place // self._batches for place in (position, position + 1))
         picked = self._epoch_order(epoch)[first:end]
         places = self._positions[picked]
-        return Batch(self._inputs.select(places), self._targets[places], self._index[picked])
+        return Batch(self._inputs.select(places), without_padding(self._targets[places]), self._index[picked])
 
     def _epoch_order(self, epoch: int) -> Tensor:
         """The rows [n] in the order of an epoch, on the loader's device."""
@@ -110,3 +127,11 @@ class RowsLoader(Epochs):
             order = torch.randperm(size, generator=generator) if self.shuffle else torch.arange(size)
             self._order = (epoch, order.to(self._device))
         return self._order[1]
+
+
+def without_padding(targets: Tensor) -> Tensor:
+    """Targets of tokens [n, T] int64 without the last columns that are ``IGNORED`` in all rows; others as
+    they are."""
+    if targets.dim() != 2 or targets.is_floating_point():
+        return targets
+    return targets[:, : int((targets != IGNORED).sum(dim=1).max())]

@@ -136,6 +136,27 @@ def _without_label(rows: Rows, empty: np.ndarray[Any, Any], label: str) -> LeftO
     return LeftOut(gone.origins, reasons, texts)
 
 
+def without_training(parts: Parts, gone: np.ndarray[Any, np.dtype[np.bool_]], reason: str) -> Parts:
+    """``parts`` without the training rows where ``gone`` [n], which are left out with the ``reason``.
+
+    Raises ValueError where no row stays.
+    """
+    if not gone.any():
+        return parts
+    if gone.all():
+        raise ValueError(f"{parts.train.file}: every training row is left out: {reason}")
+    rows = parts.train.select(gone)
+    texts = tuple(row_text(cells) for cells in rows.frame.itertuples(index=False))
+    places = np.arange(len(gone)) if parts.places is None else parts.places
+    return replace(
+        parts,
+        train=parts.train.select(~gone),
+        places=places[~gone],
+        left_out=parts.left_out.join(LeftOut(rows.origins, (reason,) * len(rows), texts)),
+        notes=(*parts.notes, f"{len(rows):,} training rows are left out: {reason}"),
+    )
+
+
 def row_text(cells: Sequence[Any]) -> str:
     """What a row says, for somebody to recognise it."""
     return ", ".join(str(cell) for cell in cells)[:200]

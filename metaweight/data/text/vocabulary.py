@@ -49,6 +49,11 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self._processor)
 
+    @property
+    def ending(self) -> str:
+        """Of the name of its file."""
+        return ".model"
+
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Ids of each sentence, without bos and eos; a character never seen is unknown (or its bytes)."""
         if isinstance(sentences, str):
@@ -139,8 +144,11 @@ def train_vocabulary(
     model: str = "unigram",
     byte_fallback: bool = False,
     character_coverage: float = 1.0,
+    at_most: bool = False,
 ) -> Vocabulary:
     """A vocabulary of ``size`` pieces (special ones included); equal text gives an equal one, bit for bit.
+
+    ``at_most``: text that allows no more than fewer gets these.
 
     ``model``: "unigram" (Kudo, 2018) or "bpe" (Sennrich et al., 2016).  ``byte_fallback``: an unseen
     character becomes its UTF-8 bytes (256 of the pieces) instead of unknown.  ``character_coverage``: the
@@ -186,6 +194,15 @@ def train_vocabulary(
             minloglevel=2,  # what is an error arrives as RuntimeError
         )
     except RuntimeError as error:
+        match = _TOO_LARGE.search(str(error))
+        if at_most and match is not None:
+            return train_vocabulary(
+                text,
+                int(match[1]),
+                model=model,
+                byte_fallback=byte_fallback,
+                character_coverage=character_coverage,
+            )
         raise _size_error(str(error), size) from error
     return Vocabulary(_sealed(written.getvalue()))
 

@@ -79,7 +79,8 @@ class Fit:
         rows = as_rows(frame.reset_index(drop=True), "given")
         inputs = self.prepared.encoder.encode(rows)
         nothing = torch.zeros(len(rows), *self.prepared.given.shape[1:], dtype=self.prepared.given.dtype)
-        loader = RowsLoader(inputs, nothing, torch.arange(len(rows)), batch_size=4096, shuffle=False)
+        order = torch.arange(len(rows))
+        loader = RowsLoader(inputs, nothing, order, batch_size=inputs.at_once, shuffle=False)
         outputs, _, _ = outputs_of(self.student, loader.epoch(0))
         targets = self.prepared.targets
         if targets.kind == "number":

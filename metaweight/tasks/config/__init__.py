@@ -6,6 +6,8 @@ from metaweight.tasks.config.own import OwnData, check_overlap, check_own
 from metaweight.tasks.config.rows import RowsConfig
 from metaweight.tasks.config.run import RunConfig, config_from, kept_options, with_options
 from metaweight.tasks.config.tabular import TabularConfig
+from metaweight.tasks.config.text import TextConfig
+from metaweight.tasks.config.tokens import TokensConfig
 from metaweight.tasks.config.translation import TranslationConfig
 
 __all__ = [
@@ -15,6 +17,8 @@ __all__ = [
     "RowsConfig",
     "RunConfig",
     "TabularConfig",
+    "TextConfig",
+    "TokensConfig",
     "TranslationConfig",
     "check_overlap",
     "check_own",

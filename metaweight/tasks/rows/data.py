@@ -26,8 +26,6 @@ from metaweight.tasks.rows.split import split
 if TYPE_CHECKING:
     import pandas as pd
 
-EVALUATED = 4096
-"""Rows of a batch that is not trained on."""
 SAID = {"train": "training", "meta": "trusted", "valid": "validation", "test": "test"}
 
 
@@ -213,7 +211,7 @@ def loader(
         inputs,
         targets,
         positions,
-        batch_size=own if training else EVALUATED,
+        batch_size=own if training else inputs.at_once,
         shuffle=training,
         seed=seed_of(config.seed, part),
         device=torch.device(config.device),

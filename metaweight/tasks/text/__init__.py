@@ -1,0 +1,1 @@
+"""Labelled texts: from a column of text with wrong labels to a student and its weights."""

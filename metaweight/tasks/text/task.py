@@ -1,0 +1,104 @@
+"""Texts with wrong labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import nn
+
+from metaweight.core.plain_text import is_empty
+from metaweight.data.rows import Rows
+from metaweight.data.rows.parts import Parts, without_training
+from metaweight.data.text.column import text_columns, texts_of
+from metaweight.data.text.pieces import check_pieces
+from metaweight.models.text import (
+    build_text,
+    checked_text_options,
+    default_text_taps,
+    text_models,
+    text_time_axes,
+)
+from metaweight.student.student import Student
+from metaweight.tasks.assembly import execution
+from metaweight.tasks.config.text import TextConfig
+from metaweight.tasks.rows import PreparedRows, RowsTask
+from metaweight.tasks.rows.losses import LOSSES
+from metaweight.tasks.text.sets import labelled_texts
+from metaweight.tasks.text.words import TextPieces
+from metaweight.training.run_folder import RunFolder
+
+
+class TextTask(RowsTask[TextConfig]):
+    __doc__ = RowsTask.__doc__
+
+    config = TextConfig
+    sets = labelled_texts
+
+    def check_parts(self, config: TextConfig) -> None:
+        checked_text_options(text_models, config.model, config.model_options)
+        check_pieces(config.pieces, config.vocab_size, config.max_length)
+
+    def prepared(self, config: TextConfig, parts: Parts) -> PreparedRows:
+        return super().prepared(config, _with_text(parts, self._columns(config, parts)))
+
+    def keep(self, prepared: PreparedRows, folder: RunFolder) -> None:
+        super().keep(prepared, folder)
+        assert isinstance(prepared.encoder, TextPieces)
+        prepared.encoder.keep(folder)
+
+    def ignored(self, config: TextConfig, parts: Parts) -> Sequence[str]:
+        learnt = (*self._columns(config, parts), parts.label)
+        return [name for name in parts.train.frame.columns if name not in learnt]
+
+    def encoder(self, config: TextConfig, rows: Rows) -> TextPieces:
+        columns = config.text or tuple(rows.frame.columns)
+        return TextPieces(
+            rows,
+            columns,
+            pieces=config.pieces,
+            size=config.vocab_size,
+            max_length=config.max_length,
+        )
+
+    def taps(self, config: TextConfig) -> Sequence[str]:
+        return default_text_taps(text_models, config.model)
+
+    def module(self, config: TextConfig, prepared: PreparedRows) -> nn.Module:
+        assert isinstance(prepared.encoder, TextPieces)
+        return build_text(
+            text_models,
+            config.model,
+            vocabulary=len(prepared.encoder.vocabulary),
+            outputs=prepared.targets.outputs,
+            **config.model_options,
+        )
+
+    def student(self, config: TextConfig, module: nn.Module, prepared: PreparedRows) -> Student:
+        return Student(
+            module,
+            LOSSES[prepared.targets.kind],
+            taps=config.taps or self.taps(config),
+            time_axes=text_time_axes,
+            execution=execution(config),
+        )
+
+    def _columns(self, config: TextConfig, parts: Parts) -> tuple[str, ...]:
+        return text_columns(parts.train, config.text, (parts.label,))
+
+
+def _with_text(parts: Parts, columns: Sequence[str]) -> Parts:
+    """Without the training rows whose text is empty.  Raises ValueError, with the place, for other such
+    rows."""
+    for part in ("meta", "valid", "test"):
+        rows = getattr(parts, part)
+        if rows is not None and (gone := _is_without(rows, columns)).any():
+            place = rows.origins[int(np.flatnonzero(gone)[0])]
+            raise ValueError(f"{place}: the text is empty: fill it in or take the row out")
+    reason = f"no text in {' and '.join(map(repr, columns))}"
+    return without_training(parts, _is_without(parts.train, columns), reason)
+
+
+def _is_without(rows: Rows, columns: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    sides = [texts_of(rows, column) for column in columns]
+    return np.array([all(map(is_empty, texts)) for texts in zip(*sides, strict=True)], dtype=bool)

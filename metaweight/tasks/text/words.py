@@ -1,0 +1,46 @@
+"""What training texts show of their words or pieces, and texts as ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metaweight.data.rows import Rows
+from metaweight.data.text.column import texts_of
+from metaweight.data.text.padded import PaddedRows, Ragged
+from metaweight.data.text.pieces import encode_texts, join_pairs, learn_vocabulary
+from metaweight.data.text.vocabulary import UNKNOWN
+from metaweight.training.run_folder import RunFolder
+
+VOCABULARY = "vocabulary"
+
+
+class TextPieces:
+    """The words, or pieces, of the training rows' texts; a pair's two texts share them."""
+
+    def __init__(self, rows: Rows, columns: Sequence[str], *, pieces: str, size: int, max_length: int) -> None:
+        self.columns, self.max_length = tuple(columns), max_length
+        sides = [texts_of(rows, column) for column in columns]
+        try:
+            self.vocabulary = learn_vocabulary([text for side in sides for text in side], pieces, size)
+        except ValueError as error:
+            raise ValueError(f"{rows.file}: {error}") from error
+        ids, cut = self._ids(sides)
+        count, unknown = sum(map(len, ids)), sum(row.count(UNKNOWN) for row in ids)
+        what = "words" if pieces == "words" else "pieces"
+        self.notes = (
+            f"{' and '.join(map(repr, self.columns))}: {len(self.vocabulary):,} {what} have an id, "
+            f"{unknown / count:.1%} of the training text is in none",
+            *([f"{cut:,} training texts are cut after {max_length} {what}"] if cut else []),
+        )
+
+    def encode(self, rows: Rows) -> PaddedRows:
+        """Ids of each text, or pair.  Raises ValueError, with the place, for what is no text."""
+        return PaddedRows(Ragged.of(self._ids([texts_of(rows, column) for column in self.columns])[0]))
+
+    def keep(self, folder: RunFolder) -> None:
+        """Write the vocabulary."""
+        self.vocabulary.save(folder.path / f"{VOCABULARY}{self.vocabulary.ending}")
+
+    def _ids(self, sides: Sequence[Sequence[str]]) -> tuple[list[list[int]], int]:
+        first, *second = (encode_texts(self.vocabulary, side) for side in sides)
+        return join_pairs(first, second[0] if second else None, self.max_length)

@@ -59,6 +59,9 @@ class Suspects:
         with whole_file(out) as file:
             file.write(text.encode())
         _print_list(found, out, history, console)
+        if found.belief is not None and about.get("remedy", "none") == "none":
+            for sentence in found.belief.sentences:
+                console.print(sentence, soft_wrap=True)
         issues = _issues(samples, console) if classes else None
         _print_agreement(found, issues, console)
 
@@ -88,7 +91,7 @@ def _class_names(folder: Path, config: dict[str, object], console: Terminal) -> 
 
 
 def _print_list(found: suspects.Suspects, out: Path, history: Path, console: Terminal) -> None:
-    """What was written, how many of it are suspects, and whether that can be believed."""
+    """What was written, and how many of it are suspects."""
     listed = len(found.order)
     unseen = len(found.samples.index) - listed
     rest = f", {unseen:,} that no epoch saw left out" if unseen else ""
@@ -98,8 +101,6 @@ def _print_list(found: suspects.Suspects, out: Path, history: Path, console: Ter
         return
     count = int(found.is_suspect.sum())
     console.print(f"{count:,} of them are suspects (is_suspect): {_rule(found)}", soft_wrap=True)
-    for sentence in () if found.belief is None else found.belief.sentences:
-        console.print(sentence, soft_wrap=True)
 
 
 def _rule(found: suspects.Suspects) -> str:

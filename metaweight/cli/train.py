@@ -82,7 +82,7 @@ class Train:
         for what, figure in presentation.of_run(result):
             table.add_row(what, figure)
         console.print(table)
-        for sentence in _belief(folder):
+        for sentence in _belief(folder, config):
             console.print(sentence, soft_wrap=True)
         console.print(f"weight of every sample: {folder.path / 'weights.csv'}", soft_wrap=True)
         for name, what in (("pairs.csv", "with its sentences"), (LEFT_OUT, "what is left out")):
@@ -118,9 +118,9 @@ def config_of(folder: RunFolder) -> RunConfig:
     return kept_config(folder.manifest(), folder.path / "manifest.json")
 
 
-def _belief(folder: RunFolder) -> tuple[str, ...]:
-    """Whether the weights of a run that has ended can be believed, in sentences."""
-    found = belief(folder.read_weights())
+def _belief(folder: RunFolder, config: RunConfig) -> tuple[str, ...]:
+    """Whether the weights of a run that has ended can be believed, in sentences; a remedy learns none."""
+    found = belief(folder.read_weights()) if config.remedy == "none" else None
     return () if found is None else found.sentences
 
 

@@ -180,6 +180,19 @@ def test_classes_and_columns_that_the_run_kept(
 
 
 @pytest.mark.filterwarnings("ignore")  # cleanlab's own imports
+def test_a_remedy_that_drops_samples_is_not_told_to_plant_probes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    remedy = ["--teacher", "uniform", "--remedy", "loss-filter", "--epochs", "1", "--warmup-epochs", "0"]
+    assert main(["train", *TRAIN[3:], *remedy, "--out", str(run)]) == 0
+    assert main(["suspects", str(run), "--out", str(tmp_path / "out.csv")]) == 0
+    said = words(capsys)
+    assert "of them are suspects" in said
+    assert "probes" not in said
+
+
+@pytest.mark.filterwarnings("ignore")  # cleanlab's own imports
 def test_a_run_says_what_its_probes_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, out = tmp_path / "run", tmp_path / "out.csv"
     options = ["--probes", "0.2", "--meta-size", "120", "--epochs", "3", "--warmup-epochs", "1"]

@@ -13,7 +13,6 @@ from metaweight.core.contracts import Batch
 from metaweight.data.epochs import Epochs
 from metaweight.data.seeding import derive
 
-
 EVALUATED = 4096
 """Rows of a batch that is not trained on, where rows are short."""
 IGNORED = -100

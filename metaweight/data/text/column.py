@@ -8,7 +8,18 @@ from typing import Any
 
 from metaweight.data.rows import Rows
 
-NAMES = ("text", "sentence", "content", "document", "message", "comment", "review", "headline", "body", "tweet")
+NAMES = (
+    "text",
+    "sentence",
+    "content",
+    "document",
+    "message",
+    "comment",
+    "review",
+    "headline",
+    "body",
+    "tweet",
+)
 """What columns of text are called, in any case."""
 PAIRS = (
     ("text1", "text2"),

@@ -130,5 +130,5 @@ def rows_at_once(ids: Ragged) -> int:
 
 def _compact(values: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    kind = np.int16 if -(2**15) <= low and high < 2**15 else np.int32
+    kind = np.int16 if low >= -(2**15) and high < 2**15 else np.int32
     return torch.from_numpy(values.astype(kind))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from metaweight.comparison.arms import arm_of
 from metaweight.comparison.cells import alone, check_options, keep
 from metaweight.core.console import Terminal
 from metaweight.core.randomness import forked_rng
-from metaweight.core.registry import did_you_mean
+from metaweight.core.registry import Registry, did_you_mean
 from metaweight.data.rows.parts import parts_of
 from metaweight.integrations.fit.given import as_dataset, as_rows, is_place
 from metaweight.integrations.fit.result import Fit, weights_of
 from metaweight.models.tabular import tabular_models
+from metaweight.models.text import text_models
 from metaweight.student.execution.execution import require_device
 from metaweight.student.losses import UnitLoss
 from metaweight.tasks import assemble, begin, run_manifest, tasks
@@ -32,7 +33,7 @@ from metaweight.training.run_folder import RunFolder
 
 IN_PYTHON = "given in Python"
 """What data that lie in no file are called in a manifest."""
-MODELS = {"tabular": tabular_models}
+MODELS: Mapping[str, Registry[Any]] = {"tabular": tabular_models, "text": text_models}
 """Task -> its models by name."""
 
 

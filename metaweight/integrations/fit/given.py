@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,8 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from metaweight.data.rows import Rows, of_frame
+from metaweight.data.rows.parts import same_columns
 from metaweight.data.rows.source import read_rows
 from metaweight.tasks.module.data import TARGET
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXT = "text"
 
@@ -47,6 +51,18 @@ def as_rows(data: Any, part: str) -> Rows:
 
 def _pair(X: Any, y: Any) -> Any:
     """X and y as one frame."""
+    frame = _frame(X)
+    labels = y.detach().cpu().numpy() if isinstance(y, Tensor) else y
+    if len(frame) != len(labels):
+        raise ValueError(f"X has {len(frame)} rows and y {len(labels)}: give each row its label")
+    if TARGET in frame.columns:
+        raise ValueError(f"X has a column {TARGET!r} already, where the labels of y go: rename it")
+    values = np.asarray(labels)
+    return frame.assign(**{TARGET: list(values) if values.ndim > 1 else values})
+
+
+def _frame(X: Any) -> pd.DataFrame:
+    """X as a frame of its own, columns under names."""
     import pandas as pd
 
     if isinstance(X, pd.DataFrame):
@@ -58,13 +74,21 @@ def _pair(X: Any, y: Any) -> Any:
     else:
         frame = pd.DataFrame(np.asarray(X.detach().cpu() if isinstance(X, Tensor) else X))
     frame.columns = [str(name) for name in frame.columns]
-    labels = y.detach().cpu().numpy() if isinstance(y, Tensor) else y
-    if len(frame) != len(labels):
-        raise ValueError(f"X has {len(frame)} rows and y {len(labels)}: give each row its label")
-    if TARGET in frame.columns:
-        raise ValueError(f"X has a column {TARGET!r} already, where the labels of y go: rename it")
-    values = np.asarray(labels)
-    return frame.assign(**{TARGET: list(values) if values.ndim > 1 else values})
+    return frame
+
+
+def later_rows(X: Any, columns: Sequence[str]) -> Rows:
+    """Rows like those of training, which had ``columns``: a frame, an array, or a list of texts.
+
+    Raises ValueError, with the nearest name, for a column that is missing.
+    """
+    frame = _frame(X)
+    if len(columns) == 1 and len(frame.columns) == 1:
+        frame.columns = list(columns)
+    rows = of_frame(frame.reset_index(drop=True), "given rows")
+    for name in columns:
+        rows.column(name)
+    return same_columns(rows, columns)
 
 
 def as_dataset(data: Any, part: str, *, label: str | None = None) -> Any:

@@ -14,10 +14,12 @@ from torch import nn
 from metaweight.core.atomic import whole_file
 from metaweight.data.rows.loader import RowsLoader
 from metaweight.data.rows.parts import Parts
+from metaweight.integrations.fit.given import later_rows
 from metaweight.report.page.document import write_page
 from metaweight.report.page.study import read_study
 from metaweight.report.suspects import Suspects
 from metaweight.student.student import Student
+from metaweight.tasks.module.data import Places
 from metaweight.tasks.outcome import RunResult
 from metaweight.tasks.rows import PreparedRows
 from metaweight.tasks.rows.measures import outputs_of, two_logits
@@ -65,34 +67,47 @@ class Fit:
         return () if found is None else found.sentences
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
-        """What the model says of rows like those of training: names of classes [n], or numbers [n].
+        """What the model says of rows like those of training: names of classes [n], numbers [n], or which
+        labels a row has [n, L].  Columns of a DataFrame that were not learnt from are passed over.
 
         Of a module of your own, call ``model``.  Raises TypeError for one.
         """
-        from metaweight.integrations.fit.given import as_rows
+        outputs, targets = self._outputs(X), self.prepared.targets
+        if targets.kind == "number":
+            numbers: np.ndarray[Any, Any] = targets.numbers(outputs.flatten()).numpy()
+            return numbers
+        if targets.kind == "several":
+            said: np.ndarray[Any, Any] = (outputs > 0).numpy()
+            return said
+        logits = two_logits(outputs) if targets.kind == "one-logit" else outputs
+        names: np.ndarray[Any, Any] = np.array(targets.classes, dtype=object)
+        labels: np.ndarray[Any, Any] = names[logits.argmax(dim=1).numpy()]
+        return labels
 
-        if self.result.details.get("task") == "module":
+    def predict_proba(self, X: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Probabilities [n, C] of ``prepared.targets.classes`` in that order; of several labels that of each.
+
+        Raises TypeError where numbers are learnt.
+        """
+        targets = self.prepared.targets
+        if targets.kind == "number":
+            raise TypeError("numbers were learnt, and they have no probabilities")
+        outputs = self._outputs(X).double()
+        logits = two_logits(outputs) if targets.kind == "one-logit" else outputs
+        said: np.ndarray[Any, Any] = (
+            logits.sigmoid() if targets.kind == "several" else logits.softmax(dim=1)
+        ).numpy()
+        return said
+
+    def _outputs(self, X: Any) -> torch.Tensor:
+        if isinstance(self.prepared.encoder, Places):
             raise TypeError("a module of your own predicts by itself: result.model(inputs)")
-        import pandas as pd
-
-        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X)
-        rows = as_rows(frame.reset_index(drop=True), "given")
+        rows = later_rows(X, [str(name) for name in self.prepared.frame.columns])
         inputs = self.prepared.encoder.encode(rows)
         nothing = torch.zeros(len(rows), *self.prepared.given.shape[1:], dtype=self.prepared.given.dtype)
         order = torch.arange(len(rows))
         loader = RowsLoader(inputs, nothing, order, batch_size=inputs.at_once, shuffle=False)
-        outputs, _, _ = outputs_of(self.student, loader.epoch(0))
-        targets = self.prepared.targets
-        if targets.kind == "number":
-            numbers: np.ndarray[Any, Any] = targets.numbers(outputs.flatten().cpu()).numpy()
-            return numbers
-        if targets.kind == "several":
-            said: np.ndarray[Any, Any] = (outputs > 0).cpu().numpy()
-            return said
-        logits = two_logits(outputs) if targets.kind == "one-logit" else outputs
-        names: np.ndarray[Any, Any] = np.array(targets.classes, dtype=object)
-        labels: np.ndarray[Any, Any] = names[logits.argmax(dim=1).cpu().numpy()]
-        return labels
+        return outputs_of(self.student, loader.epoch(0))[0].cpu()
 
     def save(self, path: Path | str) -> None:
         """Write the model's plain ``state_dict``, for ``module.load_state_dict(torch.load(path))``."""

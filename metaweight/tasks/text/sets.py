@@ -12,7 +12,9 @@ from metaweight.data.rows.parts import Parts
 from metaweight.data.seeding import derive
 from metaweight.data.text.cldr import cldr_text
 
-labelled_texts: Registry[Callable[[], Parts]] = Registry("labelled text set", group="metaweight.labelled_texts")
+labelled_texts: Registry[Callable[[], Parts]] = Registry(
+    "labelled text set", group="metaweight.labelled_texts"
+)
 LANGUAGES = (("en", "de"), ("fr", "es"), ("it", "nl"))
 KINDS = ("date", "span", "long-span", "unit", "currency", "list", "language")
 """Kinds of phrases of which most have a word that is not the same in all languages."""
@@ -35,8 +37,9 @@ def cldr_languages() -> Parts:
     order = torch.randperm(len(rows), generator=derive(0, "cldr-languages", "order")).tolist()
     frame = pd.DataFrame([rows[place] for place in order], columns=["text", "language"])
     cut = round(TESTED * len(frame))
-    train, test = (of_frame(part.reset_index(drop=True), name) for part, name in (
-        (frame[cut:], "cldr-languages"), (frame[:cut], "cldr-languages, test")
-    ))
+    train, test = (
+        of_frame(part.reset_index(drop=True), name)
+        for part, name in ((frame[cut:], "cldr-languages"), (frame[:cut], "cldr-languages, test"))
+    )
     note = f"{len(train)} phrases of the Unicode CLDR through Babel, {len(test)} more to test on"
     return Parts("cldr-languages", train, "language", test=test, clean=True, notes=(note,))

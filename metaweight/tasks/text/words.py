@@ -17,7 +17,9 @@ VOCABULARY = "vocabulary"
 class TextPieces:
     """The words, or pieces, of the training rows' texts; a pair's two texts share them."""
 
-    def __init__(self, rows: Rows, columns: Sequence[str], *, pieces: str, size: int, max_length: int) -> None:
+    def __init__(
+        self, rows: Rows, columns: Sequence[str], *, pieces: str, size: int, max_length: int
+    ) -> None:
         self.columns, self.max_length = tuple(columns), max_length
         sides = [texts_of(rows, column) for column in columns]
         try:

@@ -1,0 +1,126 @@
+"""Twelve sets as a user would bring them: training rows of which some are wrong, trusted rows, test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.belief.tables import read
+from benchmarks.data.cifar10 import CLASSES, read_labels, read_sheet
+from metaweight.data.folder import find_file
+
+Array = np.ndarray[Any, Any]
+TABLES = ("spambase", "telco_churn", "satellite", "magic_gamma", "student_grades", "defects_derby")
+TEXTS = ("trec_rules", "youtube_lf", "agnews_human_a", "mr_sentences")
+TRUSTED: Mapping[str, int] = {"tabular": 100, "text": 200, "image": 200}
+LABEL = "label"
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """All rows of a set with their right labels, and those that it came with where it brings wrong ones."""
+
+    rows: Any
+    """A frame [n], or images [n, C, H, W] in 0..1."""
+    right: Array
+    given: Array | None = None
+    test: Array | None = None
+    """[n] bool; None: a quarter of them, drawn by the seed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One set under one seed."""
+
+    name: str
+    kind: str
+    """tabular, text or image."""
+    rows: Any
+    right: Array
+    given: Array
+    train: Array
+    """Positions [n]."""
+    meta: Array
+    test: Array
+
+    @property
+    def wrong(self) -> Array:
+        """[n] bool, of the training rows."""
+        return (self.given != self.right)[self.train]
+
+
+def _table(name: str, folder: Path) -> Whole:
+    data = read(name, folder)
+    keep = slice(None) if data.given is None else data.given >= 0
+    given = None if data.given is None else data.given[keep]
+    return Whole(data.rows[keep].reset_index(drop=True), data.right[keep], given)
+
+
+def _text(name: str, folder: Path) -> Whole:
+    place = folder / "text" / name
+    path = find_file([f"{name}.tsv.xz"], [place], dataset=name)
+    frame = pd.read_csv(path, sep="\t", quoting=3, keep_default_na=False, dtype=str)
+    test = None
+    if "split" in frame:
+        frame = frame[frame["split"] != "valid"].reset_index(drop=True)
+        test = (frame["split"] == "test").to_numpy()
+    if "noisy" in frame:
+        known = (frame["noisy"] != "").to_numpy() | (test if test is not None else False)
+        frame, test = frame[known].reset_index(drop=True), None if test is None else test[known]
+        given = frame["noisy"].where(frame["noisy"] != "", frame["label"]).to_numpy()
+    else:
+        given = None
+    return Whole(frame[["text"]], frame["label"].to_numpy(), given, test)
+
+
+def _digits(folder: Path) -> Whole:
+    from sklearn.datasets import load_digits
+
+    images, right = load_digits(return_X_y=True)
+    return Whole((images / 16).astype(np.float32).reshape(-1, 1, 8, 8), right)
+
+
+def _cifar(folder: Path, size: int = 3000) -> Whole:
+    def find(name: str) -> Path:
+        return find_file((name,), [folder], dataset="cifar10")
+
+    labels = read_labels(find("cifar10_labels.npz"), {"train": 50_000, "test": 10_000})
+    sheet = find("cifar10_jpeg_q90/train_0.jpg")
+    images = read_sheet(sheet)[:size].numpy().astype(np.float32) / 255
+    assert len(CLASSES) == 10
+    return Whole(images, labels["train"][:size].numpy())
+
+
+SETS: Mapping[str, tuple[str, Callable[[Path], Whole]]] = {
+    **{name: ("tabular", partial(_table, name)) for name in TABLES},
+    **{name: ("text", partial(_text, name)) for name in TEXTS},
+    "digits": ("image", _digits),
+    "cifar10": ("image", _cifar),
+}
+"""Name -> kind, and how it is read; sets without wrong labels of their own get ``rate`` of them at random."""
+
+
+def case(name: str, whole: Whole, seed: int, *, rows: int, rate: float) -> Case:
+    """The set ``name`` under a seed: at most ``rows`` training rows, ``rate`` of their labels wrong."""
+    random = np.random.default_rng([seed, len(name), *name.encode()[:4]])
+    order = random.permutation(len(whole.right))
+    if whole.test is None:
+        cut = len(order) // 4
+        test, rest = order[:cut], order[cut:]
+    else:
+        test, rest = order[whole.test[order]], order[~whole.test[order]]
+    trusted = TRUSTED[SETS[name][0]]
+    meta, train = rest[:trusted], rest[trusted : trusted + rows]
+    given = whole.right.copy() if whole.given is None else whole.given.copy()
+    if whole.given is None:
+        classes = np.unique(whole.right)
+        hit = train[random.random(len(train)) < rate]
+        step = random.integers(1, len(classes), len(hit))
+        given[hit] = classes[(np.searchsorted(classes, whole.right[hit]) + step) % len(classes)]
+    return Case(name, SETS[name][0], whole.rows, whole.right, given, train, meta, test[:1500])

@@ -14,12 +14,14 @@ from metaweight.tasks.pool import Pool, Pooled, pooled
 from metaweight.tasks.run import assemble, begin, run
 from metaweight.tasks.tabular import task as tabular
 from metaweight.tasks.text import task as text
+from metaweight.tasks.tokens import task as tokens
 from metaweight.tasks.translation import task as translation
 
 tasks.add("image", image.ImageTask())
 tasks.add("module", module.ModuleTask())
 tasks.add("tabular", tabular.TabularTask())
 tasks.add("text", text.TextTask())
+tasks.add("tokens", tokens.TokensTask())
 tasks.add("translation", translation.TranslationTask())
 
 __all__ = [

@@ -36,6 +36,11 @@ class Probes:
             f"probes, {int(self.wrong.sum())} of them with a wrong label: they are not in the meta set"
         )
 
+    def moved(self, splits: Splits) -> Splits:
+        """With the probes at the end of the training set, and not in the meta set."""
+        meta = splits.meta[~torch.isin(splits.meta, self.positions)]
+        return replace(splits, train=torch.cat([splits.train, self.positions]), meta=meta)
+
     def marks(self, index: Tensor) -> Tensor:
         """[n] int8 for the rows ``index`` [n]: 0 for a row of the user's, else RIGHT or WRONG."""
         marks = torch.zeros(len(index), dtype=torch.int8)
@@ -74,10 +79,10 @@ def plant(
         given[wrong] = _other_targets(labels, splits.train, wrong, generator)
     else:
         given[wrong] = _other_classes(labels, wrong, generator)
-    meta = splits.meta[~torch.isin(splits.meta, held)]
+    moved = probes.moved(splits)
     if classes is not None:
-        check_meta(labels, meta)
-    return replace(splits, train=torch.cat([splits.train, held]), meta=meta), given, probes
+        check_meta(labels, moved.meta)
+    return moved, given, probes
 
 
 def draw(

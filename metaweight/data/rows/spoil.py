@@ -9,6 +9,7 @@ from torch import Tensor
 
 from metaweight.core.registry import did_you_mean
 from metaweight.data.noise import check_rate, corrupt, noises, uniform_draws
+from metaweight.data.rows.loader import IGNORED
 from metaweight.data.rows.targets import Targets
 
 SHUFFLED = "shuffled"
@@ -44,12 +45,17 @@ def spoil(targets: Targets, values: Tensor, kind: str, *, rate: float, generator
     """Give a share ``rate`` of right ``values`` [n] a wrong one, by the noise ``kind``.
 
     ``shuffled`` redistributes the targets of that share among its own rows, whatever they are; other kinds
-    are those of classes (`corrupt`).  Raises as ``check_spoil``, and ValueError for a kind of classes where
+    are those of classes (`corrupt`); ``uniform`` is also one of tokens, see ``other_labels``.  Raises as ``check_spoil``, and ValueError for a kind of classes where
     targets are not.
     """
     check_spoil(kind, rate)
     if kind == "none":
         return Spoilt(values, torch.zeros(len(values), dtype=torch.bool), 0.0)
+    if targets.kind == "tokens":
+        if kind != "uniform":
+            raise ValueError(f"noise {kind!r} is none of sentences of labelled tokens; take 'uniform'")
+        rows = uniform_draws(len(values), generator) < rate
+        return Spoilt(other_labels(values, rows, len(targets.classes), generator), rows, rate)
     if kind == SHUFFLED:
         rows = (uniform_draws(len(values), generator) < rate).nonzero().flatten()
         given = values.clone()
@@ -60,3 +66,19 @@ def spoil(targets: Targets, values: Tensor, kind: str, *, rate: float, generator
         raise ValueError(f"noise {kind!r} is one of classes; for {targets.kind} take {SHUFFLED!r}")
     noisy = corrupt(kind, values.long(), rate=rate, classes=len(targets.classes), generator=generator)
     return Spoilt(noisy.labels.to(values.dtype), noisy.flipped, noisy.nominal)
+
+
+def other_labels(values: Tensor, rows: Tensor, classes: int, generator: torch.Generator) -> Tensor:
+    """Labels of tokens [n, T] int64 with some others in each of the ``rows`` [n] bool.
+
+    Half of a row's tokens get the label of a random token each, so that most of what is named is missed where
+    little is; a row that this leaves as it was gets one label, any but the token's own.
+    """
+    real = values != IGNORED
+    draws = uniform_draws(values.numel(), generator).view(values.shape).masked_fill(~real, 2.0)
+    labels = values[real]
+    others = labels[torch.randint(len(labels), values.shape, generator=generator)]
+    given = torch.where((draws < 0.5) & rows[:, None], others, values)
+    least = (draws == draws.min(dim=1, keepdim=True).values) & ((given == values).all(dim=1) & rows)[:, None]
+    step = torch.randint(1, classes, values.shape, generator=generator)
+    return torch.where(least, (values + step) % classes, given)

@@ -14,9 +14,11 @@ from torch import Tensor
 from metaweight.core.registry import did_you_mean
 from metaweight.data.origins import Origins
 
-TargetKind = Literal["classes", "one-logit", "number", "several"]
+RowKind = Literal["classes", "one-logit", "number", "several"]
 """A class; one of two classes, by one logit; a number; some of several labels."""
-KINDS: tuple[str, ...] = get_args(TargetKind)
+TargetKind = RowKind | Literal["tokens"]
+"""Or a class of each token."""
+KINDS: tuple[str, ...] = get_args(RowKind)
 FEW = 20
 """Whole numbers of at most so many values are names of classes."""
 BETWEEN = ";"

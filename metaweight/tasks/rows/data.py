@@ -18,9 +18,10 @@ from metaweight.data.origins import LeftOut, Origins
 from metaweight.data.rows import Rows, Spoilt, Targets, spoil
 from metaweight.data.rows.loader import Inputs, RowsLoader
 from metaweight.data.rows.parts import Parts, row_text, same_columns
+from metaweight.data.rows.spoil import other_labels
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.config.rows import RowsConfig
-from metaweight.tasks.probes import Probes, plant
+from metaweight.tasks.probes import Probes, draw, plant
 from metaweight.tasks.rows.split import split
 
 if TYPE_CHECKING:
@@ -170,6 +171,13 @@ def _planted(
             f"{parts.train.file}: probes are rows that are surely right, and nobody has checked those that "
             "meta_from_train draws: name trusted rows, or leave out probes"
         )
+    if targets.kind == "tokens":
+        generator = derive(config.seed, "probes")
+        probes = draw(splits, config.probes, generator=generator)
+        chosen = torch.zeros(len(given), dtype=torch.bool)
+        chosen[probes.positions[probes.wrong]] = True
+        spoilt = other_labels(given, chosen, len(targets.classes), generator)
+        return probes.moved(splits), spoilt, probes
     values = given.long() if targets.kind == "one-logit" else given
     splits, values, probes = plant(splits, values, config.probes, generator=derive(config.seed, "probes"))
     return splits, values.to(given.dtype), probes

@@ -13,7 +13,13 @@ from metaweight.data.rows import Targets
 from metaweight.student.student import Student
 from metaweight.training.evaluation import Evaluate, accuracy, evaluate, without_taps
 
-MAIN: Mapping[str, str] = {"classes": "accuracy", "one-logit": "accuracy", "number": "r2", "several": "f1"}
+MAIN: Mapping[str, str] = {
+    "classes": "accuracy",
+    "one-logit": "accuracy",
+    "number": "r2",
+    "several": "f1",
+    "tokens": "f1",
+}
 """Kind of target -> the figure that counts."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -25,9 +27,6 @@ def save(config: RowsConfig, prepared: PreparedRows, trained: Assembled, folder:
     flipped = None if spoilt is None else spoilt.flipped
     if flipped is not None and probes is not None:
         flipped = torch.cat([flipped, probes.wrong])
-    # in the order of the split, as nothing is shuffled
-    in_order = loader(config, prepared, "train", training=False)
-    outputs, _, _ = outputs_of(trained.trainer.reweighter.student, in_order)
     samples = folder.save_weights(
         index=index,
         weights=trained.weights.weights[:, index],
@@ -36,18 +35,28 @@ def save(config: RowsConfig, prepared: PreparedRows, trained: Assembled, folder:
         probe=None if probes is None else probes.marks(index),
         warmup=trained.weights.warmup,
         origins=prepared.origins.select(index),
-        **labels_of(prepared, index, outputs.float().cpu()),
+        **_said(config, prepared, trained),
     )
     write_rows(prepared, samples, folder)
     return samples
+
+
+def _said(
+    config: RowsConfig, prepared: PreparedRows, trained: Assembled
+) -> Mapping[str, Tensor | None]:
+    """``labels_of`` the training rows, where each has one label."""
+    if prepared.targets.kind in ("several", "tokens"):
+        return {}
+    # in the order of the split, as nothing is shuffled
+    in_order = loader(config, prepared, "train", training=False)
+    outputs, _, _ = outputs_of(trained.trainer.reweighter.student, in_order)
+    return labels_of(prepared, prepared.splits.train, outputs.float().cpu())
 
 
 def labels_of(prepared: PreparedRows, index: Tensor, outputs: Tensor) -> dict[str, Tensor | None]:
     """Given and right targets [n], and what the student says of the rows ``index`` [n] in ``outputs``."""
     targets, known = prepared.targets, prepared.spoilt is not None
     given, right = prepared.given[index], prepared.right[index]
-    if targets.kind == "several":
-        return {}
     if targets.kind == "number":
         return {
             "given": targets.numbers(given),

@@ -1,0 +1,168 @@
+"""Sentences of tokens with wrong labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from metaweight.data.rows import Rows, Targets
+from metaweight.data.rows.loader import IGNORED
+from metaweight.data.rows.parts import Parts, own_parts, without_training
+from metaweight.data.text.pieces import check_pieces
+from metaweight.data.tokens import as_sentences, read_labels, read_sentences
+from metaweight.data.tokens.sentences import label_column, token_column
+from metaweight.models.text import (
+    build_text,
+    checked_text_options,
+    default_text_taps,
+    tagger_time_axes,
+    taggers,
+)
+from metaweight.student.losses import TokenCrossEntropy
+from metaweight.student.student import Student
+from metaweight.tasks.assembly import Assembled, execution
+from metaweight.tasks.config.tokens import TokensConfig
+from metaweight.tasks.figures import Headline
+from metaweight.tasks.outcome import Outcome
+from metaweight.tasks.rows import PreparedRows, RowsTask
+from metaweight.tasks.rows.figures import PRESENTATION
+from metaweight.tasks.tokens.measures import measure
+from metaweight.tasks.tokens.results import save_tokens
+from metaweight.tasks.tokens.sets import labelled_tokens
+from metaweight.tasks.tokens.words import SentenceTokens
+from metaweight.training.evaluation import Evaluate
+from metaweight.training.run_folder import RunFolder
+
+
+class TokensTask(RowsTask[TokensConfig]):
+    """A tagger of sentences; how good it is on test sentences, and which training sentences look wrong.
+
+    Figures: as ``RowsTask``; ``accuracy`` and ``f1`` are of tokens, see ``measure``; ``auroc`` and
+    ``realised_noise`` of sentences, wrong where a label is.
+    """
+
+    config = TokensConfig
+    sets = labelled_tokens
+    presentation = replace(
+        PRESENTATION, counted="tokens", watched=Headline("valid F1", "valid_f1", "{:.1f} %")
+    )
+
+    def check_parts(self, config: TokensConfig) -> None:
+        checked_text_options(taggers, config.model, config.model_options)
+        check_pieces(config.pieces, config.vocab_size, config.max_length)
+        self._loss(config)
+        if config.target is not None:
+            raise ValueError("target is what a row's one label is, and here each token has one: leave it out")
+
+    def parts(self, config: TokensConfig) -> Parts:
+        if config.train is None:
+            return super().parts(config)
+
+        def read(file: str) -> Rows:
+            return read_sentences(file, tokens=config.text, label=config.label)
+
+        return own_parts(
+            config.train,
+            meta=config.meta,
+            valid=config.valid,
+            test=config.test,
+            label=config.label or label_column(read(config.train), None),
+            meta_column=config.meta_column,
+            reader=read,
+        )
+
+    def prepared(self, config: TokensConfig, parts: Parts) -> PreparedRows:
+        return super().prepared(config, _sentences(config, parts))
+
+    def targets(self, config: TokensConfig, parts: Parts) -> Targets:
+        rows = filter(None, (parts.train, parts.meta, parts.valid, parts.test))
+        width = max(len(cell) for part in rows for cell in parts.cells(part))
+        return read_labels(parts.cells(parts.train), parts.label, width=width)
+
+    def keep(self, prepared: PreparedRows, folder: RunFolder) -> None:
+        super().keep(prepared, folder)
+        assert isinstance(prepared.encoder, SentenceTokens)
+        prepared.encoder.keep(folder)
+
+    def ignored(self, config: TokensConfig, parts: Parts) -> Sequence[str]:
+        learnt = token_column(parts.train, config.text), parts.label
+        return [name for name in parts.train.frame.columns if name not in learnt]
+
+    def encoder(self, config: TokensConfig, rows: Rows) -> SentenceTokens:
+        column = token_column(rows, config.text)
+        return SentenceTokens(rows, column, pieces=config.pieces, size=config.vocab_size)
+
+    def taps(self, config: TokensConfig) -> Sequence[str]:
+        return default_text_taps(taggers, config.model)
+
+    def module(self, config: TokensConfig, prepared: PreparedRows) -> nn.Module:
+        assert isinstance(prepared.encoder, SentenceTokens)
+        return build_text(
+            taggers,
+            config.model,
+            vocabulary=len(prepared.encoder.tokens.vocabulary),
+            outputs=prepared.targets.outputs,
+            **config.model_options,
+        )
+
+    def student(self, config: TokensConfig, module: nn.Module, prepared: PreparedRows) -> Student:
+        return Student(
+            module,
+            self._loss(config),
+            taps=config.taps or self.taps(config),
+            time_axes=tagger_time_axes,
+            execution=execution(config),
+        )
+
+    def counts(self, prepared: PreparedRows) -> Sequence[int]:
+        given = prepared.given[prepared.splits.train]
+        labels = given[given != IGNORED]
+        counts: list[int] = torch.bincount(labels, minlength=len(prepared.targets.classes)).tolist()
+        return counts
+
+    def measure(self, prepared: PreparedRows) -> Evaluate:
+        return measure(prepared.targets.classes)
+
+    def conclude(
+        self, config: TokensConfig, prepared: PreparedRows, trained: Assembled, folder: RunFolder | None
+    ) -> Outcome:
+        if folder is not None:
+            assert isinstance(prepared.encoder, SentenceTokens)
+            save_tokens(config, prepared, trained, prepared.encoder.column, folder)
+        return super().conclude(config, prepared, trained, folder)
+
+    def _loss(self, config: TokensConfig) -> TokenCrossEntropy:
+        # TokenCrossEntropy says which units there are
+        return TokenCrossEntropy(IGNORED, unit=config.unit)  # type: ignore[arg-type]
+
+
+def _sentences(config: TokensConfig, parts: Parts) -> Parts:
+    """Each sentence cut to ``max_length`` tokens; training sentences without a token are left out.
+
+    Raises ValueError, with the place, for trusted, validation or test sentences without one.
+    """
+    column = token_column(parts.train, config.text)
+    cut = {}
+    notes = []
+    for part in ("train", "meta", "valid", "test"):
+        rows = getattr(parts, part)
+        if rows is None:
+            continue
+        read = as_sentences(rows, tokens=column, label=parts.label)
+        lengths = np.array([len(row) for row in read.frame[column]])
+        if part != "train" and not lengths.all():
+            place = rows.origins[int(np.flatnonzero(lengths == 0)[0])]
+            raise ValueError(f"{place}: this sentence has no token: take the row out")
+        long = int((lengths > config.max_length).sum())
+        if long:
+            notes.append(f"{rows.file}: {long:,} sentences are cut after {config.max_length} tokens")
+            for name in (column, parts.label):
+                read.frame[name] = read.frame[name].map(lambda row: type(row)(row[: config.max_length]))
+        cut[part] = read
+    empty = np.array([len(row) == 0 for row in cut["train"].frame[column]], dtype=bool)
+    whole = replace(parts, **cut, notes=(*parts.notes, *notes))
+    return without_training(whole, empty, f"no token in {column!r}")

@@ -86,7 +86,8 @@ def test_the_page_of_the_folders_has_a_row_for_each() -> None:
 @pytest.mark.parametrize("table", sorted(RESULTS.glob("*/runs.csv")), ids=lambda path: path.parent.name)
 def test_no_run_is_kept_twice(table: Path) -> None:
     with table.open(newline="", encoding="utf-8") as file:
-        runs = [tuple(row.values())[:3] for row in csv.DictReader(file)]
+        header, *rows = csv.reader(file)
+    runs = [tuple(row[: header.index("seed") + 1]) for row in rows]
     assert len(set(runs)) == len(runs) > 0
 
 

@@ -6,8 +6,10 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+from tiny_rows import rows
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -19,6 +21,12 @@ README = Path(__file__).parent.parent / "README.md"
 
 def blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.S)
+
+
+def block(mark: str) -> str:
+    """The one example with ``mark`` in it."""
+    (found,) = (code for code in blocks() if mark in code)
+    return found
 
 
 class Net(nn.Module):
@@ -56,7 +64,7 @@ def test_the_examples_are_as_short_as_the_readme_says() -> None:
 
 @pytest.mark.parametrize("name", mw.teachers.names())
 def test_every_teacher_runs_by_one_word_of_the_example(name: str) -> None:
-    training = blocks()[0].replace("range(30)", "range(2)")
+    training = block("range(30)").replace("range(30)", "range(2)")
     assert training.count('"memory"') == 1
     names = scope()
     before = {k: v.clone() for k, v in names["module"].state_dict().items()}
@@ -68,9 +76,9 @@ def test_every_teacher_runs_by_one_word_of_the_example(name: str) -> None:
 
 def test_a_loop_of_ones_own_trains() -> None:
     names = scope()
-    exec(blocks()[0].replace("range(30)", "range(1)"), names)
+    exec(block("range(30)").replace("range(30)", "range(1)"), names)
     before = {k: v.clone() for k, v in names["module"].state_dict().items()}
-    exec(blocks()[1], names)
+    exec(block("reweighter.weigh(train, meta)"), names)
     assert names["weights"].shape == (10,)
     assert all(not torch.equal(v, before[k]) for k, v in names["module"].state_dict().items())
     assert names["reweighter"].steps == 8  # four batches each
@@ -84,7 +92,7 @@ def test_the_teacher_of_the_readme_keeps_its_contract(monkeypatch: pytest.Monkey
             return lambda cls: registered.enter_context(mw.teachers.registry.temporarily(name, cls))
 
         monkeypatch.setattr(mw, "register_teacher", register)
-        exec(blocks()[2], names)
+        exec(block("register_teacher"), names)
         check_teacher("margin", sentences=False)
 
 
@@ -93,9 +101,22 @@ def test_the_estimator_of_the_readme_fits() -> None:
     inputs, trusted = (torch.randn(n, 4, generator=g).numpy() for n in (80, 20))
     labels = {"y": inputs[:, 0] > 0, "y_trusted": trusted[:, 0] > 0}
     names: dict[str, object] = {"mw": mw, "X": inputs, "X_trusted": trusted, **labels}
-    exec(blocks()[3].replace("Classifier()", "Classifier(epochs=3)"), names)
+    exec(block("ReweightedClassifier").replace("Classifier()", "Classifier(epochs=3)"), names)
     assert names["weights"].shape == (80,)
     assert len(names["worst"]) == 80
+
+
+def test_one_call_of_the_readme_gives_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train, checked, test = (
+        pd.DataFrame(rows(count, seed)).rename(columns={"y": "z", "kind": "y"})
+        for seed, count in enumerate((100, 40, 40))
+    )
+    names: dict[str, object] = {"train": train, "checked": checked, "test": test, "new_rows": test}
+    exec(block("mw.fit").replace('label="y"', 'label="y", epochs=3'), names)
+    assert (tmp_path / "page.html").is_file()
+    assert (tmp_path / "model.pt").is_file()
+    assert names["result"].weights.shape == (100,)
 
 
 def test_the_readme_names_what_there_is() -> None:

@@ -62,6 +62,11 @@ class Teacher(nn.Module, ABC):
         """Called after each update with the dL_meta/dw [U] of the samples ``index`` [U] that it was made of,
         as the engine gave it; default: nothing."""
 
+    def slope_scale(self, state: StudentState) -> Tensor | None:
+        """What dL_meta/dw of these units is divided by, [U] >= 0, before it is centred, learnt from or taken;
+        None: by nothing.  A slope is zero where this is."""
+        return None
+
     def last_attention(self) -> dict[str, float]:
         """Tap -> its share of the attention in the last batch, of teachers that attend to layers."""
         return {}

@@ -18,13 +18,13 @@ from metaweight.testing.states import (
     TAPS,
     class_spec,
     class_state,
-    extremes,
     padded,
     reordered,
     sentence_spec,
     sentence_state,
     tensors,
 )
+from metaweight.testing.target_states import LOSSES
 from metaweight.testing.teacher_sight import Change, require_sight
 from metaweight.testing.teacher_subject import DOUBLE, Subject, require_weights, trainable
 
@@ -34,7 +34,8 @@ def check_teacher(
 ) -> None:
     """Raise ContractError where a teacher, by name or class, breaks a rule of the contract.
 
-    ``sentences``: False for one that is not meant for sentence pairs, which it then need not refuse either.
+    ``sentences``: False for one that is meant for units of one class alone, and then need not refuse sentence
+    pairs, soft labels, several answers and numbers either.
     """
     kind = registry[teacher] if isinstance(teacher, str) else teacher
     who = f"teacher {teacher!r}" if isinstance(teacher, str) else f"teacher {kind.__name__}"
@@ -43,11 +44,18 @@ def check_teacher(
     if not sentences:
         return
     require_all(who, subject, (sentences_are_taken_or_refused,))
-    subject = replace(subject, sentences=True)
+    pairs = replace(subject, sentences=True)
     with refused(ValueError, "sentences", "") as refusal:
-        subject.fresh()
+        pairs.fresh()
     if not refusal:
-        require_all(f"{who}, of sentences", subject, (*UNITS, padding_does_not_matter))
+        require_all(f"{who}, of sentences", pairs, (*UNITS, padding_does_not_matter))
+    for target in LOSSES:
+        other = replace(subject, target=target)
+        require_all(who, other, (other_targets_are_taken_or_refused,))
+        with refused(ValueError, target, "") as refusal:
+            other.fresh()
+        if not refusal:
+            require_all(f"{who}, of targets {target!r}", other, UNITS)
 
 
 def options_have_defaults(subject: Subject) -> None:
@@ -84,6 +92,15 @@ def sentences_are_taken_or_refused(subject: Subject) -> None:
         require_weights(subject.built(class_spec(TAPS, classes=9)), sentence_state(taps=TAPS))
 
 
+def other_targets_are_taken_or_refused(subject: Subject) -> None:
+    """Soft labels, several answers and numbers are weighed, or refused with a ValueError when it is built."""
+    advice = "raise ValueError in __init__ unless spec.target is one that it reads"
+    with refused(ValueError, f"targets {subject.target!r}", advice) as refusal:
+        subject.fresh()
+    if not refusal:
+        require_weights(subject.fresh(), subject.state())
+
+
 def weights_are_one_a_unit(subject: Subject) -> None:
     """Weights are one a unit, finite, not negative, in the losses' dtype and on their device."""
     for dtype in (torch.float32, DOUBLE):
@@ -104,7 +121,7 @@ def extreme_states_are_weighed(subject: Subject) -> None:
     """Losses of 0 and 1e4, certain and absurd outputs give finite weights and gradients."""
     for dtype in (torch.float32, DOUBLE):
         for teacher in (subject.experienced(dtype), subject.fresh(dtype)):
-            for state in extremes(subject.state(6, dtype=dtype)):
+            for state in subject.extremes(subject.state(6, dtype=dtype)):
                 weights, learned = require_weights(teacher, state), trainable(teacher)
                 if weights.requires_grad:
                     scalar = (weights * torch.arange(6).to(weights)).sum()

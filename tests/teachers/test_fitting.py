@@ -8,6 +8,7 @@ from metaweight.core.contracts import StateSpec
 from metaweight.teachers import build_teacher
 from metaweight.teachers.fitting import fitting
 from metaweight.testing.states import class_spec, sentence_spec
+from metaweight.testing.target_states import target_spec
 
 
 @pytest.mark.parametrize(
@@ -15,8 +16,11 @@ from metaweight.testing.states import class_spec, sentence_spec
     [
         (class_spec(), "memory"),
         (class_spec(taps={}), "recall"),
-        (class_spec(labels=False), "self-paced"),
-        (class_spec(taps={}, labels=False), "self-paced"),
+        (target_spec("number"), "knn"),
+        (target_spec("number", features={}), "knn"),
+        (target_spec("soft"), "memory"),
+        (target_spec("several", features={}), "recall"),
+        (class_spec(target="other"), "self-paced"),
         (class_spec(tokens=True), "surface"),
         (sentence_spec(), "memory"),
         (sentence_spec(taps={"deep": 6}), "surface"),

@@ -104,7 +104,7 @@ def number_evidence(attention: Tensor, held: Tensor, own: Tensor) -> Tensor:
     """
     numbers = held.shape[1] // 2
     apart = held - held.quantile(0.5, dim=0)
-    width = 0.9 * robust_spread(apart).minimum(apart.square().mean(dim=0).sqrt()) * float(len(held)) ** -0.2
+    width = 0.9 * robust_spread(apart).minimum(apart.square().mean(dim=0).sqrt()) * math.pow(len(held), -0.2)
     known = width > 0
     width = width.where(known, torch.ones_like(width))
     # the bound keeps squares finite

@@ -45,7 +45,7 @@ class HyperGradient:
     weights: tuple[Tensor, ...] = ()
     """K times [U], detached."""
     slopes: tuple[Tensor, ...] = ()
-    """K times [U], dL_meta/dw before it is centred."""
+    """K times [U], dL_meta/dw, divided by ``scale``, before it is centred."""
     index: tuple[Tensor, ...] = ()
     """K times [U], position of each unit in the data set."""
     meta_state: StudentState | None = None
@@ -94,7 +94,8 @@ def hypergradient(
     parameter name -> gradient that is there already, to which ``share`` times that of the first train batch
     is added, as where a step has several micro-batches.  ``check_every``: batches after which an engine's
     answer is held against reverse mode of the real loss again, beside those where something has changed; 0:
-    never; what is seen at once, and what then only, says ``watch``.  Module, buffers, optimizer and random
+    never; what is seen at once, and what then only, says ``watch``.  ``scale``: StudentState -> what the
+    slopes dL/dw of its units are divided by, before they are centred; None: nothing.  Module, buffers, optimizer and random
     state are left bit for bit.  One call runs at a time; other threads wait.
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
     KeyError for an unknown submodule, TypeError or ValueError for an optimizer whose step cannot be

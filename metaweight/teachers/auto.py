@@ -9,7 +9,7 @@ from metaweight.teachers.fitting import fitting
 
 @register_teacher("auto")
 class Auto(Teacher):
-    """The teacher that fits what the student shows: ``memory``, ``surface``, ``recall`` or ``self-paced``.
+    """The teacher that fits what the student shows: ``memory``, ``knn``, ``surface``, ``recall``, ``self-paced``.
 
     What is built is that teacher with its default options; see ``fitting``.
     """

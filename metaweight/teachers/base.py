@@ -60,7 +60,7 @@ class Teacher(nn.Module, ABC):
 
     def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
         """Called after each update with the dL_meta/dw [U] of the samples ``index`` [U] that it was made of,
-        as the engine gave it; default: nothing."""
+        as the engine gave it, divided by ``slope_scale``; default: nothing."""
 
     def slope_scale(self, state: StudentState) -> Tensor | None:
         """What dL_meta/dw of these units is divided by, [U] >= 0, before it is centred, learnt from or taken;

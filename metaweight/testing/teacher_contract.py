@@ -151,7 +151,7 @@ def weighing_changes_nothing(subject: Subject) -> None:
 
 def the_order_of_a_batch_does_not_matter(subject: Subject) -> None:
     """Units in another order have the same weights, in that order, unless the teacher sees nothing."""
-    if subject.kind.sees == "nothing":
+    if subject.weighing.sees == "nothing":
         return
     teacher, state = subject.experienced(DOUBLE), subject.state(20, dtype=DOUBLE)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
@@ -177,12 +177,12 @@ def a_loaded_teacher_goes_on_alike(subject: Subject) -> None:
 def gradients_reach_every_parameter(subject: Subject) -> None:
     """Every trainable parameter has an influence on the weights; ``learns`` says whether there is one."""
     teacher, state = subject.experienced(), subject.state(40, seed=5)
-    learned, gradient = trainable(teacher), subject.kind.sees == "gradient"
+    learned, gradient = trainable(teacher), subject.weighing.sees == "gradient"
     if not learned or gradient:
-        require(subject.kind.learns == gradient, "it has no parameter to train; set learns = False")
+        require(subject.weighing.learns == gradient, "it has no parameter to train; set learns = False")
         require(not (learned and gradient), f"it sees the gradient, and nobody trains its {list(learned)}")
         return
-    require(subject.kind.learns, f"it has {', '.join(learned)} to train; leave out learns = False")
+    require(subject.weighing.learns, f"it has {', '.join(learned)} to train; leave out learns = False")
     weights = teacher(state)
     require(weights.requires_grad, "its weights carry no gradient; something detaches them")
     teacher.track(subject.state(seed=1))  # must leave the graph valid
@@ -195,12 +195,12 @@ def gradients_reach_every_parameter(subject: Subject) -> None:
 
 def sight_is_what_it_says(subject: Subject) -> None:
     """The weights depend on what ``sees`` says, and on nothing beyond."""
-    require_sight(subject.kind.sees, subject.state(60, seed=5, dtype=DOUBLE), subject.experienced)
+    require_sight(subject.weighing.sees, subject.state(60, seed=5, dtype=DOUBLE), subject.experienced)
 
 
 def a_gradient_gives_weights(subject: Subject) -> None:
     """A teacher that sees the gradient turns any hypergradient [U], zeros too, into weights."""
-    if subject.kind.sees != "gradient":
+    if subject.weighing.sees != "gradient":
         return
     teacher, state = subject.fresh(DOUBLE), subject.state(dtype=DOUBLE)
     for slopes in (state.loss - state.loss.mean(), torch.zeros_like(state.loss), state.loss):

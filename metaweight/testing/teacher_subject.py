@@ -26,6 +26,11 @@ class Subject:
     device: str = "cpu"
     target: Target = "class"
 
+    @property
+    def weighing(self) -> type[Teacher]:
+        """The class that weighs these units: ``kind``, or what that builds in its place."""
+        return type(self.fresh())
+
     def spec(self, dtype: torch.dtype = torch.float32) -> StateSpec:
         """Three taps; of classes also how large they are."""
         device = torch.device(self.device)

@@ -95,8 +95,8 @@ def hypergradient(
     is added, as where a step has several micro-batches.  ``check_every``: batches after which an engine's
     answer is held against reverse mode of the real loss again, beside those where something has changed; 0:
     never; what is seen at once, and what then only, says ``watch``.  ``scale``: StudentState -> what the
-    slopes dL/dw of its units are divided by, before they are centred; None: nothing.  Module, buffers, optimizer and random
-    state are left bit for bit.  One call runs at a time; other threads wait.
+    slopes dL/dw of its units are divided by, before they are centred; None: nothing.  Module, buffers,
+    optimizer and random state are left bit for bit.  One call runs at a time; other threads wait.
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
     KeyError for an unknown submodule, TypeError or ValueError for an optimizer whose step cannot be
     differentiated through, MetaweightError while a process group is up.

@@ -9,9 +9,9 @@ from metaweight.teachers.fitting import fitting
 
 @register_teacher("auto")
 class Auto(Teacher):
-    """The teacher that fits what the student shows: ``memory``, ``knn``, ``surface``, ``recall``, ``self-paced``.
+    """The teacher that fits what the student shows, with its default options; see ``fitting``.
 
-    What is built is that teacher with its default options; see ``fitting``.
+    One of ``memory``, ``knn``, ``surface``, ``recall`` and ``self-paced``.
     """
 
     sees = "states"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from metaweight.core.contracts import StateSpec, StudentState
@@ -11,7 +10,7 @@ from metaweight.teachers.base import Teacher, register_teacher
 from metaweight.teachers.inputs import class_labels, last_tap, require_target
 from metaweight.teachers.numbers import number_evidence
 from metaweight.teachers.pair_states import centred_sides, pair_agreement, pair_states, pair_taps
-from metaweight.teachers.trusted import TrustedStates, hidden_or_none, told, told_columns
+from metaweight.teachers.trusted import TrustedStates, cosines, hidden_or_none, told, told_columns
 
 
 @register_teacher("knn")
@@ -68,7 +67,7 @@ class Neighbours(Teacher):
             own = told(state, self.target, states.dtype)
             if self.target == "number":
                 k = len(states) if self.tap is None else self.k
-                return 2 * number_evidence(_equal_parts(similarity, k), targets, own).sigmoid().to(state.loss)
+                return 2 * number_evidence(equal_parts(similarity, k), targets, own).sigmoid().to(state.loss)
             assert self.limit is not None
             return 2 * (self._distance(similarity, targets, own) <= self.limit).to(state.loss)
         labels = class_labels(state)[:, None]
@@ -84,7 +83,7 @@ class Neighbours(Teacher):
         (sources, source), (trusted, target) = centred_sides(states, own, self.source_width)
         nearness = source @ sources.T
         k = min(self.k, len(states) // 2)  # all of them would leave nothing to compare with but rounding
-        votes = _equal_parts(nearness, k)
+        votes = equal_parts(nearness, k)
         return pair_agreement(votes, nearness, target, trusted)[:, 2] > 0
 
     def observe(self, meta_state: StudentState) -> None:
@@ -101,13 +100,7 @@ class Neighbours(Teacher):
         return (own - held[nearest].mean(dim=1)).square().sum(dim=1)
 
 
-def _equal_parts(nearness: Tensor, k: int) -> Tensor:
+def equal_parts(nearness: Tensor, k: int) -> Tensor:
     """1 / k for each of a row's ``k`` nearest, else 0: [U, N] -> [U, N]."""
     k = min(k, nearness.shape[1])
     return torch.zeros_like(nearness).scatter(1, nearness.topk(k, dim=1).indices, 1 / k)
-
-
-def cosines(own: Tensor, trusted: Tensor) -> Tensor:
-    """Cosines of states [U, D] and trusted ones [N, D], less the trusted mean: [U, N]."""
-    mean = trusted.mean(dim=0)
-    return F.normalize(own - mean, dim=1) @ F.normalize(trusted - mean, dim=1).T

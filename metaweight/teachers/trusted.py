@@ -85,3 +85,9 @@ def told(state: StudentState, target: Target, dtype: torch.dtype) -> Tensor:
 def told_columns(spec: StateSpec) -> int:
     """Columns of ``told``; 0 of labels."""
     return 0 if spec.target == "class" else spec.classes * (1 + (spec.target == "number"))
+
+
+def cosines(own: Tensor, trusted: Tensor) -> Tensor:
+    """Cosines of states [U, D] and trusted ones [N, D], less the trusted mean: [U, N]."""
+    mean = trusted.mean(dim=0)
+    return F.normalize(own - mean, dim=1) @ F.normalize(trusted - mean, dim=1).T

@@ -23,7 +23,7 @@ def linear_student() -> mw.Student:
 
 
 def slopes_over_residuals(student: mw.Student, train: mw.Batch, meta: mw.Batch, rate: float) -> Tensor:
-    """-(rate / n) <grad meta(theta'), grad loss_i> at equal step weights, by single passes, over residuals."""
+    """-(rate / n) <grad meta, grad loss_i> by single passes, over the residuals' size."""
     module = student.module
     parameters = list(module.parameters())
 

@@ -1,4 +1,4 @@
-"""Weights that are read off, without learning: does the student, and do trusted neighbours, say the same?"""
+"""Weights that nobody learns: do the student and the trusted neighbours say what the sample says?"""
 
 from __future__ import annotations
 
@@ -10,76 +10,101 @@ from torch import Tensor
 
 from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Teacher, register_teacher
-from metaweight.teachers.inputs import class_labels, in_columns, require_outputs
+from metaweight.teachers.inputs import class_labels, in_columns, require_one_label
 from metaweight.teachers.neighbours import equal_parts
 from metaweight.teachers.numbers import CLIP, number_evidence
 from metaweight.teachers.sentences import output_log_probabilities
-from metaweight.teachers.trusted import TrustedStates, cosines, hidden_or_none, told, told_columns
+from metaweight.teachers.trusted import (
+    TrustedStates,
+    cosines,
+    hidden_or_none,
+    tap_to_compare,
+    told,
+    told_columns,
+)
 
 FLOOR = 0.02
-"""Of a share of neighbours, whose number says no more."""
+"""Of a share of neighbours: fewer than one in fifty say no more."""
 
 
 @register_teacher("evidence")
 class Evidence(Teacher):
-    """2 sigmoid of how much likelier a unit's target is than chance, in nats; no meta-gradient.
+    """2 sigmoid of how much likelier than chance a sample's target is, in nats; no meta-gradient.
 
-    Of a class log p_y + log C by the student's own outputs, each within +-CLIP, plus ``neighbours`` times the
-    same by the share of the ``k`` nearest trusted samples (by the deepest tap) that have it; of a soft label
-    the mean over its classes, of several answers that over the questions, each of two classes.  Of numbers
-    ``number_evidence`` of the neighbours' residuals, which holds both.  Where the student has no tap all
-    trusted samples are neighbours of numbers, and no vote is taken of others.
-    Raises ValueError for sentences, targets of no known kind, and k, capacity or shares out of range.
+    Of a class log p_y + log C by the student's outputs, and ``vote`` times the same by the ``k`` nearest
+    trusted samples, each within +-CLIP: where the student is sure of something else the weight is small,
+    where it is in two minds it is 1.  Of a soft label the mean over its classes, of several answers over the
+    questions, with yes and no for classes.  Of numbers ``number_evidence`` of the neighbours' residuals, of
+    all trusted samples where the student has no tap.  Nearness is that of ``knn``.
+    Raises ValueError for sentences, targets of no known kind, a student without taps unless targets are
+    numbers, k or capacity below 1, and a negative vote.
     """
 
     sees, learns = "states", False
 
-    def __init__(self, spec: StateSpec, *, k: int = 10, neighbours: float = 0.5, capacity: int = 512) -> None:
+    def __init__(self, spec: StateSpec, *, k: int = 10, vote: float = 0.5, capacity: int = 512) -> None:
         super().__init__()
-        require_outputs(spec, "teacher 'evidence'", "class", "soft", "several", "number")
-        self.target, self.k, self.share, self.classes = spec.target, k, neighbours, spec.classes
-        self.tap = next(reversed(spec.features)) if spec.features else None
-        width = spec.features[self.tap] if self.tap else 0
+        require_one_label(spec, "evidence", "soft", "several", "number")
+        if k < 1 or vote < 0:
+            raise ValueError(f"k is 1 or more, vote 0 or more, got {k} and {vote}")
+        self.target, self.k, self.vote = spec.target, k, vote
+        self.tap, width = tap_to_compare(spec, "evidence")
         self.trusted = TrustedStates(width, capacity=capacity, columns=told_columns(spec))
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U] in (0, 2)."""
+        return 2 * self.score(state).sigmoid().to(state.loss.dtype)
+
+    def score(self, state: StudentState) -> Tensor:
+        """The evidence [U], in nats; of numbers 0 before two trusted samples were observed."""
         states, targets = self.trusted.held()
         if self.target == "number":
             if len(states) < 2:
-                return torch.ones_like(state.loss)
-            own = told(state, self.target, states.dtype)
-            return 2 * number_evidence(self._nearest(state), targets, own).sigmoid().to(state.loss)
-        dtype = state.loss.dtype
-        score = self._chance(state, output_log_probabilities(state, dtype, self.target))
-        if self.share and self.tap and len(states) > 1:
-            if self.target == "class":
-                targets = F.one_hot(targets, self.classes).to(states)
-            votes = (self._nearest(state) @ targets).to(dtype)
-            score = score + self.share * self._chance(
-                state, votes.clamp(FLOOR, 1 - FLOOR if self.target == "several" else 1).log()
-            )
-        return 2 * score.sigmoid()
+                return torch.zeros_like(state.loss)
+            return number_evidence(self._nearest(state), targets, told(state, self.target, states.dtype))
+        own = self._of_outputs(state)
+        if not self.vote or not len(states):
+            return own
+        return own + self.vote * self._of_neighbours(state, targets).to(own)
 
-    def _chance(self, state: StudentState, log_p: Tensor) -> Tensor:
-        """Mean of log p + log C over what the unit is told."""
-        if self.target == "class":
-            given = log_p.gather(1, class_labels(state)[:, None])
-            return (given.squeeze(1) + math.log(self.classes)).clamp(-CLIP, CLIP)
-        given = in_columns(state.targets, log_p.dtype)
-        if self.target == "soft":
-            return ((log_p + math.log(self.classes)).clamp(-CLIP, CLIP) * given).sum(dim=1)
-        log_no = torch.log1p(-log_p.exp().clamp_max(1 - 1e-6))
-        each = given * (log_p + math.log(2)).clamp_min(-CLIP) + (1 - given) * (
-            log_no + math.log(2)
-        ).clamp_min(-CLIP)
-        return each.mean(dim=1)
+    def observe(self, meta_state: StudentState) -> None:
+        """Remember the trusted samples' hidden states."""
+        self.trusted.remember(meta_state, self.tap, None, self.target)
 
     def _nearest(self, state: StudentState) -> Tensor:
+        """Equal parts of each unit's nearest trusted samples [U, N]."""
         states, _ = self.trusted.held()
         k = len(states) if self.tap is None else self.k
         return equal_parts(cosines(hidden_or_none(state, self.tap).to(states), states), k)
 
-    def observe(self, meta_state: StudentState) -> None:
-        """Remember the trusted samples."""
-        self.trusted.remember(meta_state, self.tap, None, self.target)
+    def _of_outputs(self, state: StudentState) -> Tensor:
+        log_p = output_log_probabilities(state, state.loss.dtype, self.target)
+        if self.target == "class":
+            return above_chance(log_p.gather(1, class_labels(state)[:, None]), log_p.shape[1]).squeeze(1)
+        given = in_columns(state.targets, log_p.dtype)
+        if self.target == "soft":
+            return (given * above_chance(log_p, log_p.shape[1])).sum(dim=1)
+        return answers_above_chance(given, log_p, F.logsigmoid(-state.outputs.to(log_p.dtype)))
+
+    def _of_neighbours(self, state: StudentState, targets: Tensor) -> Tensor:
+        nearest = self._nearest(state)
+        if self.target == "class":
+            # not one_hot: a vocabulary's would not fit into memory
+            share = (nearest * (targets == class_labels(state)[:, None])).sum(dim=1)
+            return above_chance(share.clamp_min(FLOOR).log(), state.outputs.shape[1])
+        given, shares = in_columns(state.targets, nearest.dtype), nearest @ targets
+        if self.target == "soft":
+            return (given * above_chance(shares.clamp_min(FLOOR).log(), shares.shape[1])).sum(dim=1)
+        yes, no = (share.clamp_min(FLOOR).log() for share in (shares, 1 - shares))
+        return answers_above_chance(given, yes, no)
+
+
+def above_chance(log_p: Tensor, classes: int) -> Tensor:
+    """log p + log C within +-CLIP, any shape: 0 where p is no more than a guess."""
+    return (log_p + math.log(classes)).clamp(-CLIP, CLIP)
+
+
+def answers_above_chance(given: Tensor, log_yes: Tensor, log_no: Tensor) -> Tensor:
+    """``above_chance`` of the ``given`` answers in 0..1, in the mean over the questions: [U, L] -> [U]."""
+    each = given * above_chance(log_yes, 2) + (1 - given) * above_chance(log_no, 2)
+    return each.mean(dim=1)

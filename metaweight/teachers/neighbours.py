@@ -7,10 +7,17 @@ from torch import Tensor
 
 from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Teacher, register_teacher
-from metaweight.teachers.inputs import class_labels, last_tap, require_target
+from metaweight.teachers.inputs import class_labels, require_target
 from metaweight.teachers.numbers import number_evidence
 from metaweight.teachers.pair_states import centred_sides, pair_agreement, pair_states, pair_taps
-from metaweight.teachers.trusted import TrustedStates, cosines, hidden_or_none, told, told_columns
+from metaweight.teachers.trusted import (
+    TrustedStates,
+    cosines,
+    hidden_or_none,
+    tap_to_compare,
+    told,
+    told_columns,
+)
 
 
 @register_teacher("knn")
@@ -43,10 +50,7 @@ class Neighbours(Teacher):
         require_target(spec, "teacher 'knn'", "class", "soft", "several", "number")
         self.target = spec.target
         self.k = k
-        self.tap: str | None = None
-        width = 0
-        if spec.features or spec.target != "number":
-            self.tap, width = last_tap(spec, "knn")
+        self.tap, width = tap_to_compare(spec, "knn")
         self.pair = pair_taps(spec, "knn") if spec.sentences else None
         if self.pair is not None:
             self.source_width = spec.features[self.pair[0]]

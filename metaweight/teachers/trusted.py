@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StateSpec, StudentState, Target
-from metaweight.teachers.inputs import class_labels, hidden, in_columns, residuals
+from metaweight.teachers.inputs import class_labels, hidden, in_columns, last_tap, residuals
 from metaweight.teachers.pair_states import pair_states
 
 
@@ -67,6 +67,13 @@ class TrustedStates(nn.Module):
         self.targets = F.pad(labels, (0, empty) if labels.dim() == 1 else (0, 0, 0, empty))
         self.index = F.pad(order, (0, empty))
         self.count = self.count.new_tensor(len(rows))
+
+
+def tap_to_compare(spec: StateSpec, teacher: str) -> tuple[str | None, int]:
+    """The deepest tap and its width; of numbers (None, 0) where there is none.  Raises as ``last_tap``."""
+    if spec.target == "number" and not spec.features:
+        return None, 0
+    return last_tap(spec, teacher)
 
 
 def hidden_or_none(state: StudentState, tap: str | None) -> Tensor:

@@ -45,7 +45,7 @@ def test_the_taught_and_the_tapped_are_those_that_we_know() -> None:
     assert set(LEARNED) == {
         *("mw-net", "cmw-net", "surface", "mlp", "attention", "memory", "recall"),
     }
-    assert set(TAPPED) == {"knn", "mlp", "attention", "memory"}
+    assert set(TAPPED) == {"knn", "evidence", "mlp", "attention", "memory"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -118,11 +118,11 @@ class ReweightedClassifier(ClassifierMixin, ReweightedEstimator):
         )
         table = seen.table()
         rows = table["row"].to_numpy()
-        said = (seen.outputs > 0)[torch.searchsorted(seen.samples.index, torch.from_numpy(rows))]
-        for place, (name, has) in enumerate(
-            (("given_label", given[rows]), ("suggested_label", said.numpy()))
-        ):
-            table.insert(2 + place, name, [tuple(self.classes_[row.astype(bool)].tolist()) for row in has])
+        said = np.zeros_like(given)
+        said[trusted.train] = (seen.outputs[: len(trusted.train)] > 0).numpy()  # the probes come after
+        for place, (name, has) in enumerate((("given_label", given), ("suggested_label", said))):
+            labels = [tuple(self.classes_[row.astype(bool)].tolist()) for row in has[rows]]
+            table.insert(2 + place, name, labels)
         return table
 
     def _drawn(self, groups: Array, needed: str) -> Trusted:

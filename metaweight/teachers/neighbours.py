@@ -65,7 +65,8 @@ class Neighbours(Teacher):
         if len(states) < (1 if self.pair is None and self.target == "class" else 2):
             return torch.ones_like(state.loss)
         if self.pair is not None:
-            return 2 * self._pair_agrees(state, self.pair, states).to(state.loss.dtype)
+            nearer = neighbours_agree(self.trusted, state, self.pair, self.source_width, self.k)
+            return 2 * (nearer > 0).to(state.loss.dtype)
         similarity = cosines(hidden_or_none(state, self.tap).to(states), states)
         if self.target != "class":
             own = told(state, self.target, states.dtype)
@@ -82,14 +83,6 @@ class Neighbours(Teacher):
         agrees = (votes == labels).sum(dim=1) == most
         return 2 * agrees.to(state.loss.dtype)
 
-    def _pair_agrees(self, state: StudentState, taps: tuple[str, str], states: Tensor) -> Tensor:
-        own = pair_states(state, taps).to(states)
-        (sources, source), (trusted, target) = centred_sides(states, own, self.source_width)
-        nearness = source @ sources.T
-        k = min(self.k, len(states) // 2)  # all of them would leave nothing to compare with but rounding
-        votes = equal_parts(nearness, k)
-        return pair_agreement(votes, nearness, target, trusted)[:, 2] > 0
-
     def observe(self, meta_state: StudentState) -> None:
         """Remember the trusted samples' hidden states."""
         self.trusted.remember(meta_state, self.tap, self.pair, self.target)
@@ -102,6 +95,21 @@ class Neighbours(Teacher):
         """Of what units are told from their neighbours' mean: [U, N], [N, columns], [U, columns] -> [U]."""
         nearest = similarity.topk(min(self.k, len(held) - 1), dim=1).indices
         return (own - held[nearest].mean(dim=1)).square().sum(dim=1)
+
+
+def neighbours_agree(
+    trusted: TrustedStates, state: StudentState, taps: tuple[str, str], width: int, k: int
+) -> Tensor:
+    """By how much a translation is nearer to those of the ``k`` nearest trusted sources than to any: [U].
+
+    ``width``: columns of the source in ``trusted``.  At most half of those held are neighbours.
+    """
+    states, _ = trusted.held()
+    own = pair_states(state, taps).to(states)
+    (sources, source), (translations, target) = centred_sides(states, own, width)
+    nearness = source @ sources.T
+    k = min(k, len(states) // 2)  # all of them would leave nothing to compare with but rounding
+    return pair_agreement(equal_parts(nearness, k), nearness, target, translations)[:, 2]
 
 
 def equal_parts(nearness: Tensor, k: int) -> Tensor:

@@ -133,6 +133,18 @@ def sentence_log_probability(state: StudentState) -> Tensor:
     return _mean(log_y, real)
 
 
+def likelier_than_expected(log_p: Tensor, labels: Tensor) -> Tensor:
+    """log p_y plus the entropy of p, 0 in the mean over labels drawn from p: [..., C], [...] -> [...]."""
+    return label_log_probability(log_p, labels) - (log_p.exp() * log_p).sum(dim=-1)
+
+
+def sentence_surplus(state: StudentState, bound: float) -> Tensor:
+    """Mean of ``likelier_than_expected`` within +-``bound`` over a sentence's real tokens: [U]."""
+    targets, real = sentence_targets(state)
+    surplus = likelier_than_expected(output_log_probabilities(state, state.loss.dtype), targets)
+    return _mean(surplus.clamp(-bound, bound), real)
+
+
 def _entropy(p: Tensor, log_p: Tensor) -> Tensor:
     return -(p * log_p).sum(dim=-1) / math.log(p.shape[-1])
 

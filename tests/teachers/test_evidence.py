@@ -14,7 +14,7 @@ from metaweight.core.contracts import StudentState
 from metaweight.teachers import build_teacher
 from metaweight.teachers.evidence import FLOOR
 from metaweight.teachers.numbers import CLIP
-from metaweight.testing.states import class_spec, class_state, sentence_spec
+from metaweight.testing.states import class_spec, class_state, sentence_spec, sentence_state
 from metaweight.testing.target_states import target_spec, target_state, with_targets
 
 DOUBLE = torch.float64
@@ -88,8 +88,43 @@ def test_numbers_are_weighed_as_knn_weighs_them():
     torch.testing.assert_close(teacher(state), votes(state), rtol=1e-12, atol=0)
 
 
+def test_words_are_weighed_by_what_was_to_be_expected():
+    spec = class_spec(classes=50, tokens=True, dtype=DOUBLE)
+    teacher = build_teacher("evidence", spec, k=7, vote=0.7)
+    meta, state = (class_state(n, seed=n, classes=50, dtype=DOUBLE) for n in (80, 200))
+    p = torch.distributions.Categorical(logits=state.outputs)
+    own = (p.log_prob(state.targets) + p.entropy()).clamp(-CLIP, CLIP)
+    torch.testing.assert_close(teacher.score(state), own, rtol=1e-9, atol=1e-12)
+    meta = replace(meta, targets=meta.targets % 3)
+    teacher.observe(meta)
+    mean = meta.features["deep"].mean(dim=0)
+    votes = KNeighborsClassifier(7, metric="cosine", algorithm="brute").fit(
+        (meta.features["deep"] - mean).numpy(), meta.targets.numpy()
+    )
+    shares = votes.predict_proba((state.features["deep"] - mean).numpy())
+    entropy = -(shares * np.log(np.maximum(shares, FLOOR))).sum(axis=1)
+    given = np.hstack([shares, np.zeros((200, 47))])[np.arange(200), state.targets]
+    vote = np.clip(np.log(np.maximum(given, FLOOR)) + entropy, -CLIP, CLIP)
+    torch.testing.assert_close(
+        teacher.score(state), own + 0.7 * torch.from_numpy(vote), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_a_sentence_has_the_mean_over_its_words_and_what_its_neighbours_translations_say():
+    teacher = build_teacher("evidence", sentence_spec(dtype=DOUBLE))
+    state = sentence_state(9, dtype=DOUBLE)
+    words = torch.distributions.Categorical(logits=state.outputs)
+    each = (words.log_prob(state.targets) + words.entropy()).clamp(-CLIP, CLIP)
+    expected = torch.stack([row[real].mean() for row, real in zip(each, state.real, strict=True)])
+    torch.testing.assert_close(teacher.score(state), expected, rtol=1e-9, atol=1e-12)
+    votes = build_teacher("knn", sentence_spec(dtype=DOUBLE))
+    for one in (teacher, votes):
+        one.observe(sentence_state(30, seed=1, dtype=DOUBLE))
+    nearer = teacher.score(state) > expected
+    assert 0 < int(nearer.sum()) < 9
+    assert torch.equal(2.0 * nearer, votes(state).float())
+
+
 def test_what_it_cannot_do_is_said_when_it_is_built():
-    with pytest.raises(ValueError, match="'evidence' reads one class label a unit, which a sentence has not"):
-        build_teacher("evidence", sentence_spec())
     with pytest.raises(ValueError, match=r"got 0 and 0\.5"):
         build_teacher("evidence", class_spec(), k=0)

@@ -11,7 +11,7 @@ from metaweight.teachers.fitting import fitting
 class Auto(Teacher):
     """The teacher that fits what the student shows, with its default options; see ``fitting``.
 
-    One of ``memory``, ``knn``, ``surface``, ``recall`` and ``self-paced``.
+    One of ``memory``, ``evidence``, ``surface``, ``recall`` and ``self-paced``.
     """
 
     sees = "states"

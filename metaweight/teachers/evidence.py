@@ -42,9 +42,10 @@ class Evidence(Teacher):
     where it is in two minds it is 1.  Of a soft label the mean over its classes, of several answers over the
     questions, with yes and no for classes.  Of words, of which there are many, the entropy stands for log C:
     a word that was to be expected has weight 1; a sentence has the mean over its words, and ``vote`` times
-    how much nearer its translation is to those of its neighbours than to any (``pair_agreement``).  Of numbers
-    ``number_evidence`` of the neighbours' residuals, of all trusted samples where the student has no tap.
-    Nearness is that of ``knn``.
+    how much nearer its translation is to those of its neighbours than to any (``pair_agreement``).
+    Of numbers ``number_evidence`` of the neighbours' residuals, of all trusted samples where the student has
+    no tap.  Nearness is that of ``knn``.  Where the student learns wrong labels with ease, as images with
+    confused classes, its outputs are no evidence: take ``memory`` or ``l2rw``.
     Raises ValueError for targets of no known kind, a student without taps unless targets are numbers, k or
     capacity below 1, and a negative vote.
     """

@@ -108,7 +108,7 @@ def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[
             )
         }
         spec = student.spec(loaders["meta"].batch(0, 0), class_counts=class_counts, samples=samples)
-        name = fitting(spec) if course.teacher == "auto" else course.teacher
+        name = fitting(spec, table=True) if course.teacher == "auto" else course.teacher
         teacher = build_teacher(name, spec, **course.teacher_options)
         kept = WeightHistory(samples, course.epochs, course.warmup_epochs)
         shown = _progress(course.epochs) if course.verbose else None

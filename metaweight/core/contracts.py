@@ -12,6 +12,11 @@ from torch import Tensor
 from metaweight.core.batch import Batch as Batch
 from metaweight.core.batch import require_batch as require_batch
 
+Target = Literal["class", "soft", "several", "number", "other"]
+"""What a unit is to be told: one class label (a sentence: words); a distribution of classes [C]; answers in
+0..1 to yes-or-no questions, one logit each [L]; numbers [D], as the outputs have them; or something of which
+teachers know nothing but its loss (labels of pixels, places in the batch, targets of a loss that does not say
+of what kind they are)."""
 Center = bool | Literal["class"]
 """How a hypergradient of weights is centred: not, within the batch, within each given class of it."""
 
@@ -110,7 +115,7 @@ class StateSpec:
     features: Mapping[str, int]
     """Tap name -> D_k, in the order of the taps."""
     classes: int
-    """C, the last dimension of ``StudentState.outputs``; 0 where there are no logits."""
+    """C, the last dimension of ``StudentState.outputs``, whatever these are; 0 where there are none."""
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     class_counts: tuple[int, ...] | None = None
@@ -123,9 +128,13 @@ class StateSpec:
     """Whether a unit is a token of a sentence: its class is a word, and C the size of a vocabulary."""
     source_taps: tuple[str, ...] = ()
     """Taps over the source of a sentence pair, from early to deep."""
-    labels: bool = True
-    """Whether every unit has one class label, of a sentence words; False for soft, several, real-valued or
-    pixels' targets, and where they are places in the batch (a contrastive loss)."""
+    target: Target = "class"
+    """What kind of target a unit has."""
+
+    @property
+    def labels(self) -> bool:
+        """Whether every unit has one class label, of a sentence words."""
+        return self.target == "class"
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
-from metaweight.core.contracts import Center
+from metaweight.core.contracts import Center, StudentState
 from metaweight.core.weights import group_means
+
+Scale = Callable[[StudentState], Tensor | None]
+"""What the slopes of a state's units are divided by, [U] >= 0; None: by nothing."""
 
 
 def checked_center(center: Center) -> Center:
@@ -31,6 +35,14 @@ def steered(slopes: Tensor, weights: Tensor, center: Center, anchor: float, targ
     centred = slopes - mean(slopes)
     # centring leaves the mean weights free to drift; at 0 nothing is learned any more, at 2 nothing selected
     return centred + anchor * centred.square().mean().sqrt() * (mean(weights) - 1)
+
+
+def unscaled(slopes: Tensor, scale: Tensor | None) -> Tensor:
+    """dL/dw [U] divided by ``scale`` [U] >= 0, and 0 where that is 0."""
+    if scale is None:
+        return slopes
+    scale, zero = scale.to(slopes), slopes.new_zeros(())
+    return (slopes / scale.where(scale > 0, torch.ones_like(scale))).where(scale > 0, zero)
 
 
 def _mean_of_class(targets: Tensor, units: int) -> Callable[[Tensor], Tensor]:

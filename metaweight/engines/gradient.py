@@ -22,7 +22,7 @@ from metaweight.engines.base import (
     attention_for,
     build_engine,
 )
-from metaweight.engines.centring import checked_center, steered
+from metaweight.engines.centring import Scale, checked_center, steered, unscaled
 from metaweight.engines.checks import require_finite
 from metaweight.engines.inner import as_one, refuse_sparse
 from metaweight.engines.scope import scope_of
@@ -45,7 +45,7 @@ class HyperGradient:
     weights: tuple[Tensor, ...] = ()
     """K times [U], detached."""
     slopes: tuple[Tensor, ...] = ()
-    """K times [U], dL_meta/dw before it is centred."""
+    """K times [U], dL_meta/dw, divided by ``scale``, before it is centred."""
     index: tuple[Tensor, ...] = ()
     """K times [U], position of each unit in the data set."""
     meta_state: StudentState | None = None
@@ -78,6 +78,7 @@ def hypergradient(
     gathered: Mapping[str, Tensor] | None = None,
     share: float = 1.0,
     check_every: int = CHECK_EVERY,
+    scale: Scale | None = None,
 ) -> HyperGradient:
     """Gradient of the meta loss after K weighted inner steps, with respect to what the weights depend on.
 
@@ -93,8 +94,9 @@ def hypergradient(
     parameter name -> gradient that is there already, to which ``share`` times that of the first train batch
     is added, as where a step has several micro-batches.  ``check_every``: batches after which an engine's
     answer is held against reverse mode of the real loss again, beside those where something has changed; 0:
-    never; what is seen at once, and what then only, says ``watch``.  Module, buffers, optimizer and random
-    state are left bit for bit.  One call runs at a time; other threads wait.
+    never; what is seen at once, and what then only, says ``watch``.  ``scale``: StudentState -> what the
+    slopes dL/dw of its units are divided by, before they are centred; None: nothing.  Module, buffers,
+    optimizer and random state are left bit for bit.  One call runs at a time; other threads wait.
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
     KeyError for an unknown submodule, TypeError or ValueError for an optimizer whose step cannot be
     differentiated through, MetaweightError while a process group is up.
@@ -115,12 +117,18 @@ def hypergradient(
             f"engine {engine!r} unrolls {most} inner step(s), got {len(batches)} batches; "
             "engine='higher' takes any number"
         )
+    seen: list[StudentState] = []
+
+    def sighted(state: StudentState) -> Tensor:
+        seen.append(state)
+        return weigh(state)
+
     problem = Problem(
         student,
         optimizer,
         batches,
         meta,
-        weigh,
+        weigh if scale is None else sighted,
         max_norm,
         progress,
         recorded,
@@ -134,9 +142,13 @@ def hypergradient(
         solution = solver.solve(problem) if solver.abilities.asks_others else answer(solver, problem)
     for index, slope in zip(solution.index, solution.slopes, strict=True):
         require_finite("hypergradient", slope, index)
+    own = solution.slopes
+    if scale is not None:
+        states = solution.states or (seen[-1],)
+        own = tuple(unscaled(s, scale(state)) for s, state in zip(own, states, strict=True))
     slopes = tuple(
         steered(s, w.detach(), center, anchor, batch.targets)
-        for s, w, batch in zip(solution.slopes, solution.weights, batches, strict=True)
+        for s, w, batch in zip(own, solution.weights, batches, strict=True)
     )
     grads = _pull_back(solution.weights, slopes, wrt)
     if not all(bool(g.isfinite().all()) for g in grads):
@@ -151,7 +163,7 @@ def hypergradient(
             "slope_mean": float(torch.cat(solution.slopes).mean()),
         },
         weights=tuple(w.detach() for w in solution.weights),
-        slopes=solution.slopes,
+        slopes=own,
         index=solution.index,
         meta_state=solution.meta.state(progress),
         gradient=solution.gradient,

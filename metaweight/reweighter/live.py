@@ -152,6 +152,7 @@ class Live:
             gathered=self.gathered(gathering),
             share=1.0 if gathering is None else gathering.share,
             check_every=self.check_every,
+            scale=self.teacher.slope_scale,
         )
 
     def gathered(self, gathering: Gathering | None = None) -> dict[str, Tensor]:

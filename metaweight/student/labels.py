@@ -8,10 +8,30 @@ import torch
 from torch import Tensor
 
 from metaweight.core.batch import Batch
-from metaweight.core.contracts import Forward
+from metaweight.core.contracts import Forward, StudentState, Target
+from metaweight.student.losses.base import targets_of
 
 if TYPE_CHECKING:
     from metaweight.student.student import Student
+
+
+def target_kind(student: Student, batch: Batch, forward: Forward) -> Target:
+    """What kind of target the units of ``forward``, a pass over ``batch``, have."""
+    state = forward.state()
+    kind = targets_of(student.loss)
+    if kind not in (None, "class"):
+        return kind if _in_columns(state) else "other"
+    if are_labels(forward, state.outputs.shape[-1]) and not are_positions(student, batch):
+        return "class"
+    return "other"
+
+
+def _in_columns(state: StudentState) -> bool:
+    """Whether there is a target for each output: outputs [U, D], targets [U, D] or, where D = 1, [U]."""
+    outputs, targets = state.outputs, state.targets
+    if outputs.dim() != 2 or outputs.shape[1] == 0:
+        return False
+    return targets.shape == outputs.shape or (outputs.shape[1] == 1 and targets.shape == (len(outputs),))
 
 
 def are_labels(forward: Forward, classes: int) -> bool:

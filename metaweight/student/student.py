@@ -16,7 +16,7 @@ from metaweight.core.registry import did_you_mean
 from metaweight.student.checks import explained, refuse_wrapped
 from metaweight.student.execution import Execution, LayerOutputs, keep_buffers
 from metaweight.student.graphless import Graphless
-from metaweight.student.labels import are_labels, are_positions
+from metaweight.student.labels import target_kind
 from metaweight.student.losses import UnitLoss, cross_entropy
 from metaweight.student.moving import Buffers, Moving
 from metaweight.student.outputs import Logits, logits_in, shown_logits, units_of
@@ -285,16 +285,15 @@ class Student:
         """
         require_batch(batch)
         forward = self.glance(batch)
-        classes = forward.state().outputs.shape[-1]
         return StateSpec(
             features={name: value.shape[1] for name, value in forward.features.items()},
-            classes=classes,
+            classes=forward.state().outputs.shape[-1],
             dtype=forward.loss.dtype,
             device=forward.loss.device,
             sentences=forward.units.real is not None and not forward.units.each_token,
             tokens=forward.units.each_token,
             source_taps=tuple(forward.lengths),
-            labels=are_labels(forward, classes) and not are_positions(self, batch),
+            target=target_kind(self, batch, forward),
             class_counts=None if class_counts is None else tuple(int(n) for n in class_counts),
             samples=samples,
         )

@@ -5,6 +5,7 @@ A teacher sees what the student tells of a batch and gives a weight >= 0 for eac
 
 from metaweight.teachers import auto as _auto
 from metaweight.teachers import deep as _deep
+from metaweight.teachers import evidence as _evidence
 from metaweight.teachers import fixed as _fixed
 from metaweight.teachers import l2rw as _l2rw
 from metaweight.teachers import layer_attention as _attention
@@ -37,4 +38,4 @@ __all__ = [
     "registry",
     "weights_from",
 ]
-del _attention, _auto, _deep, _fixed, _l2rw, _loss_net, _memory, _neighbours, _recall, _surface
+del _attention, _auto, _deep, _evidence, _fixed, _l2rw, _loss_net, _memory, _neighbours, _recall, _surface

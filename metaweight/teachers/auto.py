@@ -9,13 +9,14 @@ from metaweight.teachers.fitting import fitting
 
 @register_teacher("auto")
 class Auto(Teacher):
-    """The teacher that fits what the student shows: ``memory``, ``surface``, ``recall`` or ``self-paced``.
+    """The teacher that fits what the student shows, with its default options; see ``fitting``.
 
-    What is built is that teacher with its default options; see ``fitting``.
+    One of ``memory``, ``evidence``, ``surface``, ``recall`` and ``self-paced``.  ``table``: whether samples
+    are rows of a table.
     """
 
     sees = "states"
     wants_meta = True
 
-    def __new__(cls, spec: StateSpec) -> Teacher:  # type: ignore[misc]
-        return build_teacher(fitting(spec), spec)
+    def __new__(cls, spec: StateSpec, *, table: bool = False) -> Teacher:  # type: ignore[misc]
+        return build_teacher(fitting(spec, table=table), spec)

@@ -60,7 +60,12 @@ class Teacher(nn.Module, ABC):
 
     def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
         """Called after each update with the dL_meta/dw [U] of the samples ``index`` [U] that it was made of,
-        as the engine gave it; default: nothing."""
+        as the engine gave it, divided by ``slope_scale``; default: nothing."""
+
+    def slope_scale(self, state: StudentState) -> Tensor | None:
+        """What dL_meta/dw of these units is divided by, [U] >= 0, before it is centred, learnt from or taken;
+        None: by nothing.  A slope is zero where this is."""
+        return None
 
     def last_attention(self) -> dict[str, float]:
         """Tap -> its share of the attention in the last batch, of teachers that attend to layers."""
@@ -102,6 +107,12 @@ def build_teacher(name: str, spec: StateSpec, **chosen: Any) -> Teacher:
     """
     own = checked_teacher_options(name, chosen)
     return registry[name](spec, **own).to(device=spec.device, dtype=spec.dtype)
+
+
+def name_of(teacher: Teacher) -> str:
+    """The name under which a teacher's class is registered; else the name of the class."""
+    known = (name for name in registry.names() if registry[name] is type(teacher))
+    return next(known, type(teacher).__name__)
 
 
 def checked_teacher_options(name: str, chosen: Options) -> dict[str, Any]:

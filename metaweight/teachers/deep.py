@@ -38,7 +38,7 @@ class DeepMLP(ReadsSurface):
         label_width: int = 8,
         normalize: Normalize = "none",
     ) -> None:
-        super().__init__(spec, label_width=label_width if label else 0)
+        super().__init__(spec, "mlp", label_width=label_width if label else 0)
         taps = deepest_taps(spec, "mlp", layers)
         self.taps = tuple(taps)
         self.project = HiddenProjection(taps[self.taps[0]], projection)
@@ -56,8 +56,8 @@ class DeepMLP(ReadsSurface):
             scale = own.shape[1] ** -0.5
             parts.append(own * scale)
             if self.label is not None:
-                products = own * self.label.of(state)
+                products = own * self.surface.vector(self.label, state)
                 bilinear = products.sum(dim=1, keepdim=True) * scale
                 parts += [products * scale, bilinear]
-        weights: Tensor = self.head(torch.cat(parts, dim=1))
+        weights: Tensor = self.head(torch.cat(parts, dim=1), start=self.start(state))
         return weights.to(state.loss.dtype)

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, Teacher, checked_normalize, mean_one, register_teacher
-from metaweight.teachers.inputs import class_labels, require_classes, require_one_label, unit_loss
+from metaweight.teachers.inputs import (
+    class_labels,
+    in_columns,
+    require_one_label,
+    require_outputs,
+    unit_loss,
+)
 from metaweight.teachers.sentences import sentence_log_probability
 
 
@@ -67,7 +73,10 @@ class ClassBalanced(Teacher):
 
     Counts are those of ``spec.class_counts``, else the labels seen so far (weights are 1 before any).
     The mean weight over the training distribution is 1.  ``beta``: 0 is uniform, 1 is 1/n.
-    Raises ValueError for a beta outside [0, 1], counts that do not fit the classes, or sentences.
+    Of several answers, above 0.5 or not, yes and no of each question are counted, as they come, and a unit
+    has the mean over its questions.
+    Raises ValueError for a beta outside [0, 1], counts that do not fit the classes, sentences, and targets
+    that are neither classes nor answers.
     """
 
     sees, learns = "surface", False
@@ -79,24 +88,35 @@ class ClassBalanced(Teacher):
         if not 0 <= beta <= 1:
             raise ValueError(f"beta lies in [0, 1], got {beta}")
         self.beta = beta
-        self.known = spec.class_counts is not None
-        require_one_label(spec, "class-balanced")
-        counts = checked_counts(spec) or (0,) * spec.classes
+        self.target = spec.target
+        require_one_label(spec, "class-balanced", "several")
+        counts = checked_counts(spec) if spec.target == "class" else None
+        self.known = counts is not None
+        # of questions: yes to each, then no to each
+        counts = counts or (0,) * (spec.classes if spec.target == "class" else 2 * spec.classes)
         self.register_buffer("counts", torch.tensor(counts, dtype=torch.int64))
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U] > 0 by class; a class that was never seen counts as one sample."""
-        labels = class_labels(state)
-        counts = self.counts.to(state.loss.dtype)
+        counts, counted = self.counts.to(state.loss.dtype), self._counted(state)
         by_class = 1 / effective_number(counts.clamp_min(1), self.beta)
         mean = (counts * by_class).sum() / counts.sum().clamp_min(1)
-        return (by_class / mean)[labels] if bool(mean > 0) else torch.ones_like(state.loss)
+        if not bool(mean > 0):
+            return torch.ones_like(state.loss)
+        return (by_class / mean)[counted].mean(dim=1)
 
     def track(self, state: StudentState) -> None:
         """Count the batch's labels, unless the counts were given."""
         if not self.known:
-            labels = class_labels(state).to(self.counts.device)
-            self.counts = self.counts + torch.bincount(labels, minlength=len(self.counts))
+            counted = self._counted(state).to(self.counts.device).flatten()
+            self.counts = self.counts + torch.bincount(counted, minlength=len(self.counts))
+
+    def _counted(self, state: StudentState) -> Tensor:
+        """Which of the counts each unit adds to: [U, 1], or one a question [U, L]."""
+        if self.target == "class":
+            return class_labels(state)[:, None]
+        no = in_columns(state.targets, state.loss.dtype) <= 0.5
+        return torch.arange(no.shape[1], device=no.device) + no.shape[1] * no
 
 
 def checked_counts(spec: StateSpec) -> tuple[int, ...] | None:
@@ -123,14 +143,17 @@ class Focal(Teacher):
     Differences to the paper: (1) the factor is a weight, no gradient flows through it, as all weights
     here; (2) ``normalize="batch"`` rescales to mean 1: without it the factor falls towards 0 while the
     student learns, which lowers the learning rate as much as it selects.  "none" is the paper's scale;
-    (3) p_y of a sentence is the geometric mean over its tokens.
+    (3) p_y of a sentence is the geometric mean over its tokens, that of a soft label t exp(-KL(t || p));
+    (4) of several answers it is the mean over the questions.
+    Raises ValueError for a negative gamma and for numbers, of which there is no probability.
     """
 
     sees, learns = "surface", False
 
     def __init__(self, spec: StateSpec, *, gamma: float = 2.0, normalize: Normalize = "batch") -> None:
         super().__init__()
-        require_classes(spec, "teacher 'focal'")
+        require_outputs(spec, "teacher 'focal'", "class", "soft", "several")
+        self.target = spec.target
         if gamma < 0:
             raise ValueError(f"gamma is 0 or more, got {gamma}")
         self.gamma = gamma
@@ -138,14 +161,22 @@ class Focal(Teacher):
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U]; all zero where the student is certain of every given label."""
-        if state.real is not None:
-            rest = -sentence_log_probability(state).expm1()
-        else:
-            p = state.outputs.detach().softmax(dim=1)
-            # as the sum of the others, 1 - p_y keeps its digits where p_y rounds to 1
-            rest = p.scatter(1, class_labels(state)[:, None], 0).sum(dim=1)
-        weights = (rest**self.gamma).to(state.loss.dtype)
+        weights = (self._rest(state) ** self.gamma).mean(dim=1).to(state.loss.dtype)
         return mean_one(weights) if self.normalize == "batch" else weights
+
+    def _rest(self, state: StudentState) -> Tensor:
+        """1 - p_y of each unit [U, 1], or of each of its answers [U, L]."""
+        if state.real is not None:
+            return -sentence_log_probability(state).expm1()[:, None]
+        outputs = state.outputs.detach()
+        if self.target == "class":
+            # as the sum of the others, 1 - p_y keeps its digits where p_y rounds to 1
+            return outputs.softmax(dim=1).scatter(1, class_labels(state)[:, None], 0).sum(dim=1, keepdim=True)
+        given = in_columns(state.targets, outputs.dtype)
+        if self.target == "several":
+            return given * (-outputs).sigmoid() + (1 - given) * outputs.sigmoid()
+        divergence = torch.xlogy(given, given) - given * outputs.log_softmax(dim=1)
+        return -(-divergence.sum(dim=1, keepdim=True).clamp_min(0)).expm1()
 
 
 @register_teacher("self-paced")

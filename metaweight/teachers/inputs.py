@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from metaweight.core.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState, Target
 from metaweight.core.registry import did_you_mean
 
 WITHOUT_LABELS = "'mw-net' and 'l2rw' do without"
+READ: Mapping[Target, str] = {
+    "class": "class labels",
+    "soft": "soft labels",
+    "several": "answers to yes-or-no questions",
+    "number": "numbers",
+}
+"""What teachers can read of targets, beside their loss."""
 
 
 def class_labels(state: StudentState) -> Tensor:
@@ -29,28 +37,36 @@ def class_labels(state: StudentState) -> Tensor:
     return state.targets
 
 
-def require_labels(spec: StateSpec, teacher: str) -> None:
-    """Raise ValueError for students whose units have no class label, as ``StateSpec.labels`` says."""
-    if not spec.labels:
+def require_target(spec: StateSpec, teacher: str, *kinds: Target) -> None:
+    """Raise ValueError, in words, unless a unit's target is one of ``kinds``."""
+    if spec.target in kinds:
+        return
+    reads = ", ".join(READ[kind] for kind in kinds)
+    if spec.target == "other":
         raise ValueError(
-            f"{teacher} reads class labels, and this student's targets are none: soft, several, real-valued "
-            "or for each pixel, or places in the batch, as a contrastive loss has them; "
-            f"{WITHOUT_LABELS}"
+            f"{teacher} reads {reads}, and this student's targets are none that is known: labels for each "
+            "pixel, places in the batch, as a contrastive loss has them, or those of a loss of your own that "
+            f'does not say what they are, @metaweight.losses.of_targets("number"); {WITHOUT_LABELS}'
         )
+    raise ValueError(
+        f"{teacher} reads {reads}, and this student's targets are {READ[spec.target]}: 'memory' reads these, "
+        f"{WITHOUT_LABELS}"
+    )
 
 
-def require_classes(spec: StateSpec, teacher: str) -> None:
-    """Raise ValueError unless units have class labels, and the outputs logits of two classes or more."""
-    require_labels(spec, teacher)
-    if spec.classes < 2:
+def require_outputs(spec: StateSpec, teacher: str, *kinds: Target) -> None:
+    """Raise ValueError unless targets are of ``kinds``, and there are outputs to hold against them."""
+    require_target(spec, teacher, *kinds)
+    least = 2 if spec.target in ("class", "soft") else 1
+    if spec.classes < least:
         got = "the student gives no logits" if spec.classes == 0 else f"got {spec.classes}"
         where = '; name them, Student(..., logits="name")' if spec.classes == 0 else ""
         raise ValueError(f"{teacher} needs logits of 2 classes or more, {got}{where}; {WITHOUT_LABELS}")
 
 
-def require_one_label(spec: StateSpec, teacher: str) -> None:
-    """Raise ValueError where a unit is a sentence, which has no class of its own, or has no class at all."""
-    require_classes(spec, f"teacher {teacher!r}")
+def require_one_label(spec: StateSpec, teacher: str, *others: Target) -> None:
+    """Raise ValueError where a unit has no class of its own, as a sentence, nor one of ``others``."""
+    require_outputs(spec, f"teacher {teacher!r}", "class", *others)
     if spec.sentences:
         raise ValueError(
             f"teacher {teacher!r} reads one class label a unit, which a sentence has not: "
@@ -69,6 +85,26 @@ def unit_loss(state: StudentState) -> Tensor:
 def label_log_probability(log_p: Tensor, labels: Tensor) -> Tensor:
     """Log-probability of the given label: [..., C], [...] -> [...]."""
     return log_p.gather(-1, labels[..., None]).squeeze(-1)
+
+
+def in_columns(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Targets [U] or [U, D] as [U, D] of type ``dtype``."""
+    return (values[:, None] if values.dim() == 1 else values).to(dtype)
+
+
+def residuals(state: StudentState, dtype: torch.dtype) -> Tensor:
+    """Given numbers less what the student says: [U, D]."""
+    return in_columns(state.targets, dtype) - state.outputs.to(dtype)
+
+
+def residual_size(state: StudentState) -> Tensor:
+    """Root mean square of a unit's residuals, and a twentieth of the batch's median beside it: [U].
+
+    A loss of numbers has a slope that grows with the residual, so that of a sample says first of all how far
+    off it is; divided by this it says whether the sample helps.
+    """
+    size = residuals(state, state.loss.dtype).square().mean(dim=1).sqrt()
+    return size + 0.05 * size.quantile(0.5)
 
 
 def margin_to_best_other(p: Tensor, labels: Tensor) -> Tensor:

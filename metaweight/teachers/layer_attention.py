@@ -43,7 +43,7 @@ class LayerAttention(ReadsSurface):
         label_width: int = 8,
         normalize: Normalize = "none",
     ) -> None:
-        super().__init__(spec, label_width=label_width if label else 0)
+        super().__init__(spec, "attention", label_width=label_width if label else 0)
         taps = required_taps(spec, "attention")
         if heads < 1 or projection < 1 or projection % heads:
             raise ValueError(f"projection is a multiple of heads, got projection={projection}, heads={heads}")
@@ -69,7 +69,7 @@ class LayerAttention(ReadsSurface):
         parts = [query, *(part * scale for part in attended)]
         if self.label is not None:
             parts.append(attended[1].sum(dim=1, keepdim=True) / math.sqrt(query.shape[1]))
-        weights: Tensor = self.head(torch.cat(parts, dim=1))
+        weights: Tensor = self.head(torch.cat(parts, dim=1), start=self.start(state))
         return weights.to(state.loss.dtype)
 
     def attention_map(self, state: StudentState) -> Tensor:
@@ -90,7 +90,7 @@ class LayerAttention(ReadsSurface):
         """Projections with layer embedding, and their products with the label's embedding: each [U, L, d]."""
         projected = [p(hidden(state, tap)) for p, tap in zip(self.project, self.taps, strict=True)]
         plain = torch.stack(projected, dim=1)
-        products = [] if self.label is None else [plain * self.label.of(state)[:, None]]
+        products = [] if self.label is None else [plain * self.surface.vector(self.label, state)[:, None]]
         return [plain + self.layer.weight, *products]
 
     def _shares(self, query: Tensor, tokens: Sequence[Tensor]) -> Tensor:

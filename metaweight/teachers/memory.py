@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaweight.core.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState, Target
+from metaweight.teachers.answers import several_agreement, soft_agreement
 from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
 from metaweight.teachers.inputs import (
@@ -19,7 +21,7 @@ from metaweight.teachers.inputs import (
     margin_to_best_other,
     scaled_log,
 )
-from metaweight.teachers.neighbours import TrustedStates
+from metaweight.teachers.numbers import number_agreement
 from metaweight.teachers.pair_states import (
     PAIR_AGREEMENT,
     centred_sides,
@@ -28,6 +30,14 @@ from metaweight.teachers.pair_states import (
     pair_taps,
 )
 from metaweight.teachers.surface import ReadsSurface
+from metaweight.teachers.trusted import TrustedStates, told, told_columns
+
+AGREEMENTS: Mapping[Target, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "soft": lambda attention, held, own: soft_agreement(attention @ held, own),
+    "several": lambda attention, held, own: several_agreement(attention @ held, own),
+    "number": number_agreement,
+}
+"""By kind of target: attention [U, N], what trusted samples and units are told -> agreement [U, 4]."""
 
 
 @register_teacher("memory")
@@ -38,6 +48,8 @@ class Memory(ReadsSurface):
     states of the trusted samples that the meta passes left behind, so it costs no pass of its own.  That
     gives a label distribution q; the MLP reads q_y, its margin to the best other label, log q_y and the
     entropy of q: four zeros before anything was observed.  Ours; ``knn`` is its control.
+    Of soft labels and several answers it reads the same, in the mean over classes and questions; of numbers
+    how far they and the student's residuals lie from the neighbours' mean, in the neighbours' spreads.
     Of sentences, sources attend over trusted sources, and the MLP reads how near the translation is to
     theirs (``pair_agreement``).
     ``projection``: greatest width of the projection, which starts as the identity, or as a random
@@ -60,14 +72,14 @@ class Memory(ReadsSurface):
         label_width: int = 8,
         normalize: Normalize = "none",
     ) -> None:
-        super().__init__(spec, label_width=label_width)
+        super().__init__(spec, "memory", label_width=label_width)
         if projection < 1 or not temperature > 0:
             raise ValueError(f"projection and temperature are positive, got {projection} and {temperature}")
         self.classes = spec.classes
         self.tap, features = last_tap(spec, "memory")
         self.pair = pair_taps(spec, "memory") if spec.sentences else None
         state_width = features if self.pair is None else sum(spec.features[tap] for tap in self.pair)
-        self.trusted = TrustedStates(state_width, capacity=capacity)
+        self.trusted = TrustedStates(state_width, capacity=capacity, columns=told_columns(spec))
         features = features if self.pair is None else spec.features[self.pair[0]]
         self.project = nn.Linear(features, min(features, projection), bias=False)
         if features <= projection:
@@ -82,16 +94,28 @@ class Memory(ReadsSurface):
         surface = self.surface(state)
         if not len(self.trusted):
             agreement = surface.new_zeros(len(state), self.AGREEMENT)
-        elif self.pair is None:
+        elif self.pair is not None:
+            agreement = self._pair_agreement(state, self.pair)
+        elif self.target == "class":
             agreement = label_agreement(self.label_distribution(state), class_labels(state))
         else:
-            agreement = self._pair_agreement(state, self.pair)
-        weights: Tensor = self.head(torch.cat([surface, agreement], dim=1))
+            attention, held = self.neighbours(state)
+            agreement = AGREEMENTS[self.target](attention, held, told(state, self.target, held.dtype))
+        weights: Tensor = self.head(torch.cat([surface, agreement], dim=1), start=self.start(state))
         return weights.to(state.loss.dtype)
 
     def label_distribution(self, state: StudentState) -> Tensor:
         """Labels by trusted neighbours: [U, C], rows sum to 1.  Raises ValueError before any was observed."""
-        states, targets = self.trusted.held()
+        attention = self.attention(state)
+        _, targets = self.trusted.held()
+        return attention @ F.one_hot(targets, self.classes).to(attention.dtype)
+
+    def attention(self, state: StudentState) -> Tensor:
+        """How much each unit attends to each trusted sample: [U, N], rows sum to 1.
+
+        Raises ValueError before any was observed.
+        """
+        states, _ = self.trusted.held()
         if len(states) == 0:
             raise ValueError("no trusted state was observed yet: call observe(meta_state) first")
         centre = states.mean(dim=0)
@@ -101,8 +125,12 @@ class Memory(ReadsSurface):
         scale = peak.where(peak > 0, torch.ones_like(peak))
         keys = F.normalize(self.project(trusted / scale), dim=1)
         queries = F.normalize(self.project(own / scale), dim=1)
-        attention = (self.log_temperature.exp() * queries @ keys.T).softmax(dim=1)
-        return attention @ F.one_hot(targets, self.classes).to(attention.dtype)
+        return (self.log_temperature.exp() * queries @ keys.T).softmax(dim=1)
+
+    def neighbours(self, state: StudentState) -> tuple[Tensor, Tensor]:
+        """See ``ReadsSurface.neighbours``; here by attention."""
+        _, held = self.trusted.held()
+        return self.attention(state) if len(held) else held.new_zeros(len(state), 0), held
 
     def _pair_agreement(self, state: StudentState, taps: tuple[str, str]) -> Tensor:
         states, _ = self.trusted.held()
@@ -116,7 +144,7 @@ class Memory(ReadsSurface):
     def observe(self, meta_state: StudentState) -> None:
         """See ``Surface.observe``; also remembers the trusted samples' hidden states."""
         super().observe(meta_state)
-        self.trusted.remember(meta_state, self.tap, self.pair)
+        self.trusted.remember(meta_state, self.tap, self.pair, self.target)
 
 
 def label_agreement(q: Tensor, labels: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.core.weights import group_means
 from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
+from metaweight.teachers.inputs import residual_size
 from metaweight.teachers.surface import ReadsSurface
 
 CLIP = 3.0
@@ -70,7 +71,7 @@ class Recall(ReadsSurface):
     The score is the signal times a learnt gain, plus what the MLP makes of signal and surface: before the MLP
     has learnt anything it is L2RW (Ren et al., 2018) with these differences: (1) the signal is taken at the
     teacher's weights, not at zero; (2) it is centred and scaled within its batch; (3) weights are a sigmoid
-    of it, not its positive part.
+    of it, not its positive part; (4) of numbers it is divided by the size of each sample's residual.
     ``decay`` in [0, 1): of the running mean over a sample's visits.  With 0 it is the last one alone, under
     the schedule ``lookahead`` that of the iteration at hand, under ``online`` that of the epoch before.
     Raises ValueError for another ``decay`` and where the spec does not say how many samples there are.
@@ -88,7 +89,7 @@ class Recall(ReadsSurface):
         label_width: int = 8,
         normalize: Normalize = "none",
     ) -> None:
-        super().__init__(spec, label_width=label_width)
+        super().__init__(spec, "recall", label_width=label_width)
         if spec.samples is None:
             raise ValueError(
                 "teacher 'recall' remembers a number for every sample: say how many there are, "
@@ -103,8 +104,13 @@ class Recall(ReadsSurface):
         surface = self.surface(state)
         signal, known = self.signals.of(state.index)
         features = torch.cat([surface, torch.stack([signal, known], dim=1)], dim=1)
-        weights: Tensor = self.head(features, start=self.gain * signal)
+        start, evidence = self.gain * signal, self.start(state)
+        weights: Tensor = self.head(features, start=start if evidence is None else start + evidence)
         return weights.to(state.loss.dtype)
+
+    def slope_scale(self, state: StudentState) -> Tensor | None:
+        """Of numbers their residuals' size."""
+        return residual_size(state) if self.target == "number" else None
 
     def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
         """Remember what the batch's hypergradient says of its samples."""

@@ -8,16 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaweight.core.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState, Target
 from metaweight.teachers.inputs import (
     average_rank,
     class_labels,
+    in_columns,
     label_log_probability,
     margin_to_best_other,
     scaled_log,
     scaled_loss,
     unit_loss,
 )
+from metaweight.teachers.numbers import NumberScale
 
 SENTENCE_SCALARS = 11
 CLASS_SCALARS = 5
@@ -86,24 +88,42 @@ def sentence_scalars(state: StudentState, log_p: Tensor) -> Tensor:
 
 
 class LabelEmbedding(nn.Embedding):
-    """The given label as a vector: of a class its own, of a sentence the mean over its real tokens."""
+    """What a unit is told as a vector.
+
+    Of a class its own, of a sentence the mean over its real tokens, of a soft label the mean over classes; of
+    several answers the sum of each question's own, with the answer's sign; of numbers a learnt line.
+    """
 
     def __init__(self, spec: StateSpec, width: int) -> None:
-        super().__init__(spec.classes, width)
-        self.sentences = spec.sentences
+        super().__init__(label_rows(spec), width)
+        self.sentences, self.target = spec.sentences, spec.target
 
-    def of(self, state: StudentState) -> Tensor:
-        """[U, width]."""
-        if not self.sentences:
+    def of(self, state: StudentState, numbers: NumberScale | None = None) -> Tensor:
+        """[U, width]; ``numbers``: the scale of the given ones, where these are numbers."""
+        if self.sentences:
+            targets, real = sentence_targets(state)
+            return _mean(self(targets), real)
+        if self.target == "class":
             vectors: Tensor = self(class_labels(state))
             return vectors
-        targets, real = sentence_targets(state)
-        return _mean(self(targets), real)
+        if numbers is not None:
+            given = numbers.standardised(state)
+            return given @ self.weight[1:] + self.weight[0]
+        given = in_columns(state.targets, self.weight.dtype)
+        if self.target == "several":
+            given = (2 * given - 1) / math.sqrt(given.shape[1])
+        return given @ self.weight
 
 
-def output_log_probabilities(state: StudentState, dtype: torch.dtype) -> Tensor:
-    """log softmax of the outputs, in ``dtype``: [U, C] or [U, T, V]."""
-    return F.log_softmax(state.outputs.to(dtype), dim=-1)
+def label_rows(spec: StateSpec) -> int:
+    """Rows of ``LabelEmbedding``."""
+    return spec.classes + (spec.target == "number")
+
+
+def output_log_probabilities(state: StudentState, dtype: torch.dtype, target: Target = "class") -> Tensor:
+    """log softmax of the outputs, in ``dtype``: [U, C] or [U, T, V]; of several answers log p of each yes."""
+    outputs = state.outputs.to(dtype)
+    return F.logsigmoid(outputs) if target == "several" else F.log_softmax(outputs, dim=-1)
 
 
 def sentence_log_probability(state: StudentState) -> Tensor:
@@ -111,6 +131,18 @@ def sentence_log_probability(state: StudentState) -> Tensor:
     targets, real = sentence_targets(state)
     log_y = label_log_probability(output_log_probabilities(state, state.loss.dtype), targets)
     return _mean(log_y, real)
+
+
+def likelier_than_expected(log_p: Tensor, labels: Tensor) -> Tensor:
+    """log p_y plus the entropy of p, 0 in the mean over labels drawn from p: [..., C], [...] -> [...]."""
+    return label_log_probability(log_p, labels) - (log_p.exp() * log_p).sum(dim=-1)
+
+
+def sentence_surplus(state: StudentState, bound: float) -> Tensor:
+    """Mean of ``likelier_than_expected`` within +-``bound`` over a sentence's real tokens: [U]."""
+    targets, real = sentence_targets(state)
+    surplus = likelier_than_expected(output_log_probabilities(state, state.loss.dtype), targets)
+    return _mean(surplus.clamp(-bound, bound), real)
 
 
 def _entropy(p: Tensor, log_p: Tensor) -> Tensor:

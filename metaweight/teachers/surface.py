@@ -8,40 +8,69 @@ import torch
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StateSpec, StudentState
+from metaweight.teachers.answers import SEVERAL_SCALARS, SOFT_SCALARS, several_scalars, soft_scalars
 from metaweight.teachers.base import Normalize, Teacher, register_teacher, registry
 from metaweight.teachers.head import WeightHead
-from metaweight.teachers.inputs import require_classes, scaled_loss
+from metaweight.teachers.inputs import require_outputs, scaled_loss
+from metaweight.teachers.numbers import NUMBER_SCALARS, NumberScale, number_evidence
 from metaweight.teachers.sentences import (
     CLASS_SCALARS,
     SENTENCE_SCALARS,
     LabelEmbedding,
     class_scalars,
+    label_rows,
     output_log_probabilities,
     sentence_scalars,
 )
+from metaweight.teachers.trusted import told
+
+SCALARS = {
+    "class": CLASS_SCALARS,
+    "sentence": SENTENCE_SCALARS,
+    "soft": SOFT_SCALARS,
+    "several": SEVERAL_SCALARS,
+    "number": NUMBER_SCALARS,
+}
+SCALARS_OF = {
+    "class": class_scalars,
+    "sentence": sentence_scalars,
+    "soft": soft_scalars,
+    "several": several_scalars,
+}
+"""(state, log probabilities of its outputs) -> what they say [U, SCALARS]; numbers have ``NumberScale``."""
 
 
 class Surface(nn.Module):
     """Surface features [U, width] of a batch, all about in [-1, 1]; no side effect in ``forward``.
 
-    What the outputs say of the given label (``class_scalars``, ``sentence_scalars``), training progress,
-    the running mean of the train loss, the best meta loss so far, and an embedding of the given label.
+    What the outputs say of what a unit is told (``class_scalars``, ``sentence_scalars``, ``soft_scalars``,
+    ``several_scalars``, ``NumberScale.scalars``), training progress, the running mean of the train loss, the
+    best meta loss so far, and an embedding of what the unit is told.
     What is not known yet is 0.  ``label_width=0``: no embedding.  Raises ValueError for less than two
-    classes, and where units have no class label.
+    classes, and for targets of no known kind.
     """
 
     train_loss: Tensor
     tracked: Tensor
     best_meta_loss: Tensor
 
-    def __init__(self, spec: StateSpec, *, label_width: int = 8, decay: float = 0.99) -> None:
+    def __init__(
+        self,
+        spec: StateSpec,
+        reader: str = "surface information",
+        *,
+        label_width: int = 8,
+        decay: float = 0.99,
+    ) -> None:
         super().__init__()
-        require_classes(spec, "surface information")
+        require_outputs(spec, reader, "class", "soft", "several", "number")
         if label_width < 0 or not 0 <= decay < 1:
             raise ValueError(f"label_width is 0 or more, decay in [0, 1), got {label_width} and {decay}")
-        self.classes = spec.classes
+        self.target = spec.target
+        self.scalars = SCALARS_OF.get(reading_of(spec))
+        self.classes = 2 if spec.target == "several" else spec.classes
         self.decay = decay
-        self.scalars = sentence_scalars if spec.sentences else class_scalars
+        self.numbers = NumberScale(spec.classes) if spec.target == "number" else None
         self.width = surface_width(spec, label_width)
         self.label = LabelEmbedding(spec, label_width) if label_width else None
         self.register_buffer("train_loss", torch.zeros(()))
@@ -50,7 +79,7 @@ class Surface(nn.Module):
 
     def forward(self, state: StudentState) -> Tensor:
         """Features [U, width] in the teacher's dtype."""
-        scalars = self.scalars(state, output_log_probabilities(state, self.train_loss.dtype))
+        scalars = self._scalars(state)
         same = [
             scalars.new_full((), 2 * state.progress - 1),
             self._known(self.train_loss, self.tracked > 0),
@@ -58,30 +87,69 @@ class Surface(nn.Module):
         ]
         common = torch.stack(same).expand(len(state), -1)
         return torch.cat(
-            [scalars, common, *([self.label.of(state)] if self.label is not None else [])], dim=1
+            [scalars, common, *([self.vector(self.label, state)] if self.label is not None else [])], dim=1
         )
 
+    def vector(self, label: LabelEmbedding, state: StudentState) -> Tensor:
+        """What each unit is told, embedded by ``label``: [U, width]."""
+        return label.of(state, self.numbers)
+
+    def _scalars(self, state: StudentState) -> Tensor:
+        if self.numbers is not None:
+            return self.numbers.scalars(state)
+        assert self.scalars is not None
+        return self.scalars(state, output_log_probabilities(state, self.train_loss.dtype, self.target))
+
     def _known(self, loss: Tensor, known: Tensor) -> Tensor:
-        return scaled_loss(loss, self.classes).where(known, torch.zeros_like(loss))
+        unit = 1 if self.numbers is None else self.numbers.square()
+        return scaled_loss(loss / unit, self.classes).where(known, torch.zeros_like(loss))
 
     def track(self, state: StudentState) -> None:
         """Move the running mean of the train loss: the plain mean at first, then an exponential one."""
         self.tracked = self.tracked + 1
         rate = (1 / self.tracked.to(self.train_loss)).clamp_min(1 - self.decay)
         self.train_loss = self.train_loss.lerp(state.loss.detach().mean().to(self.train_loss), rate)
+        if self.numbers is not None:
+            self.numbers.track(state)
 
     def observe(self, meta_state: StudentState) -> None:
         """Keep the least mean meta loss."""
         meta_loss = meta_state.loss.detach().mean()
         self.best_meta_loss = self.best_meta_loss.minimum(meta_loss.to(self.best_meta_loss))
+        if self.numbers is not None:
+            self.numbers.observe(meta_state)
 
 
 class ReadsSurface(Teacher):
-    """Base of teachers that read surface information: builds it and keeps its running means."""
+    """Base of teachers that read surface information: builds it and keeps its running means.
 
-    def __init__(self, spec: StateSpec, *, label_width: int) -> None:
+    Of numbers the scores start from what trusted rows say of them (``start``): a loss that has no bound lets
+    the first meta-gradients ask for more of what is wrong, and a teacher that starts even would follow.
+    """
+
+    def __init__(self, spec: StateSpec, name: str, *, label_width: int) -> None:
         super().__init__()
-        self.surface = Surface(spec, label_width=label_width)
+        self.surface = Surface(spec, f"teacher {name!r}", label_width=label_width)
+        self.target = spec.target
+        self.evidence_gain = nn.Parameter(torch.ones(())) if spec.target == "number" else None
+
+    def start(self, state: StudentState) -> Tensor | None:
+        """What scores [U] start from: a learnt gain times ``number_evidence``; None of other targets.
+
+        0 before any trusted row was observed.
+        """
+        if self.evidence_gain is None:
+            return None
+        attention, held = self.neighbours(state)
+        if not len(held):
+            return held.new_zeros(len(state))
+        return self.evidence_gain * number_evidence(attention, held, told(state, self.target, held.dtype))
+
+    def neighbours(self, state: StudentState) -> tuple[Tensor, Tensor]:
+        """How much each unit attends to each trusted row [U, N], and what these are told [N, columns]."""
+        assert self.surface.numbers is not None
+        held = self.surface.numbers.held()
+        return held.new_full((len(state), len(held)), 1 / max(len(held), 1)), held
 
     def track(self, state: StudentState) -> None:
         """See ``Surface.track``."""
@@ -110,19 +178,24 @@ class SurfaceTeacher(ReadsSurface):
         label_width: int = 8,
         normalize: Normalize = "none",
     ) -> None:
-        super().__init__(spec, label_width=label_width)
+        super().__init__(spec, "surface", label_width=label_width)
         width = matched_width(spec, label_width=label_width) if width is None else width
         self.head = WeightHead(self.surface.width, width, normalize=normalize)
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U]."""
-        weights: Tensor = self.head(self.surface(state))
+        weights: Tensor = self.head(self.surface(state), start=self.start(state))
         return weights.to(state.loss.dtype)
+
+
+def reading_of(spec: StateSpec) -> str:
+    """How a unit's target is read: as a sentence, or as its kind of target."""
+    return "sentence" if spec.sentences else spec.target
 
 
 def surface_width(spec: StateSpec, label_width: int) -> int:
     """Columns of ``Surface``."""
-    return (SENTENCE_SCALARS if spec.sentences else CLASS_SCALARS) + 3 + label_width
+    return SCALARS[reading_of(spec)] + 3 + label_width
 
 
 def matched_width(spec: StateSpec, *, to: str = "mlp", label_width: int = 8, default: int = 64) -> int:
@@ -139,5 +212,5 @@ def matched_width(spec: StateSpec, *, to: str = "mlp", label_width: int = 8, def
     if spec.sentences or spec.tokens:
         target -= sum(m.weight.numel() for m in teacher.modules() if isinstance(m, LabelEmbedding))
     else:
-        target -= spec.classes * label_width
+        target -= label_rows(spec) * label_width
     return max(1, round((target - 1) / (surface_width(spec, label_width) + 2)))

@@ -18,13 +18,13 @@ from metaweight.testing.states import (
     TAPS,
     class_spec,
     class_state,
-    extremes,
     padded,
     reordered,
     sentence_spec,
     sentence_state,
     tensors,
 )
+from metaweight.testing.target_states import LOSSES
 from metaweight.testing.teacher_sight import Change, require_sight
 from metaweight.testing.teacher_subject import DOUBLE, Subject, require_weights, trainable
 
@@ -34,7 +34,8 @@ def check_teacher(
 ) -> None:
     """Raise ContractError where a teacher, by name or class, breaks a rule of the contract.
 
-    ``sentences``: False for one that is not meant for sentence pairs, which it then need not refuse either.
+    ``sentences``: False for one that is meant for units of one class alone, and then need not refuse sentence
+    pairs, soft labels, several answers and numbers either.
     """
     kind = registry[teacher] if isinstance(teacher, str) else teacher
     who = f"teacher {teacher!r}" if isinstance(teacher, str) else f"teacher {kind.__name__}"
@@ -43,11 +44,18 @@ def check_teacher(
     if not sentences:
         return
     require_all(who, subject, (sentences_are_taken_or_refused,))
-    subject = replace(subject, sentences=True)
+    pairs = replace(subject, sentences=True)
     with refused(ValueError, "sentences", "") as refusal:
-        subject.fresh()
+        pairs.fresh()
     if not refusal:
-        require_all(f"{who}, of sentences", subject, (*UNITS, padding_does_not_matter))
+        require_all(f"{who}, of sentences", pairs, (*UNITS, padding_does_not_matter))
+    for target in LOSSES:
+        other = replace(subject, target=target)
+        require_all(who, other, (other_targets_are_taken_or_refused,))
+        with refused(ValueError, target, "") as refusal:
+            other.fresh()
+        if not refusal:
+            require_all(f"{who}, of targets {target!r}", other, UNITS)
 
 
 def options_have_defaults(subject: Subject) -> None:
@@ -84,6 +92,15 @@ def sentences_are_taken_or_refused(subject: Subject) -> None:
         require_weights(subject.built(class_spec(TAPS, classes=9)), sentence_state(taps=TAPS))
 
 
+def other_targets_are_taken_or_refused(subject: Subject) -> None:
+    """Soft labels, several answers and numbers are weighed, or refused with a ValueError when it is built."""
+    advice = "raise ValueError in __init__ unless spec.target is one that it reads"
+    with refused(ValueError, f"targets {subject.target!r}", advice) as refusal:
+        subject.fresh()
+    if not refusal:
+        require_weights(subject.fresh(), subject.state())
+
+
 def weights_are_one_a_unit(subject: Subject) -> None:
     """Weights are one a unit, finite, not negative, in the losses' dtype and on their device."""
     for dtype in (torch.float32, DOUBLE):
@@ -104,7 +121,7 @@ def extreme_states_are_weighed(subject: Subject) -> None:
     """Losses of 0 and 1e4, certain and absurd outputs give finite weights and gradients."""
     for dtype in (torch.float32, DOUBLE):
         for teacher in (subject.experienced(dtype), subject.fresh(dtype)):
-            for state in extremes(subject.state(6, dtype=dtype)):
+            for state in subject.extremes(subject.state(6, dtype=dtype)):
                 weights, learned = require_weights(teacher, state), trainable(teacher)
                 if weights.requires_grad:
                     scalar = (weights * torch.arange(6).to(weights)).sum()
@@ -134,7 +151,7 @@ def weighing_changes_nothing(subject: Subject) -> None:
 
 def the_order_of_a_batch_does_not_matter(subject: Subject) -> None:
     """Units in another order have the same weights, in that order, unless the teacher sees nothing."""
-    if subject.kind.sees == "nothing":
+    if subject.weighing.sees == "nothing":
         return
     teacher, state = subject.experienced(DOUBLE), subject.state(20, dtype=DOUBLE)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
@@ -160,12 +177,12 @@ def a_loaded_teacher_goes_on_alike(subject: Subject) -> None:
 def gradients_reach_every_parameter(subject: Subject) -> None:
     """Every trainable parameter has an influence on the weights; ``learns`` says whether there is one."""
     teacher, state = subject.experienced(), subject.state(40, seed=5)
-    learned, gradient = trainable(teacher), subject.kind.sees == "gradient"
+    learned, gradient = trainable(teacher), subject.weighing.sees == "gradient"
     if not learned or gradient:
-        require(subject.kind.learns == gradient, "it has no parameter to train; set learns = False")
+        require(subject.weighing.learns == gradient, "it has no parameter to train; set learns = False")
         require(not (learned and gradient), f"it sees the gradient, and nobody trains its {list(learned)}")
         return
-    require(subject.kind.learns, f"it has {', '.join(learned)} to train; leave out learns = False")
+    require(subject.weighing.learns, f"it has {', '.join(learned)} to train; leave out learns = False")
     weights = teacher(state)
     require(weights.requires_grad, "its weights carry no gradient; something detaches them")
     teacher.track(subject.state(seed=1))  # must leave the graph valid
@@ -178,12 +195,12 @@ def gradients_reach_every_parameter(subject: Subject) -> None:
 
 def sight_is_what_it_says(subject: Subject) -> None:
     """The weights depend on what ``sees`` says, and on nothing beyond."""
-    require_sight(subject.kind.sees, subject.state(60, seed=5, dtype=DOUBLE), subject.experienced)
+    require_sight(subject.weighing.sees, subject.state(60, seed=5, dtype=DOUBLE), subject.experienced)
 
 
 def a_gradient_gives_weights(subject: Subject) -> None:
     """A teacher that sees the gradient turns any hypergradient [U], zeros too, into weights."""
-    if subject.kind.sees != "gradient":
+    if subject.weighing.sees != "gradient":
         return
     teacher, state = subject.fresh(DOUBLE), subject.state(dtype=DOUBLE)
     for slopes in (state.loss - state.loss.mean(), torch.zeros_like(state.loss), state.loss):

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metaweight.core.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState, Target
 from metaweight.teachers.base import Teacher
 from metaweight.testing.rules import require
-from metaweight.testing.states import class_spec, class_state, sentence_spec, sentence_state
+from metaweight.testing.states import class_spec, class_state, extremes, sentence_spec, sentence_state
+from metaweight.testing.target_states import target_extremes, target_spec, target_state
 from metaweight.testing.teacher_sight import Change
 
 DOUBLE = torch.float64
@@ -23,18 +24,32 @@ class Subject:
     kind: type[Teacher]
     sentences: bool
     device: str = "cpu"
+    target: Target = "class"
+
+    @property
+    def weighing(self) -> type[Teacher]:
+        """The class that weighs these units: ``kind``, or what that builds in its place."""
+        return type(self.fresh())
 
     def spec(self, dtype: torch.dtype = torch.float32) -> StateSpec:
         """Three taps; of classes also how large they are."""
         device = torch.device(self.device)
         if self.sentences:
             return sentence_spec(dtype=dtype, device=device)
+        if self.target != "class":
+            return target_spec(self.target, dtype=dtype, device=device)
         return class_spec(class_counts=(40, 30, 4, 9), dtype=dtype, device=device)
 
     def state(self, units: int = 12, seed: int = 0, dtype: torch.dtype = torch.float32) -> StudentState:
         """Random units that fit ``spec``."""
+        if self.target != "class":
+            return target_state(self.target, units, seed=seed, dtype=dtype, device=self.device)
         make = sentence_state if self.sentences else class_state
         return make(units, seed=seed, dtype=dtype, device=self.device)
+
+    def extremes(self, state: StudentState) -> list[StudentState]:
+        """The same units of a student out of all measure."""
+        return extremes(state) if self.target == "class" else target_extremes(self.target, state)
 
     def fresh(self, dtype: torch.dtype = torch.float32, *, seed: int = 3) -> Teacher:
         """A teacher at its start."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from metaweight.core.contracts import StateSpec
+from metaweight.core.contracts import StateSpec, Target
 from metaweight.teachers import build_teacher
 from metaweight.teachers.fitting import fitting
 from metaweight.testing.states import class_spec, sentence_spec
+from metaweight.testing.target_states import target_spec
 
 
 @pytest.mark.parametrize(
@@ -15,8 +16,11 @@ from metaweight.testing.states import class_spec, sentence_spec
     [
         (class_spec(), "memory"),
         (class_spec(taps={}), "recall"),
-        (class_spec(labels=False), "self-paced"),
-        (class_spec(taps={}, labels=False), "self-paced"),
+        (target_spec("number"), "evidence"),
+        (target_spec("number", features={}), "evidence"),
+        (target_spec("soft"), "memory"),
+        (target_spec("several", features={}), "recall"),
+        (class_spec(target="other"), "self-paced"),
         (class_spec(tokens=True), "surface"),
         (sentence_spec(), "memory"),
         (sentence_spec(taps={"deep": 6}), "surface"),
@@ -25,3 +29,11 @@ from metaweight.testing.states import class_spec, sentence_spec
 def test_the_teacher_fits_what_the_student_shows(spec: StateSpec, name: str) -> None:
     assert fitting(spec) == name
     build_teacher(name, spec)
+
+
+@pytest.mark.parametrize("target", ["class", "soft", "several", "number"])
+def test_rows_of_a_table_are_weighed_by_the_evidence(target: Target) -> None:
+    assert fitting(class_spec(target=target), table=True) == "evidence"
+    assert fitting(class_spec({}, target=target), table=True) == (
+        "evidence" if target == "number" else "recall"
+    )

@@ -5,7 +5,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from metaweight.teachers import build_teacher
-from metaweight.teachers.neighbours import TrustedStates
+from metaweight.teachers.trusted import TrustedStates
 
 
 def rows(*values: float) -> torch.Tensor:

@@ -41,7 +41,9 @@ def read_sentences(file: str, *, tokens: str | None = None, label: str | None = 
     token = column_of(found, file, tokens, TOKENS, place=0)
     tag = column_of(found, file, label, LABELS, place=-1)
     if token == tag:
-        raise ValueError(f"{file}: column {found.columns[tag]!r} cannot hold both the tokens and their labels")
+        raise ValueError(
+            f"{file}: column {found.columns[tag]!r} cannot hold both the tokens and their labels"
+        )
     columns: dict[str, list[Any]] = {
         name: [
             Sentence(cells[at] for cells in sentence) if at in (token, tag) else sentence[0][at]

@@ -28,6 +28,7 @@ from metaweight.tasks import assemble, begin, run_manifest, tasks
 from metaweight.tasks.config import ModuleConfig, RowsConfig, with_options
 from metaweight.tasks.module import ModuleData, prepare_module
 from metaweight.tasks.rows import PreparedRows, RowsTask
+from metaweight.teachers.base import name_of
 from metaweight.training.progress import EpochProgress
 from metaweight.training.run_folder import RunFolder
 
@@ -153,7 +154,7 @@ def _run(config: RowsConfig, prepared: PreparedRows, folder: Path | None, verbos
         student.module,
         weights_of(samples, prepared.parts),
         result.figures,
-        type(assembled.trainer.reweighter.teacher).__name__.lower(),
+        name_of(assembled.trainer.reweighter.teacher),
         place,
         samples,
         student,

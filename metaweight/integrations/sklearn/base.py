@@ -33,8 +33,8 @@ class ReweightedEstimator(BaseEstimator):
     ``model``: ``tabular-mlp``, ``tabular-resnet`` (``model_options``: width, depth, dropout, embedding), or a
     function of yours, ``model(inputs, outputs)`` -> a torch module [B, inputs] -> [B, outputs], which gets
     categories as columns of 0 and 1; ``taps`` are then those of its submodules that the teacher looks into.
-    ``teacher``: a name of `metaweight teachers` with its ``teacher_options``; "auto" takes ``memory``, or
-    ``recall`` where nothing is tapped, and for numbers ``self-paced``, which looks at no trusted row;
+    ``teacher``: a name of `metaweight teachers` with its ``teacher_options``; "auto" takes ``evidence``, or
+    ``recall`` where there are classes and nothing is tapped;
     ``teacher_`` says which it was.
     ``engine``, ``schedule``, ``center``: see ``Reweighter``.  ``warmup_epochs``: the first of ``epochs``,
     plain, without the teacher.  ``batch_size="auto"``: a twentieth of the rows, 16 to 1,024.  ``lr``,
@@ -163,7 +163,8 @@ class ReweightedEstimator(BaseEstimator):
         course = self._course(len(rows.index), outputs, loss)
         mixed = planted(rows, right, self.probes, seed=course.seed, checked=trusted.checked)
         self.notes_ += mixed.notes
-        counts = torch.bincount(mixed.train.targets, minlength=outputs).tolist() if outputs > 1 else None
+        codes = mixed.train.targets
+        counts = None if codes.is_floating_point() else torch.bincount(codes, minlength=outputs).tolist()
         taught = teach(course, mixed.train, mixed.trusted, class_counts=counts)
         self.module_, self.teacher_, self.engine_ = taught.module, taught.teacher, taught.engine
         self.history_ = pd.DataFrame(taught.history)

@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from metaweight.core.console import Terminal
 from metaweight.core.contracts import Center
 from metaweight.core.randomness import forked_rng
-from metaweight.data.tabular import TableLoader
+from metaweight.data.rows.loader import RowsLoader, TensorRows
 from metaweight.reweighter import Reweighter
 from metaweight.student.losses import UnitLoss
 from metaweight.student.student import Student
-from metaweight.teachers.base import Teacher, build_teacher
-from metaweight.teachers.fitting import fitting
+from metaweight.teachers.base import Teacher, build_teacher, name_of
 from metaweight.training.callbacks import WeightHistory
 from metaweight.training.learning_rate import LearningRate
 from metaweight.training.progress import EpochProgress
@@ -99,8 +98,14 @@ def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[
         torch.manual_seed(course.seed)
         student = Student(course.build().to(device), course.loss, taps=course.taps)
         loaders = {
-            name: TableLoader(
-                rows.inputs, rows.targets, rows.index, batch_size=size, seed=seed, device=device
+            name: RowsLoader(
+                TensorRows(rows.inputs),
+                rows.targets,
+                torch.arange(len(rows.index)),
+                index=rows.index,
+                batch_size=size,
+                seed=seed,
+                device=device,
             )
             for name, rows, size, seed in (
                 ("train", train, course.batch_size, course.seed),
@@ -108,8 +113,8 @@ def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[
             )
         }
         spec = student.spec(loaders["meta"].batch(0, 0), class_counts=class_counts, samples=samples)
-        name = fitting(spec) if course.teacher == "auto" else course.teacher
-        teacher = build_teacher(name, spec, **course.teacher_options)
+        own = {"table": True} if course.teacher == "auto" else {}
+        teacher = build_teacher(course.teacher, spec, **{**own, **course.teacher_options})
         kept = WeightHistory(samples, course.epochs, course.warmup_epochs)
         shown = _progress(course.epochs) if course.verbose else None
         trainer = Trainer(
@@ -126,7 +131,7 @@ def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[
     student.module.eval()
     return Taught(
         student.module,
-        name,
+        name_of(teacher),
         str(getattr(trainer.reweighter.engine, "chosen", None) or course.engine),
         kept,
         trainer.history.epochs,

@@ -70,6 +70,57 @@ def codes_of(y_meta: Array, classes: Array) -> Array:
     return codes
 
 
+def has_columns(y: Any) -> bool:
+    """Whether y is a table of several columns, as labels of which a row may have several are."""
+    table = np.asarray(y) if hasattr(y, "__array__") or isinstance(y, list | tuple) else y
+    return getattr(table, "ndim", 0) == 2 and table.shape[1] > 1
+
+
+def answers_of(y: Any, name: str, rows: int | None = None) -> Array:
+    """Which labels each row has [n, L], 0 or 1, int64.
+
+    Raises ValueError for another number of rows, and for what is neither 0 nor 1, with its place.
+    """
+    try:
+        given = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"labels [n, L], of which a row may have several, are 0 or 1, {name} has others"
+        ) from None
+    if rows is not None and len(given) != rows:
+        raise ValueError(
+            f"X and y have one length, got {rows} and {len(given)} samples: inconsistent lengths"
+        )
+    strange = np.argwhere((given != 0) & (given != 1))
+    if len(strange):
+        row, column = strange[0].tolist()
+        raise ValueError(
+            f"labels [n, L], of which a row may have several, are 0 or 1, {name} has {given[row, column]:g} "
+            f"in row {row}, column {column} ({len(strange)} such cells in all)"
+        )
+    return given.astype(np.int64)
+
+
+def answers_like(y_meta: Any, classes: Array) -> Array:
+    """Which of ``classes`` [L] each trusted row has [m, L].  Raises ValueError for another number of them."""
+    given = answers_of(y_meta, "y_meta")
+    if given.ndim != 2 or given.shape[1] != len(classes):
+        raise ValueError(f"y has {len(classes)} labels, a column each, y_meta is of shape {given.shape}")
+    return given
+
+
+def require_both(answers: Array, given: Array, classes: Array) -> None:
+    """Raise ValueError where rows ``given`` [n, L] have, or are without, a label and no trusted row [m, L] is
+    like them: they would all look wrong."""
+    for answer, what in ((1, "has"), (0, "is without")):
+        lacking = classes[(given == answer).any(axis=0) & ~(answers == answer).any(axis=0)]
+        if len(lacking):
+            raise ValueError(
+                f"no trusted row {what} label {_shown(lacking)}, and such rows would all look wrong: add "
+                f"{OF_EACH} or more of each"
+            )
+
+
 def require_each(codes: Array, classes: Array) -> None:
     """Raise ValueError where a class has no trusted row: its rows would all look wrong."""
     lacking = classes[np.bincount(codes, minlength=len(classes)) == 0]

@@ -26,8 +26,8 @@ class ReweightedRegressor(RegressorMixin, ReweightedEstimator):
         model.suspects_.head(20), model.score(X_test, y_test)
 
     {(ReweightedEstimator.__doc__ or "").partition(chr(10) * 2)[2].lstrip()}
-    The loss is the squared error of targets standardised on the rows of X.  Teachers that read class labels
-    refuse numbers.  After ``fit``: as ``ReweightedClassifier``, but for ``classes_``; ``suspects_`` has
+    The loss is the squared error of targets standardised on the rows of X.  Teachers that need classes refuse
+    numbers.  After ``fit``: as ``ReweightedClassifier``, but for ``classes_``; ``suspects_`` has
     numbers as given_label and suggested_label (what the net says), and no share.
     """
 

@@ -8,6 +8,7 @@ from metaweight.student.losses.base import (
     loss_options,
     losses,
     of_logits,
+    of_targets,
 )
 from metaweight.student.losses.correction import ForwardCorrection
 from metaweight.student.losses.robust import (
@@ -42,6 +43,7 @@ __all__ = [
     "loss_options",
     "losses",
     "of_logits",
+    "of_targets",
     "pixel_cross_entropy",
     "real_tokens",
     "soft_cross_entropy",

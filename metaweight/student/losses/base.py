@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaweight.core.contracts import Units
+from metaweight.core.contracts import Target, Units
 from metaweight.core.options import checked_options, options_of
 from metaweight.core.registry import Registry
 
@@ -29,7 +29,34 @@ def of_logits(loss: AnyLoss) -> AnyLoss:
 
 def takes_logits(loss: UnitLoss) -> bool:
     """Whether ``loss`` says of itself that it takes the logits alone; a user's own sees the whole output."""
-    return bool(getattr(loss.func if isinstance(loss, partial) else loss, "takes_logits", False))
+    return bool(getattr(_behind(loss), "takes_logits", False))
+
+
+def of_targets(kind: Target) -> Callable[[AnyLoss], AnyLoss]:
+    """Decorator of a loss, or of a class of losses, that says what its floating targets are.
+
+    "number": they lie on the scale of the outputs; "soft": a distribution of classes for logits; "several":
+    answers in 0..1, one for each logit.  What it does not say, no teacher guesses.  Raises ValueError for
+    another kind.
+    """
+    if kind not in get_args(Target):
+        raise ValueError(f"targets are of kind {', '.join(get_args(Target))}, got {kind!r}")
+
+    def say(loss: AnyLoss) -> AnyLoss:
+        setattr(loss, "targets", kind)  # noqa: B010  # an attribute of a function, which has no type
+        return loss
+
+    return say
+
+
+def targets_of(loss: UnitLoss) -> Target | None:
+    """What ``loss`` says of its targets (``of_targets``); None where it says nothing."""
+    kind: Target | None = getattr(_behind(loss), "targets", None)
+    return kind
+
+
+def _behind(loss: UnitLoss) -> UnitLoss:
+    return loss.func if isinstance(loss, partial) else loss
 
 
 @of_logits

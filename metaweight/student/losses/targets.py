@@ -8,10 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaweight.student.losses.base import check_labels, of_logits, require_classes, require_logits
+from metaweight.student.losses.base import (
+    check_labels,
+    of_logits,
+    of_targets,
+    require_classes,
+    require_logits,
+)
 
 
 @of_logits
+@of_targets("soft")
 def soft_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """-Σ_c targets_c log p_c: logits [U, C], a distribution of classes for each sample [U, C] -> [U] in nats.
 
@@ -30,6 +37,7 @@ def soft_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 @of_logits
+@of_targets("several")
 def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy of yes-or-no questions: one logit a unit [U] or [U, 1], or several [U, L] -> [U].
 
@@ -46,6 +54,7 @@ def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 @of_logits
+@of_targets("number")
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean squared error of a unit's numbers: outputs [U], [U, 1] or [U, D] -> [U].
 

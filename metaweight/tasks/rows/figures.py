@@ -29,6 +29,7 @@ PRESENTATION = Presentation(
     counted="rows",
     watched=Headline("valid", "valid_accuracy", "{:.1f} %"),
     headlines=(
+        Headline("teacher", "weight_mean", "{teacher}"),
         Headline("test accuracy, {when}", "accuracy", "{:.2f} %"),
         Headline("R² on the test rows, {when}", "r2", "{:.3f}"),
         Headline("root mean squared error, in the unit of the targets", "rmse", "{:.4g}"),

@@ -41,9 +41,7 @@ def save(config: RowsConfig, prepared: PreparedRows, trained: Assembled, folder:
     return samples
 
 
-def _said(
-    config: RowsConfig, prepared: PreparedRows, trained: Assembled
-) -> Mapping[str, Tensor | None]:
+def _said(config: RowsConfig, prepared: PreparedRows, trained: Assembled) -> Mapping[str, Tensor | None]:
     """``labels_of`` the training rows, where each has one label."""
     if prepared.targets.kind in ("several", "tokens"):
         return {}

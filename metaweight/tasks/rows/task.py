@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -32,6 +33,7 @@ from metaweight.tasks.rows.figures import PRESENTATION
 from metaweight.tasks.rows.losses import LOSSES
 from metaweight.tasks.rows.measures import MAIN, measure
 from metaweight.tasks.rows.results import save
+from metaweight.teachers.base import name_of
 from metaweight.training.run_folder import RunFolder
 
 C = TypeVar("C", bound=RowsConfig)
@@ -52,6 +54,8 @@ class RowsTask(ABC, Generic[C]):
     """Rows by name, for ``--data``."""
     presentation: Presentation = PRESENTATION
     noises: tuple[str, ...] = ("uniform@0.4",)
+    auto: ClassVar[Mapping[str, Any]] = {}
+    """Options of the teacher ``auto`` that follow from what a row is."""
 
     @abstractmethod
     def check_parts(self, config: C) -> None:
@@ -130,6 +134,8 @@ class RowsTask(ABC, Generic[C]):
         student = self.student(config, self.module(config, prepared).to(config.device), prepared)
         probe = loader(config, prepared, "meta", training=True).batch(0, 0)
         spec = student.spec(probe, class_counts=self.counts(prepared), samples=prepared.samples)
+        if config.teacher == "auto" and not config.teacher_options:
+            config = replace(config, teacher_options=self.auto)
         return build_reweighter(config, student, spec)
 
     def counts(self, prepared: PreparedRows) -> Sequence[int] | None:
@@ -186,4 +192,6 @@ class RowsTask(ABC, Generic[C]):
             "seconds": trained.trainer.seconds,
             "weight_mean": float(weights[finite].mean()),
         }
-        return trained.outcome(figures, {"target": prepared.targets.kind})
+        return trained.outcome(
+            figures, {"target": prepared.targets.kind, "teacher": name_of(trained.trainer.reweighter.teacher)}
+        )

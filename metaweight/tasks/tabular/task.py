@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -58,6 +59,7 @@ class TabularTask(RowsTask[TabularConfig]):
 
     config = TabularConfig
     sets = tables
+    auto: ClassVar[Mapping[str, Any]] = {"table": True}
 
     def check_parts(self, config: TabularConfig) -> None:
         checked_tabular_options(config.model, config.model_options)

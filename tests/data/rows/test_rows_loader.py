@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metaweight.data.tabular import TableLoader
+from metaweight.data.rows.loader import RowsLoader, TensorRows
 
 
-def loader(rows: int = 23, **options: object) -> TableLoader:
-    x = torch.arange(rows, dtype=torch.float32)[:, None]
-    return TableLoader(
-        (x, x.long()), torch.arange(rows), 100 + torch.arange(rows), **{"batch_size": 10, **options}
-    )
+def loader(rows: int = 23, **options: object) -> RowsLoader:
+    """Of the rows 2 and on; index says 100 more than the target."""
+    x = torch.arange(-2, rows, dtype=torch.float32)[:, None]
+    index, positions = 100 + torch.arange(rows), 2 + torch.arange(rows)
+    inputs, targets = TensorRows((x, x.long())), torch.arange(-2, rows)
+    return RowsLoader(inputs, targets, positions, index=index, **{"batch_size": 10, **options})
 
 
 def test_every_row_comes_once_an_epoch_and_no_batch_is_left_small() -> None:
@@ -37,8 +38,11 @@ def test_a_batch_depends_on_seed_epoch_and_position_alone() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(ValueError, match=r"one length, 1 or more, got \[2, 3, 3\]"):
-        TableLoader((torch.ones(2, 1),), torch.ones(3), torch.arange(3), batch_size=2)
+    two = TensorRows((torch.ones(2, 1),))
+    with pytest.raises(ValueError, match="1 or more, got 2, 3, 3, 3"):
+        RowsLoader(two, torch.ones(3), torch.arange(3), batch_size=2)
+    with pytest.raises(ValueError, match="1 or more, got 2, 2, 0, 0"):
+        RowsLoader(two, torch.ones(2), torch.arange(0), batch_size=2)
     with pytest.raises(ValueError, match="batch_size is 1 or more, got 0"):
         loader(batch_size=0)
     with pytest.raises(IndexError, match=r"batches 0\.\.2"):

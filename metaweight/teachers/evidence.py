@@ -1,0 +1,134 @@
+"""Weights that nobody learns: do the student and the trusted neighbours say what the sample says?"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metaweight.core.contracts import StateSpec, StudentState
+from metaweight.teachers.base import Teacher, register_teacher
+from metaweight.teachers.inputs import (
+    class_labels,
+    in_columns,
+    label_log_probability,
+    require_outputs,
+)
+from metaweight.teachers.neighbours import equal_parts, neighbours_agree
+from metaweight.teachers.numbers import CLIP, number_evidence
+from metaweight.teachers.pair_states import pair_taps
+from metaweight.teachers.sentences import likelier_than_expected, output_log_probabilities, sentence_surplus
+from metaweight.teachers.trusted import (
+    TrustedStates,
+    cosines,
+    hidden_or_none,
+    tap_to_compare,
+    told,
+    told_columns,
+)
+
+FLOOR = 0.02
+"""Of a share of neighbours: fewer than one in fifty say no more."""
+
+
+@register_teacher("evidence")
+class Evidence(Teacher):
+    """2 sigmoid of how much likelier than chance a sample's target is, in nats; no meta-gradient.
+
+    Of a class log p_y + log C by the student's outputs, and ``vote`` times the same by the ``k`` nearest
+    trusted samples, each within +-CLIP: where the student is sure of something else the weight is small,
+    where it is in two minds it is 1.  Of a soft label the mean over its classes, of several answers over the
+    questions, with yes and no for classes.  Of words, of which there are many, the entropy stands for log C:
+    a word that was to be expected has weight 1; a sentence has the mean over its words, and ``vote`` times
+    how much nearer its translation is to those of its neighbours than to any (``pair_agreement``).
+    Of numbers ``number_evidence`` of the neighbours' residuals, of all trusted samples where the student has
+    no tap.  Nearness is that of ``knn``.  Where the student learns wrong labels with ease, as images with
+    confused classes, its outputs are no evidence: take ``memory`` or ``l2rw``.
+    Raises ValueError for targets of no known kind, a student without taps unless targets are numbers, k or
+    capacity below 1, and a negative vote.
+    """
+
+    sees, learns = "states", False
+
+    def __init__(self, spec: StateSpec, *, k: int = 10, vote: float = 0.5, capacity: int = 512) -> None:
+        super().__init__()
+        require_outputs(spec, "teacher 'evidence'", "class", "soft", "several", "number")
+        if k < 1 or vote < 0:
+            raise ValueError(f"k is 1 or more, vote 0 or more, got {k} and {vote}")
+        self.target, self.words, self.k, self.vote = spec.target, spec.tokens, k, vote
+        self.tap, width = tap_to_compare(spec, "evidence")
+        self.pair = pair_taps(spec, "evidence") if spec.sentences else None
+        if self.pair is not None:
+            self.source_width = spec.features[self.pair[0]]
+            width += self.source_width
+        self.trusted = TrustedStates(width, capacity=capacity, columns=told_columns(spec))
+
+    def forward(self, state: StudentState) -> Tensor:
+        """Weights [U] in (0, 2)."""
+        return 2 * self.score(state).sigmoid().to(state.loss.dtype)
+
+    def score(self, state: StudentState) -> Tensor:
+        """The evidence [U], in nats; of numbers 0 before two trusted samples were observed."""
+        states, targets = self.trusted.held()
+        if self.target == "number":
+            if len(states) < 2:
+                return torch.zeros_like(state.loss)
+            return number_evidence(self._nearest(state), targets, told(state, self.target, states.dtype))
+        own = self._of_outputs(state)
+        if not self.vote or len(states) < (1 if self.pair is None else 2):
+            return own
+        return own + self.vote * self._of_neighbours(state, targets).to(own)
+
+    def observe(self, meta_state: StudentState) -> None:
+        """Remember the trusted samples' hidden states."""
+        self.trusted.remember(meta_state, self.tap, self.pair, self.target)
+
+    def _nearest(self, state: StudentState) -> Tensor:
+        """Equal parts of each unit's nearest trusted samples [U, N]."""
+        states, _ = self.trusted.held()
+        k = len(states) if self.tap is None else self.k
+        return equal_parts(cosines(hidden_or_none(state, self.tap).to(states), states), k)
+
+    def _of_outputs(self, state: StudentState) -> Tensor:
+        if self.pair is not None:
+            return sentence_surplus(state, CLIP)
+        log_p = output_log_probabilities(state, state.loss.dtype, self.target)
+        if self.words:
+            return likelier_than_expected(log_p, class_labels(state)).clamp(-CLIP, CLIP)
+        if self.target == "class":
+            return above_chance(label_log_probability(log_p, class_labels(state)), log_p.shape[1])
+        given = in_columns(state.targets, log_p.dtype)
+        if self.target == "soft":
+            return (given * above_chance(log_p, log_p.shape[1])).sum(dim=1)
+        return answers_above_chance(given, log_p, F.logsigmoid(-state.outputs.to(log_p.dtype)))
+
+    def _of_neighbours(self, state: StudentState, targets: Tensor) -> Tensor:
+        if self.pair is not None:
+            return CLIP * neighbours_agree(self.trusted, state, self.pair, self.source_width, self.k)
+        nearest = self._nearest(state)
+        if self.target == "class":
+            labels = class_labels(state)[:, None]
+            # not one_hot: a vocabulary's would not fit into memory
+            log_share = (nearest * (targets == labels)).sum(dim=1).clamp_min(FLOOR).log()
+            if not self.words:
+                return above_chance(log_share, state.outputs.shape[1])
+            log_shares = (nearest @ (targets == targets[:, None]).to(nearest)).clamp_min(FLOOR).log()
+            return (log_share - (nearest * log_shares).sum(dim=1)).clamp(-CLIP, CLIP)
+        given, shares = in_columns(state.targets, nearest.dtype), nearest @ targets
+        if self.target == "soft":
+            return (given * above_chance(shares.clamp_min(FLOOR).log(), shares.shape[1])).sum(dim=1)
+        yes, no = (share.clamp_min(FLOOR).log() for share in (shares, 1 - shares))
+        return answers_above_chance(given, yes, no)
+
+
+def above_chance(log_p: Tensor, classes: int) -> Tensor:
+    """log p + log C within +-CLIP, any shape: 0 where p is no more than a guess."""
+    return (log_p + math.log(classes)).clamp(-CLIP, CLIP)
+
+
+def answers_above_chance(given: Tensor, log_yes: Tensor, log_no: Tensor) -> Tensor:
+    """``above_chance`` of the ``given`` answers in 0..1, in the mean over the questions: [U, L] -> [U]."""
+    each = given * above_chance(log_yes, 2) + (1 - given) * above_chance(log_no, 2)
+    return each.mean(dim=1)

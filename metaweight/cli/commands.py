@@ -93,6 +93,16 @@ def suspects(_: Ahead) -> Command:
     return Suspects(run=tyro.MISSING)
 
 
+def choose_trusted(_: Ahead) -> Command:
+    """Draw rows of your own data for you to check, as many of each class: what --meta needs.
+
+    Example: metaweight choose-trusted data.csv --label y
+    """
+    from metaweight.cli.choose import ChooseTrusted
+
+    return ChooseTrusted(data=tyro.MISSING)
+
+
 def translate(_: Ahead) -> Command:
     """Translate the lines of standard input with the student of a translation run.
 
@@ -135,12 +145,13 @@ def remedies(_: Ahead) -> Command:
 
 
 COMMANDS = {
-    command.__name__: command
+    command.__name__.replace("_", "-"): command
     for command in (
         train,
         compare,
         report,
         suspects,
+        choose_trusted,
         translate,
         score,
         teachers,
@@ -148,5 +159,5 @@ COMMANDS = {
         remedies,
     )
 }
-KEEPING = {"train", "compare", "report", "suspects"}
+KEEPING = {"train", "compare", "report", "suspects", "choose-trusted"}
 """Those whose results are in files: what they print is a view of them."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,9 @@ def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: st
         train = train.select(~marked).without(meta_column)
         rows = {**rows, "meta": trusted.without(meta_column)}
         notes.append(f"{len(trusted):,} rows that {meta_column!r} marks are trusted")
+    train, places, named = _without_trusted(train, places, rows)
+    if len(named):
+        notes.append(f"{len(named):,} training rows are trusted, in a file of their own: taken out")
     empty = _unlabelled(train, label)
     left_out, train = _without_label(train, empty, label), train.select(~empty) if empty.any() else train
     for name, other in rows.items():
@@ -98,9 +102,34 @@ def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: st
         test,
         places=places[~empty],
         marked=chosen,
-        left_out=left_out,
+        left_out=named.join(left_out),
         notes=tuple(notes),
     )
+
+
+def _without_trusted(train: Rows, places: Ints, rows: Mapping[str, Rows]) -> tuple[Rows, Ints, LeftOut]:
+    """The training rows, and where they stood, without those that a trusted file names in its columns file
+    and row, as `metaweight choose-trusted` writes them."""
+    reasons: dict[tuple[str, int], str] = {}
+    for part in ("meta", "valid"):
+        other = rows.get(part)
+        if other is None or not {"file", "row"} <= set(other.frame.columns) - set(train.frame.columns):
+            continue
+        for number, (file, row) in enumerate(zip(other.frame["file"], other.frame["row"], strict=True)):
+            if str(row).strip().isdecimal():
+                reasons[Path(str(file)).name, int(row)] = f"it is trusted: {other.origins[number]}"
+    if not reasons:
+        return train, places, LeftOut.none()
+    found = [reasons.get((Path(origin.file).name, origin.row or 0), "") for origin in train.origins]
+    gone = np.array([bool(reason) for reason in found], dtype=bool)
+    if not gone.any():
+        return train, places, LeftOut.none()
+    if gone.all():
+        raise ValueError(f"{train.file}: every row is trusted, and none is left to weigh")
+    out = train.select(gone)
+    texts = tuple(row_text(cells) for cells in out.frame.itertuples(index=False))
+    left = LeftOut(out.origins, tuple(reason for reason in found if reason), texts)
+    return train.select(~gone), places[~gone], left
 
 
 def label_column(rows: Rows) -> str:

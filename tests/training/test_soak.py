@@ -63,7 +63,7 @@ def test_memory_is_flat_and_logs_stay_small(teacher: str, schedule: str, tmp_pat
     assert reweighter.steps == 100_000
     early, late = max(memory.sizes[10:20]), max(memory.sizes[-10:])
     print(f"{teacher}: {early:.1f} MiB after 20,000 steps, {late:.1f} after 100,000")
-    assert late < early + 3
+    assert late < early + 10  # a tensor of one number kept from each step would be 40
     size = sum(file.stat().st_size for file in folder.path.glob("steps*")) / 2**20
     print(f"the log of steps has {size:.1f} MiB")
     assert size < 12

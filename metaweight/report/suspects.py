@@ -60,12 +60,12 @@ class Suspects:
     def is_suspect(self) -> Tensor:
         """[n] bool.  Nobody is where all weights are equal, or where probes say that they tell nothing.
 
-        With probes: those at or below the cut-off that they give.  Without: those below the valley between
-        the two groups of weights (see ``valley``) whose label the student would not give either; of samples
-        without classes all below it, if there are two groups indeed.
+        With probes: those at or below the cut-off that they give.  Without, or with too few: those below the
+        valley between the two groups of weights (see ``valley``) whose label the student would not give
+        either; of samples without classes all below it, if there are two groups indeed.
         """
         means, found = self.samples.mean_weight(), self.belief
-        if found is not None and found.verdict != "untested":
+        if found is not None and found.verdict not in ("untested", "too few"):
             return means <= (-torch.inf if found.cutoff is None else found.cutoff)
         probabilities, given = self.samples.probabilities, self.samples.given
         cut = valley(means[means.isfinite()].double().numpy(), only_two=probabilities is None)

@@ -65,7 +65,8 @@ def test_sections_stand_in_this_order(tmp_path: Path) -> None:
     make_grid(tmp_path / "grid")
     found = outline(render(read_study(tmp_path / "grid")))
     sections = [
-        *("answer", "table", "curves", "weights", "loss", "fates", "attention", "cost", "samples", "origin")
+        *("answer", "table", "curves", "weights", "loss", "fates", "attention", "cost", "samples", "words"),
+        "origin",
     ]
     assert ids(found) == sections
     linked = [a["href"] for t, a in found.tags if t == "a" and a["href"] != "#answer"]
@@ -87,7 +88,7 @@ def test_a_grid_that_has_nothing_yet_is_a_page(tmp_path: Path) -> None:
     found = outline(render(read_study(tmp_path / "empty")))
     assert "No run of this grid is finished yet" in found.text
     assert "2 missing" in found.text
-    assert ids(found) == ["answer", "table", "origin"]
+    assert ids(found) == ["answer", "table", "words", "origin"]
 
 
 def test_names_and_errors_that_look_like_tags_stay_text(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from metaweight.report.page.legends import facts, table_notes
 from metaweight.report.page.origin import origin
 from metaweight.report.page.samples import DOTS, WeightView, weight_views
 from metaweight.report.page.study import Study
+from metaweight.report.page.suspicion import GLOSSARY, suspicion_of
 from metaweight.report.troubles import Troubles
 
 PAGE = "report.html"
@@ -62,13 +63,16 @@ def render(study: Study, troubles: Troubles | None = None) -> str:
         "the page's charts of attention", lambda: attention_panels(study), lambda _: ([], ())
     )
     weighed = [view for view in views if not view.flat and view.lowest]
+    suspicion = troubles.attempt("the suspects", lambda: suspicion_of(study), lambda _: None)
     environment = _environment(troubles)
     return environment.get_template("report.html.jinja").render(
         study=study,
         version=__version__,
         css=_own("report.css", environment),
         js=_own("report.js", environment),
-        answer=sentences.headline(study, views),
+        answer=sentences.headline(study, views, suspicion),
+        suspicion=suspicion,
+        glossary=GLOSSARY,
         state=sentences.state_of(study),
         troubles=sentences.troubles(study),
         weight_notes=[*damaged, *sentences.weight_notes(views)],
@@ -88,7 +92,7 @@ def render(study: Study, troubles: Troubles | None = None) -> str:
         attention=_by_noise(attention),
         layers=[(name, share_style(number)) for number, name in enumerate(layers)],
         costs=_panels(troubles, "cost", lambda: cost_panels(study)),
-        walls=[one for view in weighed if (one := _wall(troubles, study, view)) is not None],
+        walls=_walls(troubles, study, weighed, listed=suspicion is not None),
         origin=origin(study),
         missing=list(troubles.found),
     )
@@ -123,6 +127,13 @@ def _panels(troubles: Troubles, what: str, make: Callable[[], list[Panel]]) -> l
 def _wall(troubles: Troubles, study: Study, view: WeightView) -> Wall | None:
     title = f"{view.run.arm}, noise {view.run.noise}" if study.grid else ""
     return troubles.attempt(f"the samples of {view.run.name}", lambda: wall(view, title), lambda _: None)
+
+
+def _walls(troubles: Troubles, study: Study, views: list[WeightView], *, listed: bool) -> list[Wall]:
+    """Cards of every run; of one whose suspects are ``listed``, only if there is something to look at."""
+    walls = [one for view in views if (one := _wall(troubles, study, view)) is not None]
+    seen = [any(c.exhibit.picture or c.exhibit.source for c in one.cards) or one.note for one in walls]
+    return [one for one, shows in zip(walls, seen, strict=True) if shows or not listed]
 
 
 def _by_noise(panels: Sequence[Panel]) -> dict[str, list[Panel]]:

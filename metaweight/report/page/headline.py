@@ -8,13 +8,20 @@ from collections import Counter
 from metaweight.report.page.gallery import counted
 from metaweight.report.page.samples import WeightView
 from metaweight.report.page.study import ReadRun, Study
+from metaweight.report.page.suspicion import Suspicion
 from metaweight.report.statistics import answer
 
 
-def headline(study: Study, views: list[WeightView]) -> tuple[str, ...]:
-    """Three sentences: of a grid what its statistics say, of one run what it reached."""
+def headline(study: Study, views: list[WeightView], suspicion: Suspicion | None = None) -> tuple[str, ...]:
+    """A few sentences, what to do first: of a grid what its statistics say, of one run what it suspects, if
+    that can be believed, and what it reached."""
     if not study.grid:
-        return _of_run(study, study.runs[0], views)
+        said = _of_run(study, study.runs[0], views)
+        if suspicion is None:
+            return said
+        believed = () if suspicion.belief is None else suspicion.belief.sentences
+        known = said[1:2] if views and "flipped" in views[0].kinds else ()
+        return (suspicion.sentence, *believed, said[0], *known)
     if not study.results:
         return (
             "No run of this grid is finished yet, so there is no answer.",

@@ -22,6 +22,7 @@ def facts(study: Study) -> list[tuple[str, str, str]]:
             signed.get(name, ""),
         )
         for name, value in run.figures.items()
+        if value is not None or name in (NOISE, study.main.figure)  # else the task has it of other targets
     ]
 
 

@@ -30,6 +30,40 @@
     });
   }
 
+  // suspects: a page of rows at a time, those with the text that is searched
+  const finder = document.getElementById("finder");
+  if (finder) {
+    const { columns, rows } = JSON.parse(document.getElementById("rows").textContent);
+    const [find, only, status] = ["#find", "#only", "[role=status]"].map((name) => finder.querySelector(name));
+    const size = 25;
+    let first = 0;
+    if (!rows.some((row) => row[0])) only.checked = false;
+    for (const name of columns.slice(1)) {
+      finder.querySelector("thead tr").append(Object.assign(document.createElement("th"), { textContent: name.replaceAll("_", " "), scope: "col" }));
+    }
+    const draw = () => {
+      const wanted = find.value.trim().toLowerCase();
+      const found = rows.filter((row) => (!only.checked || row[0]) && row.slice(1).some((cell) => cell.toLowerCase().includes(wanted)));
+      first = Math.min(first, Math.max(0, Math.floor((found.length - 1) / size) * size));
+      finder.querySelector("tbody").replaceChildren(...found.slice(first, first + size).map((row) => {
+        const line = document.createElement("tr");
+        line.classList.toggle("suspect", Boolean(row[0]));
+        line.append(...row.slice(1).map((cell) => Object.assign(document.createElement("td"), { textContent: cell, dir: "auto" })));
+        return line;
+      }));
+      status.textContent = found.length ? `${first + 1} to ${Math.min(first + size, found.length)} of ${found.length}` : "no such row";
+      for (const button of all("[data-step]", finder)) {
+        const next = first + size * Number(button.dataset.step);
+        button.disabled = next < 0 || next >= found.length;
+      }
+    };
+    for (const button of all("[data-step]", finder)) {
+      button.addEventListener("click", () => { first += size * Number(button.dataset.step); draw(); });
+    }
+    for (const input of [find, only]) input.addEventListener("input", () => { first = 0; draw(); });
+    draw();
+  }
+
   // legends: one set of arms for the whole page
   const hidden = new Set();
   const showArms = () => {

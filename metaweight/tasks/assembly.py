@@ -22,7 +22,7 @@ from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.probes import check_probes
 from metaweight.teachers.base import build_teacher, checked_teacher_options
-from metaweight.training.callbacks import AttentionHistory, WeightHistory
+from metaweight.training.callbacks import AttentionHistory, Callback, WeightHistory
 from metaweight.training.fates import Fates
 from metaweight.training.trainer import Trainer
 
@@ -89,6 +89,8 @@ class Assembled:
     attention: AttentionHistory
     epoch: int | None = None
     """The epoch whose student is handed out; None: the last."""
+    watchers: tuple[Callback, ...] = ()
+    """Those of the task's own."""
 
     @property
     def row(self) -> Mapping[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from metaweight.core.contracts import Batch
 from metaweight.core.registry import Registry
@@ -15,6 +15,7 @@ from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.config import RunConfig, config_from
 from metaweight.tasks.figures import Presentation
 from metaweight.tasks.outcome import Outcome
+from metaweight.training.callbacks import Callback
 from metaweight.training.evaluation import Evaluate, evaluate
 from metaweight.training.history import Source
 from metaweight.training.run_folder import RunFolder
@@ -127,6 +128,15 @@ class Task(Protocol[C, P]):
 
     def conclude(self, config: C, prepared: P, trained: Assembled, folder: RunFolder | None) -> Outcome:
         """The figures of a finished run; writes weights by sample and its own files into ``folder``."""
+        ...
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A task that keeps something of its own of each step."""
+
+    def watchers(self, config: Any, prepared: Any) -> Iterable[Callback]:
+        """New ones for a run, which ``conclude`` finds in ``Assembled.watchers``."""
         ...
 
 

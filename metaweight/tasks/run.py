@@ -9,7 +9,7 @@ from metaweight.core.csv_text import write_csv
 from metaweight.data.origins import COLUMNS
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.assembly import Assembled
-from metaweight.tasks.base import Prepared, Task, tasks
+from metaweight.tasks.base import Prepared, Task, Watching, tasks
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import Outcome
 from metaweight.training.callbacks import AttentionHistory, Callback, WeightHistory
@@ -41,6 +41,7 @@ def assemble(
         prepared.samples if samples is None else samples, config.epochs, config.warmup_epochs
     )
     attention = AttentionHistory()
+    watchers = tuple(task.watchers(config, prepared)) if isinstance(task, Watching) else ()
     sources = task.sources(config, prepared)
     evaluation = task.evaluation(config, prepared)
     trainer = Trainer(
@@ -59,9 +60,9 @@ def assemble(
         ),
         patience=config.patience,
         folder=folder,
-        callbacks=(weights, attention, *callbacks),
+        callbacks=(weights, attention, *watchers, *callbacks),
     )
-    return Assembled(trainer, weights, attention)
+    return Assembled(trainer, weights, attention, watchers=watchers)
 
 
 def run(

@@ -12,11 +12,13 @@ from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.config import TokensConfig
 from metaweight.tasks.rows import PreparedRows
 from metaweight.tasks.rows.data import loader
+from metaweight.tasks.tokens.weights import TokenWeights
 from metaweight.training.evaluation import without_taps
 from metaweight.training.run_folder import RunFolder
+from metaweight.training.sample_weights import number_as_cell
 
 TOKENS = "tokens.csv"
-HEADER = (*COLUMNS, "index", "place", "token", "label", "suggested", "share", "sentence_weight")
+HEADER = (*COLUMNS, "index", "place", "token", "label", "suggested", "share", "weight")
 
 
 def save_tokens(
@@ -25,7 +27,8 @@ def save_tokens(
     """``tokens.csv``: a row a token of the training sentences, probes left out.
 
     ``row`` is where its sentence begins, ``place`` counts from 1 in it; ``suggested`` is what the tagger of
-    the last epoch says, with a share of its probability.
+    the last epoch says, with the share of its probability; ``weight`` is the token's, or its sentence's where
+    sentences are units.
     """
     write_csv(folder.path / TOKENS, HEADER, _rows(config, prepared, trained, column))
 
@@ -34,15 +37,17 @@ def _rows(
     config: TokensConfig, prepared: PreparedRows, trained: Assembled, column: str
 ) -> Iterator[tuple[object, ...]]:
     student, classes = trained.trainer.reweighter.student, prepared.targets.classes
-    weights = trained.weights.mean_weight().tolist()
+    by_token = next((w for w in trained.watchers if isinstance(w, TokenWeights)), None)
+    by_sentence = trained.weights.mean_weight().tolist()
     sentences = prepared.frame[column].tolist()
     with evaluating(student.module):
         for batch in loader(config, prepared, "train", training=False, positions=prepared.own).epoch(0):
             shares, said = without_taps(student, batch).outputs.softmax(dim=-1).max(dim=-1)
             for row, index in enumerate(batch.index.tolist()):
                 cells = prepared.origins[index].cells
-                labels = [label for label in batch.targets[row].tolist() if label != IGNORED]
-                for place, (token, label) in enumerate(zip(sentences[index], labels, strict=True)):
-                    suggested, share = classes[int(said[row, place])], f"{float(shares[row, place]):.3g}"
-                    given, weight = classes[label], f"{weights[index]:.6g}"
-                    yield (*cells, index, place + 1, token, given, suggested, share, weight)
+                labels = [classes[label] for label in batch.targets[row].tolist() if label != IGNORED]
+                suggested = [classes[code] for code in said[row].tolist()]
+                weights = [by_sentence[index]] * len(labels) if by_token is None else by_token.of(index)
+                words = zip(sentences[index], labels, suggested, shares[row].tolist(), weights, strict=False)
+                for place, (token, label, other, share, weight) in enumerate(words, 1):
+                    yield *cells, index, place, token, label, other, f"{share:.3g}", number_as_cell(weight)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
+from metaweight.core.weights import auroc
 from metaweight.data.rows import Rows, Targets
 from metaweight.data.rows.loader import IGNORED
 from metaweight.data.rows.parts import Parts, own_parts, without_training
@@ -34,6 +35,8 @@ from metaweight.tasks.tokens.measures import measure
 from metaweight.tasks.tokens.results import save_tokens
 from metaweight.tasks.tokens.sets import labelled_tokens
 from metaweight.tasks.tokens.words import SentenceTokens
+from metaweight.tasks.tokens.weights import TokenWeights
+from metaweight.training.callbacks import Callback
 from metaweight.training.evaluation import Evaluate
 from metaweight.training.run_folder import RunFolder
 
@@ -42,7 +45,7 @@ class TokensTask(RowsTask[TokensConfig]):
     """A tagger of sentences; how good it is on test sentences, and which training sentences look wrong.
 
     Figures: as ``RowsTask``; ``accuracy`` and ``f1`` are of tokens, see ``measure``; ``auroc`` and
-    ``realised_noise`` of sentences, wrong where a label is.
+    ``realised_noise`` of units: tokens, or sentences, wrong where a label is.
     """
 
     config = TokensConfig
@@ -124,6 +127,10 @@ class TokensTask(RowsTask[TokensConfig]):
         counts: list[int] = torch.bincount(labels, minlength=len(prepared.targets.classes)).tolist()
         return counts
 
+    def watchers(self, config: TokensConfig, prepared: PreparedRows) -> Iterable[Callback]:
+        """The weights of tokens, where they are units."""
+        return (TokenWeights(prepared.given, config.warmup_epochs),) if config.unit == "token" else ()
+
     def measure(self, prepared: PreparedRows) -> Evaluate:
         return measure(prepared.targets.classes)
 
@@ -133,11 +140,28 @@ class TokensTask(RowsTask[TokensConfig]):
         if folder is not None:
             assert isinstance(prepared.encoder, SentenceTokens)
             save_tokens(config, prepared, trained, prepared.encoder.column, folder)
-        return super().conclude(config, prepared, trained, folder)
+        outcome = super().conclude(config, prepared, trained, folder)
+        return replace(outcome, figures={**outcome.figures, **_of_tokens(prepared, trained)})
 
     def _loss(self, config: TokensConfig) -> TokenCrossEntropy:
         # TokenCrossEntropy says which units there are
         return TokenCrossEntropy(IGNORED, unit=config.unit)  # type: ignore[arg-type]
+
+
+def _of_tokens(prepared: PreparedRows, trained: Assembled) -> dict[str, float]:
+    """``auroc`` and ``realised_noise`` of tokens, where these are units and it is known which are wrong."""
+    weights = next((w for w in trained.watchers if isinstance(w, TokenWeights)), None)
+    if weights is None or prepared.spoilt is None:
+        return {}
+    own = torch.zeros(len(prepared.given), 1, dtype=torch.bool)
+    own[prepared.own] = True
+    real = prepared.given != IGNORED
+    wrong, mean, weighed = (prepared.given != prepared.right)[real], weights.mean(), own.expand_as(real)[real]
+    known = weighed & mean.isfinite()
+    return {
+        "auroc": auroc(mean[known], wrong[known]),
+        "realised_noise": float(wrong[weighed].double().mean()),
+    }
 
 
 def _sentences(config: TokensConfig, parts: Parts) -> Parts:

@@ -30,7 +30,8 @@ class TokenBag(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Also of ids [B, T]."""
         bags = ids.flatten(0, 1) if ids.dim() == 3 else ids.reshape(-1, 1)
-        return pool(self.ids(bags), bags != PADDING).unflatten(0, ids.shape[:2])
+        pooled: Tensor = pool(self.ids(bags), bags != PADDING).unflatten(0, ids.shape[:2])
+        return pooled
 
 
 class WindowBlock(nn.Module):

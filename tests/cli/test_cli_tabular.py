@@ -67,7 +67,7 @@ def test_a_row_without_a_label_is_left_out_by_name(
     )
     left = read_csv(out / "left_out.csv")
     assert [(row["row"], row["reason"]) for row in left] == [("9", "no label in 'kind'")]
-    assert "1 training rows without a label are left out" in said(capsys)
+    assert "1 training rows are left out: no label in 'kind'" in said(capsys)
     assert len(read_csv(out / "weights.csv")) == 59
 
 

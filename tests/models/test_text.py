@@ -1,4 +1,4 @@
-"""Text models and taggers: padding and the batch change nothing, taps, and the ghost engine's exact slopes."""
+"""Text models and taggers: padding and the batch change nothing; taps, and the ghost engine's slopes."""
 
 from __future__ import annotations
 

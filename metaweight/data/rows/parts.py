@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,55 +81,34 @@ def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: st
         train = train.select(~marked).without(meta_column)
         rows = {**rows, "meta": trusted.without(meta_column)}
         notes.append(f"{len(trusted):,} rows that {meta_column!r} marks are trusted")
-    train, places, named = _without_trusted(train, places, rows)
-    if len(named):
-        notes.append(f"{len(named):,} training rows are trusted, in a file of their own: taken out")
-    empty = _unlabelled(train, label)
-    left_out, train = _without_label(train, empty, label), train.select(~empty) if empty.any() else train
     for name, other in rows.items():
         if name != "train":
             other.column(label)
             _require_columns(other, train)
-    if len(left_out):
-        notes.append(f"{len(left_out):,} training rows without a label are left out")
     meta, valid, test = (rows.get(part) for part in ("meta", "valid", "test"))
-    return Parts(
-        train.file,
-        train,
-        label,
-        meta,
-        valid,
-        test,
-        places=places[~empty],
-        marked=chosen,
-        left_out=named.join(left_out),
-        notes=tuple(notes),
+    parts = Parts(
+        train.file, train, label, meta, valid, test, places=places, marked=chosen, notes=tuple(notes)
     )
+    parts = _without_trusted(parts)
+    empty = of_distinct(is_empty_cell, parts.train.column(label)).astype(bool)
+    return without_training(parts, empty, f"no label in {label!r}")
 
 
-def _without_trusted(train: Rows, places: Ints, rows: Mapping[str, Rows]) -> tuple[Rows, Ints, LeftOut]:
-    """The training rows, and where they stood, without those that a trusted file names in its columns file
-    and row, as `metaweight choose-trusted` writes them."""
+def _without_trusted(parts: Parts) -> Parts:
+    """Without the training rows that a trusted file names in its columns file and row, as
+    `metaweight choose-trusted` writes them."""
     reasons: dict[tuple[str, int], str] = {}
-    for part in ("meta", "valid"):
-        other = rows.get(part)
-        if other is None or not {"file", "row"} <= set(other.frame.columns) - set(train.frame.columns):
+    for other in filter(None, (parts.meta, parts.valid)):
+        if not {"file", "row"} <= set(other.frame.columns) - set(parts.train.frame.columns):
             continue
         for number, (file, row) in enumerate(zip(other.frame["file"], other.frame["row"], strict=True)):
             if str(row).strip().isdecimal():
                 reasons[Path(str(file)).name, int(row)] = f"it is trusted: {other.origins[number]}"
     if not reasons:
-        return train, places, LeftOut.none()
-    found = [reasons.get((Path(origin.file).name, origin.row or 0), "") for origin in train.origins]
+        return parts
+    found = [reasons.get((Path(origin.file).name, origin.row or 0), "") for origin in parts.train.origins]
     gone = np.array([bool(reason) for reason in found], dtype=bool)
-    if not gone.any():
-        return train, places, LeftOut.none()
-    if gone.all():
-        raise ValueError(f"{train.file}: every row is trusted, and none is left to weigh")
-    out = train.select(gone)
-    texts = tuple(row_text(cells) for cells in out.frame.itertuples(index=False))
-    left = LeftOut(out.origins, tuple(reason for reason in found if reason), texts)
-    return train.select(~gone), places[~gone], left
+    return without_training(parts, gone, "they are trusted, in a file of their own", each=found)
 
 
 def label_column(rows: Rows) -> str:
@@ -148,27 +127,12 @@ def label_column(rows: Rows) -> str:
     return called[0]
 
 
-def _unlabelled(rows: Rows, label: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """[n], which rows have no label.  Raises ValueError where none has one."""
-    empty = of_distinct(is_empty_cell, rows.column(label)).astype(bool)
-    if empty.all():
-        raise ValueError(
-            f"{rows.file}: {label!r} is empty in every row: which column has the labels (--label)?"
-        )
-    return empty
-
-
-def _without_label(rows: Rows, empty: np.ndarray[Any, Any], label: str) -> LeftOut:
-    gone = rows.select(empty)
-    reasons = (f"no label in {label!r}",) * len(gone)
-    texts = tuple(row_text(cells) for cells in gone.frame.itertuples(index=False))
-    return LeftOut(gone.origins, reasons, texts)
-
-
-def without_training(parts: Parts, gone: np.ndarray[Any, np.dtype[np.bool_]], reason: str) -> Parts:
+def without_training(
+    parts: Parts, gone: np.ndarray[Any, np.dtype[np.bool_]], reason: str, *, each: Sequence[str] | None = None
+) -> Parts:
     """``parts`` without the training rows where ``gone`` [n], which are left out with the ``reason``.
 
-    Raises ValueError where no row stays.
+    ``each`` [n]: reasons of their own.  Raises ValueError where no row stays.
     """
     if not gone.any():
         return parts
@@ -177,11 +141,13 @@ def without_training(parts: Parts, gone: np.ndarray[Any, np.dtype[np.bool_]], re
     rows = parts.train.select(gone)
     texts = tuple(row_text(cells) for cells in rows.frame.itertuples(index=False))
     places = np.arange(len(gone)) if parts.places is None else parts.places
+    reasons = [reason] * len(gone) if each is None else each
+    own = tuple(said for said, out in zip(reasons, gone, strict=True) if out)
     return replace(
         parts,
         train=parts.train.select(~gone),
         places=places[~gone],
-        left_out=parts.left_out.join(LeftOut(rows.origins, (reason,) * len(rows), texts)),
+        left_out=parts.left_out.join(LeftOut(rows.origins, own, texts)),
         notes=(*parts.notes, f"{len(rows):,} training rows are left out: {reason}"),
     )
 

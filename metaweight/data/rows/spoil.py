@@ -45,8 +45,8 @@ def spoil(targets: Targets, values: Tensor, kind: str, *, rate: float, generator
     """Give a share ``rate`` of right ``values`` [n] a wrong one, by the noise ``kind``.
 
     ``shuffled`` redistributes the targets of that share among its own rows, whatever they are; other kinds
-    are those of classes (`corrupt`); ``uniform`` is also one of tokens, see ``other_labels``.  Raises as ``check_spoil``, and ValueError for a kind of classes where
-    targets are not.
+    are those of classes (`corrupt`); ``uniform`` is also one of tokens, see ``other_labels``.  Raises as
+    ``check_spoil``, and ValueError for a kind of classes where targets are not.
     """
     check_spoil(kind, rate)
     if kind == "none":

@@ -60,8 +60,9 @@ def text_columns(rows: Rows, asked: Sequence[str], beside: Sequence[str]) -> tup
     if len(found) != 1:
         which = f"{' and '.join(map(repr, found))} may" if found else "none is called so or holds free text"
         raise ValueError(
-            f"{rows.file}: which column holds the text? Say --text COLUMN, or two of a pair ({which}); beside "
-            f"the label it has {', '.join(map(repr, names[:12])) or 'none'}{', ...' if len(names) > 12 else ''}"
+            f"{rows.file}: which column holds the text? Say --text COLUMN, or two of a pair ({which}); "
+            f"beside the label it has {', '.join(map(repr, names[:12])) or 'none'}"
+            f"{', ...' if len(names) > 12 else ''}"
         )
     return (found[0],)
 

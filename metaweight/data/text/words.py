@@ -25,8 +25,9 @@ UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U00
 def words_of(text: str) -> list[str]:
     """The words of a text, lower-cased; a sign that is neither letter nor digit is a word.
 
-    Of its ``plain`` form: characters that show nothing are in none, and an empty text has none.  Letters, digits and the marks on them make a word, also around an apostrophe: don't.  Each Han character
-    and kana is one.  Text of other scripts without spaces (Thai, Khmer) needs pieces, not words.
+    Of its ``plain`` form: characters that show nothing are in none, and an empty text has none.  Letters,
+    digits and the marks on them make a word, also around an apostrophe: don't.  Each Han character and kana
+    is one.  Text of other scripts without spaces (Thai, Khmer) needs pieces, not words.
     """
     return _rule().findall(plain(text).casefold())
 

@@ -120,8 +120,8 @@ def _cells(line: str, tabs: bool) -> Sequence[str]:
 def _check(cells: Sequence[str], width: int, where: str) -> None:
     if len(cells) != width:
         raise ValueError(
-            f"{where}: {len(cells)} field{'s' * (len(cells) != 1)}, expected {width}, as in the first line of "
-            "tokens: a token, its label, and an empty line between two sentences"
+            f"{where}: {len(cells)} field{'s' * (len(cells) != 1)}, expected {width}, as in the first line "
+            "of tokens: a token, its label, and an empty line between two sentences"
         )
     for place, cell in enumerate(cells, 1):
         if is_empty(cell):

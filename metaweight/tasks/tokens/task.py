@@ -34,8 +34,8 @@ from metaweight.tasks.rows.figures import PRESENTATION
 from metaweight.tasks.tokens.measures import measure
 from metaweight.tasks.tokens.results import save_tokens
 from metaweight.tasks.tokens.sets import labelled_tokens
-from metaweight.tasks.tokens.words import SentenceTokens
 from metaweight.tasks.tokens.weights import TokenWeights
+from metaweight.tasks.tokens.words import SentenceTokens
 from metaweight.training.callbacks import Callback
 from metaweight.training.evaluation import Evaluate
 from metaweight.training.run_folder import RunFolder
@@ -65,7 +65,7 @@ class TokensTask(RowsTask[TokensConfig]):
         if config.train is None:
             return super().parts(config)
 
-        def read(file: str) -> Rows:
+        def read(file: str, part: str = "train") -> Rows:
             return read_sentences(file, tokens=config.text, label=config.label)
 
         return own_parts(
@@ -170,7 +170,7 @@ def _sentences(config: TokensConfig, parts: Parts) -> Parts:
     Raises ValueError, with the place, for trusted, validation or test sentences without one.
     """
     column = token_column(parts.train, config.text)
-    cut = {}
+    cut: dict[str, Rows] = {}
     notes = []
     for part in ("train", "meta", "valid", "test"):
         rows = getattr(parts, part)
@@ -188,5 +188,12 @@ def _sentences(config: TokensConfig, parts: Parts) -> Parts:
                 read.frame[name] = read.frame[name].map(lambda row: type(row)(row[: config.max_length]))
         cut[part] = read
     empty = np.array([len(row) == 0 for row in cut["train"].frame[column]], dtype=bool)
-    whole = replace(parts, **cut, notes=(*parts.notes, *notes))
+    whole = replace(
+        parts,
+        train=cut["train"],
+        meta=cut.get("meta"),
+        valid=cut.get("valid"),
+        test=cut.get("test"),
+        notes=(*parts.notes, *notes),
+    )
     return without_training(whole, empty, f"no token in {column!r}")

@@ -20,8 +20,8 @@ class SentenceTokens:
         except ValueError as error:
             raise ValueError(f"{rows.file}: {error}") from error
         self.notes = (
-            f"{sum(map(len, sentences)):,} training tokens, {self.tokens.unknown(sentences):.1%} of them with "
-            f"no id of their own among {len(self.tokens.vocabulary):,}",
+            f"{sum(map(len, sentences)):,} training tokens, {self.tokens.unknown(sentences):.1%} of them "
+            f"with no id of their own among {len(self.tokens.vocabulary):,}",
         )
 
     def encode(self, rows: Rows) -> PaddedRows:

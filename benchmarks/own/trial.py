@@ -29,8 +29,8 @@ class Trial:
 
     data: str
     kind: str
-    seed: int
     arm: str
+    seed: int
     rows: int
     wrong: float
     """Share of wrong training rows."""
@@ -69,7 +69,7 @@ def own_trial(case: Case, arm: str, seed: int, probes: float) -> Trial:
         found = Suspects(result.samples).belief
         area = auroc(torch.tensor(result.weights), torch.tensor(case.wrong)) if arm != "uniform" else None
     return Trial(
-        *(case.name, case.kind, seed, arm, len(case.train), float(case.wrong.mean())),
+        *(case.name, case.kind, arm, seed, len(case.train), float(case.wrong.mean())),
         *(result.figures["accuracy"], area, found.verdict if found and planted else ""),
         float(result.figures["seconds"] or 0),
     )
@@ -93,7 +93,7 @@ def cleanlab_trial(case: Case, seed: int) -> Trial:
     else:
         says = _own_probabilities(case, codes, folds, seed, len(classes))
     area = auroc(torch.tensor(get_label_quality_scores(codes, says)), torch.tensor(case.wrong))
-    about = (case.name, case.kind, seed, "cleanlab", len(case.train), float(case.wrong.mean()))
+    about = (case.name, case.kind, "cleanlab", seed, len(case.train), float(case.wrong.mean()))
     return Trial(*about, None, area, "", time.perf_counter() - began)
 
 

@@ -75,7 +75,9 @@ def _hints(part: Callable[..., object]) -> dict[str, Any]:
     if isinstance(part, functools.partial):
         return _hints(part.func)
     # the fields of a dataclass may come from several modules, the arguments of any other class from one
-    annotated: Any = part.__init__ if isinstance(part, type) and not is_dataclass(part) else part  # type: ignore[misc]
+    annotated: Any = part
+    if isinstance(part, type) and not is_dataclass(part):
+        annotated = part.__new__ if "__new__" in vars(part) else part.__init__  # type: ignore[misc]
     try:
         return get_type_hints(annotated)
     except NameError as error:

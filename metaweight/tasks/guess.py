@@ -39,6 +39,8 @@ def guess_task(train: Sequence[str], label: str | None = None) -> Guess:
         return Guess("translation", "two files, one of each side")
     if place.is_dir() and not any((place / name).is_file() for name in ("state.json", "dataset_dict.json")):
         return Guess("image", "a folder of classes with pictures")
+    if is_picture(place.name):
+        return Guess("image", "a picture")
     if "idx3" in place.name or "idx1" in place.name:
         return Guess("image", "an IDX file of pictures")
     if kind_of(place) in TOKENS:

@@ -75,7 +75,7 @@ def test_a_run_goes_on_with_the_same_pictures_elsewhere_and_no_others(
     ("arguments", "message"),
     [
         ("--train pictures", "needs trusted rows, 100 or so and some of each class. Check so many"),
-        ("--train gone --meta checked", "train: there is no file or folder gone"),
+        ("--train gone --meta checked", "gone: there is no such file"),
         ("--train empty --meta checked", "empty holds no picture"),
         ("--train pictures/dark --meta checked", "but no sub folder that would tell their classes"),
         ("--train one --meta checked", "one has one class, 'dark'"),

@@ -22,12 +22,9 @@ WRONG = (4, 9, 17, 30, 51)
 @pytest.mark.parametrize(
     "config",
     [
-        TabularConfig(noise="uniform", **SMALL),
         TabularConfig(data="diabetes", noise="shuffled", **SMALL),
         TabularConfig(target="one-logit", probes=0.1, **SMALL),
-        TextConfig(train_size=80, noise="uniform", **SMALL),
         TextConfig(train_size=80, model="text-transformer", pieces="unigram", vocab_size=200, **SMALL),
-        TokensConfig(train_size=60, noise="uniform", **SMALL),
         TokensConfig(train_size=60, unit="token", **SMALL),
     ],
     ids=lambda config: f"{config.task}-{config.model}-{config.data}-{getattr(config, 'unit', config.target)}",

@@ -105,15 +105,17 @@ def pretrained_time_axes(tap: str, batch: Batch) -> TimeAxis:
 
 
 def _load(kind: str, name: str, outputs: int, padding: int) -> Any:
+    names = {code: f"LABEL_{code}" for code in range(outputs)}
+    labels = {"id2label": names, "label2id": {name: code for code, name in names.items()}}
     try:
         model = getattr(_transformers(), kind).from_pretrained(
-            _folder(name), num_labels=outputs, ignore_mismatched_sizes=True, local_files_only=True
+            _folder(name), ignore_mismatched_sizes=True, local_files_only=True, **labels
         )
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{name}: the folder has no model that can be read: {error}") from error
     if model.config.pad_token_id is None:
         model.config.pad_token_id = padding
-    return model
+    return model.train()
 
 
 def _folder(name: str) -> str:

@@ -132,7 +132,9 @@ def folder_of(kind: str, place: Path) -> Path:
     fast.model_max_length = 12
     fast.save_pretrained(place)
     sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
-    config = transformers.BertConfig(vocab_size=len(WORDS), num_labels=5, max_position_embeddings=16, **sizes)
+    config = transformers.BertConfig(
+        vocab_size=len(WORDS), num_labels=5, max_position_embeddings=16, initializer_range=0.3, **sizes
+    )
     torch.manual_seed(0)
     getattr(transformers, f"BertFor{kind}")(config).save_pretrained(place)
     return place
@@ -143,7 +145,7 @@ def test_a_classifier_out_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     files = []
     for part, first in (("train", 0), ("meta", 1000), ("test", 2000)):
         files += [f"--{part}", str(write_texts(tmp_path / f"{part}.csv", texts(40, first)))]
-    options = ["--label", "kind", "--model", f"path:{model}", "--lr", "0.005", "--epochs", "12"]
+    options = ["--label", "kind", "--model", f"path:{model}", "--lr", "0.01", "--epochs", "8", "--batch-size", "7"]
     run = tmp_path / "run"
     assert main(["train", "--task", "text", *QUICK, *options, *files, "--out", str(run)]) == 0
     assert "pieces of the tokenizer in path:" in capsys.readouterr().out.replace("\n", " ")
@@ -157,7 +159,7 @@ def test_a_tagger_out_of_a_folder(unit: str, tmp_path: Path) -> None:
     files = []
     for part, first in (("train", 0), ("meta", 1000), ("test", 2000)):
         files += [f"--{part}", str(write_bio(tmp_path / f"{part}.bio", sentences(30, first)))]
-    options = ["--model", f"path:{model}", "--unit", unit, "--lr", "0.02", "--epochs", "4"]
+    options = ["--model", f"path:{model}", "--unit", unit, "--lr", "0.01", "--epochs", "8", "--batch-size", "7"]
     run = tmp_path / "run"
     assert main(["train", "--task", "tokens", *QUICK, *options, *files, "--out", str(run)]) == 0
     kept = read_csv(run / "tokens.csv")

@@ -73,7 +73,7 @@ class TaggerWindow(nn.Module):
         vocabulary: int,
         outputs: int,
         *,
-        width: int = 96,
+        width: int = 64,
         depth: int = 2,
         reach: int = 1,
         dropout: float = 0.3,

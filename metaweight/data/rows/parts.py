@@ -84,7 +84,6 @@ def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: st
     for name, other in rows.items():
         if name != "train":
             other.column(label)
-            _require_columns(other, train)
     meta, valid, test = (rows.get(part) for part in ("meta", "valid", "test"))
     parts = Parts(
         train.file, train, label, meta, valid, test, places=places, marked=chosen, notes=tuple(notes)
@@ -157,16 +156,14 @@ def row_text(cells: Sequence[Any]) -> str:
     return ", ".join(str(cell) for cell in cells)[:200]
 
 
-def _require_columns(part: Rows, train: Rows) -> None:
-    """Raise ValueError where ``part`` lacks a column that the training rows have."""
-    there = list(map(str, part.frame.columns))
-    for name in train.frame.columns:
-        if name not in there:
-            raise ValueError(
-                f"{part.file} has no column {name!r}, which {train.file} has.{did_you_mean(str(name), there)}"
-            )
-
-
 def same_columns(part: Rows, names: Sequence[Any]) -> Rows:
-    """``part`` with the columns ``names`` alone, in that order."""
+    """``part`` with the columns ``names`` alone, in that order, which training rows have.
+
+    Raises ValueError, with the nearest name, where it lacks one.
+    """
+    there = list(map(str, part.frame.columns))
+    for name in names:
+        if name not in there:
+            hint = did_you_mean(str(name), there)
+            raise ValueError(f"{part.file} has no column {name!r}, which the training rows have.{hint}")
     return replace(part, frame=part.frame[list(names)])

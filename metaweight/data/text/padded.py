@@ -98,10 +98,12 @@ class MaskedRows:
     """Ids of N texts as a Hugging Face model takes them: by keyword, with a mask.
 
     ``places``: of each token the position of its first piece, -1 for padding; None: a row is one unit.
+    ``types``: which text of a pair a piece is of, for a model that asks.
     """
 
     ids: Ragged
     places: Ragged | None = None
+    types: Ragged | None = None
 
     def __len__(self) -> int:
         """N."""
@@ -113,14 +115,18 @@ class MaskedRows:
         return rows_at_once(self.ids)
 
     def select(self, positions: Tensor) -> Mapping[str, Tensor]:
-        """``input_ids`` and ``attention_mask`` [n, S], and ``places`` [n, T]."""
+        """``input_ids``, ``attention_mask`` and ``token_type_ids`` [n, S], and ``places`` [n, T]."""
         ids, real = self.ids.padded(positions)
         inputs = {"input_ids": ids, "attention_mask": real.long()}
-        return inputs if self.places is None else {**inputs, "places": self.places.padded(positions)[0]}
+        for name, rows in (("token_type_ids", self.types), ("places", self.places)):
+            if rows is not None:
+                inputs[name] = rows.padded(positions)[0]
+        return inputs
 
     def to(self, device: torch.device) -> MaskedRows:
         """The same on a device."""
-        return MaskedRows(self.ids.to(device), None if self.places is None else self.places.to(device))
+        beside = (None if rows is None else rows.to(device) for rows in (self.places, self.types))
+        return MaskedRows(self.ids.to(device), *beside)
 
 
 def rows_at_once(ids: Ragged) -> int:

@@ -85,10 +85,7 @@ def later_rows(X: Any, columns: Sequence[str]) -> Rows:
     frame = _frame(X)
     if len(columns) == 1 and len(frame.columns) == 1:
         frame.columns = list(columns)
-    rows = of_frame(frame.reset_index(drop=True), "given rows")
-    for name in columns:
-        rows.column(name)
-    return same_columns(rows, columns)
+    return same_columns(of_frame(frame.reset_index(drop=True), "given rows"), columns)
 
 
 def as_dataset(data: Any, part: str, *, label: str | None = None) -> Any:

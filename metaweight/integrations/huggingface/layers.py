@@ -1,40 +1,19 @@
-"""Where a Hugging Face model keeps its last hidden states, and which of their positions are padding."""
+"""Which positions of a Hugging Face model's hidden states are padding."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from metaweight.core.batch import Batch
+from metaweight.models.stacks import is_in
 from metaweight.student.losses.text import TextUnit
 from metaweight.student.taps import TimeAxis
 
 IGNORED = -100
 """The label of what has none, in all of Hugging Face's losses."""
-
-
-def last_layers(model: nn.Module) -> tuple[str, ...]:
-    """Names of the last layers: of an encoder and a decoder one each, else that of the longest stack.
-
-    Stacks are lists of modules that lie in no other one; none: ().
-    """
-    lists = {name: part for name, part in model.named_modules() if isinstance(part, nn.ModuleList) and part}
-    outer = {
-        name: part
-        for name, part in lists.items()
-        if not any(name.startswith(f"{other}.") for other in lists if other != name)
-    }
-    sides = [[name for name in outer if is_in(name, side)] for side in ("encoder", "decoder")]
-    stacks = sides if all(sides) else [list(outer)]
-    longest = [max(names, key=lambda name: len(outer[name])) for names in stacks if names]
-    return tuple(f"{name}.{len(outer[name]) - 1}" for name in longest)
-
-
-def is_in(name: str, side: str) -> bool:
-    """Whether a submodule lies in a part that is called ``side``."""
-    return side in name.split(".")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from transformers.loss.loss_utils import ForCausalLMLoss
 
 from metaweight.core.batch import Batch
 from metaweight.core.randomness import forked_rng
-from metaweight.integrations.huggingface.layers import IGNORED, TimeMasks, last_layers, text_unit
+from metaweight.integrations.huggingface.layers import IGNORED, TimeMasks, text_unit
+from metaweight.models.stacks import last_layers
 from metaweight.student import Student
 from metaweight.student.losses import (
     LabelSmoothing,

@@ -29,5 +29,7 @@ class TokensConfig(RowsConfig):
     """Tokens of a sentence at most; the rest of a longer one is cut off."""
     model: str = "tagger-window"
     """tagger-window, tagger-transformer, or path:FOLDER of a Hugging Face model with its tokenizer."""
+    epochs: int = 8
+    lr: float = 5e-3
     noise: str = "none"
     """none, or uniform: half of the labels of a sentence are others."""

@@ -123,6 +123,7 @@ def prepare(
             f"{parts.train.file}: beside the label {parts.label!r} there is no column to learn from"
         )
     pooled = {part: rows for part in ("train", "meta", "valid") if (rows := getattr(parts, part)) is not None}
+    rows = _joined([same_columns(part, learnt) for part in pooled.values()])
     right = torch.cat([_read(parts, targets, part) for part in pooled])
     chosen = split(config, parts, targets, right, {part: len(rows) for part, rows in pooled.items()})
     train = chosen.splits.train
@@ -138,7 +139,6 @@ def prepare(
     splits, planted = chosen.splits, None
     if config.probes:
         splits, given, planted = _planted(config, parts, targets, splits, given)
-    rows = _joined([same_columns(part, learnt) for part in pooled.values()])
     encoder = encode(_select(rows, train))
     notes = (*parts.notes, targets.note, *encoder.notes, *chosen.notes)
     test = None

@@ -12,6 +12,8 @@ from metaweight.data.rows import Rows
 from metaweight.data.rows.parts import Parts, without_training
 from metaweight.data.text.column import text_columns, texts_of
 from metaweight.data.text.pieces import check_pieces
+from metaweight.models.pretrained import check_pretrained, is_pretrained, pretrained_time_axes
+from metaweight.models.stacks import last_layers
 from metaweight.models.text import (
     build_text,
     checked_text_options,
@@ -24,6 +26,7 @@ from metaweight.tasks.assembly import execution
 from metaweight.tasks.config.text import TextConfig
 from metaweight.tasks.rows import PreparedRows, RowsTask
 from metaweight.tasks.rows.losses import LOSSES
+from metaweight.tasks.text.pretrained import PretrainedText
 from metaweight.tasks.text.sets import labelled_texts
 from metaweight.tasks.text.words import TextPieces
 from metaweight.training.run_folder import RunFolder
@@ -36,7 +39,10 @@ class TextTask(RowsTask[TextConfig]):
     sets = labelled_texts
 
     def check_parts(self, config: TextConfig) -> None:
-        checked_text_options(text_models, config.model, config.model_options)
+        if is_pretrained(config.model):
+            check_pretrained(config.model, config.model_options)
+        else:
+            checked_text_options(text_models, config.model, config.model_options)
         check_pieces(config.pieces, config.vocab_size, config.max_length)
 
     def prepared(self, config: TextConfig, parts: Parts) -> PreparedRows:
@@ -44,15 +50,16 @@ class TextTask(RowsTask[TextConfig]):
 
     def keep(self, prepared: PreparedRows, folder: RunFolder) -> None:
         super().keep(prepared, folder)
-        assert isinstance(prepared.encoder, TextPieces)
-        prepared.encoder.keep(folder)
+        _encoder(prepared).keep(folder)
 
     def ignored(self, config: TextConfig, parts: Parts) -> Sequence[str]:
         learnt = (*self._columns(config, parts), parts.label)
         return [name for name in parts.train.frame.columns if name not in learnt]
 
-    def encoder(self, config: TextConfig, rows: Rows) -> TextPieces:
+    def encoder(self, config: TextConfig, rows: Rows) -> TextPieces | PretrainedText:
         columns = config.text or tuple(rows.frame.columns)
+        if is_pretrained(config.model):
+            return PretrainedText(rows, columns, config.model, max_length=config.max_length)
         return TextPieces(
             rows,
             columns,
@@ -65,26 +72,29 @@ class TextTask(RowsTask[TextConfig]):
         return default_text_taps(text_models, config.model)
 
     def module(self, config: TextConfig, prepared: PreparedRows) -> nn.Module:
-        assert isinstance(prepared.encoder, TextPieces)
-        return build_text(
-            text_models,
-            config.model,
-            vocabulary=len(prepared.encoder.vocabulary),
-            outputs=prepared.targets.outputs,
-            **config.model_options,
-        )
+        encoder, outputs = _encoder(prepared), prepared.targets.outputs
+        if isinstance(encoder, PretrainedText):
+            return encoder.module(outputs)
+        size, options = len(encoder.vocabulary), config.model_options
+        return build_text(text_models, config.model, vocabulary=size, outputs=outputs, **options)
 
     def student(self, config: TextConfig, module: nn.Module, prepared: PreparedRows) -> Student:
+        pretrained = is_pretrained(config.model)
         return Student(
             module,
             LOSSES[prepared.targets.kind],
-            taps=config.taps or self.taps(config),
-            time_axes=text_time_axes,
+            taps=config.taps or (last_layers(module) if pretrained else self.taps(config)),
+            time_axes=pretrained_time_axes if pretrained else text_time_axes,
             execution=execution(config),
         )
 
     def _columns(self, config: TextConfig, parts: Parts) -> tuple[str, ...]:
         return text_columns(parts.train, config.text, (parts.label,))
+
+
+def _encoder(prepared: PreparedRows) -> TextPieces | PretrainedText:
+    assert isinstance(prepared.encoder, TextPieces | PretrainedText)
+    return prepared.encoder
 
 
 def _with_text(parts: Parts, columns: Sequence[str]) -> Parts:

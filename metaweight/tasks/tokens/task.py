@@ -14,8 +14,9 @@ from metaweight.data.rows import Rows, Targets
 from metaweight.data.rows.loader import IGNORED
 from metaweight.data.rows.parts import Parts, own_parts, without_training
 from metaweight.data.text.pieces import check_pieces
-from metaweight.data.tokens import as_sentences, read_labels, read_sentences
+from metaweight.data.tokens import Sentence, as_sentences, read_labels, read_sentences
 from metaweight.data.tokens.sentences import label_column, token_column
+from metaweight.models.pretrained import STATES, check_pretrained, is_pretrained, pretrained_time_axes
 from metaweight.models.text import (
     build_text,
     checked_text_options,
@@ -31,6 +32,7 @@ from metaweight.tasks.figures import Headline
 from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.rows import PreparedRows, RowsTask
 from metaweight.tasks.rows.figures import PRESENTATION
+from metaweight.tasks.text.pretrained import PretrainedTokens
 from metaweight.tasks.tokens.measures import measure
 from metaweight.tasks.tokens.results import save_tokens
 from metaweight.tasks.tokens.sets import labelled_tokens
@@ -55,7 +57,10 @@ class TokensTask(RowsTask[TokensConfig]):
     )
 
     def check_parts(self, config: TokensConfig) -> None:
-        checked_text_options(taggers, config.model, config.model_options)
+        if is_pretrained(config.model):
+            check_pretrained(config.model, config.model_options)
+        else:
+            checked_text_options(taggers, config.model, config.model_options)
         check_pieces(config.pieces, config.vocab_size, config.max_length)
         self._loss(config)
         if config.target is not None:
@@ -88,36 +93,34 @@ class TokensTask(RowsTask[TokensConfig]):
 
     def keep(self, prepared: PreparedRows, folder: RunFolder) -> None:
         super().keep(prepared, folder)
-        assert isinstance(prepared.encoder, SentenceTokens)
-        prepared.encoder.keep(folder)
+        _encoder(prepared).keep(folder)
 
     def ignored(self, config: TokensConfig, parts: Parts) -> Sequence[str]:
         learnt = token_column(parts.train, config.text), parts.label
         return [name for name in parts.train.frame.columns if name not in learnt]
 
-    def encoder(self, config: TokensConfig, rows: Rows) -> SentenceTokens:
+    def encoder(self, config: TokensConfig, rows: Rows) -> SentenceTokens | PretrainedTokens:
         column = token_column(rows, config.text)
+        if is_pretrained(config.model):
+            return PretrainedTokens(column, config.model, max_length=config.max_length)
         return SentenceTokens(rows, column, pieces=config.pieces, size=config.vocab_size)
 
     def taps(self, config: TokensConfig) -> Sequence[str]:
-        return default_text_taps(taggers, config.model)
+        return STATES if is_pretrained(config.model) else default_text_taps(taggers, config.model)
 
     def module(self, config: TokensConfig, prepared: PreparedRows) -> nn.Module:
-        assert isinstance(prepared.encoder, SentenceTokens)
-        return build_text(
-            taggers,
-            config.model,
-            vocabulary=len(prepared.encoder.tokens.vocabulary),
-            outputs=prepared.targets.outputs,
-            **config.model_options,
-        )
+        encoder, outputs = _encoder(prepared), prepared.targets.outputs
+        if isinstance(encoder, PretrainedTokens):
+            return encoder.module(outputs)
+        size, options = len(encoder.tokens.vocabulary), config.model_options
+        return build_text(taggers, config.model, vocabulary=size, outputs=outputs, **options)
 
     def student(self, config: TokensConfig, module: nn.Module, prepared: PreparedRows) -> Student:
         return Student(
             module,
             self._loss(config),
             taps=config.taps or self.taps(config),
-            time_axes=tagger_time_axes,
+            time_axes=pretrained_time_axes if is_pretrained(config.model) else tagger_time_axes,
             execution=execution(config),
         )
 
@@ -138,14 +141,18 @@ class TokensTask(RowsTask[TokensConfig]):
         self, config: TokensConfig, prepared: PreparedRows, trained: Assembled, folder: RunFolder | None
     ) -> Outcome:
         if folder is not None:
-            assert isinstance(prepared.encoder, SentenceTokens)
-            save_tokens(config, prepared, trained, prepared.encoder.column, folder)
+            save_tokens(config, prepared, trained, _encoder(prepared).column, folder)
         outcome = super().conclude(config, prepared, trained, folder)
         return replace(outcome, figures={**outcome.figures, **_of_tokens(prepared, trained)})
 
     def _loss(self, config: TokensConfig) -> TokenCrossEntropy:
         # TokenCrossEntropy says which units there are
         return TokenCrossEntropy(IGNORED, unit=config.unit)  # type: ignore[arg-type]
+
+
+def _encoder(prepared: PreparedRows) -> SentenceTokens | PretrainedTokens:
+    assert isinstance(prepared.encoder, SentenceTokens | PretrainedTokens)
+    return prepared.encoder
 
 
 def _of_tokens(prepared: PreparedRows, trained: Assembled) -> dict[str, float]:
@@ -165,11 +172,16 @@ def _of_tokens(prepared: PreparedRows, trained: Assembled) -> dict[str, float]:
 
 
 def _sentences(config: TokensConfig, parts: Parts) -> Parts:
-    """Each sentence cut to ``max_length`` tokens; training sentences without a token are left out.
+    """Each sentence cut to ``max_length`` tokens, or to what a model of pieces has room for.
 
-    Raises ValueError, with the place, for trusted, validation or test sentences without one.
+    Training sentences without a token are left out.  Raises ValueError, with the place, for trusted,
+    validation or test sentences without one.
     """
-    column = token_column(parts.train, config.text)
+    import pandas as pd
+
+    column, pieces = token_column(parts.train, config.text), None
+    if is_pretrained(config.model):
+        pieces = PretrainedTokens(column, config.model, max_length=config.max_length)
     cut: dict[str, Rows] = {}
     notes = []
     for part in ("train", "meta", "valid", "test"):
@@ -178,14 +190,17 @@ def _sentences(config: TokensConfig, parts: Parts) -> Parts:
             continue
         read = as_sentences(rows, tokens=column, label=parts.label)
         lengths = np.array([len(row) for row in read.frame[column]])
+        room = np.minimum(lengths, config.max_length) if pieces is None else np.array(pieces.lengths(read))
         if part != "train" and not lengths.all():
             place = rows.origins[int(np.flatnonzero(lengths == 0)[0])]
             raise ValueError(f"{place}: this sentence has no token: take the row out")
-        long = int((lengths > config.max_length).sum())
-        if long:
-            notes.append(f"{rows.file}: {long:,} sentences are cut after {config.max_length} tokens")
+        if (cut_short := int((lengths > room).sum())) > 0:
+            what = "tokens" if pieces is None else "pieces of their tokens"
+            limit = config.max_length if pieces is None else pieces.limit
+            notes.append(f"{rows.file}: {cut_short:,} sentences are cut after {limit} {what}")
             for name in (column, parts.label):
-                read.frame[name] = read.frame[name].map(lambda row: type(row)(row[: config.max_length]))
+                kept = zip(read.frame[name], room.tolist(), strict=True)
+                read.frame[name] = pd.Series([Sentence(row[:most]) for row, most in kept], dtype=object)
         cut[part] = read
     empty = np.array([len(row) == 0 for row in cut["train"].frame[column]], dtype=bool)
     whole = replace(

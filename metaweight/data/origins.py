@@ -13,7 +13,7 @@ COLUMNS = ("file", "row", "name")
 
 
 def place_columns(own: Iterable[str]) -> tuple[str, str, str]:
-    """What ``COLUMNS`` are called in a table that has the columns ``own`` too: ``from_file`` beside a file."""
+    """What ``COLUMNS`` are called in a table with the columns ``own``: ``from_file`` beside a file."""
     taken = set(own)
     file, row, name = (_free(column, taken) for column in COLUMNS)
     return file, row, name

@@ -1,4 +1,4 @@
-"""Cells as a text file holds them, so that what was read of any file can be written as a table and read again."""
+"""Cells as a text file holds them, whatever file they were read from."""
 
 from __future__ import annotations
 

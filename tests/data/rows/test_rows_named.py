@@ -28,7 +28,10 @@ def test_rows_are_taken_out_by_line_whatever_lines_are_empty() -> None:
     assert list(parts.train.frame["x"]) == ["a", "c"]
     assert parts.places is not None
     assert parts.places.tolist() == [0, 2]
-    left = {origin.row: reason for origin, reason in zip(parts.left_out.origins, parts.left_out.reasons)}
+    left = {
+        origin.row: reason
+        for origin, reason in zip(parts.left_out.origins, parts.left_out.reasons, strict=True)
+    }
     assert left == {
         4: "it is trusted: t.csv, line 2",
         10: "it is trusted: t.csv, line 3",

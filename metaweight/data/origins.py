@@ -12,6 +12,17 @@ COLUMNS = ("file", "row", "name")
 """The first columns of every table for people."""
 
 
+def place_columns(own: Iterable[str]) -> tuple[str, str, str]:
+    """What ``COLUMNS`` are called in a table with the columns ``own``: ``from_file`` beside a file."""
+    taken = set(own)
+    file, row, name = (_free(column, taken) for column in COLUMNS)
+    return file, row, name
+
+
+def _free(column: str, taken: set[str]) -> str:
+    return column if column not in taken else _free(f"from_{column}", taken)
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where one sample came from."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from metaweight.core.registry import did_you_mean
 from metaweight.data.origins import LeftOut
+from metaweight.data.rows.named import named_rows
 from metaweight.data.rows.source import Rows, read_rows
 from metaweight.data.rows.targets import is_empty_cell, of_distinct
 
@@ -94,20 +94,12 @@ def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: st
 
 
 def _without_trusted(parts: Parts) -> Parts:
-    """Without the training rows that a trusted file names in its columns file and row, as
-    `metaweight choose-trusted` writes them."""
-    reasons: dict[tuple[str, int], str] = {}
-    for other in filter(None, (parts.meta, parts.valid)):
-        if not {"file", "row"} <= set(other.frame.columns) - set(parts.train.frame.columns):
-            continue
-        for number, (file, row) in enumerate(zip(other.frame["file"], other.frame["row"], strict=True)):
-            if str(row).strip().isdecimal():
-                reasons[Path(str(file)).name, int(row)] = f"it is trusted: {other.origins[number]}"
-    if not reasons:
-        return parts
-    found = [reasons.get((Path(origin.file).name, origin.row or 0), "") for origin in parts.train.origins]
-    gone = np.array([bool(reason) for reason in found], dtype=bool)
-    return without_training(parts, gone, "they are trusted, in a file of their own", each=found)
+    """Without the training rows that a trusted file names by their place."""
+    trusted = [rows for rows in (parts.meta, parts.valid) if rows is not None]
+    reasons, notes = named_rows(parts.train, trusted, parts.label)
+    gone = np.array([bool(reason) for reason in reasons], dtype=bool)
+    parts = replace(parts, notes=(*parts.notes, *notes))
+    return without_training(parts, gone, "they are trusted, in a file of their own", each=reasons)
 
 
 def label_column(rows: Rows) -> str:

@@ -49,7 +49,7 @@ class Targets:
         Raises ValueError, with the place, for a cell that is empty, no number, or a class that the training
         rows lack.
         """
-        texts = list(of_distinct(_text, cells))
+        texts = list(of_distinct(label_text, cells))
         if self.kind != "several":
             for place, text in enumerate(texts):
                 if text == "":
@@ -107,7 +107,7 @@ def read_targets(cells: Sequence[Any], name: str, origins: Origins, *, kind: str
         raise ValueError(f"unknown target {kind!r}.{did_you_mean(kind, KINDS)} There are {', '.join(KINDS)}")
     chosen, why = (kind, "as asked for") if kind is not None else _guess(cells)
     if chosen == "number":
-        values = [_number(cell, _text(cell), origins, place) for place, cell in enumerate(cells)]
+        values = [_number(cell, label_text(cell), origins, place) for place, cell in enumerate(cells)]
         array = np.array(values)
         spread = float(array.std())
         if spread == 0:
@@ -121,7 +121,7 @@ def read_targets(cells: Sequence[Any], name: str, origins: Origins, *, kind: str
         return Targets(
             "several", names, note=f"{name!r} holds several labels a row ({why}): {_listed(names)}"
         )
-    names = _ordered({_text(cell) for cell in cells})
+    names = _ordered({label_text(cell) for cell in cells})
     if len(names) < 2:
         raise ValueError(
             f"every row has the label {names[0]!r} in {name!r}: a classifier needs 2 classes or more"
@@ -155,20 +155,20 @@ def of_distinct(read: Callable[[Any], Any], cells: Any) -> np.ndarray[Any, Any]:
 
 def is_empty_cell(cell: Any) -> bool:
     """Whether a cell has no label."""
-    return _text(cell) == "" and not isinstance(cell, list | tuple | np.ndarray)
+    return label_text(cell) == "" and not isinstance(cell, list | tuple | np.ndarray)
 
 
 def labels_of(cell: Any) -> list[str]:
     """The labels of one cell: of a list its items, of text what stands between ``;``."""
     if isinstance(cell, list | tuple | np.ndarray):
-        return [_text(item) for item in cell]
-    return [part for part in (part.strip() for part in _text(cell).split(BETWEEN)) if part]
+        return [label_text(item) for item in cell]
+    return [part for part in (part.strip() for part in label_text(cell).split(BETWEEN)) if part]
 
 
 def _guess(cells: Sequence[Any]) -> tuple[str, str]:
     if any(isinstance(cell, list | tuple | np.ndarray) for cell in cells):
         return "several", "lists"
-    texts = {_text(cell) for cell in cells}
+    texts = {label_text(cell) for cell in cells}
     values = [_float(text) for text in texts]
     if all(value is not None for value in values):
         if any(not float(value).is_integer() for value in values if value is not None):
@@ -189,7 +189,7 @@ def _ordered(names: set[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _text(cell: Any) -> str:
+def label_text(cell: Any) -> str:
     """A label as text: 1, 1.0 and "1" are one label; None and NaN are none."""
     if isinstance(cell, str):
         return cell.strip()

@@ -10,6 +10,8 @@ import pandas as pd
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+TRUTHS = {"true": 1.0, "false": 0.0}
+"""What a file of text calls booleans, in small letters."""
 _DAY = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?"
 
 
@@ -68,9 +70,26 @@ def numbers(cells: pd.Series[Any]) -> tuple[Floats, list[tuple[int, str]]]:
         return cells.to_numpy(dtype=np.float64, na_value=np.nan), []
     if (plain := _plain_numbers(cells)) is not None:
         return plain, []
-    if pd.api.types.infer_dtype(cells, skipna=True) == "boolean":
+    if are_booleans(cells):
         return cells.astype("boolean").to_numpy(dtype=np.float64, na_value=np.nan), []
     return numbers_of_text(cells)
+
+
+def are_booleans(cells: pd.Series[Any]) -> bool:
+    """Whether all cells that are there are True or False, and no words for them."""
+    may_be = pd.api.types.is_bool_dtype(cells.dtype) or cells.dtype == object
+    return may_be and bool(pd.api.types.infer_dtype(cells, skipna=True) == "boolean")
+
+
+def spelt_out(values: Floats, wrong: list[tuple[int, str]]) -> tuple[Floats, list[tuple[int, str]]]:
+    """What ``numbers`` gives, with the words true and false read as 1 and 0."""
+    values, left = values.copy(), []
+    for row, text in wrong:
+        if (truth := TRUTHS.get(text.casefold())) is None:
+            left.append((row, text))
+        else:
+            values[row] = truth
+    return values, left
 
 
 def _plain_numbers(cells: pd.Series[Any]) -> Floats | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metaweight.data.tabular.cells import Floats, Ints, dates, distinct, numbers
+from metaweight.data.tabular.cells import Floats, Ints, dates, distinct, numbers, spelt_out
 from metaweight.data.tabular.frames import column_name
 
 UNKNOWN, MISSING = 0, 1
@@ -37,6 +37,8 @@ class NumberColumn:
     """Whether a second number says which cells are missing."""
     lenient: bool = False
     """Whether cells that are no numbers count as missing, as they did in training."""
+    truths: bool = False
+    """Whether they are booleans: a file of text spells them true and false."""
 
     @staticmethod
     def fit(name: object, values: Floats, *, lenient: bool = False) -> NumberColumn:
@@ -57,6 +59,8 @@ class NumberColumn:
     def encode(self, cells: pd.Series[Any]) -> Floats:
         """[N, width].  Raises ValueError for text where numbers were, and for infinity."""
         values, wrong = numbers(cells)
+        if self.truths:
+            values, wrong = spelt_out(values, wrong)
         if wrong and not self.lenient:
             raise ValueError(_unreadable(self.name, "numbers", wrong))
         return self.scaled(values)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from metaweight.data.tabular.cells import Floats, dates, distinct, numbers
+from metaweight.data.tabular.cells import Floats, are_booleans, dates, distinct, numbers
 from metaweight.data.tabular.columns import CategoryColumn, Column, DateColumn, NumberColumn
 from metaweight.data.tabular.frames import column_name
 
@@ -25,6 +26,8 @@ def read_column(name: object, cells: pd.Series[Any]) -> tuple[Column | None, str
     Raises ValueError for numbers that are infinite.
     """
     column, said = _read(name, cells)
+    if isinstance(column, NumberColumn) and are_booleans(cells):
+        column = replace(column, truths=True)
     return column, f"{column_name(name)}: {said}"
 
 

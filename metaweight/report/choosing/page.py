@@ -11,13 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from metaweight.core.shown import shown
-from metaweight.data.origins import COLUMNS
 from metaweight.data.pictures import Reading, read_picture
 from metaweight.report.choosing.sample import Sample
 
 SIDE = 160
 """Pixels of a picture's longer side on the page."""
-LONG = 400
+LONG = 20_000
 """Characters of a cell that are shown."""
 
 
@@ -31,29 +30,43 @@ def checking_page(sample: Sample, file: str) -> str:
         lstrip_blocks=True,
         finalize=lambda value: shown(value) if type(value) is str else value,
     )
+    at = sample.columns.index(sample.label) if sample.kind != "none" else None
+    columns = [place for place in range(len(sample.columns)) if place != at]
     return environment.get_template("check.html.jinja").render(
         sample=sample,
-        rows=[_row(sample, number) for number in range(len(sample))],
-        columns=[name for name in sample.columns if name != sample.label],
+        rows=[_row(sample, number, columns) for number in range(len(sample))],
+        columns=[sample.columns[place] for place in columns],
         file=file,
-        data=_json({"header": _header(sample), "rows": _rows(sample), "label": _place(sample), "file": file}),
+        data=_json(
+            {
+                "header": sample.header,
+                "rows": sample.rows,
+                # of the last columns, which are the owner's
+                "label": -1 if at is None else len(sample.header) - len(sample.columns) + at,
+                "kind": sample.kind,
+                "classes": sample.classes,
+                "names": [shown(name) for name in sample.classes],
+                "file": file,
+            }
+        ),
     )
 
 
-def _row(sample: Sample, number: int) -> dict[str, Any]:
-    named = dict(zip(sample.columns, sample.cells[number], strict=True))
-    given = str(named.pop(sample.label, ""))
+def _row(sample: Sample, number: int, columns: list[int]) -> dict[str, Any]:
+    cells = sample.cells[number]
     return {
         "where": "" if sample.origins is None else str(sample.origins[number]),
-        "cells": [str(cell)[:LONG] for cell in named.values()],
-        "given": given,
-        "classes": sample.classes if given in sample.classes or not given else (given, *sample.classes),
+        "cells": [_shortened(cells[place]) for place in columns],
         "picture": None if sample.open is None else _thumbnail(sample.open(number)),
     }
 
 
+def _shortened(cell: str) -> str:
+    return cell if len(cell) <= LONG else f"{cell[:LONG]} ... ({len(cell) - LONG:,} characters more)"
+
+
 def _thumbnail(source: object) -> Markup:
-    """A small PNG inside of the page; empty where the picture does not open."""
+    """A small PNG inside of the page; what is wrong where the picture does not open."""
     from PIL import Image
 
     try:
@@ -65,22 +78,6 @@ def _thumbnail(source: object) -> Markup:
     picture.save(kept, "PNG")
     text = base64.b64encode(kept.getvalue()).decode()
     return Markup('<img alt="" src="data:image/png;base64,{}">').format(text)
-
-
-def _header(sample: Sample) -> list[str]:
-    return [*([] if sample.origins is None else COLUMNS), *sample.columns]
-
-
-def _place(sample: Sample) -> int:
-    """Where the label stands in a row; -1: there is none."""
-    return _header(sample).index(sample.label) if sample.label else -1
-
-
-def _rows(sample: Sample) -> list[list[str]]:
-    places: list[tuple[str, ...]] = [()] * len(sample)
-    if sample.origins is not None:
-        places = [origin.cells for origin in sample.origins]
-    return [[*place, *map(str, cells)] for place, cells in zip(places, sample.cells, strict=True)]
 
 
 def _json(value: Any) -> Markup:

@@ -163,3 +163,13 @@ def test_columns_are_found_by_name_in_any_order() -> None:
     encoder = TableEncoder().fit(PEOPLE)
     turned = encoder.transform(PEOPLE[PEOPLE.columns[::-1]])
     assert torch.equal(turned.numbers, encoder.transform(PEOPLE).numbers)
+
+
+def test_booleans_are_the_same_from_a_file_of_text() -> None:
+    assert numbers_of([True, False, True], then=["true", "False", True]).tolist() == (
+        numbers_of([True, False, True]).tolist()
+    )
+    with pytest.raises(ValueError, match="'maybe' in row 1"):
+        numbers_of([True, False, True], then=["true", "maybe"])
+    with pytest.raises(ValueError, match="'true' in row 0"):
+        numbers_of([1.0, 2.0, 3.0], then=["true"])

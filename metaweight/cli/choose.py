@@ -28,7 +28,7 @@ class ChooseTrusted:
     label: str | None = None
     """Column of the labels; default: the one called label, target, class or y."""
     size: int | None = None
-    """How many; default: 100, or 10 of each class where that is more, and at most half of the rows."""
+    """How many; default: 100, or 10 of each class where that is more; at most half of each class."""
     seed: int = 0
     """Seeds which ones."""
     task: str | None = None

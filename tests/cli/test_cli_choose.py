@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -46,6 +47,28 @@ def test_a_sample_is_even_and_goes_back_as_trusted_rows(tmp_path: Path) -> None:
     assert not weighed & left.keys()
 
 
+def test_the_message_is_a_command_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside columns called like ours, of a class with few rows, from a folder with a space in its name."""
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    table = [{**row, "file": "data.csv", "row": "2"} for row in rows(60, 0)]
+    for row in table[:3]:
+        row["kind"] = "bird"
+    data = write(folder / "data.parquet", table)
+    out = folder / "trusted.csv"
+    assert main(["choose-trusted", str(data), "--label", "kind", "--size", "25", "--out", str(out)]) == 0
+    told = said(capsys)
+    assert "but 2 of the 3 of 'bird'" in told
+    command = shlex.split(told.partition("Then: metaweight ")[2])
+    run = tmp_path / "run"
+    assert main([*command, *QUICK, "--out", str(run)]) == 0
+    chosen = read_csv(out)
+    assert [row["from_row"] for row in chosen] == [row["row"] for row in read_csv(run / "left_out.csv")]
+    for row in chosen:
+        given = table[int(row["from_row"]) - 1]
+        assert {name: row[name] for name in given} == given
+
+
 class Page(HTMLParser):
     """What a page holds of scripts, elements and texts."""
 
@@ -69,14 +92,21 @@ def test_the_page_holds_every_row_and_hostile_text_stays_text(tmp_path: Path) ->
     for name, table in (("plain", plain), ("hostile", hostile)):
         data = tmp_path / f"{name}.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in table))
-        arguments = ["--task", "text", "--out", str(tmp_path / f"{name}-trusted.csv")]
+        arguments = [
+            "--task",
+            "text",
+            "--size",
+            f"{len(HOSTILE) - 2}",
+            "--out",
+            str(tmp_path / f"{name}-trusted.csv"),
+        ]
         assert main(["choose-trusted", str(data), *arguments]) == 0
         pages[name] = (tmp_path / f"{name}-trusted.html").read_text(encoding="utf-8")
     assert Page(pages["plain"]).tags == Page(pages["hostile"]).tags
     kept = re.search(r'<script type="application/json" id="data">(.*?)</script>', pages["hostile"], re.S)
     assert kept is not None
     data = json.loads(kept[1])
-    assert len(data["rows"]) == len(HOSTILE)
+    assert len(data["rows"]) == len(HOSTILE) - 2
     assert data["header"][data["label"]] == "label"
 
 
@@ -93,7 +123,7 @@ def test_numbers_pairs_and_pictures(tmp_path: Path) -> None:
     pairs = write(tmp_path / "p.tsv", [{"de": f"{text}{n}", "en": f"{text}{n}!"} for n in range(30)])
     out = tmp_path / "p-trusted.csv"
     assert main(["choose-trusted", str(pairs), "--size", "5", "--out", str(out)]) == 0
-    assert all(row["en"] == f"{row['de']}!" for row in read_csv(out))
+    assert all(row["target"] == f"{row['source']}!" for row in read_csv(out))
     from PIL import Image
 
     for kind in ("cat", "dog"):
@@ -112,9 +142,15 @@ def test_numbers_pairs_and_pictures(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--label", "knid"], "has no column 'knid'. Did you mean 'kind'"),
-        (["--label", "kind", "--size", "0"], "has 60 rows with a label, asked for 0"),
-        (["--label", "kind", "--size", "61"], "asked for 61"),
+        (
+            ["--label", "kind", "--size", "0"],
+            "of 60 rows 58 can be drawn, as one of each class stays to train on; asked for 0",
+        ),
+        (["--label", "kind", "--size", "59"], "asked for 59"),
         ([], "which column holds the labels?"),
+        (["--label", "kind", "--out", "trusted.html"], "choose a name that ends in .csv"),
+        (["--label", "kind", "--task", "txt"], "unknown task 'txt'. Did you mean 'text'"),
+        (["--task", "tokens"], "holds a label a token"),
         (["--label", "kind", "--out", "data.csv"], "data.csv exists: choose another file with --out"),
     ],
 )
@@ -130,3 +166,25 @@ def test_mistakes_leave_nothing(
     assert main(["choose-trusted", "data.csv", *arguments]) == 2
     assert message in said(capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
+
+
+def test_a_table_of_pictures_keeps_the_names_of_its_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    table = []
+    for number in range(40):
+        path = tmp_path / f"{number}.png"
+        Image.new("L", (8, 8), 6 * number).save(path)  # no two are the same
+        table.append({"scan": path.name, "who": f"w{number}", "kind": ("cat", "dog")[number % 2]})
+    data, out = write(tmp_path / "scans.csv", table), tmp_path / "trusted.csv"
+    assert main(["choose-trusted", str(data), "--label", "kind", "--size", "8", "--out", str(out)]) == 0
+    command = shlex.split(said(capsys).partition("Then: metaweight ")[2])
+    for row in read_csv(out):
+        given = table[int(row["row"]) - 2]
+        assert (Path(row["picture"]), row["kind"]) == (tmp_path / given["scan"], given["kind"])
+    run = tmp_path / "run"
+    quick = ["--epochs", "1", "--warmup-epochs", "0", "--batch-size", "16", "--meta-batch-size", "8"]
+    assert main([*command, *quick, "--threads", "1", "--out", str(run)]) == 0
+    assert {row["row"] for row in read_csv(run / "left_out.csv")} == {row["row"] for row in read_csv(out)}

@@ -12,12 +12,15 @@ from metaweight.data.rows.parts import label_column
 from metaweight.data.rows.targets import BETWEEN, is_empty_cell, label_text, labels_of, of_distinct
 from metaweight.data.text import filter_bitext, read_lines
 from metaweight.data.text.files import read_pairs
-from metaweight.report.choosing.drawing import OF_EACH, draw, said_of_each
+from metaweight.report.choosing.drawing import draw, said_of_each
 from metaweight.report.choosing.pictures import of_pictures
 from metaweight.report.choosing.sample import LabelKind, Sample
 from metaweight.tasks.translation.own_text import LONGEST, paths_of
 
 KINDS: dict[str, LabelKind] = {"classes": "class", "one-logit": "class", "number": "number"}
+
+PARTS = 10
+"""Numbers are drawn from so many parts of them, equal in rows, from low to high."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class Choice:
     """How rows are drawn, and what the user says of the data."""
 
     size: int | None = None
-    """None: 100, or 10 of each class where that is more; half of the rows at most."""
+    """None: 100, or 10 of each class where that is more; half of each class at most."""
     seed: int = 0
     label: str | None = None
     target: str | None = None
@@ -54,7 +57,7 @@ def choose(place: str, task: str, choice: Choice) -> Sample:
         return _of_pairs(place, choice)
     if task == "tokens":
         raise ValueError(
-            f"{place} holds a label a token: copy some of its sentences into a file of their own, check them, "
+            f"{place} holds a label a token: copy some of its sentences into a file, check them there, "
             "and give that as --meta"
         )
     return _of_rows(read_rows(place), choice)
@@ -76,7 +79,7 @@ def _of_rows(rows: Rows, choice: Choice) -> Sample:
         note = said_of_each(groups, picked, targets.classes)
     else:
         note = f"{len(picked):,} of {len(known):,} rows, "
-        note += "as many of each tenth of them, from low to high" if kind == "number" else "at random"
+        note += "evenly from low to high" if kind == "number" else "at random"
     frame = known.frame.iloc[picked.numpy()]
     cells = [
         [_label(cell, kind) if name == label else cell_text(cell) for cell in frame[name].tolist()]
@@ -100,11 +103,11 @@ def _label(cell: object, kind: LabelKind) -> str:
 
 
 def _groups(targets: Targets, rows: Rows, label: str) -> tuple[torch.Tensor, int]:
-    """Among which rows the sample is to be even [N]: classes, or tenths of the numbers."""
+    """Among which rows the sample is to be even [N]: classes, or parts of the range of numbers."""
     values = targets.encode(list(rows.column(label)), rows.origins, "training")
     if targets.kind == "number":
-        rank = values.argsort(stable=True).argsort()
-        return rank * OF_EACH // len(values), OF_EACH
+        rank, parts = values.argsort(stable=True).argsort(), max(min(PARTS, len(values) // 4), 1)
+        return rank * parts // len(values), parts
     if targets.kind == "several":
         return torch.zeros(len(values), dtype=torch.int64), 1
     return values.long(), len(targets.classes)

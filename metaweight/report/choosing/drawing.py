@@ -20,32 +20,33 @@ NAMED = 8
 def draw(groups: Tensor, count: int, size: int | None, place: str, seed: int) -> Tensor:
     """Sorted positions of ``size`` rows, as even as can be over their ``groups`` [N] int64, of ``count``.
 
-    By default half of them at most, so that there are rows left to train on.
-    Raises ValueError for a size below 1 or above N.
+    By default at most half of each group is drawn and never all of one, for what is drawn is not trained on.
+    Raises ValueError for a size below 1 or beyond that.
     """
-    there = len(groups)
-    default = min(max(SIZE, OF_EACH * count), max(there // 2, 1))
-    wanted = default if size is None else size
-    if not 1 <= wanted <= there:
-        raise ValueError(f"{place} has {there:,} rows that can be drawn, asked for {wanted:,} (--size)")
+    there = torch.bincount(groups, minlength=count)
+    most = there // 2 if size is None else (there - 1).clamp(min=0)
+    wanted = min(max(SIZE, OF_EACH * count), int(most.sum())) if size is None else size
+    if not 1 <= wanted <= int(most.sum()):
+        asked = "too few" if size is None else f"asked for {size:,} (--size)"
+        each = "one of each class stays" if count > 1 else "one stays"
+        raise ValueError(
+            f"{place}: of {len(groups):,} rows {int(most.sum()):,} can be drawn, as {each} to train on; "
+            f"{asked}"
+        )
     generator = derive(seed, "trusted")
-    available = torch.bincount(groups, minlength=count)
-    return draw_per_class(groups, even_counts(available, wanted, generator=generator), generator=generator)
+    return draw_per_class(groups, even_counts(most, wanted, generator=generator), generator=generator)
 
 
 def said_of_each(groups: Tensor, picked: Tensor, classes: Sequence[str]) -> str:
-    """How many were ``picked`` of each class, and of which there are no more."""
-    available = torch.bincount(groups, minlength=len(classes)).tolist()
+    """How many were ``picked`` of each class, and of which only few."""
+    there = torch.bincount(groups, minlength=len(classes)).tolist()
     drawn = torch.bincount(groups[picked], minlength=len(classes)).tolist()
     most = max(drawn)
-    few = [k for k, number in enumerate(drawn) if number == available[k] < most]
-    others = [number for k, number in enumerate(drawn) if k not in set(few)]
-    span = f"{most} rows" if min(others) == most else f"{min(others)} or {most} rows"
-    said = f"{span} of each class"
+    few = [k for k, number in enumerate(drawn) if number < most - 1 or number == 0]
+    least = min(number for number in drawn if number >= max(most - 1, 1))
+    said = f"{most} rows of each class" if least == most else f"{least} or {most} rows of each class"
     if few:
-        named = ", ".join(f"{classes[k]!r} ({drawn[k]})" for k in few[:NAMED])
-        more = f" and {len(few) - NAMED} more classes" if len(few) > NAMED else ""
-        said += f", but all that there are of {named}{more}"
-    if not min(others):
-        said += f"; {others.count(0)} classes have none: a larger --size has some of each"
+        named = ", ".join(f"{drawn[k]} of the {there[k]:,} of {classes[k]!r}" for k in few[:NAMED])
+        more = f" and few or none of {len(few) - NAMED} more classes" if len(few) > NAMED else ""
+        said += f", but {named}{more}"
     return said

@@ -63,7 +63,7 @@ def _path(found: Found, position: int) -> str:
     inside = isinstance(opened, Mapping) and opened.get("bytes") is not None
     if inside or not isinstance(path, str | os.PathLike):
         raise ValueError(
-            f"{found.place}: its pictures are no files of their own, so no list can name them: mark those you "
-            "check in a column of it, and name that with --meta-column"
+            f"{found.place}: its pictures are no files of their own, so no list can name them: mark those "
+            "you check in a column of it, and name that with --meta-column"
         )
     return os.path.abspath(path)

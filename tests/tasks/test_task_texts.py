@@ -145,7 +145,8 @@ def test_a_classifier_out_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     files = []
     for part, first in (("train", 0), ("meta", 1000), ("test", 2000)):
         files += [f"--{part}", str(write_texts(tmp_path / f"{part}.csv", texts(40, first)))]
-    options = ["--label", "kind", "--model", f"path:{model}", "--lr", "0.01", "--epochs", "8", "--batch-size", "7"]
+    options = ["--label", "kind", "--model", f"path:{model}", "--lr", "0.01"]
+    options += ["--epochs", "8", "--batch-size", "7"]
     run = tmp_path / "run"
     assert main(["train", "--task", "text", *QUICK, *options, *files, "--out", str(run)]) == 0
     assert "pieces of the tokenizer in path:" in capsys.readouterr().out.replace("\n", " ")
@@ -159,7 +160,8 @@ def test_a_tagger_out_of_a_folder(unit: str, tmp_path: Path) -> None:
     files = []
     for part, first in (("train", 0), ("meta", 1000), ("test", 2000)):
         files += [f"--{part}", str(write_bio(tmp_path / f"{part}.bio", sentences(30, first)))]
-    options = ["--model", f"path:{model}", "--unit", unit, "--lr", "0.01", "--epochs", "8", "--batch-size", "7"]
+    options = ["--model", f"path:{model}", "--unit", unit, "--lr", "0.01"]
+    options += ["--epochs", "8", "--batch-size", "7"]
     run = tmp_path / "run"
     assert main(["train", "--task", "tokens", *QUICK, *options, *files, "--out", str(run)]) == 0
     kept = read_csv(run / "tokens.csv")

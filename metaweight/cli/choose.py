@@ -12,11 +12,9 @@ from tyro.conf import Positional
 
 from metaweight.core.atomic import whole_file
 from metaweight.core.console import Terminal
-from metaweight.core.registry import did_you_mean
 from metaweight.report.choosing import Choice, Sample, checking_page, choose
+from metaweight.tasks import tasks
 from metaweight.tasks.guess import guess_task
-
-TASKS = ("image", "tabular", "text", "tokens", "translation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +50,8 @@ class ChooseTrusted:
         for path in (out, page):
             if os.path.lexists(path):
                 raise FileExistsError(f"{path} exists: choose another file with --out")
-        if self.task is not None and self.task not in TASKS:
-            raise ValueError(f"unknown task {self.task!r}.{did_you_mean(self.task, TASKS)}")
         task = guess_task([self.data], self.label).task if self.task is None else self.task
+        _ = tasks[task]  # an unknown one is said with those that there are
         choice = Choice(
             size=self.size,
             seed=self.seed,

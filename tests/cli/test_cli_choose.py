@@ -110,7 +110,7 @@ def test_the_page_holds_every_row_and_hostile_text_stays_text(tmp_path: Path) ->
     assert data["header"][data["label"]] == "label"
 
 
-def test_numbers_pairs_and_pictures(tmp_path: Path) -> None:
+def test_numbers_pairs_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     numbers = write(tmp_path / "n.csv", [{**row, "kind": row["x"]} for row in rows(100, 0)])
     out = tmp_path / "n-trusted.csv"
     assert main(["choose-trusted", str(numbers), "--label", "kind", "--size", "20", "--out", str(out)]) == 0
@@ -123,6 +123,7 @@ def test_numbers_pairs_and_pictures(tmp_path: Path) -> None:
     pairs = write(tmp_path / "p.tsv", [{"de": f"{text}{n}", "en": f"{text}{n}!"} for n in range(30)])
     out = tmp_path / "p-trusted.csv"
     assert main(["choose-trusted", str(pairs), "--size", "5", "--out", str(out)]) == 0
+    assert f"--train {pairs} --meta {out} --overlap drop --valid OTHER" in said(capsys)
     assert all(row["target"] == f"{row['source']}!" for row in read_csv(out))
     from PIL import Image
 

@@ -64,7 +64,7 @@ def test_cells_of_any_type_come_back_as_they_were(tmp_path: Path) -> None:
         }
     )
     frame.to_parquet(tmp_path / "data.parquet")
-    choice = Choice(label="tags", size=11)
+    choice = Choice(label="tags", size=10)
     sample = choose(str(tmp_path / "data.parquet"), "tabular", choice)
     (tmp_path / "trusted.csv").write_text(sample.csv(), encoding="utf-8")
     for row in read_csv(tmp_path / "trusted.csv"):
@@ -75,7 +75,7 @@ def test_cells_of_any_type_come_back_as_they_were(tmp_path: Path) -> None:
         assert row["yes"] == str(given["yes"])
         assert json.loads(row["list"]) == given["list"]
         assert row["tags"] == ";".join(given["tags"])
-    assert len(read_rows(tmp_path / "trusted.csv")) == 11
+    assert len(read_rows(tmp_path / "trusted.csv")) == 10
 
 
 def kept(page: str) -> dict[str, object]:
@@ -107,3 +107,16 @@ def test_a_text_is_shown_whole_and_a_page_of_many_classes_stays_small() -> None:
     assert page.count("the end</dd>") == 1000
     assert "<option" not in page
     assert len(page) < 7_000_000
+
+
+def test_of_several_labels_the_rare_one_is_drawn_too(tmp_path: Path) -> None:
+    labels = [
+        "rare;x" if number in (7, 70, 170, 270) else ("x;z", "z;w")[number % 2] for number in range(400)
+    ]
+    table = tmp_path / "tags.csv"
+    table.write_text("a,tags\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(labels)), encoding="utf-8")
+    for seed in range(3):
+        sample = choose(str(table), "tabular", Choice(size=20, seed=seed, label="tags"))
+        given = [row[-1] for row in sample.rows]
+        assert given.count("rare;x") == 3  # the fourth stays to train on
+        assert min(given.count("x;z"), given.count("z;w")) >= 8

@@ -72,3 +72,18 @@ def test_many_classes_are_offered_when_a_row_is_come_to(tmp_path: Path) -> None:
         chosen.value = "7"; box(articles[3]).checked = true; count();
     """
     assert asked(sample, tmp_path, one=come)["one"][0] == "x,y\nclass 3,class 7\n"
+
+
+def test_keys_choose_tick_and_go_on(tmp_path: Path) -> None:
+    names = ("a", "b", "c")
+    sample = Sample("d", ("x", "y"), tuple((str(n), "a") for n in range(6)), "y", "class", names)
+    press = """
+        const press = (...keys) => keys.forEach((key) => document.activeElement.dispatchEvent(
+            new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true })));
+        press("ArrowDown", "Enter", "3", "0", "9", "ArrowDown", "ArrowUp", "2");
+    """
+    assert asked(sample, tmp_path, one=press)["one"] == [
+        "x,y\n0,a\n1,c\n3,b\n",
+        "4 of 6 checked, 1 of them not sure and left out",
+        False,
+    ]

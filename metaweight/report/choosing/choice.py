@@ -43,8 +43,8 @@ def choose(place: str, task: str, choice: Choice) -> Sample:
     """Draw rows of ``place``; ``task``: what they are for, see ``guess_task``.
 
     Of each class as many as the others, as far as they are there; of numbers evenly from low to high; of rows
-    with several labels or without any at random.  Raises ValueError for a size below 1 or beyond what there
-    is, for one class, and as readers do.
+    with several labels evenly over the rarest one of each; of rows without labels at random.  Raises
+    ValueError for a size below 1 or beyond what there is, for one class, and as readers do.
     """
     if task == "image":
         return of_pictures(
@@ -79,7 +79,7 @@ def _of_rows(rows: Rows, choice: Choice) -> Sample:
         note = said_of_each(groups, picked, targets.classes)
     else:
         note = f"{len(picked):,} of {len(known):,} rows, "
-        note += "evenly from low to high" if kind == "number" else "at random"
+        note += "evenly from low to high" if kind == "number" else "evenly over the rarest label of each"
     frame = known.frame.iloc[picked.numpy()]
     cells = [
         [_label(cell, kind) if name == label else cell_text(cell) for cell in frame[name].tolist()]
@@ -109,8 +109,15 @@ def _groups(targets: Targets, rows: Rows, label: str) -> tuple[torch.Tensor, int
         rank, parts = values.argsort(stable=True).argsort(), max(min(PARTS, len(values) // 4), 1)
         return rank * parts // len(values), parts
     if targets.kind == "several":
-        return torch.zeros(len(values), dtype=torch.int64), 1
+        return _rarest(values), len(targets.classes) + 1
     return values.long(), len(targets.classes)
+
+
+def _rarest(labels: torch.Tensor) -> torch.Tensor:
+    """Of each row's labels [N, L], 0 or 1, the one that fewest rows have, [N]; L where a row has none."""
+    counts = labels.sum(dim=0).expand_as(labels)
+    rarest = counts.masked_fill(labels < 0.5, torch.inf).argmin(dim=1)
+    return torch.where(labels.sum(dim=1) > 0, rarest, labels.shape[1])
 
 
 def _of_pairs(place: str, choice: Choice) -> Sample:

@@ -51,9 +51,8 @@ def of_pictures(
 
 def _columns(label: str | None, picture: str | None) -> tuple[str, str]:
     """Of the pictures and of the labels: as the training table's, where they are named for it."""
-    return picture or ("path" if label == PICTURE else PICTURE), label or (
-        "class" if picture == LABEL else LABEL
-    )
+    pictures = picture or ("path" if label == PICTURE else PICTURE)
+    return pictures, label or ("class" if pictures == LABEL else LABEL)
 
 
 def _path(found: Found, position: int) -> str:

@@ -78,5 +78,35 @@ save.addEventListener("click", () => {
   link.click();
   unsaved = false;
 });
+// Enter: as it stands; digits: the class of that place, 0 nobody is sure; each is one row checked, and on
+function go(place) {
+  const article = articles[Math.min(Math.max(place, 0), articles.length - 1)];
+  const chosen = field(article);
+  (chosen && chosen.tagName === "INPUT" ? chosen : box(article)).focus({ preventScroll: true });
+  article.scrollIntoView({ block: "center" });
+}
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target === save) return;
+  const place = articles.indexOf(event.target.closest("article"));
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step && event.target.tagName !== "SELECT") {
+    event.preventDefault();
+    go(place < 0 ? 0 : place + step);
+  }
+  if (place < 0) return;
+  const article = articles[place], chosen = field(article);
+  if (data.kind === "class" && /^[0-9]$/.test(event.key)) {
+    const value = event.key === "0" ? "" : String(event.key - 1);
+    if (value !== "" && value >= data.classes.length) return;
+    if (![...chosen.options].some((one) => one.value === value)) fill(chosen, [], true);
+    chosen.value = value;
+  } else if (event.key !== "Enter") {
+    return;
+  }
+  event.preventDefault();
+  box(article).checked = true;
+  changed();
+  go(place + 1);
+});
 window.addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
 count();

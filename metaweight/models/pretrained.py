@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +110,30 @@ def _load(kind: str, name: str, outputs: int, padding: int) -> Any:
     names = {code: f"LABEL_{code}" for code in range(outputs)}
     labels = {"id2label": names, "label2id": {name: code for code, name in names.items()}}
     try:
-        model = getattr(_transformers(), kind).from_pretrained(
-            _folder(name), ignore_mismatched_sizes=True, local_files_only=True, **labels
-        )
+        with _quiet():
+            model = getattr(_transformers(), kind).from_pretrained(
+                _folder(name), ignore_mismatched_sizes=True, local_files_only=True, **labels
+            )
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{name}: the folder has no model that can be read: {error}") from error
     if model.config.pad_token_id is None:
         model.config.pad_token_id = padding
     return model.train()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bar and its report that a head is new, which is what was asked for."""
+    logging = _transformers().utils.logging
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _folder(name: str) -> str:

@@ -17,6 +17,7 @@ from metaweight.comparison.cells import alone, check_options, keep
 from metaweight.core.atomic import WriteError
 from metaweight.core.console import Terminal
 from metaweight.report.statistics.belief import belief
+from metaweight.report.suspects import Suspects
 from metaweight.student.execution.execution import require_device
 from metaweight.tasks import Prepared, assemble, cost_line, described, run_manifest, tasks
 from metaweight.tasks.base import kept_config
@@ -119,9 +120,20 @@ def config_of(folder: RunFolder) -> RunConfig:
 
 
 def _belief(folder: RunFolder, config: RunConfig) -> tuple[str, ...]:
-    """Whether the weights of a run that has ended can be believed, in sentences; a remedy learns none."""
-    found = belief(folder.read_weights()) if config.remedy == "none" else None
-    return () if found is None else found.sentences
+    """What the weights of a run that has ended suspect, and whether they can be believed, in sentences; a
+    remedy learns none."""
+    if config.remedy != "none":
+        return ()
+    weights = folder.read_weights()
+    known = belief(weights)
+    if known is None:
+        return ()
+    try:
+        found = Suspects(weights)
+    except ValueError as error:
+        return (f"Nothing is suspected: {error}.", *known.sentences)
+    more = f": metaweight report {folder.path} shows them" if found.is_suspect.any() else ""
+    return (f"{found.sentence}{more}.", *known.sentences)
 
 
 @contextmanager

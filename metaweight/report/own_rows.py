@@ -28,14 +28,15 @@ def own_columns(folder: Path, index: Sequence[int]) -> dict[str, list[str]] | No
 
 def _columns(path: Path, index: Sequence[int], wanted: tuple[str, ...] | None) -> dict[str, list[str]]:
     rows: dict[str, tuple[str, ...]] = {}
-    names = wanted
+    asked, names = set(map(str, index)), wanted
     for row in csv_rows(read_text(path), str(path)):
         if names is None:
             names = tuple(name for name in row if name not in OURS)
         lacking = [name for name in ("index", *names) if name not in row]
         if lacking:
             raise ValueError(f"{path} is damaged: it has no column {', '.join(lacking)}")
-        rows[row["index"]] = tuple(row[name] for name in names)
+        if row["index"] in asked:
+            rows[row["index"]] = tuple(row[name] for name in names)
     missing = [number for number in index if str(number) not in rows]
     if missing:
         raise ValueError(

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich.markdown import Markdown
+
 from metaweight.comparison.arms import Group
 from metaweight.core.atomic import whole_file
 from metaweight.core.console import Terminal
@@ -104,7 +106,7 @@ def _publish_runs(study: Study, console: Terminal, troubles: Troubles) -> None:
     console.print(study.data, style="bold")
     print_table(table, console=console)
     for note in notes:
-        console.print(note)
+        console.print(Markdown(note, hyperlinks=False))
     statistics = write_statistics(folder, heading, results, shown.compared, groups=study.groups)
     if statistics is not None:
         print_standings(statistics, console=console)

@@ -57,22 +57,46 @@ class Suspects:
         return belief(self.kept)
 
     @cached_property
-    def is_suspect(self) -> Tensor:
-        """[n] bool.  Nobody is where all weights are equal, or where probes say that they tell nothing.
+    def cut(self) -> float | None:
+        """Suspects weigh so much or less; None where nobody is one.
 
-        With probes: those at or below the cut-off that they give.  Without, or with too few: those below the
-        valley between the two groups of weights (see ``valley``) whose label the student would not give
-        either; of samples without classes all below it, if there are two groups indeed.
+        With probes the cut-off that they give.  Without, or with too few, the valley between the two groups
+        of weights (see ``valley``); of samples without classes only if there are two groups indeed.
         """
         means, found = self.samples.mean_weight(), self.belief
         if found is not None and found.verdict not in ("untested", "too few"):
-            return means <= (-torch.inf if found.cutoff is None else found.cutoff)
-        probabilities, given = self.samples.probabilities, self.samples.given
-        cut = valley(means[means.isfinite()].double().numpy(), only_two=probabilities is None)
-        low = means < (-torch.inf if cut is None else cut)
+            return found.cutoff
+        whole = means[means.isfinite()].double().numpy()
+        return valley(whole, only_two=self.samples.probabilities is None)
+
+    @cached_property
+    def is_suspect(self) -> Tensor:
+        """[n] bool.  Nobody is where all weights are equal, or where probes say that they tell nothing.
+
+        With probes: those at or below ``cut``.  Without, or with too few: those below it whose label the
+        student would not give either; of samples without classes all below it.
+        """
+        means, found = self.samples.mean_weight(), self.belief
+        cut = -torch.inf if self.cut is None else self.cut
+        if found is not None and found.verdict not in ("untested", "too few"):
+            return means <= cut
+        low, probabilities, given = means < cut, self.samples.probabilities, self.samples.given
         if probabilities is None or given is None:
             return low
         return low & (probabilities.argmax(dim=1) != given)
+
+    @property
+    def sentence(self) -> str:
+        """What to do first, without its full stop."""
+        count, whole = int(self.is_suspect.sum()), len(self.order)
+        verdict = None if self.belief is None else self.belief.verdict
+        if verdict in ("chance", "inverted"):
+            return "Do not act on these weights: on rows whose truth is known they were no better than chance"
+        if not count:
+            return f"No row stands out: of {whole:,} training rows none is suspected of a wrong label"
+        rows, look, sure = ("rows", "look", "are") if count > 1 else ("row", "looks", "is")
+        wrong = f"{sure} probably wrong" if verdict == "believable" else f"{look} wrong"
+        return f"{count:,} of {whole:,} training {rows} {wrong}"
 
     def places(self) -> list[int]:
         """The k to look at: 10, 50, 100 and the number of flipped samples, those of at most m."""
@@ -118,14 +142,19 @@ class Suspects:
 
         One that is called like a column of ours has ``own_`` before its name.
         """
-        ours = {*COLUMNS, "index", "given_label", "suggested_label", "is_suspect", *ROUNDED}
-        more = {f"own_{name}" if name in ours else name: cells for name, cells in (own or {}).items()}
+        more = {own_name(name): cells for name, cells in (own or {}).items()}
         table = self.columns({**self.where(), **more}, names)
         for name in ROUNDED:
             if name in table:
                 table[name] = [number_as_cell(value) for value in table[name]]
         table["is_suspect"] = [int(value) for value in table["is_suspect"]]
         return csv_text(list(table), zip(*table.values(), strict=True))
+
+
+def own_name(name: str) -> str:
+    """What a user's column is called beside ours: ``own_NAME`` where ours has its name."""
+    ours = {*COLUMNS, "index", "given_label", "suggested_label", "is_suspect", *ROUNDED}
+    return f"own_{name}" if name in ours else name
 
 
 def _labels(values: Tensor, names: Sequence[Any]) -> list[Any]:

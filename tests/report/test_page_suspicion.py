@@ -16,7 +16,7 @@ from metaweight.report.page.document import render
 from metaweight.report.page.headline import headline
 from metaweight.report.page.samples import weight_views
 from metaweight.report.page.study import Study, read_study
-from metaweight.report.page.suspicion import suspicion_of
+from metaweight.report.page.suspicion import Suspicion, suspicion_of
 
 WRONG = tuple(range(2, 150, 5))
 
@@ -37,6 +37,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def study(folder: Path) -> Study:
     return read_study(folder)
+
+
+def suspected(study: Study) -> Suspicion:
+    found = suspicion_of(study.runs[0])
+    assert found is not None
+    return found
 
 
 def rows_of(page: str) -> dict[str, list[list[str]]]:
@@ -62,22 +68,25 @@ def test_every_row_is_there_the_most_suspect_first(study: Study, folder: Path) -
 
 
 def test_the_first_sentence_says_what_to_do(study: Study) -> None:
-    suspicion = suspicion_of(study)
-    assert suspicion is not None
+    suspicion = suspected(study)
     said = headline(study, weight_views(study)[0], suspicion)
-    assert said[0] == f"{suspicion.suspects} of 150 training rows look wrong: check them first, below."
+    assert said[0] == f"{suspicion.suspects} of 150 training rows look wrong: look at these first, below."
     assert "was not tested" in said[1]
     assert not any("AUROC of" in sentence for sentence in said)  # which rows are wrong is not known
 
 
 def test_counts_fit_together(study: Study) -> None:
-    suspicion = suspicion_of(study)
-    assert suspicion is not None
-    assert sum(bar.rows for bar in suspicion.bars) == suspicion.rows == 150
-    assert sum(one.rows for one in suspicion.classes) == 150
-    assert sum(one.suspects for one in suspicion.classes) == suspicion.suspects
-    assert sum(count for _, _, count in suspicion.pairs) == suspicion.suspects
-    assert {given for given, _, _ in suspicion.pairs} <= {"cat", "dog"}
+    suspicion = suspected(study)
+    classes = suspicion.classes
+    assert classes is not None
+    assert classes.matrix is not None
+    assert suspicion.rows == sum(one.rows for one in classes.classes) == 150
+    assert sum(one.suspects for one in classes.classes) == suspicion.suspects
+    assert sum(map(sum, classes.matrix.counts)) == suspicion.suspects
+    assert set(classes.matrix.names) == {"cat", "dog"}
+    # a suspect without probes is one that the student calls something else
+    assert [row[at] for at, row in enumerate(classes.matrix.counts)] == [0, 0]
+    assert sum(count for _, _, count in classes.pairs) == suspicion.suspects
     assert suspicion.files == ("rows.csv", "weights.csv")
 
 
@@ -87,5 +96,5 @@ def test_plain_training_suspects_nobody(tmp_path: Path) -> None:
     assert (
         main(["train", "--task", "tabular", "--teacher", "uniform", *sizes, *QUICK, "--out", str(out)]) == 0
     )
-    assert suspicion_of(read_study(out)) is None
+    assert suspicion_of(read_study(out).runs[0]) is None
     assert 'id="suspects"' not in render(read_study(out))

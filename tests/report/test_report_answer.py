@@ -87,7 +87,7 @@ def test_differences_inside_the_spread_recommend_nothing() -> None:
     assert "there is no finished run of the simple remedies" in second
     assert third == (
         "memory has the best mean rank (1.3 of 2 arms; runs compared: 3); it cannot be told from uniform on "
-        "none; so nothing here speaks against uniform, the cheapest."
+        "the data as they are; so nothing here speaks against uniform, the cheapest."
     )
 
 
@@ -105,7 +105,7 @@ def test_an_arm_that_lacks_runs_takes_none_from_the_others() -> None:
     results = runs("none", **whole, memory=[99.0], mw_net=[60.0, 61.0])
     assert answer(results, "accuracy", unit="points")[2] == (
         "Use knn: it has the best mean rank (1.0 of 2 arms; runs compared: 3; for want of runs without "
-        "memory and mw-net); it beats uniform on none."
+        "memory and mw-net); it beats uniform on the data as they are."
     )
     # plain training stays, and where next to nothing is left, all do
     few = {"uniform": [70.0, 71.0], "knn": [85.0, 86.0, 87.0], "mlp": [60.0, 61.0, 62.0]}
@@ -134,7 +134,7 @@ def test_a_loss_and_who_beats_the_leader_are_said() -> None:
 def test_less_is_better_where_told() -> None:
     results = runs("none", uniform=[3.0, 3.1, 3.2], memory=[1.0, 1.1, 1.2], surface=[2.0, 2.1, 2.2])
     first, _, third = answer(results, "accuracy", unit="nats", higher_is_better=False)
-    assert "beat arms that see surface or loss alone on none (memory against surface: -1.0 nats" in first
+    assert "surface or loss alone on the data as they are (memory against surface: -1.0 nats" in first
     assert third.startswith("Use memory: ")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -21,12 +23,14 @@ from metaweight.report.page import headline as sentences
 from metaweight.report.page.comparison import BASE, blocks
 from metaweight.report.page.fates import fate_blocks
 from metaweight.report.page.gallery import Wall, wall
+from metaweight.report.page.glossary import GLOSSARY, explained
 from metaweight.report.page.glyphs import swatch
 from metaweight.report.page.legends import facts, table_notes
 from metaweight.report.page.origin import origin
 from metaweight.report.page.samples import DOTS, WeightView, weight_views
 from metaweight.report.page.study import Study
-from metaweight.report.page.suspicion import GLOSSARY, suspicion_of
+from metaweight.report.page.suspicion import Suspicion, suspicion_of
+from metaweight.report.statistics.advice import advice
 from metaweight.report.troubles import Troubles
 
 PAGE = "report.html"
@@ -44,15 +48,16 @@ def write_page(study: Study, out: Path | str | None = None, *, troubles: Trouble
         raise FileExistsError(f"{path} is a folder: name the file, for instance {path / PAGE}")
     if path.exists() and path.resolve() != own.resolve():
         raise FileExistsError(f"{path} is there already: choose another name")
-    page = render(study, troubles)
+    page = render(study, troubles, folder=path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         file.write(page.encode())
     return path
 
 
-def render(study: Study, troubles: Troubles | None = None) -> str:
-    """The page as text: no file and no address is needed to look at it.
+def render(study: Study, troubles: Troubles | None = None, *, folder: Path | None = None) -> str:
+    """The page as text: no file and no address is needed to look at it.  It is for ``folder``, by default the
+    study's own: links to files start there.
 
     In the place of a picture that cannot be drawn stands why; ``troubles`` learn of it too.
     """
@@ -63,15 +68,21 @@ def render(study: Study, troubles: Troubles | None = None) -> str:
         "the page's charts of attention", lambda: attention_panels(study), lambda _: ([], ())
     )
     weighed = [view for view in views if not view.flat and view.lowest]
-    suspicion = troubles.attempt("the suspects", lambda: suspicion_of(study), lambda _: None)
+    suspicion = troubles.attempt("the suspects", lambda: _suspicion(study), lambda _: None)
     environment = _environment(troubles)
     return environment.get_template("report.html.jinja").render(
         study=study,
         version=__version__,
         css=_own("report.css", environment),
         js=_own("report.js", environment),
-        answer=sentences.headline(study, views, suspicion),
+        answer=explained(sentences.headline(study, views, suspicion)),
         suspicion=suspicion,
+        suspects_lead=""
+        if suspicion is None
+        else suspicion.lead(f"{suspicion.run.arm}: " if study.grid else ""),
+        place=""
+        if suspicion is None
+        else _way(suspicion.run.folder, study.folder if folder is None else folder),
         glossary=GLOSSARY,
         state=sentences.state_of(study),
         troubles=sentences.troubles(study),
@@ -92,7 +103,7 @@ def render(study: Study, troubles: Troubles | None = None) -> str:
         attention=_by_noise(attention),
         layers=[(name, share_style(number)) for number, name in enumerate(layers)],
         costs=_panels(troubles, "cost", lambda: cost_panels(study)),
-        walls=_walls(troubles, study, weighed, listed=suspicion is not None),
+        walls=_walls(troubles, study, weighed, listed=suspicion is not None and not study.grid),
         origin=origin(study),
         missing=list(troubles.found),
     )
@@ -116,8 +127,26 @@ def _environment(troubles: Troubles) -> Environment:
         return troubles.attempt(f"a chart of the page, {panel.label},", lambda: svg(panel), instead)
 
     environment.filters["svg"] = drawn
+    environment.filters["explained"] = lambda text: explained([text])[0]
     environment.filters["first_upper"] = lambda text: text[:1].upper() + text[1:]  # BLEU stays BLEU
     return environment
+
+
+def _suspicion(study: Study) -> Suspicion | None:
+    """Of the only run; of a grid that of the arm to use, where wrong labels are the data's own."""
+    if not study.grid:
+        return suspicion_of(study.runs[0])
+    arm = advice(study.results, study.compared, study.groups).arm if study.results else None
+    for run in study.runs:
+        if run.arm == arm and run.config.noise == "none" and run.state == "finished":
+            return suspicion_of(run)
+    return None
+
+
+def _way(place: Path, origin: Path) -> str:
+    """The address of the folder ``place`` on a page in the folder ``origin``."""
+    way = Path(os.path.relpath(place.resolve(), origin.resolve()))
+    return "".join(f"{quote(part)}/" for part in way.parts)
 
 
 def _panels(troubles: Troubles, what: str, make: Callable[[], list[Panel]]) -> list[Panel]:

@@ -6,18 +6,45 @@ import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import Tensor
 
 from metaweight.core.csv_text import csv_rows
 from metaweight.core.registry import Registry
-from metaweight.report.page.samples import LowSample
 from metaweight.report.page.study import ReadRun
 from metaweight.tasks import tasks
 from metaweight.tasks.config import with_options
 
 LARGEST = 96
-"""Pixels of a picture's longer side; larger ones are made smaller."""
+"""Pixels of a picture's longer side on a card; larger ones are made smaller."""
+THUMBNAIL = 48
+"""The same in a table."""
+
+
+class Placed(Protocol):
+    """A sample that can be found again."""
+
+    @property
+    def index(self) -> int:
+        """Position in the data set."""
+
+    @property
+    def row(self) -> int:
+        """By which its exhibit is asked for."""
+
+    @property
+    def clean(self) -> int | None:
+        """Its right label, where known."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is needed of a sample to show it."""
+
+    index: int
+    row: int
+    clean: int | None
 
 
 @dataclass(frozen=True)
@@ -43,19 +70,20 @@ class Exhibits:
     """Why there is nothing to see."""
 
 
-Show = Callable[[ReadRun, Sequence[LowSample]], Exhibits]
+Show = Callable[[ReadRun, Sequence[Placed], int], Exhibits]
 shows: Registry[Show] = Registry("task")
 """Task -> how its samples are shown; a task without one shows none."""
 
 
-def exhibits(run: ReadRun, samples: Sequence[LowSample]) -> Exhibits:
-    """How ``samples`` of ``run`` look; where the data cannot be had, a note says so."""
+def exhibits(run: ReadRun, samples: Sequence[Placed], *, largest: int = LARGEST) -> Exhibits:
+    """How ``samples`` of ``run`` look, pictures of at most ``largest`` pixels; where the data cannot be had,
+    a note says so."""
     task = run.config.task
-    return shows[task](run, samples) if task in shows else Exhibits()
+    return shows[task](run, samples, largest) if task in shows else Exhibits()
 
 
 @shows.register("image")
-def _pictures(run: ReadRun, samples: Sequence[LowSample]) -> Exhibits:
+def _pictures(run: ReadRun, samples: Sequence[Placed], largest: int) -> Exhibits:
     try:
         # an index is a position in the data set, whatever is spoilt; some kinds of noise take seconds
         images = tasks["image"].prepare(with_options(run.config, {"noise": "none"})).images
@@ -69,24 +97,24 @@ def _pictures(run: ReadRun, samples: Sequence[LowSample]) -> Exhibits:
     )
     if not same:
         return Exhibits(note="No pictures: the data found here is not what this run was trained on.")
-    pictures = {s.row: Exhibit(png_uri(images.train_images[s.index])) for s in samples}
+    pictures = {s.row: Exhibit(png_uri(images.train_images[s.index], largest)) for s in samples}
     return Exhibits(pictures, tuple(images.classes))
 
 
-def png_uri(image: Tensor) -> str:
-    """[C, H, W] uint8 with 1 or 3 channels -> the data URI of a PNG."""
+def png_uri(image: Tensor, largest: int = LARGEST) -> str:
+    """[C, H, W] uint8 with 1 or 3 channels -> the data URI of a PNG of at most ``largest`` pixels a side."""
     from PIL import Image
 
     pixels = image[0] if len(image) == 1 else image[:3].permute(1, 2, 0)
     picture = Image.fromarray(pixels.contiguous().cpu().numpy())
-    picture.thumbnail((LARGEST, LARGEST))
+    picture.thumbnail((largest, largest))
     memory = io.BytesIO()
     picture.save(memory, "png", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(memory.getvalue()).decode()}"
 
 
 @shows.register("translation")
-def _sentences(run: ReadRun, samples: Sequence[LowSample]) -> Exhibits:
+def _sentences(run: ReadRun, samples: Sequence[Placed], largest: int) -> Exhibits:
     path = run.folder / "pairs.csv"
     if not path.is_file():
         return Exhibits(note="No sentences: pairs.csv is not in the run's folder.")

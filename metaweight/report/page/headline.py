@@ -10,24 +10,26 @@ from metaweight.report.page.samples import WeightView
 from metaweight.report.page.study import ReadRun, Study
 from metaweight.report.page.suspicion import Suspicion
 from metaweight.report.statistics import answer
+from metaweight.report.statistics.advice import advice
 
 
 def headline(study: Study, views: list[WeightView], suspicion: Suspicion | None = None) -> tuple[str, ...]:
     """A few sentences, what to do first: of a grid what its statistics say, of one run what it suspects, if
     that can be believed, and what it reached."""
+    suspected = () if suspicion is None else (suspicion.sentence, *_believed(suspicion))
     if not study.grid:
         said = _of_run(study, study.runs[0], views)
         if suspicion is None:
             return said
-        believed = () if suspicion.belief is None else suspicion.belief.sentences
         known = said[1:2] if views and "flipped" in views[0].kinds else ()
-        return (suspicion.sentence, *believed, said[0], *known)
+        return (*suspected, said[0], *known)
     if not study.results:
         return (
             "No run of this grid is finished yet, so there is no answer.",
             "Below is what the runs have logged so far.",
             "Make this page again when the grid is done.",
         )
+    advised = advice(study.results, study.compared, study.groups)
     sentences = answer(
         study.results,
         study.compared.figure,
@@ -36,7 +38,13 @@ def headline(study: Study, views: list[WeightView], suspicion: Suspicion | None 
         higher_is_better=study.compared.higher_is_better,
         groups=study.groups,
     )
-    return tuple(sentence for sentence in sentences if sentence)
+    best = f"Use {advised.first}: it "
+    reasons = [f"It {one.removeprefix(best)}" if one.startswith(best) else one for one in reversed(sentences)]
+    return (advised.sentence, *suspected, *(one for one in reasons if one and one != advised.sentence))
+
+
+def _believed(suspicion: Suspicion) -> tuple[str, ...]:
+    return () if suspicion.belief is None else suspicion.belief.sentences
 
 
 def _of_run(study: Study, run: ReadRun, views: list[WeightView]) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def answer(
     leaves out 0; it is not corrected for the number of comparisons.
     Raises KeyError for a figure that no result names, ValueError for a run that is given twice.
     """
-    case = _Case(results, figure, unit, digits, higher_is_better, groups)
+    case = Case(results, figure, unit, digits, higher_is_better, groups)
     inside = case.arms("internal")
     if not case.cells:
         return (f"No finished run has the figure {figure}: there is nothing to compare.", "", "")
@@ -60,7 +60,7 @@ def answer(
 
 
 @dataclass(frozen=True)
-class _Case:
+class Case:
     """The results and how they are read."""
 
     results: Sequence[Result]
@@ -83,6 +83,10 @@ class _Case:
     @property
     def noises(self) -> list[str]:
         return list(dict.fromkeys(noise for noise, _ in self.cells))
+
+    def spoken(self, noise: str) -> str:
+        """A kind of noise as a sentence has it: "on none" would mean nowhere."""
+        return "the data as they are" if self.noises == ["none"] else noise
 
     def best(self, noise: str, arms: Sequence[str]) -> str | None:
         """The arm with the best mean over its seeds; the first of equal ones."""
@@ -111,7 +115,7 @@ class _Case:
         return text if math.isnan(pair.low) else f"{text} [{pair.low:+z.{digits}f}, {pair.high:+z.{digits}f}]"
 
 
-def _contest(case: _Case, ours: Sequence[str], theirs: Sequence[str], named: str) -> str:
+def _contest(case: Case, ours: Sequence[str], theirs: Sequence[str], named: str) -> str:
     """One sentence: on which kinds of noise the best of ours beats the best of theirs, by how much."""
     if not ours or not theirs:
         missing = f"arms that see {INSIDE}" if not ours else named
@@ -125,7 +129,7 @@ def _contest(case: _Case, ours: Sequence[str], theirs: Sequence[str], named: str
         if pair is not None:
             pairs.append(pair)
             compared = f" ({one} against {other}: {case.shown(pair)})" if in_detail else ""
-            outcomes[pair.verdict].append(f"{noise}{compared}")
+            outcomes[pair.verdict].append(f"{case.spoken(noise)}{compared}")
     if not pairs:
         return f"Whether {INSIDE} beat {named} cannot be said: no seed has both under one kind of noise."
     words = {1: f"beat {named} on", 0: "cannot be told from them on", -1: "lose to them on"}
@@ -134,7 +138,7 @@ def _contest(case: _Case, ours: Sequence[str], theirs: Sequence[str], named: str
         if not outcomes[0]:
             words[-1] = f"lose to {named} on"
     parts = [
-        f"{words[sign]} {', '.join(on) if in_detail else _counted(on, kinds)}"
+        f"{words[sign]} {', '.join(on) if in_detail else _counted(case, on)}"
         for sign, on in outcomes.items()
         if on
     ]
@@ -151,9 +155,9 @@ def _basis(pairs: Sequence[Paired]) -> str:
     return f"95 % t intervals over {' to '.join(str(n) for n in {counts[0]: 0, counts[-1]: 0})} seeds"
 
 
-def _recommendation(case: _Case) -> str:
+def _recommendation(case: Case) -> str:
     """One sentence: the arm to use here, or that the differences are inside the spread of the seeds."""
-    results, left_out = _to_rank(case)
+    results, left_out = to_rank(case)
     mean_ranks = ranks(results, case.figure, higher_is_better=case.higher_is_better)
     order = dict(sorted(mean_ranks.items(), key=lambda rank: rank[1]))
     if len(order) < 2:
@@ -161,7 +165,7 @@ def _recommendation(case: _Case) -> str:
     first = next(iter(order))
     count, cells = rank_cells(results, case.figure)
     of = f"{count}" if count == cells else f"the {count} of {cells} that all arms have"
-    missing = f"; for want of runs without {_listed(left_out)}" if left_out else ""
+    missing = f"; for want of runs without {listed(left_out)}" if left_out else ""
     about = f"has the best mean rank ({order[first]:.1f} of {len(order)} arms; runs compared: {of}{missing})"
     better = case.higher_is_better
     pairs = {
@@ -170,7 +174,6 @@ def _recommendation(case: _Case) -> str:
         if arm != first
     }
     rivals = {arm: WinTieLoss.of(found) for arm, found in pairs.items()}
-    kinds = len(case.noises)
     if max(len(pair.seeds) for found in pairs.values() for pair in found.values()) == 1:
         return (
             f"One seed cannot choose an arm: {first} {about}, but run at least 3 seeds before you rely on it."
@@ -180,7 +183,7 @@ def _recommendation(case: _Case) -> str:
     if plain is not None:
         of_plain = rivals[plain]
         parts += [
-            f"it {verb} {plain} on {_counted(names, kinds)}"
+            f"it {verb} {plain} on {_counted(case, names)}"
             for verb, names in (
                 ("beats", of_plain.wins),
                 ("loses to", of_plain.losses),
@@ -189,20 +192,20 @@ def _recommendation(case: _Case) -> str:
             if names
         ]
     parts += [
-        f"{arm} beats it on {_counted(found.losses, kinds)}"
+        f"{arm} beats it on {_counted(case, found.losses)}"
         for arm, found in rivals.items()
         if found.losses and arm != plain
     ]
     equal = [arm for arm, found in rivals.items() if arm != plain and not found.wins and not found.losses]
     if len(equal) > NAMED:
         equal = [*equal[:NAMED], f"{len(equal) - NAMED} more"]
-    parts.append(f"inside the spread of the seeds from it everywhere: {_listed(equal)}" if equal else "")
+    parts.append(f"inside the spread of the seeds from it everywhere: {listed(equal)}" if equal else "")
     if plain is not None and not rivals[plain].wins:
         parts.append(f"so nothing here speaks against {plain}, the cheapest")
     return f"{'; '.join(part for part in parts if part)}."
 
 
-def _to_rank(case: _Case) -> tuple[list[Result], list[str]]:
+def to_rank(case: Case) -> tuple[list[Result], list[str]]:
     """The results whose arms are ranked, and the arms that are not, as they lack runs that others have.
 
     One such arm would leave out all runs that it lacks.  Plain training always ranks, and where fewer than
@@ -217,14 +220,15 @@ def _to_rank(case: _Case) -> tuple[list[Result], list[str]]:
     return [r for r in results if r.arm not in short], short
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """``a, b and c``."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _counted(noises: Sequence[str], kinds: int) -> str:
-    """Some of ``kinds`` kinds of noise by name, and where there are many how many of them."""
-    if kinds <= NAMED:
-        return _listed(noises)
-    return f"{len(noises)} of {kinds} kinds of noise ({', '.join(noises)})"
+def _counted(case: Case, noises: Sequence[str]) -> str:
+    """Some of the kinds of noise by name, and where there are many how many of them."""
+    named, kinds = [case.spoken(noise) for noise in noises], len(case.noises)
+    return (
+        listed(named) if kinds <= NAMED else f"{len(noises)} of {kinds} kinds of noise ({', '.join(named)})"
+    )

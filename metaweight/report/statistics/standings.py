@@ -11,6 +11,7 @@ from metaweight.core.console import Terminal
 from metaweight.core.csv_text import csv_text
 from metaweight.core.markdown import escaped, markdown_table
 from metaweight.core.records import Record
+from metaweight.report.statistics.advice import advice
 from metaweight.report.statistics.answer import answer
 from metaweight.report.statistics.differences import Paired, WinTieLoss, paired_by_noise, rank_cells, ranks
 from metaweight.tasks.figures import Compared
@@ -47,6 +48,8 @@ class Standings(Record, frozen=True, kw_only=True):
     """Those of the task that a run has; the sentences are about the first."""
     standings: tuple[Standing, ...]
     """Figure by figure, arms in the order of the results."""
+    advice: str
+    """What to use, in one sentence."""
     sentences: tuple[str, str, str]
     ranked: tuple[int, int]
     """How many (noise, seed) the ranks of the first figure are over, and of how many."""
@@ -72,6 +75,7 @@ def standings(
         noises=tuple(dict.fromkeys(result.noise for result in results)),
         compared=tuple(having),
         standings=tuple(standing for one in having for standing in _of_figure(results, one, base)),
+        advice=advice(results, main, groups).sentence,
         sentences=answer(
             results,
             main.figure,
@@ -178,7 +182,8 @@ def standings_to_csv(found: Standings) -> str:
 
 
 def print_standings(found: Standings, *, console: Terminal) -> None:
-    """The sentences in the terminal; the tables behind them, long with many arms, are in the files."""
-    for sentence in found.sentences:
-        console.print(sentence)
-    console.print("differences, intervals and ranks: statistics.md in the run folder")
+    """What to use, in the terminal; why, and the tables behind it, are in the files."""
+    console.print(found.advice, style="bold")
+    console.print(
+        "why, with differences, intervals and ranks: statistics.md in the run folder", soft_wrap=True
+    )

@@ -33,25 +33,42 @@
   // suspects: a page of rows at a time, those with the text that is searched
   const finder = document.getElementById("finder");
   if (finder) {
-    const { columns, rows } = JSON.parse(document.getElementById("rows").textContent);
+    const { columns, rows, pictures } = JSON.parse(document.getElementById("rows").textContent);
     const [find, only, status] = ["#find", "#only", "[role=status]"].map((name) => finder.querySelector(name));
+    const made = (tag, about, ...inside) => {
+      const element = Object.assign(document.createElement(tag), about);
+      element.append(...inside);
+      return element;
+    };
     const size = 25;
     let first = 0;
+    const texts = rows.map((row) => row.slice(1).join("\n").toLowerCase());
+    const names = columns.map((name) => name.replaceAll("_", " "));
     if (!rows.some((row) => row[0])) only.checked = false;
-    for (const name of columns.slice(1)) {
-      finder.querySelector("thead tr").append(Object.assign(document.createElement("th"), { textContent: name.replaceAll("_", " "), scope: "col" }));
-    }
+    finder.querySelector("thead tr").append(
+      ...(pictures.length ? ["picture", ...names] : names).map((name) => made("th", { textContent: name, scope: "col" })));
+    const cell = (text, column) => {
+      const one = made("td", { dir: "auto" }, text);
+      one.dataset.name = column;
+      return one;
+    };
+    const picture = (at) => {
+      const alt = `picture of row ${at + 1}`;
+      return cell(pictures[at] ? made("img", { src: pictures[at], alt }) : "", "");
+    };
     const draw = () => {
       const wanted = find.value.trim().toLowerCase();
-      const found = rows.filter((row) => (!only.checked || row[0]) && row.slice(1).some((cell) => cell.toLowerCase().includes(wanted)));
+      const found = [...rows.keys()].filter((at) => (!only.checked || rows[at][0]) && texts[at].includes(wanted));
       first = Math.min(first, Math.max(0, Math.floor((found.length - 1) / size) * size));
-      finder.querySelector("tbody").replaceChildren(...found.slice(first, first + size).map((row) => {
-        const line = document.createElement("tr");
-        line.classList.toggle("suspect", Boolean(row[0]));
-        line.append(...row.slice(1).map((cell) => Object.assign(document.createElement("td"), { textContent: cell, dir: "auto" })));
+      finder.querySelector("tbody").replaceChildren(...found.slice(first, first + size).map((at) => {
+        const [suspect, ...cells] = rows[at];
+        const line = made("tr", { className: suspect ? "suspect" : "" });
+        if (pictures.length) line.append(picture(at));
+        line.append(...cells.map((text, number) => cell(text, names[number])));
         return line;
       }));
-      status.textContent = found.length ? `${first + 1} to ${Math.min(first + size, found.length)} of ${found.length}` : "no such row";
+      const count = (number) => number.toLocaleString("en");
+      status.textContent = found.length ? `${count(first + 1)} to ${count(Math.min(first + size, found.length))} of ${count(found.length)}` : "no such row";
       for (const button of all("[data-step]", finder)) {
         const next = first + size * Number(button.dataset.step);
         button.disabled = next < 0 || next >= found.length;

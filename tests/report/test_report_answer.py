@@ -198,4 +198,6 @@ def test_a_plug_in_that_reads_hidden_states_counts_among_them(tmp_path: Path) ->
         make_grid(tmp_path / "grid", ("uniform", "mw-net", "probing"), seeds=(0, 1, 2))
     study = read_study(tmp_path / "grid")
     assert study.groups == {"uniform": "plain", "mw-net": "surface", "probing": "internal"}
-    assert "(probing against mw-net: +5.0" in headline(study, [])[0]
+    said = headline(study, [])
+    assert said[0].startswith("Use probing: ")
+    assert any("(probing against mw-net: +5.0" in sentence for sentence in said)

@@ -73,7 +73,7 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     templates = {f"metaweight/report/page/templates/report.{end}" for end in ("css", "html.jinja", "js")}
-    templates.add("metaweight/report/choosing/templates/check.html.jinja")
+    templates |= {f"metaweight/report/choosing/templates/check.{end}" for end in ("html.jinja", "js")}
     assert held == modules(ROOT / "metaweight") | TYPED | templates
 
 

@@ -94,9 +94,13 @@ class Suspects:
             return "Do not act on these weights: on rows whose truth is known they were no better than chance"
         if not count:
             return f"No row stands out: of {whole:,} training rows none is suspected of a wrong label"
-        rows, look, sure = ("rows", "look", "are") if count > 1 else ("row", "looks", "is")
-        wrong = f"{sure} probably wrong" if verdict == "believable" else f"{look} wrong"
-        return f"{count:,} of {whole:,} training {rows} {wrong}"
+        rows, look = ("rows", "look") if count > 1 else ("row", "looks")
+        share = None if self.belief is None else self.belief.precision
+        if share is None:
+            return f"{count:,} of {whole:,} training {rows} {look} wrong"
+        few, about, many = (round(count * part) for part in (share.low, share.value, share.high))
+        wrong = f"about {about:,} ({few:,} to {many:,}) are wrong"
+        return f"Of {count:,} suspects among {whole:,} training rows {wrong}"
 
     def places(self) -> list[int]:
         """The k to look at: 10, 50, 100 and the number of flipped samples, those of at most m."""

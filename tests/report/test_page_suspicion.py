@@ -98,3 +98,15 @@ def test_plain_training_suspects_nobody(tmp_path: Path) -> None:
     )
     assert suspicion_of(read_study(out).runs[0]) is None
     assert 'id="suspects"' not in render(read_study(out))
+
+
+def test_with_probes_the_first_sentence_says_how_many_suspects_are_wrong(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    table = ["train", "--task", "tabular", "--noise", "uniform", "--probes", "0.3", "--meta-size", "120"]
+    assert main([*table, "--valid-size", "20", "--threads", "1", "--out", str(out)]) == 0
+    found = suspected(read_study(out))
+    assert found.belief is not None
+    assert found.belief.precision is not None
+    about = round(found.suspects * found.belief.precision.value)
+    assert found.sentence.startswith(f"Of {found.suspects} suspects among 287 training rows about {about} (")
+    assert "are wrong" in found.sentence

@@ -5,7 +5,43 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+import torch
+from torch import Tensor
+
 from metaweight.core.contracts import Batch
+from metaweight.data.seeding import derive
+
+
+class EpochOrder:
+    """The order of ``size`` samples in each epoch: drawn from (seed, ``name``, epoch), or always the same.
+
+    The one asked for last is kept, for batches ask for it again and again.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        shuffle: bool,
+        seed: int,
+        name: str = "order",
+        device: torch.device | str | None = None,
+    ) -> None:
+        self._size, self._shuffle, self._seed, self._name = size, shuffle, seed, name
+        self._device = device
+        self._last: tuple[int, Tensor] | None = None
+
+    def of(self, epoch: int) -> Tensor:
+        """[size] int64, on the order's device."""
+        if not self._shuffle:
+            epoch = 0  # one order for all
+        if self._last is None or self._last[0] != epoch:
+            if self._shuffle:
+                order = torch.randperm(self._size, generator=derive(self._seed, self._name, epoch))
+            else:
+                order = torch.arange(self._size)
+            self._last = (epoch, order.to(self._device))
+        return self._last[1]
 
 
 class Epochs(ABC):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaweight.core.contracts import Batch
 from metaweight.data.augment import check_padding, pad_crop_flip, standardise
-from metaweight.data.epochs import Epochs
+from metaweight.data.epochs import EpochOrder, Epochs
 from metaweight.data.seeding import derive
 
 
@@ -74,7 +74,7 @@ class ImageLoader(Epochs):
         self._rows = self._index if here else torch.arange(len(index), device=target)
         self._targets = labels.to(target)[self._index]
         super().__init__()
-        self._order: tuple[int, Tensor] | None = None  # of the epoch asked for last
+        self._order = EpochOrder(len(index), shuffle=shuffle, seed=seed, device=target)
         standardise(self._pixels[:1], self.mean, self.std)  # a wrong mean or std fails here, not in training
 
     def __len__(self) -> int:
@@ -86,23 +86,10 @@ class ImageLoader(Epochs):
         """The ``position``-th batch of an epoch, both from 0.  Raises IndexError beyond the epoch's end."""
         self.check_position(epoch, position)
         first = position * self.batch_size
-        picked = self._epoch_order(epoch)[first : first + self.batch_size]
+        picked = self._order.of(epoch)[first : first + self.batch_size]
         images = self._pixels[self._rows[picked]]
         if self.augment:
             generator = derive(self.seed, "augment", epoch, position)
             images = pad_crop_flip(images, padding=self.padding, flip=self.flip, generator=generator)
         inputs = standardise(images, self.mean, self.std, dtype=self.dtype)
         return Batch((inputs,), self._targets[picked], self._index[picked])
-
-    def _epoch_order(self, epoch: int) -> Tensor:
-        """The loader's own samples [n] in the order of an epoch, on its device."""
-        if not self.shuffle:
-            epoch = 0  # one order for all
-        if self._order is None or self._order[0] != epoch:
-            size = len(self.index)
-            if self.shuffle:
-                order = torch.randperm(size, generator=derive(self.seed, "order", epoch))
-            else:
-                order = torch.arange(size)
-            self._order = (epoch, order.to(self.device))
-        return self._order[1]

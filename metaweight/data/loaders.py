@@ -17,7 +17,7 @@ from torch.utils.data import (
 
 from metaweight.core.batch import Batch
 from metaweight.core.randomness import forked_rng
-from metaweight.data.epochs import Epochs
+from metaweight.data.epochs import EpochOrder, Epochs
 from metaweight.data.indexed import Indexed, collate
 from metaweight.data.seeding import derive
 
@@ -51,6 +51,7 @@ class LoaderBatches(Epochs):
         given, own = loader.dataset, loader.collate_fn
         self.dataset: Any = given if isinstance(given, Indexed) else Positioned(given)
         self._collate: Callable[[Any], Batch] = own if own is collate else Collated(own)
+        self._order = EpochOrder(len(self.dataset), shuffle=self.shuffle, seed=seed, name="loader")
         if len(self) == 0:
             raise ValueError(f"{len(self.dataset)} rows give no batch of {self.size} (drop_last)")
 
@@ -61,10 +62,7 @@ class LoaderBatches(Epochs):
     def batch(self, epoch: int, position: int) -> Batch:
         """The ``position``-th batch of an epoch, both from 0.  Raises IndexError beyond the epoch's end."""
         self.check_position(epoch, position)
-        order = torch.arange(len(self.dataset))
-        if self.shuffle:
-            order = torch.randperm(len(order), generator=derive(self.seed, "loader", epoch))
-        rows = order[position * self.size : (position + 1) * self.size].tolist()
+        rows = self._order.of(epoch)[position * self.size : (position + 1) * self.size].tolist()
         with forked_rng(torch.device("cpu")):  # what a data set draws depends on the place of the batch alone
             torch.manual_seed(derive(self.seed, "rows", epoch, position).initial_seed())
             return self._collate([self.dataset[row] for row in rows])

@@ -11,7 +11,7 @@ import torch
 
 from metaweight.core.batch import Batch
 from metaweight.core.randomness import forked_rng
-from metaweight.data.epochs import Epochs
+from metaweight.data.epochs import EpochOrder, Epochs
 from metaweight.data.seeding import derive
 
 
@@ -29,6 +29,7 @@ class TrustedRows(Epochs):
         super().__init__()
         self.dataset, self.batch_of, self.seed = with_positions(dataset, "trusted"), batch_of, seed
         self.size = size
+        self._order = EpochOrder(len(dataset), shuffle=True, seed=seed, name="trusted")
         if len(dataset) == 0 or size < 1:
             raise ValueError(
                 f"trusted batches hold at least one row, got {len(dataset)} rows in batches of {size}"
@@ -39,8 +40,7 @@ class TrustedRows(Epochs):
 
     def batch(self, epoch: int, position: int) -> Batch:
         self.check_position(epoch, position)
-        order = torch.randperm(len(self.dataset), generator=derive(self.seed, "trusted", epoch))
-        rows = order[position * self.size : (position + 1) * self.size]
+        rows = self._order.of(epoch)[position * self.size : (position + 1) * self.size]
         drawn = derive(self.seed, "trusted", epoch, position).initial_seed()
         with forked_rng(torch.device("cuda" if torch.cuda.is_available() else "cpu")):
             torch.manual_seed(drawn)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch
-from metaweight.data.epochs import Epochs
-from metaweight.data.seeding import derive
+from metaweight.data.epochs import EpochOrder, Epochs
 
 EVALUATED = 4096
 """Rows of a batch that is not trained on, where rows are short."""
@@ -100,7 +99,7 @@ class RowsLoader(Epochs):
         self._positions, self._index = positions.to(self._device), index.to(self._device)
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self._batches = -(-len(positions) // batch_size)
-        self._order: tuple[int, Tensor] | None = None  # of the epoch asked for last
+        self._order = EpochOrder(len(positions), shuffle=shuffle, seed=seed, device=self._device)
         super().__init__()
 
     def __len__(self) -> int:
@@ -112,20 +111,9 @@ class RowsLoader(Epochs):
         self.check_position(epoch, position)
         rows = len(self._positions)
         first, end = (rows * place // self._batches for place in (position, position + 1))
-        picked = self._epoch_order(epoch)[first:end]
+        picked = self._order.of(epoch)[first:end]
         places = self._positions[picked]
         return Batch(self._inputs.select(places), without_padding(self._targets[places]), self._index[picked])
-
-    def _epoch_order(self, epoch: int) -> Tensor:
-        """The rows [n] in the order of an epoch, on the loader's device."""
-        if not self.shuffle:
-            epoch = 0  # one order for all
-        if self._order is None or self._order[0] != epoch:
-            size = len(self._positions)
-            generator = derive(self.seed, "order", epoch)
-            order = torch.randperm(size, generator=generator) if self.shuffle else torch.arange(size)
-            self._order = (epoch, order.to(self._device))
-        return self._order[1]
 
 
 def without_padding(targets: Tensor) -> Tensor:

@@ -17,6 +17,12 @@ Evaluate = Callable[[Student, Iterable[Batch]], Mapping[str, float]]
 
 def evaluate(student: Student, batches: Iterable[Batch]) -> dict[str, float]:
     """Accuracy in percent and mean loss of the student in eval mode; leaves its mode as it was."""
+    outputs, targets, losses = outputs_of(student, batches)
+    return {"accuracy": accuracy(outputs, targets), "loss": float(losses.mean())}
+
+
+def outputs_of(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs, targets and losses of the student in eval mode; leaves its mode as it was."""
     outputs, targets, losses = [], [], []
     with evaluating(student.module):
         for batch in batches:
@@ -24,10 +30,7 @@ def evaluate(student: Student, batches: Iterable[Batch]) -> dict[str, float]:
             outputs.append(forward.outputs)
             targets.append(batch.targets)
             losses.append(forward.loss)
-    return {
-        "accuracy": accuracy(torch.cat(outputs), torch.cat(targets)),
-        "loss": float(torch.cat(losses).mean()),
-    }
+    return torch.cat(outputs), torch.cat(targets), torch.cat(losses)
 
 
 def without_taps(student: Student, batch: Batch) -> Forward:

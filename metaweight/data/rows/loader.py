@@ -116,6 +116,11 @@ class RowsLoader(Epochs):
         return Batch(self._inputs.select(places), without_padding(self._targets[places]), self._index[picked])
 
 
+def fitting_batch(rows: int) -> int:
+    """Rows of a training batch where nobody says how many: a twentieth of ``rows``, 16 to 1,024."""
+    return min(max(rows // 20, 16), 1024)
+
+
 def without_padding(targets: Tensor) -> Tensor:
     """Targets of tokens [n, T] int64 without the last columns that are ``IGNORED`` in all rows; others as
     they are."""

@@ -129,23 +129,22 @@ def without_training(
         return parts
     if gone.all():
         raise ValueError(f"{parts.train.file}: every training row is left out: {reason}")
-    rows = parts.train.select(gone)
-    texts = tuple(row_text(cells) for cells in rows.frame.itertuples(index=False))
     places = np.arange(len(gone)) if parts.places is None else parts.places
     reasons = [reason] * len(gone) if each is None else each
-    own = tuple(said for said, out in zip(reasons, gone, strict=True) if out)
+    own = [said for said, out in zip(reasons, gone, strict=True) if out]
     return replace(
         parts,
         train=parts.train.select(~gone),
         places=places[~gone],
-        left_out=parts.left_out.join(LeftOut(rows.origins, own, texts)),
-        notes=(*parts.notes, f"{len(rows):,} training rows are left out: {reason}"),
+        left_out=parts.left_out.join(left_out(parts.train.select(gone), own)),
+        notes=(*parts.notes, f"{len(own):,} training rows are left out: {reason}"),
     )
 
 
-def row_text(cells: Sequence[Any]) -> str:
-    """What a row says, for somebody to recognise it."""
-    return ", ".join(str(cell) for cell in cells)[:200]
+def left_out(rows: Rows, reasons: Sequence[str]) -> LeftOut:
+    """All of ``rows`` with a reason each, and what each says, for somebody to recognise it."""
+    texts = (", ".join(map(str, cells))[:200] for cells in rows.frame.itertuples(index=False))
+    return LeftOut(rows.origins, tuple(reasons), tuple(texts))
 
 
 def same_columns(part: Rows, names: Sequence[Any]) -> Rows:

@@ -22,7 +22,8 @@ from metaweight.student.student import Student
 from metaweight.tasks.module.data import Places
 from metaweight.tasks.outcome import RunResult
 from metaweight.tasks.rows import PreparedRows
-from metaweight.tasks.rows.measures import outputs_of, two_logits
+from metaweight.tasks.rows.measures import two_logits
+from metaweight.training.evaluation import outputs_of
 from metaweight.training.sample_weights import SampleWeights
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validat
 from torch import Tensor, nn
 
 from metaweight.core.contracts import Center
+from metaweight.data.rows.loader import fitting_batch
 from metaweight.data.tabular import EncodedTable, TableEncoder, as_frame
 from metaweight.integrations.sklearn.course import Course, Rows, in_float64, outputs_of, teach
 from metaweight.integrations.sklearn.planting import planted
@@ -199,7 +200,7 @@ class ReweightedEstimator(BaseEstimator):
         if isinstance(batch_size, str):
             if batch_size != "auto":
                 raise ValueError(f"batch_size is a number of rows or 'auto', got {batch_size!r}")
-            batch_size = min(max(rows // 20, 16), 1024)
+            batch_size = fitting_batch(rows)
         return Course(
             build=build,
             loss=loss,

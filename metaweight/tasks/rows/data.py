@@ -16,8 +16,8 @@ from metaweight.core.digest import digest
 from metaweight.data import Splits, derive
 from metaweight.data.origins import LeftOut, Origins
 from metaweight.data.rows import Rows, Spoilt, Targets, spoil
-from metaweight.data.rows.loader import Inputs, RowsLoader
-from metaweight.data.rows.parts import Parts, row_text, same_columns
+from metaweight.data.rows.loader import Inputs, RowsLoader, fitting_batch
+from metaweight.data.rows.parts import Parts, left_out, same_columns
 from metaweight.data.rows.spoil import other_labels
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.config.rows import RowsConfig
@@ -141,6 +141,7 @@ def prepare(
         splits, given, planted = _planted(config, parts, targets, splits, given)
     encoder = encode(_select(rows, train))
     notes = (*parts.notes, targets.note, *encoder.notes, *chosen.notes)
+    beyond = [f"beyond train_size {config.train_size}"] * len(chosen.beyond)
     test = None
     if parts.test is not None:
         test = encoder.encode(same_columns(parts.test, learnt)), _read(parts, targets, "test")
@@ -157,7 +158,7 @@ def prepare(
         encoder,
         encoder.encode(rows),
         test,
-        parts.left_out.join(_beyond(rows, chosen.beyond, f"beyond train_size {config.train_size}")),
+        parts.left_out.join(left_out(_select(rows, chosen.beyond), beyond)),
         notes if planted is None else (*notes, planted.note),
     )
 
@@ -188,12 +189,6 @@ def _read(parts: Parts, targets: Targets, part: str) -> Tensor:
     return targets.encode(parts.cells(rows), rows.origins, SAID[part])
 
 
-def _beyond(rows: Rows, positions: Tensor, reason: str) -> LeftOut:
-    frame = rows.frame.iloc[positions.numpy()]
-    texts = tuple(row_text(cells) for cells in frame.itertuples(index=False))
-    return LeftOut(rows.origins.select(positions), (reason,) * len(positions), texts)
-
-
 def loader(
     config: RowsConfig,
     prepared: PreparedRows,
@@ -214,7 +209,7 @@ def loader(
     elif positions is None:
         positions = getattr(prepared.splits, part)
     assert positions is not None
-    own = config.meta_batch_size if part == "meta" else rows_a_step(config, len(positions))
+    own = config.meta_batch_size if part == "meta" else config.batch_size or fitting_batch(len(positions))
     return RowsLoader(
         inputs,
         targets,
@@ -224,11 +219,6 @@ def loader(
         seed=seed_of(config.seed, part),
         device=torch.device(config.device),
     )
-
-
-def rows_a_step(config: RowsConfig, rows: int) -> int:
-    """Size of a training batch: the one that was asked for, or a twentieth of the rows, 16 to 1,024."""
-    return config.batch_size or min(max(rows // 20, 16), 1024)
 
 
 def _joined(parts: Sequence[Rows]) -> Rows:

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch
-from metaweight.core.modes import evaluating
 from metaweight.data.rows import Targets
 from metaweight.student.student import Student
-from metaweight.training.evaluation import Evaluate, accuracy, evaluate, without_taps
+from metaweight.training.evaluation import Evaluate, accuracy, evaluate, outputs_of
 
 MAIN: Mapping[str, str] = {
     "classes": "accuracy",
@@ -31,18 +30,6 @@ def measure(targets: Targets) -> Evaluate:
         return {**_MEASURES[targets.kind](outputs, truth, targets), "loss": float(losses.mean())}
 
     return evaluate if targets.kind == "classes" else figures
-
-
-def outputs_of(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs, targets and losses of the student in eval mode; leaves its mode as it was."""
-    outputs, targets, losses = [], [], []
-    with evaluating(student.module):
-        for batch in batches:
-            forward = without_taps(student, batch)
-            outputs.append(forward.outputs)
-            targets.append(batch.targets)
-            losses.append(forward.loss)
-    return torch.cat(outputs), torch.cat(targets), torch.cat(losses)
 
 
 def of_numbers(outputs: Tensor, truth: Tensor, targets: Targets) -> dict[str, float]:

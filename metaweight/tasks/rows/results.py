@@ -12,7 +12,8 @@ from metaweight.data.origins import COLUMNS
 from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.config.rows import RowsConfig
 from metaweight.tasks.rows.data import PreparedRows, loader
-from metaweight.tasks.rows.measures import outputs_of, two_logits
+from metaweight.tasks.rows.measures import two_logits
+from metaweight.training.evaluation import outputs_of
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights, origin_cells
 

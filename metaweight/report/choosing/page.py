@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from metaweight.core.shown import shown
 from metaweight.data.pictures import Reading, read_picture
 from metaweight.report.choosing.sample import Sample
+from metaweight.report.html import environment, png_uri, script_data
 
 SIDE = 160
 """Pixels of a picture's longer side on the page."""
@@ -22,33 +19,29 @@ LONG = 20_000
 
 def checking_page(sample: Sample, file: str) -> str:
     """The page as text, which needs no network; ``file``: what the checked rows are saved as."""
-    environment = Environment(
-        loader=PackageLoader("metaweight.report.choosing", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: shown(value) if type(value) is str else value,
-    )
     at = sample.columns.index(sample.label) if sample.kind != "none" else None
     columns = [place for place in range(len(sample.columns)) if place != at]
-    return environment.get_template("check.html.jinja").render(
-        sample=sample,
-        rows=[_row(sample, number, columns) for number in range(len(sample))],
-        columns=[sample.columns[place] for place in columns],
-        file=file,
-        data=_json(
-            {
-                "header": sample.header,
-                "rows": sample.rows,
-                # of the last columns, which are the owner's
-                "label": -1 if at is None else len(sample.header) - len(sample.columns) + at,
-                "kind": sample.kind,
-                "classes": sample.classes,
-                "names": [shown(name) for name in sample.classes],
-                "file": file,
-            }
-        ),
+    return (
+        environment("metaweight.report.choosing")
+        .get_template("check.html.jinja")
+        .render(
+            sample=sample,
+            rows=[_row(sample, number, columns) for number in range(len(sample))],
+            columns=[sample.columns[place] for place in columns],
+            file=file,
+            data=script_data(
+                {
+                    "header": sample.header,
+                    "rows": sample.rows,
+                    # of the last columns, which are the owner's
+                    "label": -1 if at is None else len(sample.header) - len(sample.columns) + at,
+                    "kind": sample.kind,
+                    "classes": sample.classes,
+                    "names": [shown(name) for name in sample.classes],
+                    "file": file,
+                }
+            ),
+        )
     )
 
 
@@ -67,20 +60,8 @@ def _shortened(cell: str) -> str:
 
 def _thumbnail(source: object) -> Markup:
     """A small PNG inside of the page; what is wrong where the picture does not open."""
-    from PIL import Image
-
     try:
-        picture = Image.fromarray(read_picture(source, Reading()).pixels)
+        pixels = read_picture(source, Reading()).pixels
     except (OSError, ValueError) as error:
         return Markup("<em>{}</em>").format(shown(str(error)[:200]))
-    picture.thumbnail((SIDE, SIDE))
-    kept = io.BytesIO()
-    picture.save(kept, "PNG")
-    text = base64.b64encode(kept.getvalue()).decode()
-    return Markup('<img alt="" src="data:image/png;base64,{}">').format(text)
-
-
-def _json(value: Any) -> Markup:
-    """JSON that stays inside of its script element, whatever text is in it."""
-    text = json.dumps(value, ensure_ascii=True)  # so no U+2028 either
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+    return Markup('<img alt="" src="{}">').format(png_uri(pixels, SIDE))

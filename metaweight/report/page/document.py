@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from metaweight.core.atomic import whole_file
@@ -19,6 +19,7 @@ from metaweight.report.charts.panel import Panel
 from metaweight.report.charts.sample_weights import loss_panels, quartile_panels
 from metaweight.report.charts.shares import attention_panels, share_style
 from metaweight.report.charts.svg import svg
+from metaweight.report.html import environment
 from metaweight.report.page import headline as sentences
 from metaweight.report.page.comparison import BASE, blocks
 from metaweight.report.page.fates import fate_blocks
@@ -69,12 +70,12 @@ def render(study: Study, troubles: Troubles | None = None, *, folder: Path | Non
     )
     weighed = [view for view in views if not view.flat and view.lowest]
     suspicion = troubles.attempt("the suspects", lambda: _suspicion(study), lambda _: None)
-    environment = _environment(troubles)
-    return environment.get_template("report.html.jinja").render(
+    templates = _templates(troubles)
+    return templates.get_template("report.html.jinja").render(
         study=study,
         version=__version__,
-        css=_own("report.css", environment),
-        js=_own("report.js", environment),
+        css=_own("report.css", templates),
+        js=_own("report.js", templates),
         answer=explained(sentences.headline(study, views, suspicion)),
         suspicion=suspicion,
         suspects_lead=""
@@ -109,16 +110,8 @@ def render(study: Study, troubles: Troubles | None = None, *, folder: Path | Non
     )
 
 
-def _environment(troubles: Troubles) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("metaweight.report.page", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # whatever text of a user's comes here; what is Markup is made of such text, or of none
-        finalize=lambda value: shown(value) if type(value) is str else value,
-    )
+def _templates(troubles: Troubles) -> Environment:
+    templates = environment("metaweight.report.page")
 
     def drawn(panel: Panel) -> Markup:
         def instead(why: str) -> Markup:
@@ -126,10 +119,10 @@ def _environment(troubles: Troubles) -> Environment:
 
         return troubles.attempt(f"a chart of the page, {panel.label},", lambda: svg(panel), instead)
 
-    environment.filters["svg"] = drawn
-    environment.filters["explained"] = lambda text: explained([text])[0]
-    environment.filters["first_upper"] = lambda text: text[:1].upper() + text[1:]  # BLEU stays BLEU
-    return environment
+    templates.filters["svg"] = drawn
+    templates.filters["explained"] = lambda text: explained([text])[0]
+    templates.filters["first_upper"] = lambda text: text[:1].upper() + text[1:]  # BLEU stays BLEU
+    return templates
 
 
 def _suspicion(study: Study) -> Suspicion | None:
@@ -170,7 +163,7 @@ def _by_noise(panels: Sequence[Panel]) -> dict[str, list[Panel]]:
     return {noise: [panel for panel in panels if panel.noise == noise] for noise in noises}
 
 
-def _own(name: str, environment: Environment) -> Markup:
+def _own(name: str, templates: Environment) -> Markup:
     """A file of this package as it is."""
-    assert environment.loader is not None
-    return Markup(environment.loader.get_source(environment, name)[0])
+    assert templates.loader is not None
+    return Markup(templates.loader.get_source(templates, name)[0])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from metaweight.core.csv_text import csv_rows
 from metaweight.core.registry import Registry
+from metaweight.report.html import png_uri
 from metaweight.report.page.study import ReadRun
 from metaweight.tasks import tasks
 from metaweight.tasks.config import with_options
@@ -97,20 +96,14 @@ def _pictures(run: ReadRun, samples: Sequence[Placed], largest: int) -> Exhibits
     )
     if not same:
         return Exhibits(note="No pictures: the data found here is not what this run was trained on.")
-    pictures = {s.row: Exhibit(png_uri(images.train_images[s.index], largest)) for s in samples}
+    pictures = {s.row: Exhibit(picture_uri(images.train_images[s.index], largest)) for s in samples}
     return Exhibits(pictures, tuple(images.classes))
 
 
-def png_uri(image: Tensor, largest: int = LARGEST) -> str:
+def picture_uri(image: Tensor, largest: int = LARGEST) -> str:
     """[C, H, W] uint8 with 1 or 3 channels -> the data URI of a PNG of at most ``largest`` pixels a side."""
-    from PIL import Image
-
     pixels = image[0] if len(image) == 1 else image[:3].permute(1, 2, 0)
-    picture = Image.fromarray(pixels.contiguous().cpu().numpy())
-    picture.thumbnail((largest, largest))
-    memory = io.BytesIO()
-    picture.save(memory, "png", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(memory.getvalue()).decode()}"
+    return png_uri(pixels.contiguous().cpu().numpy(), largest)
 
 
 @shows.register("translation")

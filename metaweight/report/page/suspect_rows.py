@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from markupsafe import Markup
 
 from metaweight.core.shown import shown
 from metaweight.data.origins import COLUMNS
+from metaweight.report.html import script_data
 from metaweight.report.own_rows import own_columns
 from metaweight.report.page.exhibits import THUMBNAIL, Sample, exhibits
 from metaweight.report.page.study import ReadRun
@@ -70,7 +70,7 @@ def rows_of(found: Suspects, run: ReadRun, names: Sequence[str]) -> Rows:
     pictures = [] if own is not None else _pictures(run, first, len(rows))
     data = {"columns": list(columns), "rows": rows, "pictures": pictures}
     file = files.pop() if len(files) == 1 else ""
-    return Rows(len(rows), sum(row[0] for row in rows), file, _json(data))
+    return Rows(len(rows), sum(row[0] for row in rows), file, script_data(data))
 
 
 def _pictures(run: ReadRun, first: Any, count: int) -> list[str]:
@@ -86,9 +86,3 @@ def _cell(value: Any) -> str:
         return "" if math.isnan(value) else f"{value:.4g}"
     text = shown(str(value))
     return text if len(text) <= LONG else f"{text[:LONG]}…"
-
-
-def _json(value: Any) -> Markup:
-    """JSON that stays inside of its script element, whatever text is in it."""
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -26,7 +26,7 @@ class Compare:
     """Arms, kinds of noise and seeds; a call trains them all, prints and keeps the table."""
 
     task: str
-    """What the student learns; each task has its own options: image, translation."""
+    """What the student learns; each task has its own options: image, tabular, text, tokens, translation."""
     run: OmitArgPrefixes[RunConfig]
     grid: str | None = None
     """A TOML file with arms, noises, seeds, jobs, [run], [arm.NAME], [noise.KIND] and [tune], or with a table

@@ -105,7 +105,7 @@ def _print_list(found: suspects.Suspects, out: Path, history: Path, console: Ter
 
 def _rule(found: suspects.Suspects) -> str:
     """By what a sample is a suspect."""
-    if found.belief is not None and found.belief.verdict != "untested":
+    if found.by_probes:
         return "at or below the weight that the probes give"
     if found.samples.probabilities is None:
         return "below the valley between two groups of weights"

@@ -35,7 +35,7 @@ class Train:
     """One run; a call trains it and keeps the weight of every sample."""
 
     task: str
-    """What the student learns; each task has its own options: image, translation."""
+    """What the student learns; each task has its own options: image, tabular, text, tokens, translation."""
     run: OmitArgPrefixes[RunConfig]
     out: str | None = None
     """Folder of this run; must not exist. Default: runs/NAME-TIME, NAME of teacher, remedy, loss."""
@@ -125,15 +125,15 @@ def _belief(folder: RunFolder, config: RunConfig) -> tuple[str, ...]:
     if config.remedy != "none":
         return ()
     weights = folder.read_weights()
-    known = belief(weights)
-    if known is None:
-        return ()
     try:
         found = Suspects(weights)
     except ValueError as error:
-        return (f"Nothing is suspected: {error}.", *known.sentences)
+        known = belief(weights)
+        return () if known is None else (f"Nothing is suspected: {error}.", *known.sentences)
+    if found.belief is None:
+        return ()
     more = f": metaweight report {folder.path} shows them" if found.is_suspect.any() else ""
-    return (f"{found.sentence}{more}.", *known.sentences)
+    return (f"{found.sentence}{more}.", *found.belief.sentences)
 
 
 @contextmanager

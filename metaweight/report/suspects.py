@@ -56,6 +56,11 @@ class Suspects:
         """What is known of the weights."""
         return belief(self.kept)
 
+    @property
+    def by_probes(self) -> bool:
+        """Whether probes say who is a suspect, as far as anybody is; else the weights' own groups do."""
+        return self.belief is not None and self.belief.verdict not in ("untested", "too few")
+
     @cached_property
     def cut(self) -> float | None:
         """Suspects weigh so much or less; None where nobody is one.
@@ -63,9 +68,9 @@ class Suspects:
         With probes the cut-off that they give.  Without, or with too few, the valley between the two groups
         of weights (see ``valley``); of samples without classes only if there are two groups indeed.
         """
-        means, found = self.samples.mean_weight(), self.belief
-        if found is not None and found.verdict not in ("untested", "too few"):
-            return found.cutoff
+        if self.belief is not None and self.by_probes:
+            return self.belief.cutoff
+        means = self.samples.mean_weight()
         whole = means[means.isfinite()].double().numpy()
         return valley(whole, only_two=self.samples.probabilities is None)
 
@@ -76,9 +81,8 @@ class Suspects:
         With probes: those at or below ``cut``.  Without, or with too few: those below it whose label the
         student would not give either; of samples without classes all below it.
         """
-        means, found = self.samples.mean_weight(), self.belief
-        cut = -torch.inf if self.cut is None else self.cut
-        if found is not None and found.verdict not in ("untested", "too few"):
+        means, cut = self.samples.mean_weight(), -torch.inf if self.cut is None else self.cut
+        if self.by_probes:
             return means <= cut
         low, probabilities, given = means < cut, self.samples.probabilities, self.samples.given
         if probabilities is None or given is None:

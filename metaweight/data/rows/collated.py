@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import ConcatDataset
 
 from metaweight.core.batch import Batch
 from metaweight.data.loaders import Collated
@@ -18,7 +19,7 @@ from metaweight.data.rows.loader import EVALUATED
 class CollatedRows:
     """Rows of data sets laid end to end; ``positions`` [N] says which of their items each is."""
 
-    datasets: tuple[Any, ...]
+    items: ConcatDataset[Any]
     collate: Collated
     positions: Tensor
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (a value)
@@ -34,7 +35,7 @@ class CollatedRows:
 
     def batch(self, items: Sequence[int]) -> Batch:
         """The Batch of some items, by their places in the data sets end to end."""
-        return self.collate([(self._item(place), place) for place in items]).to(self.device)
+        return self.collate([(self.items[place], place) for place in items]).to(self.device)
 
     @property
     def at_once(self) -> int:
@@ -44,10 +45,3 @@ class CollatedRows:
     def to(self, device: torch.device) -> CollatedRows:
         """The same, batches on a device."""
         return replace(self, device=device)
-
-    def _item(self, place: int) -> Any:
-        for dataset in self.datasets:
-            if place < len(dataset):
-                return dataset[place]
-            place -= len(dataset)
-        raise IndexError(place)

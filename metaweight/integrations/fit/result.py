@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,15 +58,19 @@ class Fit:
         and suggested label, weight, loss, ``is_suspect``."""
         import pandas as pd
 
-        found = Suspects(self.samples)
+        found = self._found
         own = self.prepared.frame.iloc[found.samples.index.numpy()]
         columns = {**found.where(), **{str(name): own[name].tolist() for name in own.columns}}
         return pd.DataFrame(found.columns(columns, self.prepared.targets.classes))
 
     def sentences(self) -> tuple[str, ...]:
         """Whether the weights can be believed."""
-        found = Suspects(self.samples).belief
+        found = self._found.belief
         return () if found is None else found.sentences
+
+    @cached_property
+    def _found(self) -> Suspects:
+        return Suspects(self.samples)
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
         """What the model says of rows like those of training: names of classes [n], numbers [n], or which

@@ -65,14 +65,13 @@ def suspicion_of(run: ReadRun) -> Suspicion | None:
     names = class_names(run.folder) or ()
     weights = found.samples.mean_weight()[found.order].double().numpy()
     suspect = found.is_suspect[found.order].numpy()
-    tested = found.belief is not None and found.belief.verdict not in ("untested", "too few")
     return Suspicion(
         run,
         len(weights),
         int(suspect.sum()),
         f"{found.sentence}{': look at these first, below' if suspect.any() else ''}.",
         found.cut,
-        not tested and found.samples.probabilities is not None,
+        not found.by_probes and found.samples.probabilities is not None,
         found.belief,
         suspect_panel(weights, suspect, found.cut),
         by_class(found, weights, names),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
+from torch.utils.data import ConcatDataset, default_collate
 
 from metaweight.data.loaders import Collated
 from metaweight.data.rows import Rows, Targets, of_frame
@@ -65,8 +65,8 @@ class ModuleData:
     @property
     def items(self) -> CollatedRows:
         """All items end to end."""
-        datasets = tuple(self.parts.values())
-        return CollatedRows(datasets, Collated(self.collate_fn), torch.arange(sum(map(len, datasets))))
+        items: ConcatDataset[Any] = ConcatDataset(self.parts.values())
+        return CollatedRows(items, Collated(self.collate_fn), torch.arange(len(items)))
 
 
 class Places:
@@ -80,7 +80,7 @@ class Places:
     def encode(self, rows: Rows) -> CollatedRows:
         """The items themselves."""
         items = self.data.items
-        return CollatedRows(items.datasets, items.collate, torch.tensor(rows.frame[PLACE].to_numpy()))
+        return replace(items, positions=torch.tensor(rows.frame[PLACE].to_numpy()))
 
 
 class RawTargets(Targets):

@@ -71,6 +71,25 @@ def test_weights_and_suspects_are_of_the_rows_that_were_given(frames: dict[str, 
     assert auroc(torch.tensor(result.weights[~np.isnan(result.weights)]), wrong) > 0.8
 
 
+def test_a_missing_cell_of_any_kind_is_empty_in_the_files(
+    frames: dict[str, pd.DataFrame], tmp_path: Path
+) -> None:
+    """NA of pandas is neither equal to itself nor not."""
+    train, meta = (
+        frame.assign(
+            count=pd.array([None, *range(len(frame) - 1)], dtype="Int64"),
+            day=pd.to_datetime([None, *["2020-01-02"] * (len(frame) - 1)]),
+        )
+        for frame in (frames["train"], frames["meta"])
+    )
+    train.loc[1, "x"] = None
+    mw.fit("tabular-mlp", train, meta, label="kind", folder=tmp_path / "run", **SMALL)
+    first, second, third = read_csv(tmp_path / "run" / "rows.csv")[:3]
+    assert (first["count"], first["day"]) == ("", "")
+    assert (second["x"], second["count"]) == ("", "0")
+    assert (third["count"], third["day"]) == ("1", "2020-01-02 00:00:00")
+
+
 def test_marked_rows_are_trusted(frames: dict[str, pd.DataFrame]) -> None:
     both = pd.concat([frames["meta"].assign(ok=True), frames["train"].assign(ok=False)])
     result = mw.fit("tabular-mlp", both, label="kind", meta_column="ok", **SMALL)

@@ -26,14 +26,13 @@ from metaweight.student.execution.execution import require_device
 from metaweight.student.losses import UnitLoss
 from metaweight.tasks import assemble, begin, run_manifest, tasks
 from metaweight.tasks.config import ModuleConfig, RowsConfig, with_options
+from metaweight.tasks.config.module import GIVEN
 from metaweight.tasks.module import ModuleData, prepare_module
 from metaweight.tasks.rows import PreparedRows, RowsTask
 from metaweight.teachers.base import name_of
 from metaweight.training.progress import EpochProgress
 from metaweight.training.run_folder import RunFolder
 
-IN_PYTHON = "given in Python"
-"""What data that lie in no file are called in a manifest."""
 MODELS: Mapping[str, Registry[Any]] = {"tabular": tabular_models, "text": text_models}
 """Task -> its models by name."""
 
@@ -104,7 +103,7 @@ def _of_name(
         label = "target"
     parts = parts_of(rows, label=label, meta_column=meta_column)
     called = {
-        part: str(data) if is_place(data) else IN_PYTHON for part, data in given.items() if data is not None
+        part: str(data) if is_place(data) else GIVEN for part, data in given.items() if data is not None
     }
     own = task.config(model=model, **called, label=label, meta_column=meta_column)
     config: RowsConfig = with_options(own, options)
@@ -121,7 +120,7 @@ def _of_module(
 ) -> tuple[ModuleConfig, PreparedRows]:
     loader = given["train"] if isinstance(given["train"], DataLoader) else None
     sizes = {} if loader is None or loader.batch_size is None else {"batch_size": loader.batch_size}
-    called = {part: IN_PYTHON for part, data in given.items() if data is not None}
+    called = {part: GIVEN for part, data in given.items() if data is not None}
     own = ModuleConfig(model=type(module).__name__)
     config = with_options(own, {**called, **sizes, **options})
     check_options(config)

@@ -7,6 +7,9 @@ from typing import ClassVar
 
 from metaweight.tasks.config.rows import RowsConfig
 
+GIVEN = "given in Python"
+"""What data that are objects are called in a manifest."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleConfig(RowsConfig):
@@ -14,7 +17,7 @@ class ModuleConfig(RowsConfig):
 
     task: ClassVar[str] = "module"
 
-    data: str = "given in Python"
+    data: str = GIVEN
     """What the data are called."""
     model: str = "module"
     """What the module is called."""

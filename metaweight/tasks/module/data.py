@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -17,6 +17,7 @@ from metaweight.data.rows import Rows, Targets, of_frame
 from metaweight.data.rows.collated import CollatedRows
 from metaweight.data.rows.parts import Parts
 from metaweight.student.losses import UnitLoss
+from metaweight.tasks.config.module import GIVEN
 
 PLACE, TARGET = "position", "target"
 """Columns of a run whose rows are objects: the place in the data set, and the target."""
@@ -37,25 +38,19 @@ class ModuleData:
     loss: UnitLoss | None = None
     """None: by the targets, see ``ModuleTask``."""
     collate_fn: Callable[[list[Any]], Any] = default_collate
-    name: str = "given in Python"
-    labels: dict[str, Sequence[str]] = field(default_factory=dict)
-    """Part -> what its rows are called, where they have names."""
 
     def rows(self, part: str) -> Rows:
         """The rows of a part: their places in all data sets end to end, and their targets."""
         import pandas as pd
 
-        sizes = [len(dataset) for dataset in self.parts.values()]
-        firsts = dict(zip(self.parts, accumulate([0, *sizes]), strict=False))
+        ends = dict(zip(self.parts, accumulate(map(len, self.parts.values())), strict=True))
         size = len(self.parts[part])
         if size == 0:
             raise ValueError(f"the {part} data set has no row")
-        places = np.arange(firsts[part], firsts[part] + size)
+        places = np.arange(ends[part] - size, ends[part])
         targets = self.targets(places)
         cells = list(targets.numpy()) if targets.dim() > 1 else targets.numpy()
-        frame = pd.DataFrame({PLACE: places, TARGET: cells})
-        called = self.labels.get(part)
-        return of_frame(frame if called is None else frame.set_axis(list(called), axis=0), f"{part} rows")
+        return of_frame(pd.DataFrame({PLACE: places, TARGET: cells}), f"{part} rows")
 
     def targets(self, places: Any) -> Tensor:
         """[n, ...], of the items at ``places``."""
@@ -83,11 +78,16 @@ class Places:
         return replace(items, positions=torch.tensor(rows.frame[PLACE].to_numpy()))
 
 
+def stacked(cells: Sequence[Any]) -> Tensor:
+    """The targets of rows [n, ...], which a frame holds cell by cell."""
+    return torch.as_tensor(np.stack(cells))
+
+
 class RawTargets(Targets):
     """Targets that are tensors already: they are learnt as they are."""
 
     def encode(self, cells: Sequence[Any], origins: Any, part: str) -> Tensor:
-        values = torch.as_tensor(np.stack(cells))
+        values = stacked(cells)
         if self.kind != "classes":
             return values.float() if values.dtype == torch.float64 else values
         high, low = int(values.max()), int(values.min())
@@ -104,4 +104,4 @@ def parts_of_module(data: ModuleData) -> Parts:
     """The rows of every part; what is known of their truth is nothing."""
     rows = {part: data.rows(part) for part in data.parts}
     meta, valid, test = (rows.get(part) for part in ("meta", "valid", "test"))
-    return Parts(data.name, rows["train"], TARGET, meta, valid, test)
+    return Parts(GIVEN, rows["train"], TARGET, meta, valid, test)

@@ -16,7 +16,7 @@ from metaweight.student.losses import UnitLoss
 from metaweight.student.student import Student
 from metaweight.tasks.assembly import execution
 from metaweight.tasks.config.module import ModuleConfig
-from metaweight.tasks.module.data import PLACE, ModuleData, Places, RawTargets, parts_of_module
+from metaweight.tasks.module.data import ModuleData, Places, RawTargets, parts_of_module, stacked
 from metaweight.tasks.rows import Encoder, PreparedRows, RowsTask
 from metaweight.tasks.rows.data import prepare
 from metaweight.tasks.rows.losses import LOSSES
@@ -65,7 +65,7 @@ def prepare_module(config: ModuleConfig, data: ModuleData) -> PreparedRows:
         said = Student(data.module, lambda outputs, targets: outputs.flatten(1).sum(dim=1)).glance(
             first.to(next(data.module.parameters()).device)
         )
-    targets = _targets(data, said.outputs, data.targets(parts.train.frame[PLACE].to_numpy()))
+    targets = _targets(data, said.outputs, stacked(parts.cells(parts.train)))
     return prepare(config, parts, targets, lambda rows: Places(data))
 
 

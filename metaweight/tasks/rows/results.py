@@ -15,7 +15,7 @@ from metaweight.tasks.rows.data import PreparedRows, loader
 from metaweight.tasks.rows.measures import two_logits
 from metaweight.training.evaluation import outputs_of
 from metaweight.training.run_folder import RunFolder
-from metaweight.training.sample_weights import SampleWeights, origin_cells
+from metaweight.training.sample_weights import SampleWeights, number_as_cell, origin_cells
 
 ROWS = "rows.csv"
 OURS = (*COLUMNS, "index", "mean_weight")
@@ -75,12 +75,12 @@ def write_rows(prepared: PreparedRows, samples: SampleWeights, folder: RunFolder
     own = samples.own
     frame, parts = prepared.frame.iloc[own.index.numpy()], prepared.parts
     names = [f"own_{name}" if name in OURS else str(name) for name in (*frame.columns, parts.label)]
-    means = [f"{mean:.6g}" for mean in own.mean_weight().tolist()]
+    means = map(number_as_cell, own.mean_weight().tolist())
     labels = prepared.targets.shown(prepared.given[own.index])
-    columns = [frame[name].tolist() for name in frame.columns]
+    columns = [frame[name].astype(object).where(frame[name].notna(), "").tolist() for name in frame.columns]
     rows = zip(origin_cells(own), own.index.tolist(), *columns, labels, means, strict=True)
     write_csv(
         folder.path / ROWS,
         (*COLUMNS, "index", *names, "mean_weight"),
-        ((*cells, *("" if cell is None or cell != cell else cell for cell in row)) for cells, *row in rows),
+        ((*cells, *row) for cells, *row in rows),
     )

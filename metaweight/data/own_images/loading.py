@@ -176,4 +176,14 @@ def _image_set(
         left_out=left_out,
         source="own pictures",
         notes="; ".join(dict.fromkeys(notes)),
+        label=parts["train"].found.label,
+        columns={
+            # of trusted pictures there may be a folder
+            name: [cell for part in behind for cell in _cells(parts[part], name)]
+            for name in parts["train"].found.columns
+        },
     )
+
+
+def _cells(part: Opened, name: str) -> Sequence[object]:
+    return part.found.columns.get(name) or [""] * len(part.pictures)

@@ -78,7 +78,9 @@ def load_own(own: OwnImages) -> ImageSet:
         *([resized] if resized else []),
         *what_was_done([picture for one in parts.values() for picture in one.pictures], reading),
         *(
-            f"{len(some):,} pictures {what} are left out, the first {some.origins[0]}"
+            f"1 picture {what} is left out: {some.origins[0]}"
+            if len(some) == 1
+            else f"{len(some):,} pictures {what} are left out, the first {some.origins[0]}"
             for what, some in counted.items()
             if len(some)
         ),

@@ -67,7 +67,7 @@ def rows_in(loader: DataLoader[Any]) -> int:
     Raises TypeError for a data set that has no length.
     """
     dataset: Any = loader.dataset
-    if _bears_positions(dataset):
+    if bears_positions(dataset):
         while isinstance(dataset, Subset):
             dataset = dataset.dataset
     if not hasattr(dataset, "__len__"):
@@ -75,17 +75,18 @@ def rows_in(loader: DataLoader[Any]) -> int:
     return len(dataset)
 
 
-def _bears_positions(dataset: Any) -> bool:
-    """Whether each item has its position beside it already, Subsets of an Indexed among them."""
+def bears_positions(dataset: Any) -> bool:
+    """Whether each item has its position beside it already: Indexed, and what ``numbered`` gives, in parts
+    too."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
-    return isinstance(dataset, Indexed)
+    return isinstance(dataset, Indexed | Positioned)
 
 
 def _with_positions(loader: DataLoader[Any]) -> tuple[Any, Callable[[list[Any]], Batch]]:
     """A loader's data set as items with positions, and what makes a Batch of some of them."""
     given, own = loader.dataset, loader.collate_fn
-    if not _bears_positions(given):
+    if not bears_positions(given):
         return Positioned(given), Collated(own)
     # one of the user's own takes items of Indexed as they are, as it does in the loader itself
     return given, Collated(own) if own is default_collate else own

@@ -38,6 +38,7 @@ def write_run(folder: Path, samples: SampleWeights, known: KnownRows, options: M
         given=samples.given,
         probabilities=samples.probabilities,
         said=samples.said,
+        warmup=samples.warmup,
         origins=samples.origins,
     )
     if known.columns:

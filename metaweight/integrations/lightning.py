@@ -25,6 +25,7 @@ from metaweight.data.indexed import Indexed, collate
 from metaweight.data.loaders import bears_positions, rows_in
 from metaweight.engines.base import Engine
 from metaweight.integrations.files import write_report
+from metaweight.integrations.last_hidden import described
 from metaweight.integrations.plan import Plan
 from metaweight.integrations.trusted import TrustedRows, with_positions
 from metaweight.integrations.weighing import Weighed, Weighing
@@ -49,10 +50,11 @@ def loader(dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
 class Weighted(Weighed, LightningModule):
     """Trains ``module`` on losses weighted by a teacher; define ``configure_optimizers``, and what you like.
 
-    ``module``: a module, of which the loss is the cross-entropy of its logits, or a Student with a loss and
-    taps of its own.  ``trusted``: pairs (x, y) that are surely right, by position; None for a teacher that
-    learns nothing.  ``teacher``: a name, a Teacher, a class, or "auto" (``Plan``).  ``samples``: rows of the
-    training data; None: counted where ``loader`` or ``mw.data.numbered`` made the DataLoader.
+    ``module``: a module, trained on the cross-entropy of its logits, into which the teacher looks at the last
+    hidden layer, as far as it is found; or a Student with a loss and taps of its own.  ``trusted``: pairs
+    (x, y) that are surely right, by position; None for a teacher that learns nothing.  ``teacher``: a name, a
+    Teacher, a class, or "auto" (``Plan``).  ``samples``: rows of the training data; None: counted where
+    ``loader`` or ``mw.data.numbered`` made the DataLoader.
     ``trusted_batch_size``: None for the train batch's.  Accumulation, clipping by norm, precision, schedulers
     are the Trainer's; its checkpoints hold the teacher.  Raises ValueError for clipping by value,
     MetaweightError for several processes.
@@ -76,8 +78,8 @@ class Weighted(Weighed, LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.student = module if isinstance(module, Student) else Student(module)
-        self.module = self.student.module
+        self._given = (module,)  # in a tuple, or Lightning would take it for a part of itself
+        self.module = module.module if isinstance(module, Student) else module
         self._trusted = None if trusted is None else with_positions(trusted, "trusted")
         self._trusted_size, self._samples, self._seed = trusted_batch_size, samples, seed
         options = teacher_options or {}, teacher_learning_rate, engine, schedule, reweighter_options or {}
@@ -114,7 +116,7 @@ class Weighted(Weighed, LightningModule):
             )
         steps = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
         weighing = self._plan.weighing(
-            self.student,
+            described(*self._given, batch),
             self.optimizers(use_pl_optimizer=False),
             batch,
             self._trusted_rows(len(batch)),
@@ -132,7 +134,7 @@ class Weighted(Weighed, LightningModule):
 
         def batch_of(items: Sequence[Any], rows: Tensor) -> Batch:
             pairs = ((*item, row) for item, row in zip(items, rows.tolist(), strict=True))
-            return collate(list(pairs)).to(self.device)
+            return collate(list(pairs))
 
         return TrustedRows(self._trusted, batch_of, self._trusted_size or size, self._seed)
 

@@ -56,6 +56,7 @@ class Plan:
         total_steps: int | None,
         max_norm: float | None,
         known: KnownRows | None = None,
+        warmup: int = 0,
     ) -> Weighing:
         """Build teacher and Reweighter for a student, measured on its first ``batch``."""
         spec = student.spec(batch, samples=samples)
@@ -72,7 +73,7 @@ class Plan:
             total_steps=total_steps,
             **self.options,
         )
-        return Weighing(reweighter, trusted, samples=samples, target=spec.target, known=known)
+        return Weighing(reweighter, trusted, samples=samples, target=spec.target, known=known, warmup=warmup)
 
     def teacher_for(self, student: Student, spec: StateSpec) -> Teacher:
         """The teacher; its first parameters depend on the seed alone, and nothing is drawn for them."""

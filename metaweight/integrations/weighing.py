@@ -53,13 +53,13 @@ class Weighed:
     _weighing: Weighing | None
     """None before the first step."""
     _begins = "train()"
-    """What begins a run."""
+    """What takes the steps."""
 
     @property
     def weighing(self) -> Weighing:
         """What weighs the run.  Raises MetaweightError before the first step."""
         if self._weighing is None:
-            raise MetaweightError(f"there are no weights before the first step: call {self._begins}")
+            raise MetaweightError(f"there are no weights before the first step of {self._begins}")
         return self._weighing
 
     def weights(self) -> DataFrame:
@@ -86,8 +86,8 @@ class Weighing:
     """Weighs each batch of a loop that takes its own steps, and keeps the weights of all ``samples``.
 
     ``trusted``: None for a teacher that needs none.  ``target``: what rows are labelled with.  ``known``:
-    what people know the rows by.  The teacher's learning rate takes the course of the student's, as in
-    metaweight's own Trainer.
+    what people know the rows by.  ``warmup``: the first epochs, in which all weights are 1.  The teacher's
+    learning rate takes the course of the student's, as in metaweight's own Trainer.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Weighing:
         samples: int,
         target: Target,
         known: KnownRows | None = None,
+        warmup: int = 0,
     ) -> None:
         if trusted is None and reweighter.needs_meta:
             raise ValueError(
@@ -105,7 +106,7 @@ class Weighing:
                 "trusted data set"
             )
         self.reweighter, self.trusted = reweighter, trusted
-        self.history, self.answers = WeightHistory(samples, 1), Answers(samples, target)
+        self.history, self.answers = WeightHistory(samples, 1, warmup), Answers(samples, target)
         self.known = KnownRows() if known is None else known
         groups = () if reweighter.teacher_optimizer is None else reweighter.teacher_optimizer.param_groups
         self._rates = [float(group["lr"]) for group in groups]
@@ -130,8 +131,9 @@ class Weighing:
         """
         reweighter = self.reweighter
         self._follow_rate()
-        meta = None if self.trusted is None else self.trusted.at(reweighter.windows)
-        weights = reweighter.weigh(train, meta, micro_batches=1 / share, loss_scale=loss_scale)
+        teach, device = epoch >= self.history.warmup, reweighter.student.device
+        meta = self.trusted.at(reweighter.windows).to(device) if self.trusted and teach else None
+        weights = reweighter.weigh(train, meta, teach=teach, micro_batches=1 / share, loss_scale=loss_scale)
         report = reweighter.last
         assert report is not None
         self._make_room(epoch + 1)
@@ -144,7 +146,8 @@ class Weighing:
         known, samples = self.history.weights.shape
         if epochs <= known:
             return
-        before, self.history = self.history.state_dict(), WeightHistory(samples, epochs)
+        before = self.history.state_dict()
+        self.history = WeightHistory(samples, epochs, self.history.warmup)
         for name, values in self.history.state_dict().items():
             values[:known] = before[name]
 
@@ -184,6 +187,7 @@ class Weighing:
             given=said.get("given"),
             probabilities=said.get("probabilities"),
             said=said.get("said"),
+            warmup=history.warmup,
             origins=Origins.of("training data", (index + 1).tolist()),
         )
 
@@ -214,7 +218,7 @@ class Weighing:
             "teacher": name_of(live.teacher),
             "schedule": self.reweighter.schedule,
             "epochs": len(self.history.weights),
-            "warmup_epochs": 0,
+            "warmup_epochs": self.history.warmup,
             **sizes,
         }
         write_run(folder, self.samples(), self.known, options)

@@ -41,8 +41,9 @@ def write_run(folder: Path, samples: SampleWeights, known: KnownRows, options: M
         warmup=samples.warmup,
         origins=samples.origins,
     )
-    if known.columns:
-        write_columns(known.select(samples.index.tolist()), samples, own)
+    columns = known.columns(samples.index.tolist())
+    if columns or samples.probabilities is None:  # lists of suspects need one or the other
+        write_columns(columns, samples, own)
     if samples.probabilities is not None:
         keep_classes(known.classes or [str(number) for number in range(samples.probabilities.shape[1])], own)
     rows = [

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+Cells = Mapping[str, Sequence[Any]]
+
+
+def _no_columns(rows: list[int]) -> Cells:
+    return {}
 
 
 @dataclass(frozen=True)
 class KnownRows:
     """n rows."""
 
-    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """Name -> n cells."""
+    columns: Callable[[list[int]], Cells] = _no_columns
+    """Positions of m rows -> column -> m cells; nothing is read before it is asked for."""
     classes: Sequence[str] = ()
     """Empty where classes are numbers."""
-
-    def select(self, rows: Sequence[int]) -> dict[str, list[Any]]:
-        """The cells of some rows."""
-        return {name: [cells[row] for row in rows] for name, cells in self.columns.items()}

@@ -73,7 +73,15 @@ class Plan:
             total_steps=total_steps,
             **self.options,
         )
-        return Weighing(reweighter, trusted, samples=samples, target=spec.target, known=known, warmup=warmup)
+        return Weighing(
+            reweighter,
+            trusted,
+            samples=samples,
+            target=spec.target,
+            known=known,
+            warmup=warmup,
+            seed=self.seed,
+        )
 
     def teacher_for(self, student: Student, spec: StateSpec) -> Teacher:
         """The teacher; its first parameters depend on the seed alone, and nothing is drawn for them."""

@@ -86,8 +86,9 @@ class Weighing:
     """Weighs each batch of a loop that takes its own steps, and keeps the weights of all ``samples``.
 
     ``trusted``: None for a teacher that needs none.  ``target``: what rows are labelled with.  ``known``:
-    what people know the rows by.  ``warmup``: the first epochs, in which all weights are 1.  The teacher's
-    learning rate takes the course of the student's, as in metaweight's own Trainer.
+    what people know the rows by.  ``warmup``: the first epochs, in which all weights are 1.  ``seed``:
+    what the page says of it.  The teacher's learning rate takes the course of the student's, as in
+    metaweight's own Trainer.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Weighing:
         target: Target,
         known: KnownRows | None = None,
         warmup: int = 0,
+        seed: int = 0,
     ) -> None:
         if trusted is None and reweighter.needs_meta:
             raise ValueError(
@@ -107,7 +109,7 @@ class Weighing:
             )
         self.reweighter, self.trusted = reweighter, trusted
         self.history, self.answers = WeightHistory(samples, 1, warmup), Answers(samples, target)
-        self.known = KnownRows() if known is None else known
+        self.known, self.seed = KnownRows() if known is None else known, seed
         groups = () if reweighter.teacher_optimizer is None else reweighter.teacher_optimizer.param_groups
         self._rates = [float(group["lr"]) for group in groups]
         self._sums: dict[str, tuple[float, int]] = {}
@@ -205,13 +207,12 @@ class Weighing:
 
         samples = self.samples()
         index = samples.index.tolist()
-        own = {own_name(name): cells for name, cells in self.known.select(index).items()}
+        own = {own_name(name): cells for name, cells in self.known.columns(index).items()}
         return DataFrame(Suspects(samples).columns({"index": index, **own}, self.known.classes))
 
     def write(self, folder: Path) -> None:
         """The files of a run, ``weights.csv`` among them, into ``folder``; older ones are replaced."""
-        live, trusted = self.reweighter.live, self.trusted
-        sizes = {} if trusted is None else {"meta_batch_size": trusted.batch(0, 0).index.numel()}
+        live = self.reweighter.live
         options = {
             "model": type(live.student.module).__name__,
             "taps": live.student.taps,
@@ -219,7 +220,7 @@ class Weighing:
             "schedule": self.reweighter.schedule,
             "epochs": len(self.history.weights),
             "warmup_epochs": self.history.warmup,
-            **sizes,
+            "seed": self.seed,
         }
         write_run(folder, self.samples(), self.known, options)
 

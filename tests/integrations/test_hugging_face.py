@@ -12,6 +12,7 @@ from step_parts import ByLoss
 from torch import Tensor
 
 import metaweight as mw
+from metaweight.cli.main import main
 from metaweight.report.suspects import Suspects
 
 transformers = pytest.importorskip("transformers")
@@ -222,14 +223,14 @@ def test_suspects_and_page_show_texts_and_names_of_classes(tmp_path: Path) -> No
 
     rows = Dataset.from_list(text(12, 1, "class"))
     rows = rows.cast_column("labels", ClassLabel(names=["news", "sport", "arts"]))
-    rows = rows.add_column("index", [f"text {number}" for number in range(12)])
+    rows = rows.add_column("index", [f"text {number}" for number in range(12)]).with_format("torch")
     args = arguments(transformers, tmp_path)
     trainer = run(bert(transformers), tmp_path, rows, args=args, trusted_dataset=rows, engine="double")
     suspects = trainer.suspects()
     assert list(suspects)[:5] == ["index", "note", "own_index", "given_label", "suggested_label"]
     for row in suspects.to_dict("records"):
         assert row["own_index"] == f"text {row['index']}"
-        assert row["given_label"] == rows.features["labels"].int2str(rows[row["index"]]["labels"])
+        assert row["given_label"] == rows.features["labels"].int2str(int(rows[row["index"]]["labels"]))
     assert set(suspects["suggested_label"]) <= {"news", "sport", "arts"}
     assert suspects["share"].between(1 / 3, 1).all()
     page = trainer.report(tmp_path / "page.html").read_text()
@@ -247,6 +248,9 @@ def test_names_of_classes_may_be_the_models(tmp_path: Path) -> None:
     assert set(trainer.suspects()["given_label"]) <= {"news", "sport", "arts"}
     trainer = run(gpt2(transformers), tmp_path, text(6, 1), args=args, teacher="uniform")
     assert list(trainer.suspects()) == ["index", "mean_weight", "loss", "is_suspect"]
+    assert trainer.weighing.seed == args.seed == 42
+    main(["suspects", str(tmp_path), "--out", str(tmp_path / "list.csv")])
+    assert len((tmp_path / "list.csv").read_text().splitlines()) == 7
 
 
 def test_rows_without_a_label_are_named(tmp_path: Path) -> None:

@@ -17,13 +17,12 @@ def known_rows(dataset: Any, label: str, model: Any) -> KnownRows:
 
     features = dict(dataset.features) if isinstance(dataset, Dataset) else {}
     labels = [features[name] for name in (label, "label") if name in features]
-    columns = {
-        name: list(dataset[name])
-        for name, kind in features.items()
-        if isinstance(kind, Value) and name not in (label, "label")
-    }
-    names = next((kind.names for kind in labels if isinstance(kind, ClassLabel)), None)
-    return KnownRows(columns, names or _of_model(model))
+    names = next((kind.names for kind in labels if isinstance(kind, ClassLabel)), None) or _of_model(model)
+    shown = [n for n, kind in features.items() if isinstance(kind, Value) and n not in (label, "label")]
+    if not shown:
+        return KnownRows(classes=names)
+    columns = dataset.with_format(None).select_columns(shown)
+    return KnownRows(columns.__getitem__, names)
 
 
 def _of_model(model: Any) -> list[str]:

@@ -43,7 +43,7 @@ def write_run(folder: Path, samples: SampleWeights, known: KnownRows, options: M
     )
     columns = known.columns(samples.index.tolist())
     if columns or samples.probabilities is None:  # lists of suspects need one or the other
-        write_columns(columns, samples, own)
+        write_columns(list(columns), list(columns.values()), samples, own)
     if samples.probabilities is not None:
         keep_classes(known.classes or [str(number) for number in range(samples.probabilities.shape[1])], own)
     rows = [

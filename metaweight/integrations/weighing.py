@@ -134,7 +134,8 @@ class Weighing:
         reweighter = self.reweighter
         self._follow_rate()
         teach, device = epoch >= self.history.warmup, reweighter.student.device
-        meta = self.trusted.at(reweighter.windows).to(device) if self.trusted and teach else None
+        due = self.trusted if teach else None
+        meta = None if due is None else due.at(reweighter.windows).to(device)
         weights = reweighter.weigh(train, meta, teach=teach, micro_batches=1 / share, loss_scale=loss_scale)
         report = reweighter.last
         assert report is not None

@@ -223,11 +223,14 @@ def test_suspects_and_page_show_texts_and_names_of_classes(tmp_path: Path) -> No
 
     rows = Dataset.from_list(text(12, 1, "class"))
     rows = rows.cast_column("labels", ClassLabel(names=["news", "sport", "arts"]))
-    rows = rows.add_column("index", [f"text {number}" for number in range(12)]).with_format("torch")
+    rows = rows.add_column("index", [f"text {number}" for number in range(12)])
+    rows = rows.add_column("year", list(range(2000, 2012))).with_format("torch")
     args = arguments(transformers, tmp_path)
     trainer = run(bert(transformers), tmp_path, rows, args=args, trusted_dataset=rows, engine="double")
     suspects = trainer.suspects()
-    assert list(suspects)[:5] == ["index", "note", "own_index", "given_label", "suggested_label"]
+    own = ["note", "own_index", "year"]
+    assert list(suspects)[:6] == ["index", *own, "given_label", "suggested_label"]
+    assert suspects["year"].tolist() == (suspects["index"] + 2000).tolist()
     for row in suspects.to_dict("records"):
         assert row["own_index"] == f"text {row['index']}"
         assert row["given_label"] == rows.features["labels"].int2str(int(rows[row["index"]]["labels"]))

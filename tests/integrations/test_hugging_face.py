@@ -230,6 +230,7 @@ def test_suspects_and_page_show_texts_and_names_of_classes(tmp_path: Path) -> No
     suspects = trainer.suspects()
     own = ["note", "own_index", "year"]
     assert list(suspects)[:6] == ["index", *own, "given_label", "suggested_label"]
+    assert suspects["year"].dtype.kind == "i"  # no tensors
     assert suspects["year"].tolist() == (suspects["index"] + 2000).tolist()
     for row in suspects.to_dict("records"):
         assert row["own_index"] == f"text {row['index']}"

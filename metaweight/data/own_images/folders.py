@@ -122,7 +122,7 @@ class _Walk:
         """What was skipped and left out."""
         said = [
             _counted(self.others, "file is no picture", "files are no pictures"),
-            f"{self.hidden:,} hidden are skipped" if self.hidden else "",
+            f"hidden files and folders are skipped: {self.hidden:,}" if self.hidden else "",
             _counted(
                 self.loose,
                 "picture lies beside the classes' folders and is left out",

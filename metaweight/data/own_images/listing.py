@@ -123,7 +123,7 @@ def _holds_pictures(cells: Sequence[Any]) -> bool:
 
 
 def _all_text(cells: Sequence[Any]) -> bool:
-    return all(isinstance(cell, str) for cell in cells)
+    return all(cell is None or isinstance(cell, str) for cell in cells)
 
 
 def _name(cell: object) -> str:

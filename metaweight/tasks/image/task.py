@@ -194,9 +194,9 @@ def _saved(
     if images.label:
         own = samples.own
         places = own.index.tolist()
-        columns = {name: [_cell(cells[at]) for at in places] for name, cells in images.columns.items()}
+        columns = [[_cell(cells[at]) for at in places] for cells in images.columns.values()]
         given = [images.classes[label] for label in prepared.labels[own.index].tolist()]
-        write_columns({**columns, images.label: given}, own, folder)
+        write_columns([*images.columns, images.label], [*columns, given], own, folder)
     return samples
 
 

@@ -78,21 +78,20 @@ def write_rows(prepared: PreparedRows, samples: SampleWeights, folder: RunFolder
     """``rows.csv`` with the user's own columns, the label last of them."""
     own = samples.own
     frame, label = prepared.frame.iloc[own.index.numpy()], prepared.parts.label
-    columns = {
-        str(name): frame[name].astype(object).where(frame[name].notna(), "").tolist()
-        for name in frame.columns
-    }
-    shown = prepared.targets.shown(prepared.given[own.index])
-    write_columns({**columns, str(label): list(shown)}, own, folder)
+    columns = [frame[name].astype(object).where(frame[name].notna(), "").tolist() for name in frame.columns]
+    labels = prepared.targets.shown(prepared.given[own.index])
+    write_columns(list(map(str, (*frame.columns, label))), [*columns, list(labels)], own, folder)
 
 
-def write_columns(columns: Mapping[str, Sequence[Any]], samples: SampleWeights, folder: RunFolder) -> None:
-    """``rows.csv``: file, row, name, index, ``columns`` [n] of the user's own, mean_weight."""
-    names = [f"own_{name}" if name in OURS else name for name in columns]
+def write_columns(
+    names: Sequence[str], columns: Sequence[Sequence[Any]], samples: SampleWeights, folder: RunFolder
+) -> None:
+    """``rows.csv``: file, row, name, index, the user's own ``columns`` [n] under ``names``, mean_weight."""
+    shown = [f"own_{name}" if name in OURS else name for name in names]
     means = map(number_as_cell, samples.mean_weight().tolist())
-    rows = zip(origin_cells(samples), samples.index.tolist(), *columns.values(), means, strict=True)
+    rows = zip(origin_cells(samples), samples.index.tolist(), *columns, means, strict=True)
     write_csv(
         folder.path / ROWS,
-        (*COLUMNS, "index", *names, "mean_weight"),
+        (*COLUMNS, "index", *shown, "mean_weight"),
         ((*cells, *row) for cells, *row in rows),
     )

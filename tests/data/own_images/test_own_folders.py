@@ -45,7 +45,8 @@ def test_what_is_no_picture_is_skipped_and_counted(tmp_path: Path) -> None:
     made = load_own(OwnImages(train=str(tmp_path)))
     assert len(made.train_labels) == 6
     assert made.classes == ("dark", "light")
-    assert f"2 files are no pictures, the first {tmp_path}/dark/Thumbs.db; {tmp_path}: 3 hidden" in made.notes
+    assert f"2 files are no pictures, the first {tmp_path}/dark/Thumbs.db;" in made.notes
+    assert "hidden files and folders are skipped: 3" in made.notes
     assert f"1 folder has no picture and is no class: {tmp_path}/empty" in made.notes
     assert [row[0] for row in made.left_out.rows()] == [f"{tmp_path}/loose.png"]
     assert "no class" in made.left_out.reasons[0]

@@ -51,6 +51,8 @@ def numbered(loader: DataLoader[Any]) -> DataLoader[Batch]:
             batch_sampler=loader.batch_sampler,
             collate_fn=collate_fn,
             num_workers=loader.num_workers,
+            pin_memory=loader.pin_memory,
+            in_order=loader.in_order,
             timeout=loader.timeout,
             worker_init_fn=loader.worker_init_fn,
             multiprocessing_context=loader.multiprocessing_context,
@@ -127,7 +129,13 @@ class LoaderBatches(Epochs):
         rows = self._order.of(epoch)[position * self.size : (position + 1) * self.size].tolist()
         with forked_rng(torch.device("cpu")):  # what a data set draws depends on the place of the batch alone
             torch.manual_seed(derive(self.seed, "rows", epoch, position).initial_seed())
-            return require_batch(self._collate([self.dataset[row] for row in rows]))
+            return require_batch(self._collate(fetched(self.dataset, rows)))
+
+
+def fetched(dataset: Any, positions: Sequence[int]) -> list[Any]:
+    """The items at ``positions``, at once where the data set can give them so, as torch's loaders do."""
+    at_once = getattr(dataset, "__getitems__", None)
+    return list(at_once(list(positions))) if at_once else [dataset[position] for position in positions]
 
 
 class Positioned:
@@ -141,6 +149,9 @@ class Positioned:
 
     def __getitem__(self, position: int) -> tuple[Any, int]:
         return self.dataset[position], position
+
+    def __getitems__(self, positions: Sequence[int]) -> list[tuple[Any, int]]:
+        return list(zip(fetched(self.dataset, positions), positions, strict=True))
 
 
 class Collated:

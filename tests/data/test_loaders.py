@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.data import (
     DataLoader,
     IterableDataset,
@@ -108,3 +109,23 @@ def test_loaders_that_cannot_be_numbered_stay_as_they_are() -> None:
         assert numbered(loader) is loader
     with pytest.raises(TypeError, match="a stream has no positions"):
         rows_in(DataLoader(Stream()))
+
+
+class AtOnce(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """Rows that are only given several at a time, as some stores have it."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        raise AssertionError("one by one")
+
+    def __getitems__(self, positions: list[int]) -> list[tuple[Tensor, int]]:
+        return [(torch.full((2,), float(position)), position % 3) for position in positions]
+
+
+def test_rows_are_read_at_once_where_a_data_set_can() -> None:
+    loader = DataLoader(AtOnce(), batch_size=4, shuffle=True)
+    for batch in (*numbered(loader), LoaderBatches(loader).batch(0, 0)):
+        assert torch.equal(batch.args[0][:, 0], batch.index.float())
+        assert torch.equal(batch.targets, batch.index % 3)

@@ -179,7 +179,7 @@ def _verdict(found: Belief) -> str:
     if found.auroc is None:
         return UNTESTED
     area = f"AUROC of {found.probes} probes {found.auroc.value:.2f} "
-    area += f"({found.auroc.low:.2f} to {found.auroc.high:.2f})"
+    area += f"({found.auroc.low:.2f} to {found.auroc.high:.2f}; 0.5 is chance)"
     if found.verdict == "inverted":
         return f"These weights are inverted: wrong rows weigh more than right ones; {area}. {INSTEAD}"
     if found.verdict == "chance":
@@ -195,7 +195,7 @@ def _verdict(found: Belief) -> str:
         return f"There is no weight below which most rows are wrong; {share}; {area}."
     return (
         f"Of 100 rows of weight {found.cutoff:.3g} or less about {found.precision.percent} are wrong: "
-        f"{found.below:,} of {found.rows:,} rows; {share}; {area}."
+        f"{found.below:,} of {found.rows:,} rows; {share}; {area}. In brackets stand 95 % intervals."
     )
 
 

@@ -26,6 +26,7 @@ from metaweight.tasks.base import kept_config
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.identity import FREE, other_options
 from metaweight.tasks.outcome import RunResult
+from metaweight.tasks.rows.results import ROWS
 from metaweight.tasks.run import LEFT_OUT
 from metaweight.training.checkpoint import kept
 from metaweight.training.history import Interrupted
@@ -88,7 +89,12 @@ class Train:
         for sentence in _belief(folder, config):
             console.print(sentence, soft_wrap=True)
         console.print(f"weight of every sample: {folder.path / 'weights.csv'}", soft_wrap=True)
-        for name, what in (("pairs.csv", "with its sentences"), (LEFT_OUT, "what is left out")):
+        kinds = (
+            (ROWS, "with your own columns"),
+            ("pairs.csv", "with its sentences"),
+            (LEFT_OUT, "what is left out"),
+        )
+        for name, what in kinds:
             if (folder.path / name).is_file():
                 console.print(f"{what}: {folder.path / name}", soft_wrap=True)
         if config.plain_run or (folder.path / BESIDE).is_dir():
@@ -157,8 +163,9 @@ def _belief(folder: RunFolder, config: RunConfig) -> tuple[str, ...]:
         return () if known is None else (f"Nothing is suspected: {error}.", *known.sentences)
     if found.belief is None:
         return ()
-    more = f": metaweight report {folder.path} shows them" if found.is_suspect.any() else ""
-    return (f"{found.sentence}{more}.", *found.belief.sentences)
+    place = folder.path
+    ways = f": metaweight report {place} shows them, metaweight suspects {place} writes them as a table"
+    return (f"{found.sentence}{ways if found.is_suspect.any() else ''}.", *found.belief.sentences)
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def test_a_run_that_has_ended_is_given_a_plain_one_later(
     assert main([*TRAIN, "--teacher", "mw-net", "--out", str(out)]) == 0
     weights = (out / "weights.csv").read_bytes()
     assert not (out / "plain").exists()
-    assert "plain training" not in render(read_study(out))
+    assert 'id="beside"' not in render(read_study(out))
     assert main(["train", "--resume", str(out), "--plain-run"]) == 0
     assert (out / "weights.csv").read_bytes() == weights
     first = result_of(out / "plain")

@@ -17,9 +17,8 @@ sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "i
 model = BertForSequenceClassification(BertConfig(vocab_size=30, pad_token_id=0, **sizes))
 args = TrainingArguments("runs/hugging_face", num_train_epochs=8, per_device_train_batch_size=32,
                          learning_rate=1e-2, report_to=[], save_strategy="no", use_cpu=True)  # fmt: skip
-trainer = mw.huggingface.ReweightingTrainer(
-    model, args, train_dataset=rows, trusted_dataset=checked, teacher_learning_rate=1e-2
-)
+trainer = mw.huggingface.ReweightingTrainer(model, args, train_dataset=rows, trusted_dataset=checked)
 trainer.train()
 suspects = trainer.suspects()
 print(f"{sum(suspects['index'][:50] % 3 == 0)} of the first 50 suspects are wrong")
+print(f"the page: {trainer.report('page.html')}")

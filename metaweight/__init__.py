@@ -6,6 +6,14 @@ another library beside torch are left out of ``from metaweight import *``.
 
 import lazy_loader
 
-_BESIDE_TORCH = ("Fit", "ReweightedClassifier", "ReweightedRegressor", "fit", "huggingface", "lightning")
+_BESIDE_TORCH = (
+    "Fit",
+    "Loop",
+    "ReweightedClassifier",
+    "ReweightedRegressor",
+    "fit",
+    "huggingface",
+    "lightning",
+)
 __getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
 __all__ = [name for name in _names if name not in _BESIDE_TORCH]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from hugging_face_models import arguments, bert, text
 from tiny_rows import rows
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -41,17 +42,23 @@ class Net(nn.Module):
 
 
 def scope() -> dict[str, object]:
-    """The names that the README's first example starts from."""
+    """The names that the README's examples in torch start from."""
     torch.manual_seed(0)
     g = torch.Generator().manual_seed(0)
     data = TensorDataset(torch.randn(60, 6, generator=g), torch.randint(0, 3, (60,), generator=g))
     train, trusted = torch.utils.data.random_split(data, [40, 20], generator=g)
-    make = {"batch_size": 10, "shuffle": True, "collate_fn": mw.data.collate}
+    train_loader, trusted_loader = (
+        DataLoader(part, batch_size=10, shuffle=True) for part in (train, trusted)
+    )
+    module = Net()
     return {
-        "module": Net(),
+        "module": module,
+        "optimizer": torch.optim.SGD(module.parameters(), lr=0.1),
         "train_set": train,
-        "train_loader": DataLoader(mw.data.Indexed(train), **make),
-        "meta_loader": DataLoader(mw.data.Indexed(trusted), **make),
+        "checked": trusted,
+        "train_loader": train_loader,
+        "meta_loader": trusted_loader,
+        "trusted_loader": trusted_loader,
         "mw": mw,
         "torch": torch,
     }
@@ -64,7 +71,7 @@ def test_the_examples_are_as_short_as_the_readme_says() -> None:
 
 @pytest.mark.parametrize("name", mw.teachers.names())
 def test_every_teacher_runs_by_one_word_of_the_example(name: str) -> None:
-    training = block("range(30)").replace("range(30)", "range(2)")
+    training = block("build_teacher").replace("range(30)", "range(2)")
     assert training.count('"memory"') == 1
     names = scope()
     before = {k: v.clone() for k, v in names["module"].state_dict().items()}
@@ -74,14 +81,50 @@ def test_every_teacher_runs_by_one_word_of_the_example(name: str) -> None:
     assert any(not torch.equal(v, before[k]) for k, v in names["module"].state_dict().items())
 
 
-def test_a_loop_of_ones_own_trains() -> None:
+def test_a_loop_of_ones_own_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     names = scope()
-    exec(block("range(30)").replace("range(30)", "range(1)"), names)
     before = {k: v.clone() for k, v in names["module"].state_dict().items()}
-    exec(block("reweighter.weigh(train, meta)"), names)
-    assert names["weights"].shape == (10,)
+    exec(block("mw.Loop").replace("range(30)", "range(2)"), names)
     assert all(not torch.equal(v, before[k]) for k, v in names["module"].state_dict().items())
-    assert names["reweighter"].steps == 8  # four batches each
+    assert len(names["loop"].weights()) == 40
+    assert (tmp_path / "page.html").is_file()
+
+
+def test_what_a_loop_of_ones_own_adds_is_five_lines() -> None:
+    plain = {"for epoch in range(30):", "optimizer.zero_grad()", "optimizer.step()"}
+    lines = {line.strip() for line in block("mw.Loop").splitlines()}
+    assert plain < lines
+    assert len(lines - plain) == 5
+
+
+def test_a_trainer_of_hugging_faces_finds_suspects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    monkeypatch.chdir(tmp_path)
+    args = arguments(transformers, tmp_path / "out", num_train_epochs=1)
+    names = {"mw": mw, "args": args, "model": bert(transformers)}
+    exec(block("mw.huggingface"), {**names, "rows": text(8, 1, "class"), "checked": text(4, 2, "class")})
+    for page in ("page.html", "out/report.html", "out/weights.csv"):
+        assert (tmp_path / page).is_file()
+    assert len(block("mw.huggingface").splitlines()) <= 5
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_lightning_module_finds_suspects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lightning = pytest.importorskip("lightning")
+    monkeypatch.chdir(tmp_path)
+    names = {**scope(), "lightning": lightning}
+    exec(
+        block("mw.lightning").replace("max_epochs=5", "max_epochs=1, logger=False, accelerator='cpu'"), names
+    )
+    assert len(names["worst"]) == 40
+    assert names["page"].is_file()
+
+
+def test_every_example_is_run_here() -> None:
+    marks = ("mw.fit", "build_teacher", "mw.Loop", "register_teacher", "Reweighted", "mw.hugg", "mw.light")
+    assert sorted(map(block, marks)) == sorted(blocks())
 
 
 def test_the_teacher_of_the_readme_keeps_its_contract(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,10 +139,13 @@ def test_the_teacher_of_the_readme_keeps_its_contract(monkeypatch: pytest.Monkey
         check_teacher("margin", sentences=False)
 
 
-def test_the_estimator_of_the_readme_fits() -> None:
+@pytest.mark.parametrize("frames", [False, True])
+def test_the_estimator_of_the_readme_fits(frames: bool) -> None:
     g = torch.Generator().manual_seed(0)
     inputs, trusted = (torch.randn(n, 4, generator=g).numpy() for n in (80, 20))
     labels = {"y": inputs[:, 0] > 0, "y_trusted": trusted[:, 0] > 0}
+    if frames:
+        inputs, trusted = (pd.DataFrame(values, columns=list("abcd")) for values in (inputs, trusted))
     names: dict[str, object] = {"mw": mw, "X": inputs, "X_trusted": trusted, **labels}
     exec(block("ReweightedClassifier").replace("Classifier()", "Classifier(epochs=3)"), names)
     assert names["weights"].shape == (80,)

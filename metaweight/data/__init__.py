@@ -10,6 +10,7 @@ from metaweight.data.images import datasets, load_images
 from metaweight.data.imbalance import long_tail, step_imbalance
 from metaweight.data.indexed import Indexed, collate
 from metaweight.data.loader import ImageLoader
+from metaweight.data.loaders import numbered
 from metaweight.data.noise import Noisy, corrupt, noises
 from metaweight.data.pairing import pairs
 from metaweight.data.seeding import derive
@@ -31,6 +32,7 @@ __all__ = [
     "long_tail",
     "make_splits",
     "noises",
+    "numbered",
     "pad_crop_flip",
     "pairs",
     "standardise",

@@ -1,9 +1,10 @@
-"""torch's DataLoader as batches by (epoch, position), each row with its position in the data set."""
+"""torch's DataLoaders as Batches, each row with its position: in torch's order, or by (epoch, position)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.utils.data import (
@@ -12,17 +13,85 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    Subset,
     default_collate,
 )
 
-from metaweight.core.batch import Batch
+from metaweight.core.batch import Batch, require_batch
 from metaweight.core.randomness import forked_rng
 from metaweight.data.epochs import EpochOrder, Epochs
-from metaweight.data.indexed import Indexed, collate
+from metaweight.data.indexed import Indexed
 from metaweight.data.seeding import derive
 
 LABELS = ("labels", "label", "targets", "target")
 """Keys under which a batch by name has its targets."""
+NO_POSITIONS = (
+    "a stream has no positions, and a sample needs one to carry a weight: make a map-style data set of it "
+    "(__len__ and __getitem__)"
+)
+_numbered: WeakKeyDictionary[DataLoader[Any], DataLoader[Batch]] = WeakKeyDictionary()
+"""A user's loader -> ``numbered``: one for all epochs, or its workers would be started anew for each."""
+
+
+def numbered(loader: DataLoader[Any]) -> DataLoader[Batch]:
+    """A loader of the same rows, in the same order and by as many workers, that gives Batches.
+
+    A row's position is that in the loader's data set, or the one that an Indexed beneath it gives.  Batches
+    are as ``LoaderBatches`` takes them, or Batches already.  A stream, a loader without batches
+    (``batch_size=None``) and one with a way of its own, as Accelerate's have, stay as they are: what they
+    give has to be Batches.  (Of Accelerate: ``accelerator.prepare(numbered(loader))``.)
+    """
+    own_way = type(loader).__iter__ is not DataLoader.__iter__
+    if own_way or isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        return loader
+    if loader not in _numbered:
+        dataset, collate_fn = _with_positions(loader)
+        _numbered[loader] = DataLoader(
+            dataset,
+            batch_sampler=loader.batch_sampler,
+            collate_fn=collate_fn,
+            num_workers=loader.num_workers,
+            pin_memory=loader.pin_memory,
+            in_order=loader.in_order,
+            timeout=loader.timeout,
+            worker_init_fn=loader.worker_init_fn,
+            multiprocessing_context=loader.multiprocessing_context,
+            generator=loader.generator,
+            prefetch_factor=loader.prefetch_factor,
+            persistent_workers=loader.persistent_workers,
+        )
+    return _numbered[loader]
+
+
+def rows_in(loader: DataLoader[Any]) -> int:
+    """One more than the largest position that a Batch of ``numbered(loader)`` has.
+
+    Raises TypeError for a data set that has no length.
+    """
+    dataset: Any = loader.dataset
+    if bears_positions(dataset):
+        while isinstance(dataset, Subset):
+            dataset = dataset.dataset
+    if not hasattr(dataset, "__len__"):
+        raise TypeError(NO_POSITIONS)
+    return len(dataset)
+
+
+def bears_positions(dataset: Any) -> bool:
+    """Whether each item has its position beside it already: Indexed, and what ``numbered`` gives, in parts
+    too."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return isinstance(dataset, Indexed | Positioned)
+
+
+def _with_positions(loader: DataLoader[Any]) -> tuple[Any, Callable[[list[Any]], Batch]]:
+    """A loader's data set as items with positions, and what makes a Batch of some of them."""
+    given, own = loader.dataset, loader.collate_fn
+    if not bears_positions(given):
+        return Positioned(given), Collated(own)
+    # one of the user's own takes items of Indexed as they are, as it does in the loader itself
+    return given, Collated(own) if own is default_collate else own
 
 
 class LoaderBatches(Epochs):
@@ -36,10 +105,7 @@ class LoaderBatches(Epochs):
     def __init__(self, loader: DataLoader[Any], *, seed: int = 0) -> None:
         super().__init__()
         if isinstance(loader.dataset, IterableDataset):
-            raise TypeError(
-                "a stream has no positions, and a sample needs one to carry a weight: make a map-style "
-                "data set of it (__len__ and __getitem__)"
-            )
+            raise TypeError(NO_POSITIONS)
         plain = (RandomSampler, SequentialSampler)
         if type(loader.batch_sampler) is not BatchSampler or not isinstance(loader.sampler, plain):
             raise ValueError(
@@ -48,9 +114,7 @@ class LoaderBatches(Epochs):
             )
         self.shuffle = isinstance(loader.sampler, RandomSampler)
         self.size, self.drop_last, self.seed = int(loader.batch_size or 1), loader.drop_last, seed
-        given, own = loader.dataset, loader.collate_fn
-        self.dataset: Any = given if isinstance(given, Indexed) else Positioned(given)
-        self._collate: Callable[[Any], Batch] = own if own is collate else Collated(own)
+        self.dataset, self._collate = _with_positions(loader)
         self._order = EpochOrder(len(self.dataset), shuffle=self.shuffle, seed=seed, name="loader")
         if len(self) == 0:
             raise ValueError(f"{len(self.dataset)} rows give no batch of {self.size} (drop_last)")
@@ -65,7 +129,13 @@ class LoaderBatches(Epochs):
         rows = self._order.of(epoch)[position * self.size : (position + 1) * self.size].tolist()
         with forked_rng(torch.device("cpu")):  # what a data set draws depends on the place of the batch alone
             torch.manual_seed(derive(self.seed, "rows", epoch, position).initial_seed())
-            return self._collate([self.dataset[row] for row in rows])
+            return require_batch(self._collate(fetched(self.dataset, rows)))
+
+
+def fetched(dataset: Any, positions: Sequence[int]) -> list[Any]:
+    """The items at ``positions``, at once where the data set can give them so, as torch's loaders do."""
+    at_once = getattr(dataset, "__getitems__", None)
+    return list(at_once(list(positions))) if at_once else [dataset[position] for position in positions]
 
 
 class Positioned:
@@ -80,6 +150,9 @@ class Positioned:
     def __getitem__(self, position: int) -> tuple[Any, int]:
         return self.dataset[position], position
 
+    def __getitems__(self, positions: Sequence[int]) -> list[tuple[Any, int]]:
+        return list(zip(fetched(self.dataset, positions), positions, strict=True))
+
 
 class Collated:
     """From items with positions to a Batch, by the user's ``collate_fn``."""
@@ -88,13 +161,15 @@ class Collated:
         self.collate_fn = collate_fn
 
     def __call__(self, items: Sequence[tuple[Any, ...]]) -> Batch:
-        """Raises TypeError for what the user's function gives where that is no batch with targets."""
+        """A Batch that the function gives stays as it is.  Raises TypeError where there are no targets."""
         *parts, positions = zip(*items, strict=True)
         index = torch.tensor(positions, dtype=torch.int64)
         samples = (
             list(parts[0]) if len(parts) == 1 else list(zip(*parts, strict=True))
         )  # Indexed unpacks pairs
         made = self.collate_fn(samples)
+        if isinstance(made, Batch):
+            return made
         if isinstance(made, Mapping):
             named = dict(made)
             name = next((name for name in LABELS if name in named), None)
@@ -106,9 +181,10 @@ class Collated:
         if isinstance(made, tuple | list) and len(made) == 2:
             inputs, targets = made
             return Batch(tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,), targets, index)
+        size = f" of {len(made)}" if isinstance(made, tuple | list) else ""
         raise TypeError(
-            f"a batch is (inputs, targets) or a mapping with targets, got a {type(made).__name__}: give such "
-            "a collate_fn"
+            f"a batch is (inputs, targets) or a mapping with targets, got a {type(made).__name__}{size}: "
+            "give such a collate_fn; several inputs are ((a, b), targets)"
         )
 
 

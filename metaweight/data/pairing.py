@@ -7,31 +7,34 @@ from itertools import islice
 from typing import Any, overload
 
 import torch
+from torch.utils.data import DataLoader
 
 from metaweight.core.contracts import Batch, require_batch
 from metaweight.data.loader import ImageLoader
+from metaweight.data.loaders import numbered
 from metaweight.data.overlap import check_views, watched
 from metaweight.data.splits import check_disjoint
 
 
 @overload
-def pairs(train: Iterable[Batch], meta: Iterable[Batch]) -> Iterator[tuple[Batch, Batch]]: ...
+def pairs(train: Iterable[Any], meta: Iterable[Any]) -> Iterator[tuple[Batch, Batch]]: ...
 @overload
 def pairs(
-    train: Iterable[Batch], meta: Iterable[Batch], *, unroll: int
+    train: Iterable[Any], meta: Iterable[Any], *, unroll: int
 ) -> Iterator[tuple[list[Batch], Batch]]: ...
 
 
-def pairs(train: Iterable[Batch], meta: Iterable[Batch], *, unroll: int | None = None) -> Iterator[Any]:
+def pairs(train: Iterable[Any], meta: Iterable[Any], *, unroll: int | None = None) -> Iterator[Any]:
     """One epoch of training batches, each with the next meta batch; the meta loader starts over at its end.
 
     With ``unroll=K`` each meta batch comes with a list of K training batches, as ``Reweighter(unroll=K)``
     takes them; the last list of the epoch may be shorter.
-    Any iterables of Batch will do, a torch DataLoader with ``collate`` among them; ``meta`` must be
-    iterable more than once.  With two ImageLoaders each call is their next epoch, the meta batch is a pure
-    function of the pairs counted over all epochs, and no sample may be in both.  Nor may any with two torch
-    DataLoaders over one data set (Subset, Indexed, SubsetRandomSampler); of other loaders the rows of the
-    first epoch are compared, up to 65,536 of either, with one warning where some are in both.
+    torch DataLoaders of (inputs, targets) will do, whose batches are numbered on the way (``numbered``), and
+    any iterables of Batch; ``meta`` must be iterable more than once.  With two ImageLoaders each call is
+    their next epoch, the meta batch is a pure function of the pairs counted over all epochs, and no sample
+    may be in both.  Nor may any with two torch DataLoaders over one data set (Subset, Indexed,
+    SubsetRandomSampler); of other loaders the rows of the first epoch are compared, up to 65,536 of either,
+    with one warning where some are in both.
     Raises ValueError for an empty meta loader, for samples in both, and for ``unroll`` below 1, TypeError for
     loaders of something else than Batch.
     """
@@ -41,9 +44,14 @@ def pairs(train: Iterable[Batch], meta: Iterable[Batch], *, unroll: int | None =
         check_apart(train, meta)
         return _aligned(train, meta, unroll)
     known_apart = check_views(train, meta)
-    batches = map(require_batch, train)
-    both = zip(batches if unroll is None else _windows(batches, unroll), _cycle(meta), strict=False)
+    batches = map(require_batch, _batches(train))
+    taken = batches if unroll is None else _windows(batches, unroll)
+    both = zip(taken, _cycle(_batches(meta)), strict=False)
     return both if known_apart else watched(both, train, meta, several=unroll is not None)
+
+
+def _batches(given: Iterable[Any]) -> Iterable[Any]:
+    return numbered(given) if isinstance(given, DataLoader) else given
 
 
 def check_apart(train: ImageLoader, meta: ImageLoader) -> None:

@@ -6,13 +6,15 @@ class Classifier(mw.lightning.Weighted):
 
 model = Classifier(module, trusted=checked_pairs)
 lightning.Trainer(max_epochs=5).fit(model, mw.lightning.loader(pairs, batch_size=64, shuffle=True))
-model.suspects()  # positions in ``pairs``, lowest weight first; weights.csv lies in the log's folder
+model.suspects()  # positions in ``pairs``, lowest weight first; weights.csv and the page (report.html) lie
+                  # in the log's folder
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,7 +22,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from metaweight.core.batch import Batch, require_batch
 from metaweight.data.indexed import Indexed, collate
+from metaweight.data.loaders import bears_positions, rows_in
 from metaweight.engines.base import Engine
+from metaweight.integrations.files import write_report
+from metaweight.integrations.last_hidden import described
 from metaweight.integrations.plan import Plan
 from metaweight.integrations.trusted import TrustedRows, with_positions
 from metaweight.integrations.weighing import Weighed, Weighing
@@ -45,12 +50,14 @@ def loader(dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
 class Weighted(Weighed, LightningModule):
     """Trains ``module`` on losses weighted by a teacher; define ``configure_optimizers``, and what you like.
 
-    ``module``: a module, of which the loss is the cross-entropy of its logits, or a Student with a loss and
-    taps of its own.  ``trusted``: pairs (x, y) that are surely right, by position; None for a teacher that
-    learns nothing.  ``teacher``: a name, a Teacher, a class, or "auto" (``Plan``).  ``samples``: rows of the
-    training data; None: counted where ``loader`` made the DataLoader.  ``trusted_batch_size``: None for the
-    train batch's.  Accumulation, clipping by norm, precision, schedulers are the Trainer's; its checkpoints
-    hold the teacher.  Raises ValueError for clipping by value, MetaweightError for several processes.
+    ``module``: a module, trained on the cross-entropy of its logits, into which the teacher looks at the last
+    hidden layer, as far as it is found; or a Student with a loss and taps of its own.  ``trusted``: pairs
+    (x, y) that are surely right, by position; None for a teacher that learns nothing.  ``teacher``: a name, a
+    Teacher, a class, or "auto" (``Plan``).  ``samples``: rows of the training data; None: counted where
+    ``loader`` or ``mw.data.numbered`` made the DataLoader.
+    ``trusted_batch_size``: None for the train batch's.  Accumulation, clipping by norm, precision, schedulers
+    are the Trainer's; its checkpoints hold the teacher.  Raises ValueError for clipping by value,
+    MetaweightError for several processes.
     """
 
     _begins = "Trainer.fit"
@@ -71,8 +78,8 @@ class Weighted(Weighed, LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.student = module if isinstance(module, Student) else Student(module)
-        self.module = self.student.module
+        self._given = (module,)  # in a tuple, or Lightning would take it for a part of itself
+        self.module = module.module if isinstance(module, Student) else module
         self._trusted = None if trusted is None else with_positions(trusted, "trusted")
         self._trusted_size, self._samples, self._seed = trusted_batch_size, samples, seed
         options = teacher_options or {}, teacher_learning_rate, engine, schedule, reweighter_options or {}
@@ -109,11 +116,11 @@ class Weighted(Weighed, LightningModule):
             )
         steps = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
         weighing = self._plan.weighing(
-            self.student,
+            described(*self._given, batch),
             self.optimizers(use_pl_optimizer=False),
             batch,
             self._trusted_rows(len(batch)),
-            samples=rows_of(trainer.train_dataloader) if self._samples is None else self._samples,
+            samples=_rows_of(trainer.train_dataloader) if self._samples is None else self._samples,
             total_steps=int(steps) if math.isfinite(steps) else None,
             max_norm=clip or None,
         )
@@ -127,7 +134,7 @@ class Weighted(Weighed, LightningModule):
 
         def batch_of(items: Sequence[Any], rows: Tensor) -> Batch:
             pairs = ((*item, row) for item, row in zip(items, rows.tolist(), strict=True))
-            return collate(list(pairs)).to(self.device)
+            return collate(list(pairs))
 
         return TrustedRows(self._trusted, batch_of, self._trusted_size or size, self._seed)
 
@@ -138,9 +145,13 @@ class Weighted(Weighed, LightningModule):
             self._resumed = None
 
     def on_train_end(self) -> None:
-        """Writes ``weights.csv`` and ``weights.npz`` into the log's folder."""
+        """Writes the weights and the page into the log's folder."""
         if self._weighing is not None and not self.trainer.fast_dev_run:
-            self._weighing.write(self.trainer.log_dir or self.trainer.default_root_dir)
+            self._weighing.write(self._folder())
+            write_report(self._folder())
+
+    def _folder(self) -> Path:
+        return Path(self.trainer.log_dir or self.trainer.default_root_dir)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The teacher, its optimizer, counters and weights beside Lightning's own."""
@@ -152,17 +163,11 @@ class Weighted(Weighed, LightningModule):
         self._resumed = checkpoint.get(KEY)
 
 
-def rows_of(batches: Any) -> int:
-    """Rows of the whole data set below a DataLoader, of which subsets keep the positions.
-
-    Raises TypeError where there is none to count.
-    """
-    dataset: Any = getattr(batches, "dataset", None)
-    while not isinstance(dataset, Indexed) and hasattr(dataset, "dataset"):
-        dataset = dataset.dataset
-    if not isinstance(dataset, Indexed):
+def _rows_of(batches: Any) -> int:
+    """Rows of the data set below a DataLoader.  Raises TypeError where its batches may be of other rows."""
+    if not isinstance(batches, DataLoader) or not bears_positions(batches.dataset):
         raise TypeError(
             f"the rows of {type(batches).__name__} cannot be counted: make it by mw.lightning.loader(pairs, "
-            "batch_size=...), or say Weighted(..., samples=N)"
+            "batch_size=...) or mw.data.numbered(loader), or say Weighted(..., samples=N)"
         )
-    return len(dataset)
+    return rows_in(batches)

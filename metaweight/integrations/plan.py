@@ -10,9 +10,11 @@ import torch
 from torch.optim import Optimizer
 
 from metaweight.core.batch import Batch
+from metaweight.core.contracts import StateSpec
 from metaweight.core.randomness import forked_rng
 from metaweight.data.epochs import Epochs
 from metaweight.engines.base import Engine
+from metaweight.integrations.known_rows import KnownRows
 from metaweight.integrations.weighing import Weighing
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
@@ -53,9 +55,12 @@ class Plan:
         samples: int,
         total_steps: int | None,
         max_norm: float | None,
+        known: KnownRows | None = None,
+        warmup: int = 0,
     ) -> Weighing:
         """Build teacher and Reweighter for a student, measured on its first ``batch``."""
-        teacher = self.teacher_for(student, batch, samples)
+        spec = student.spec(batch, samples=samples)
+        teacher = self.teacher_for(student, spec)
         learned = [p for p in teacher.parameters() if p.requires_grad]
         reweighter = Reweighter(
             student,
@@ -68,11 +73,18 @@ class Plan:
             total_steps=total_steps,
             **self.options,
         )
-        return Weighing(reweighter, trusted, samples=samples)
+        return Weighing(
+            reweighter,
+            trusted,
+            samples=samples,
+            target=spec.target,
+            known=known,
+            warmup=warmup,
+            seed=self.seed,
+        )
 
-    def teacher_for(self, student: Student, batch: Batch, samples: int) -> Teacher:
+    def teacher_for(self, student: Student, spec: StateSpec) -> Teacher:
         """The teacher; its first parameters depend on the seed alone, and nothing is drawn for them."""
-        spec = student.spec(batch, samples=samples)
         if isinstance(self.teacher, Teacher):
             return self.teacher.to(device=spec.device, dtype=spec.dtype)
         with forked_rng(student.device):

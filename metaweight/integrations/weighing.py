@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from metaweight.core.batch import Batch
-from metaweight.core.contracts import MetaweightError, StepReport
+from metaweight.core.contracts import MetaweightError, StepReport, Target
 from metaweight.data.epochs import Epochs
 from metaweight.data.origins import Origins
-from metaweight.report.suspects import Suspects
+from metaweight.integrations.answers import Answers
+from metaweight.integrations.files import write_report, write_run
+from metaweight.integrations.known_rows import KnownRows
+from metaweight.report.suspects import Suspects, own_name
 from metaweight.reweighter import Reweighter
+from metaweight.teachers.base import name_of
 from metaweight.training import checkpoint
 from metaweight.training.callbacks import WeightHistory
-from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights
 
 if TYPE_CHECKING:
@@ -51,13 +53,13 @@ class Weighed:
     _weighing: Weighing | None
     """None before the first step."""
     _begins = "train()"
-    """What begins a run."""
+    """What takes the steps."""
 
     @property
     def weighing(self) -> Weighing:
         """What weighs the run.  Raises MetaweightError before the first step."""
         if self._weighing is None:
-            raise MetaweightError(f"there are no weights before the first step: call {self._begins}")
+            raise MetaweightError(f"there are no weights before the first step of {self._begins}")
         return self._weighing
 
     def weights(self) -> DataFrame:
@@ -65,25 +67,49 @@ class Weighed:
         return self.weighing.weights()
 
     def suspects(self) -> DataFrame:
-        """index, mean_weight, loss and is_suspect of the rows that were seen, lowest mean weight first."""
+        """The rows that were seen, the most suspect first: index, the user's own columns, given and suggested
+        label where each row has one, mean_weight, loss, is_suspect."""
         return self.weighing.suspects()
+
+    def report(self, path: Path | str = "page.html") -> Path:
+        """Write the page of the run so far, one HTML file, and say where it is; its data go into the run's
+        folder.  Raises FileExistsError where another file is in the way."""
+        self.weighing.write(self._folder())
+        return write_report(self._folder(), path)
+
+    def _folder(self) -> Path:
+        """Where the run's files lie."""
+        raise NotImplementedError
 
 
 class Weighing:
     """Weighs each batch of a loop that takes its own steps, and keeps the weights of all ``samples``.
 
-    ``trusted``: None for a teacher that needs none.  The teacher's learning rate takes the course of the
-    student's, as in metaweight's own Trainer.
+    ``trusted``: None for a teacher that needs none.  ``target``: what rows are labelled with.  ``known``:
+    what people know the rows by.  ``warmup``: the first epochs, in which all weights are 1.  ``seed``:
+    what the page says of it.  The teacher's learning rate takes the course of the student's, as in
+    metaweight's own Trainer.
     """
 
-    def __init__(self, reweighter: Reweighter, trusted: Epochs | None, *, samples: int) -> None:
+    def __init__(
+        self,
+        reweighter: Reweighter,
+        trusted: Epochs | None,
+        *,
+        samples: int,
+        target: Target,
+        known: KnownRows | None = None,
+        warmup: int = 0,
+        seed: int = 0,
+    ) -> None:
         if trusted is None and reweighter.needs_meta:
             raise ValueError(
                 f"teacher {type(reweighter.teacher).__name__} learns from rows that are surely right: give a "
                 "trusted data set"
             )
         self.reweighter, self.trusted = reweighter, trusted
-        self.history = WeightHistory(samples, 1)
+        self.history, self.answers = WeightHistory(samples, 1, warmup), Answers(samples, target)
+        self.known, self.seed = KnownRows() if known is None else known, seed
         groups = () if reweighter.teacher_optimizer is None else reweighter.teacher_optimizer.param_groups
         self._rates = [float(group["lr"]) for group in groups]
         self._sums: dict[str, tuple[float, int]] = {}
@@ -92,26 +118,39 @@ class Weighing:
     def loss(self, train: Batch, epoch: int, *, share: float = 1.0, loss_scale: float = 1.0) -> Tensor:
         """The weighted loss of a batch, mean(weights * losses), with its graph; the teacher has learnt.
 
-        ``epoch``: from 0.  ``share``: what this loss is multiplied by where several batches make one step,
-        1 / batches as a rule; ``loss_scale``: as in ``Reweighter.weigh``.
+        Arguments as of ``weigh``; ``share`` is also what this loss is multiplied by.
+        """
+        weights = self.weigh(train, epoch, share=share, loss_scale=loss_scale)
+        forward = self.reweighter.student(train)
+        self.answers.see(forward)
+        return (weights * forward.loss).mean()
+
+    def weigh(self, train: Batch, epoch: int, *, share: float = 1.0, loss_scale: float = 1.0) -> Tensor:
+        """The weights [U] of a batch, detached; the teacher has learnt.
+
+        ``epoch``: from 0.  ``share``: the part that the batch has in a step, 1 / batches as a rule where
+        several make one; ``loss_scale``: as in ``Reweighter.weigh``.
         """
         reweighter = self.reweighter
         self._follow_rate()
-        meta = None if self.trusted is None else self.trusted.at(reweighter.windows)
-        weights = reweighter.weigh(train, meta, micro_batches=1 / share, loss_scale=loss_scale)
+        teach, device = epoch >= self.history.warmup, reweighter.student.device
+        due = self.trusted if teach else None
+        meta = None if due is None else due.at(reweighter.windows).to(device)
+        weights = reweighter.weigh(train, meta, teach=teach, micro_batches=1 / share, loss_scale=loss_scale)
         report = reweighter.last
         assert report is not None
         self._make_room(epoch + 1)
         self.history.on_step(Epoch(reweighter, epoch, epoch + 1), train, report)
         self._add(report)
-        return (weights * reweighter.student(train).loss).mean()
+        return weights
 
     def _make_room(self, epochs: int) -> None:
         """For the weights of so many epochs."""
         known, samples = self.history.weights.shape
         if epochs <= known:
             return
-        before, self.history = self.history.state_dict(), WeightHistory(samples, epochs)
+        before = self.history.state_dict()
+        self.history = WeightHistory(samples, epochs, self.history.warmup)
         for name, values in self.history.state_dict().items():
             values[:known] = before[name]
 
@@ -140,44 +179,64 @@ class Weighing:
                 self._sums[name] = total + value, batches + 1
 
     def samples(self) -> SampleWeights:
-        """Weight and loss of every sample in each epoch."""
-        index = torch.arange(self.history.weights.shape[1])
-        return SampleWeights(index, self.history.weights, self.history.loss)
+        """Weight and loss of every sample that was seen in each epoch, and what the student says of it."""
+        history = self.history
+        index = history.weights.isfinite().any(dim=0).nonzero().flatten()
+        said = self.answers.of(index)
+        return SampleWeights(
+            index,
+            history.weights[:, index],
+            history.loss[:, index],
+            given=said.get("given"),
+            probabilities=said.get("probabilities"),
+            said=said.get("said"),
+            warmup=history.warmup,
+            origins=Origins.of("training data", (index + 1).tolist()),
+        )
 
     def weights(self) -> DataFrame:
         """By ``index`` in the data set, from 0: mean_weight and loss, each the mean over the epochs."""
         from pandas import DataFrame
 
-        samples = self.samples()
-        columns = {"mean_weight": samples.mean_weight(), "loss": samples.mean_loss()}
-        rows = {"index": samples.index.numpy(), **{name: value.numpy() for name, value in columns.items()}}
-        return DataFrame(rows)
+        columns = {"mean_weight": self.history.mean_weight(), "loss": self.history.mean_loss()}
+        rows = range(len(self.history.weights[0]))
+        return DataFrame({"index": rows, **{name: value.numpy() for name, value in columns.items()}})
 
     def suspects(self) -> DataFrame:
-        """index, mean_weight, loss and is_suspect of the samples that were seen, see ``Suspects``."""
+        """index, the user's own columns and those of ``Suspects``, of the samples that were seen."""
         from pandas import DataFrame
 
         samples = self.samples()
-        return DataFrame(Suspects(samples).columns({"index": samples.index.tolist()}))
+        index = samples.index.tolist()
+        own = {own_name(name): cells for name, cells in self.known.columns(index).items()}
+        return DataFrame(Suspects(samples).columns({"index": index, **own}, self.known.classes))
 
-    def write(self, folder: Path | str) -> None:
-        """``weights.csv`` and ``weights.npz`` into ``folder``, which is made; older ones are replaced."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        samples = self.samples()
-        index, origins = samples.index, Origins.of("training data", range(1, len(samples.index) + 1))
-        RunFolder(Path(folder)).save_weights(
-            index=index, weights=samples.weights, loss=samples.loss, origins=origins
-        )
+    def write(self, folder: Path) -> None:
+        """The files of a run, ``weights.csv`` among them, into ``folder``; older ones are replaced."""
+        live = self.reweighter.live
+        options = {
+            "model": type(live.student.module).__name__,
+            "taps": live.student.taps,
+            "teacher": name_of(live.teacher),
+            "schedule": self.reweighter.schedule,
+            "epochs": len(self.history.weights),
+            "warmup_epochs": self.history.warmup,
+            "seed": self.seed,
+        }
+        write_run(folder, self.samples(), self.known, options)
 
     def state_dict(self) -> dict[str, Any]:
         """Teacher, its optimizer, counters (so the place in the trusted rows) and the weights so far."""
-        return {"teaching": self.reweighter.teaching_state(), "history": self.history.state_dict()}
+        kept = {"history": self.history.state_dict(), "answers": self.answers.state_dict()}
+        return {"teaching": self.reweighter.teaching_state(), **kept}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up what ``state_dict`` gave."""
         self.reweighter.load_teaching_state(state["teaching"])
         self._make_room(len(state["history"]["weights"]))
         self.history.load_state_dict(state["history"])
+        if "answers" in state:  # checkpoints had none before there were suggestions
+            self.answers.load_state_dict(state["answers"])
 
     def save(self, folder: Path | str) -> None:
         """Write ``metaweight.pt`` into a checkpoint's folder."""

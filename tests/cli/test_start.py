@@ -32,7 +32,15 @@ PUBLIC = (
     ),
     *("losses", "models", "pairs", "register_teacher", "teachers"),
 )
-BESIDE_TORCH = ("Fit", "ReweightedClassifier", "ReweightedRegressor", "fit", "huggingface", "lightning")
+BESIDE_TORCH = (
+    "Fit",
+    "Loop",
+    "ReweightedClassifier",
+    "ReweightedRegressor",
+    "fit",
+    "huggingface",
+    "lightning",
+)
 """Public names that take another library: no part of ``from metaweight import *``."""
 HEAVY = (
     *("PIL", "babel", "cleanlab", "datasets", "jinja2", "matplotlib", "pandas", "rich", "sacrebleu", "scipy"),

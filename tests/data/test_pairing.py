@@ -146,6 +146,11 @@ def test_positions_count_from_either_end_and_stop_there():
         rows[2]
 
 
+class Numbers(IterableDataset):
+    def __iter__(self):
+        return iter([(torch.ones(2), 1)] * 4)
+
+
 def test_data_without_positions_or_pairs_is_refused():
     class Stream(IterableDataset):
         def __iter__(self):
@@ -153,9 +158,11 @@ def test_data_without_positions_or_pairs_is_refused():
 
     with pytest.raises(TypeError, match="map-style data set"):
         Indexed(Stream())
-    loaders = [DataLoader(Indexed([(torch.ones(2), 1)] * 4), batch_size=2) for _ in range(2)]
+    triples = [DataLoader([(torch.ones(2), 1, 2)] * 4, batch_size=2) for _ in range(2)]
+    with pytest.raises(TypeError, match=r"got a list of 3: give such a collate_fn; several inputs are"):
+        next(pairs(*triples))
     with pytest.raises(TypeError, match="got list: give the DataLoader collate_fn"):
-        next(pairs(*loaders))
+        next(pairs(DataLoader(Numbers(), batch_size=2), triples[0]))
     with pytest.raises(TypeError, match="sample 1 is a tuple of 3"):
         Indexed([(1, 2), (1, 2, 3)])[1]
     with pytest.raises(TypeError, match="got a tuple of 2; use Indexed"):

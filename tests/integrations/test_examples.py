@@ -15,7 +15,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("name", "package"), [("hugging_face", "transformers"), ("lightning_module", "lightning")]
+    ("name", "package"),
+    [("hugging_face", "transformers"), ("lightning_module", "lightning"), ("own_loop", "torch")],
 )
 def test_an_example_finds_the_wrong_rows(
     name: str,
@@ -32,6 +33,9 @@ def test_an_example_finds_the_wrong_rows(
     )
     assert int(found) >= 40
     assert len(list(tmp_path.rglob("weights.csv"))) == 1
+    pages = list(tmp_path.rglob("*.html"))
+    assert pages
+    assert all("training rows look wrong" in page.read_text() for page in pages)
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 25
 
 

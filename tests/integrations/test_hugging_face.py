@@ -12,6 +12,8 @@ from step_parts import ByLoss
 from torch import Tensor
 
 import metaweight as mw
+from metaweight.cli.main import main
+from metaweight.report.suspects import Suspects
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -214,6 +216,45 @@ def test_numbers_and_several_labels(tmp_path: Path) -> None:
         taken = "Memory" if len(labels) > 1 else "Evidence"
         assert type(trainer.weighing.reweighter.teacher).__name__ == taken
         assert trainer.weights()["mean_weight"].notna().all()
+
+
+def test_suspects_and_page_show_texts_and_names_of_classes(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Dataset
+
+    rows = Dataset.from_list(text(12, 1, "class"))
+    rows = rows.cast_column("labels", ClassLabel(names=["news", "sport", "arts"]))
+    rows = rows.add_column("index", [f"text {number}" for number in range(12)])
+    rows = rows.add_column("year", list(range(2000, 2012))).with_format("torch")
+    args = arguments(transformers, tmp_path)
+    trainer = run(bert(transformers), tmp_path, rows, args=args, trusted_dataset=rows, engine="double")
+    suspects = trainer.suspects()
+    own = ["note", "own_index", "year"]
+    assert list(suspects)[:6] == ["index", *own, "given_label", "suggested_label"]
+    assert suspects["year"].dtype.kind == "i"  # no tensors
+    assert suspects["year"].tolist() == (suspects["index"] + 2000).tolist()
+    for row in suspects.to_dict("records"):
+        assert row["own_index"] == f"text {row['index']}"
+        assert row["given_label"] == rows.features["labels"].int2str(int(rows[row["index"]]["labels"]))
+    assert set(suspects["suggested_label"]) <= {"news", "sport", "arts"}
+    assert suspects["share"].between(1 / 3, 1).all()
+    page = trainer.report(tmp_path / "page.html").read_text()
+    assert (tmp_path / "report.html").is_file()
+    for shown in ("text 7", "sport", "rows.csv", "BertForSequenceClassification"):
+        assert shown in page
+    assert Suspects(mw.RunFolder(tmp_path).read_weights()).order.tolist() == suspects["index"].tolist()
+
+
+def test_names_of_classes_may_be_the_models(tmp_path: Path) -> None:
+    model = bert(transformers)
+    model.config.id2label = {0: "news", 1: "sport", 2: "arts"}
+    args = arguments(transformers, tmp_path, num_train_epochs=1)
+    trainer = run(model, tmp_path, text(6, 1, "class"), args=args, teacher="uniform")
+    assert set(trainer.suspects()["given_label"]) <= {"news", "sport", "arts"}
+    trainer = run(gpt2(transformers), tmp_path, text(6, 1), args=args, teacher="uniform")
+    assert list(trainer.suspects()) == ["index", "mean_weight", "loss", "is_suspect"]
+    assert trainer.weighing.seed == args.seed == 42
+    main(["suspects", str(tmp_path), "--out", str(tmp_path / "list.csv")])
+    assert len((tmp_path / "list.csv").read_text().splitlines()) == 7
 
 
 def test_rows_without_a_label_are_named(tmp_path: Path) -> None:

@@ -130,7 +130,9 @@ def test_a_resumed_run_is_an_undisturbed_one(tmp_path: Path) -> None:
     resumed = fit(tmp_path / "again", tmp_path / "whole" / "epoch=1.ckpt")
     teachers = [one.weighing.reweighter.teacher.state_dict() for one in (whole, resumed)]
     histories = [one.weighing.history.state_dict() for one in (whole, resumed)]
-    for ours, theirs in ((whole.module.state_dict(), resumed.module.state_dict()), teachers, histories):
+    answers = [one.weighing.answers.state_dict() for one in (whole, resumed)]
+    students = [one.module.state_dict() for one in (whole, resumed)]
+    for ours, theirs in (students, teachers, histories, answers):
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
     assert float(whole.weights()["mean_weight"].std()) > 1e-4
 
@@ -144,6 +146,21 @@ def test_bfloat16_and_rows_of_a_subset(tmp_path: Path) -> None:
     trainer(tmp_path, precision="bf16-mixed", max_epochs=1).fit(model, rows)
     assert sorted(model.suspects()["index"]) == [3, 7, 8, 11]
     assert len(model.weights()) == 12
+
+
+def test_a_loader_of_ones_own_and_what_is_left(tmp_path: Path) -> None:
+    own = torch.utils.data.DataLoader(pairs(12, 1), batch_size=4, shuffle=True)
+    model = Classifier(module(), pairs(4, 2), engine="double")
+    trainer(tmp_path).fit(model, mw.data.numbered(own))
+    suspects = model.suspects()
+    given = pairs(12, 1).tensors[1][suspects["index"].tolist()]
+    assert suspects["given_label"].tolist() == given.tolist()
+    assert list(suspects)[:4] == ["index", "given_label", "suggested_label", "share"]
+    assert {"report.html", "weights.csv", "result.json"} <= {path.name for path in tmp_path.iterdir()}
+    page = model.report(tmp_path / "page.html")
+    assert "trained for 2 epochs" in page.read_text()
+    with pytest.raises(FileExistsError, match=r"page\.html is there already"):
+        model.report(page)
 
 
 def test_what_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch import nn
@@ -276,6 +276,28 @@ def test_searches_and_pipelines_take_trusted_rows_as_parameters() -> None:
         assert cross_val_score(pipe, numbers, Y, params={"meta": mask}, cv=2).shape == (2,)
 
 
+def test_trusted_rows_that_a_pipeline_leaves_as_they_are_are_refused() -> None:
+    numbers, meta = X[["age", "size"]].fillna(0) * 9, X_META[["age", "size"]].fillna(0) * 9
+    own = {"reweightedclassifier__X_meta": meta, "reweightedclassifier__y_meta": Y_META}
+    pipe = make_pipeline(StandardScaler(), classifier(epochs=3))
+    with pytest.raises(ValueError, match=r"X_meta was not\. Name checked rows of X, fit\(X, y, STEP__meta"):
+        pipe.fit(numbers, Y, **own)
+    mask = np.arange(len(X)) % 4 == 0
+    assert pipe.fit(numbers, Y, reweightedclassifier__meta=mask)[-1].suspects_.shape[0] == (~mask).sum()
+    with sklearn.config_context(enable_metadata_routing=True):
+        routed = classifier(epochs=3).set_fit_request(X_meta=True, y_meta=True)
+        both = Pipeline([("scale", StandardScaler()), ("weigh", routed)], transform_input=["X_meta"]).fit(
+            numbers, Y, X_meta=meta, y_meta=Y_META
+        )
+    alone = classifier(epochs=3).fit(
+        StandardScaler().fit(numbers).transform(numbers),
+        Y,
+        X_meta=StandardScaler().fit(numbers).transform(meta),
+        y_meta=Y_META,
+    )
+    assert np.array_equal(both[-1].sample_weight_, alone.sample_weight_)
+
+
 def test_unchecked_rows_are_trusted_only_when_told_and_then_it_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -314,6 +336,7 @@ def test_unchecked_rows_are_trusted_only_when_told_and_then_it_is_said(
         ({"meta": [0, 0]}, ValueError, "got some of them twice"),
         ({"meta": [True] * 5}, ValueError, "over the 300 rows of X, got 5 values"),
         ({"meta": np.ones(300, dtype=bool)}, ValueError, "meta names every row of X"),
+        ({"meta": np.zeros(300, dtype=bool)}, ValueError, "meta names no row of X.*shuffle its folds"),
         ({"meta": []}, TypeError, "boolean mask over the rows of X, or their positions"),
     ],
 )

@@ -66,7 +66,10 @@ def test_rows_that_a_trainer_drops_and_shuffles_keep_their_numbers(tmp_path: Pat
     trainer.train()
     found = trainer.weights()
     assert found.index[found["mean_weight"].isna()].tolist() == [2]
-    assert set(trainer.suspects()["index"]) == set(range(8)) - {2}
+    suspects = trainer.suspects()
+    assert set(suspects["index"]) == set(range(8)) - {2}
+    given = prompts(8, 1)
+    assert suspects["completion"].tolist() == [given[at]["completion"] for at in suspects["index"].tolist()]
     assert len(trainer.weighing.trusted.dataset) == 4
     assert trainer.evaluate()["eval_loss"] > 0
 

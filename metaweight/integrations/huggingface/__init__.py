@@ -4,7 +4,8 @@
         model, args, train_dataset=rows, trusted_dataset=checked_rows, processing_class=tokenizer
     )
     trainer.train()
-    trainer.suspects()  # positions in ``rows``, lowest weight first; weights.csv lies in output_dir
+    trainer.suspects()  # positions in ``rows``, the most suspect first, with texts and labels
+    trainer.report("page.html")  # weights.csv and this page, as report.html, lie in output_dir anyway
 
 Of another Trainer: ``mw.huggingface.reweighting(SFTTrainer)(model, args, trusted_dataset=..., ...)``, or
 ``class Mine(mw.huggingface.ReweightingMixin, SFTTrainer)``, the mixin first.

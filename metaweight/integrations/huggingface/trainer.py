@@ -14,9 +14,12 @@ from transformers import Trainer, TrainerCallback
 from metaweight.core.contracts import Batch, MetaweightError
 from metaweight.core.processes import refuse_several_processes
 from metaweight.engines.base import Engine
+from metaweight.integrations.files import write_report
+from metaweight.integrations.huggingface.known import known_rows
 from metaweight.integrations.huggingface.layers import text_unit
 from metaweight.integrations.huggingface.objective import (
     Objective,
+    bare,
     require_same_loss,
     student_of,
     unit_loss,
@@ -75,16 +78,16 @@ class ReweightingMixin(Weighed, Base):
         self._weighing: Weighing | None = None
         self._real, self._share = 0, 1.0  # labels of a step, and the part that a micro-batch has of them
         self._checkpoint: str | None = None
-        self._samples: int | None = None
+        self._given: Any = None
         if hasattr(self, "_prepare_dataset"):
-            numbered = before(kwargs, trusted_dataset)
-            super().__init__(*args, **numbered)
-            self._samples = len(numbered["train_dataset"])
+            super().__init__(*args, **before(kwargs, trusted_dataset))
+            self._given = kwargs["train_dataset"]
             if trusted_dataset is not None:
                 given = kwargs.get("eval_dataset")
                 self._trusted, self.eval_dataset = after(self.train_dataset, self.eval_dataset, given)
         else:
             super().__init__(*args, **kwargs)
+            self._given = self.train_dataset
         options = teacher_options or {}, teacher_learning_rate, engine, schedule, reweighter_options or {}
         self._plan = Plan(teacher, *options, self.args.seed)
         # of what compute_loss gives, training_step takes the mean over micro-batches
@@ -185,15 +188,15 @@ class ReweightingMixin(Weighed, Base):
         student = student_of(model, loss, self._taps, objective)
         if self._own_loss is None:
             require_same_loss(student, batch, trainers)
-        samples = len(self.train_dataset) if self._samples is None else self._samples
         weighing = self._plan.weighing(
             student,
             self.optimizer,
             batch,
             self._trusted_rows(objective),
-            samples=samples,
+            samples=len(self._given),
             total_steps=self.state.max_steps * self.args.gradient_accumulation_steps,
             max_norm=self.args.max_grad_norm or None,
+            known=known_rows(self._given, objective.label, bare(model)),
         )
         if self._checkpoint is not None:
             weighing.load(self._checkpoint)
@@ -225,6 +228,9 @@ class ReweightingMixin(Weighed, Base):
             )
         self._checkpoint = checkpoint
 
+    def _folder(self) -> Path:
+        return Path(self.args.output_dir)
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """As the Trainer's; of training also mean and spread of the weights, and losses without them."""
         if self._weighing is not None and "loss" in logs:
@@ -233,7 +239,7 @@ class ReweightingMixin(Weighed, Base):
 
 
 class Course(TrainerCallback):
-    """Begins each ``train()`` anew, and writes the weights at its end."""
+    """Begins each ``train()`` anew, and writes weights and page at its end."""
 
     def __init__(self, trainer: ReweightingMixin) -> None:
         self.trainer = trainer
@@ -243,7 +249,8 @@ class Course(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.trainer._weighing is not None:
-            self.trainer._weighing.write(args.output_dir)
+            self.trainer._weighing.write(Path(args.output_dir))
+            write_report(Path(args.output_dir))
 
 
 class ReweightingTrainer(ReweightingMixin, Trainer):

@@ -19,7 +19,7 @@ from metaweight.data.tabular import EncodedTable, TableEncoder, as_frame
 from metaweight.integrations.sklearn.course import Course, Rows, in_float64, outputs_of, teach
 from metaweight.integrations.sklearn.planting import planted
 from metaweight.integrations.sklearn.suspects import Sighting
-from metaweight.integrations.sklearn.trusted import Trusted, apart, named
+from metaweight.integrations.sklearn.trusted import Trusted, given
 from metaweight.models.tabular import build_tabular, default_tabular_taps
 from metaweight.report.statistics.belief import belief
 from metaweight.student.losses import UnitLoss
@@ -115,21 +115,8 @@ class ReweightedEstimator(BaseEstimator):
         validate_data(self, X=frame, skip_check_array=True, reset=reset)
         return frame if reset else frame.set_axis(list(self.encoder_.names), axis=1)
 
-    def _trusted(self, rows: int, X_meta: Any, y_meta: Any, meta: Any) -> Trusted | None:
-        """The trusted rows that ``fit`` was given; None: it was given none."""
-        if (X_meta is None) != (y_meta is None):
-            given, lacks = ("X_meta", "y_meta") if y_meta is None else ("y_meta", "X_meta")
-            raise ValueError(f"trusted rows are X_meta with their y_meta, got {given} without {lacks}")
-        if X_meta is not None and meta is not None:
-            raise ValueError("trusted rows are X_meta and y_meta, or named by meta: give one of them")
-        if meta is not None:
-            return named(meta, rows)
-        if X_meta is None:
-            return None
-        if len(as_frame(X_meta)) != len(y_meta):
-            got = f"{len(as_frame(X_meta))} and {len(y_meta)}"
-            raise ValueError(f"X_meta and y_meta have one length, got {got}")
-        return apart(rows, len(y_meta))
+    def _trusted(self, X: pd.DataFrame, X_meta: Any, y_meta: Any, meta: Any) -> Trusted | None:
+        return given(X, hasattr(self, "feature_names_in_"), X_meta, y_meta, meta)
 
     def _train(
         self,

@@ -56,7 +56,8 @@ class ReweightedClassifier(ClassifierMixin, ReweightedEstimator):
 
     In a cross-validation give trusted rows as ``params``: ``cross_val_score(model, X, y, params={{"X_meta":
     X_checked, "y_meta": y_checked}})``; with metadata routing, ``model.set_fit_request(X_meta=True,
-    y_meta=True)``.
+    y_meta=True)``.  In a Pipeline name checked rows of X, which are transformed with it: ``pipe.fit(X, y,
+    reweightedclassifier__meta=mask)``; X_meta is so only by ``Pipeline(steps, transform_input=["X_meta"])``.
     """
 
     classes_: Array
@@ -81,7 +82,7 @@ class ReweightedClassifier(ClassifierMixin, ReweightedEstimator):
     def _fit_classes(self, frame: pd.DataFrame, y: Any, X_meta: Any, y_meta: Any, meta: Any) -> pd.DataFrame:
         labels = one_column(y, "y", len(frame))
         self.classes_, codes = classes_of(labels)
-        trusted = self._trusted(len(frame), X_meta, y_meta, meta)
+        trusted = self._trusted(frame, X_meta, y_meta, meta)
         if trusted is None:
             needed = f"{OF_EACH} or more of each class do, {OF_EACH * len(self.classes_)} or more here."
             trusted = self._drawn(codes, needed)
@@ -99,7 +100,7 @@ class ReweightedClassifier(ClassifierMixin, ReweightedEstimator):
     def _fit_several(self, frame: pd.DataFrame, y: Any, X_meta: Any, y_meta: Any, meta: Any) -> pd.DataFrame:
         given = answers_of(y, "y", len(frame))
         self.classes_ = np.asarray(y.columns if isinstance(y, pd.DataFrame) else range(given.shape[1]))
-        trusted = self._trusted(len(frame), X_meta, y_meta, meta)
+        trusted = self._trusted(frame, X_meta, y_meta, meta)
         if trusted is None:
             needed = f"{OF_EACH} or more with each label do, and as many without."
             trusted = self._drawn(np.zeros(len(given), dtype=np.int64), needed)

@@ -39,7 +39,7 @@ class ReweightedRegressor(RegressorMixin, ReweightedEstimator):
         """
         frame = self._table(X, reset=True)
         given = _numbers(one_column(y, "y", len(frame)), "y")
-        trusted = self._trusted(len(frame), X_meta, y_meta, meta)
+        trusted = self._trusted(frame, X_meta, y_meta, meta)
         if trusted is None:
             if self.meta_from_train is None:
                 raise require_trusted("50 or more do.")

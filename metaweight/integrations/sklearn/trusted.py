@@ -6,11 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
+
+from metaweight.data.tabular import as_frame
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 WAYS = (
     "fit(X, y, X_meta=rows, y_meta=labels), or name checked rows of X, fit(X, y, meta=mask). "
     "Or have a share of X drawn as it is, wrong rows among it: meta_from_train=0.2"
+)
+
+NOT_ALIKE = (
+    "X_meta has columns with names and X has none: on its way through a Pipeline X was transformed, and "
+    "X_meta was not. Name checked rows of X, fit(X, y, STEP__meta=mask), or have both transformed: "
+    "Pipeline(steps, transform_input=['X_meta']) with metadata routing. Where they are alike but for the "
+    "names, give X_meta.to_numpy()"
 )
 
 
@@ -32,6 +42,28 @@ def require_trusted(needed: str) -> ValueError:
     return ValueError(
         f"no trusted rows: the weights are learnt from rows that are surely right. {needed} Give them: {WAYS}"
     )
+
+
+def given(X: pd.DataFrame, names: bool, X_meta: Any, y_meta: Any, meta: Any) -> Trusted | None:
+    """The trusted rows that a fit on X was given; None: it was given none.  ``names``: of X's columns, as the
+    user gave it.
+
+    Raises ValueError for some of each kind, lengths that differ, and names where X has none.
+    """
+    if (X_meta is None) != (y_meta is None):
+        one, lacks = ("X_meta", "y_meta") if y_meta is None else ("y_meta", "X_meta")
+        raise ValueError(f"trusted rows are X_meta with their y_meta, got {one} without {lacks}")
+    if X_meta is not None and meta is not None:
+        raise ValueError("trusted rows are X_meta and y_meta, or named by meta: give one of them")
+    if meta is not None:
+        return named(meta, len(X))
+    if X_meta is None:
+        return None
+    if hasattr(X_meta, "columns") and not names:
+        raise ValueError(NOT_ALIKE)
+    if (size := len(as_frame(X_meta))) != len(y_meta):
+        raise ValueError(f"X_meta and y_meta have one length, got {size} and {len(y_meta)}")
+    return apart(len(X), len(y_meta))
 
 
 def named(meta: Any, rows: int) -> Trusted:
@@ -59,7 +91,10 @@ def named(meta: Any, rows: int) -> Trusted:
         mask[given.astype(np.int64)] = True
     if mask.all() or not mask.any():
         which = "every row" if mask.all() else "no row"
-        raise ValueError(f"meta names {which} of X: some are to be trusted, and others to be weighed")
+        raise ValueError(
+            f"meta names {which} of X: some are to be trusted, and others to be weighed. Where a "
+            "cross-validation cut X so, shuffle its folds, or give trusted rows apart (X_meta, y_meta)"
+        )
     meta_rows = np.flatnonzero(mask)
     return Trusted(np.flatnonzero(~mask), meta_rows, f"{len(meta_rows)} rows of X are trusted")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,16 +72,23 @@ def labels_of(prepared: PreparedRows, index: Tensor, outputs: Tensor) -> dict[st
 
 
 def write_rows(prepared: PreparedRows, samples: SampleWeights, folder: RunFolder) -> None:
-    """``rows.csv``: file, row, name, index, the user's own columns, the label last of them, mean_weight."""
+    """``rows.csv`` with the user's own columns, the label last of them."""
     own = samples.own
-    frame, parts = prepared.frame.iloc[own.index.numpy()], prepared.parts
-    names = [f"own_{name}" if name in OURS else str(name) for name in (*frame.columns, parts.label)]
-    means = map(number_as_cell, own.mean_weight().tolist())
-    labels = prepared.targets.shown(prepared.given[own.index])
+    frame, label = prepared.frame.iloc[own.index.numpy()], prepared.parts.label
     columns = [frame[name].astype(object).where(frame[name].notna(), "").tolist() for name in frame.columns]
-    rows = zip(origin_cells(own), own.index.tolist(), *columns, labels, means, strict=True)
+    labels = prepared.targets.shown(prepared.given[own.index])
+    write_columns(list(map(str, (*frame.columns, label))), [*columns, list(labels)], own, folder)
+
+
+def write_columns(
+    names: Sequence[str], columns: Sequence[Sequence[Any]], samples: SampleWeights, folder: RunFolder
+) -> None:
+    """``rows.csv``: file, row, name, index, the user's own ``columns`` [n] under ``names``, mean_weight."""
+    shown = [f"own_{name}" if name in OURS else name for name in names]
+    means = map(number_as_cell, samples.mean_weight().tolist())
+    rows = zip(origin_cells(samples), samples.index.tolist(), *columns, means, strict=True)
     write_csv(
         folder.path / ROWS,
-        (*COLUMNS, "index", *names, "mean_weight"),
+        (*COLUMNS, "index", *shown, "mean_weight"),
         ((*cells, *row) for cells, *row in rows),
     )

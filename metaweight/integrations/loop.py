@@ -1,0 +1,186 @@
+"""A training loop of the user's own, whose DataLoader gives weights beside inputs and targets."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from metaweight.core.batch import Batch, require_batch
+from metaweight.core.modes import evaluating
+from metaweight.data.loaders import LoaderBatches, numbered, rows_in
+from metaweight.data.overlap import check_views
+from metaweight.engines.base import Engine
+from metaweight.integrations.last_hidden import described
+from metaweight.integrations.plan import Plan
+from metaweight.integrations.trusted import with_positions
+from metaweight.integrations.weighing import Weighed, Weighing
+from metaweight.student import Student
+from metaweight.student.losses import UnitLoss, cross_entropy
+from metaweight.teachers import Teacher
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from metaweight.data.epochs import Epochs
+
+
+class Loop(Weighed):
+    """``train``, a DataLoader of (inputs, targets), with the weight of each row.  Each iteration is an epoch.
+
+    Example::
+
+        loop = metaweight.Loop(module, optimizer, train_loader, trusted_loader)
+        for epoch in range(10):
+            for x, y, weights in loop:  # before: for x, y in train_loader
+                losses = torch.nn.functional.cross_entropy(module(x), y, reduction="none")
+                optimizer.zero_grad()
+                (weights * losses).mean().backward()
+                optimizer.step()
+        loop.suspects(), loop.report("page.html")
+
+    The batches are the loader's, on the module's device; a mapping comes without its targets, several inputs
+    as a tuple.  When a batch comes the teacher has learnt from the trusted rows, and the student is as it
+    was: the step, with clipping, schedulers and what you like, is yours.
+
+    ``module``: a module, into which the teacher looks at the last hidden layer, as far as it is found, or a
+    Student with a loss and taps of its own.  ``loss``: that of your loop, row by row, one of ``losses``;
+    None: cross-entropy.
+    ``trusted``: a DataLoader, or a data set, of rows that are surely right and none of ``train``; None for a
+    teacher that learns nothing.  ``teacher``: a name, a Teacher, a class, or "auto" (``Plan``).  The first
+    ``warmup_epochs`` are plain, weights 1.
+    ``epochs``: how many you run, for teachers that want to know how far they are.  ``micro_batches``: batches
+    of a step of yours, where they are several.  ``max_norm``: to which you clip the gradient.  ``scaler``:
+    your GradScaler.  ``folder``: of the run's files; None: a new one among the temporary files.
+
+    Raises TypeError for a stream, and for a loss beside a Student's; ValueError for rows that are in both.
+    """
+
+    _begins = "`for x, y, weights in loop`"
+
+    def __init__(
+        self,
+        module: nn.Module | Student,
+        optimizer: Optimizer | Sequence[Optimizer],
+        train: DataLoader[Any],
+        trusted: Any = None,
+        *,
+        loss: UnitLoss | None = None,
+        teacher: str | Teacher | type[Teacher] = "auto",
+        warmup_epochs: int = 0,
+        epochs: int | None = None,
+        engine: str | Engine = "auto",
+        schedule: str = "lookahead",
+        teacher_options: Mapping[str, Any] | None = None,
+        teacher_learning_rate: float = 1e-3,
+        micro_batches: int = 1,
+        max_norm: float | None = None,
+        scaler: Any = None,
+        reweighter_options: Mapping[str, Any] | None = None,
+        folder: Path | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(train, DataLoader):
+            raise TypeError(f"train is a DataLoader of (inputs, targets), got a {type(train).__name__}")
+        if loss is not None and isinstance(module, Student):
+            raise TypeError("a Student has its loss already: Student(module, loss)")
+        self._given, self._loss = module, loss or cross_entropy
+        self._module = module.module if isinstance(module, Student) else module
+        self._optimizer, self._train, self._samples = optimizer, train, rows_in(train)
+        self._trusted = None if trusted is None else self._trusted_rows(trusted, seed)
+        self._warmup, self._epochs = warmup_epochs, epochs
+        self._parts, self._max_norm, self._scaler = micro_batches, max_norm, scaler
+        options = teacher_options or {}, teacher_learning_rate, engine, schedule, reweighter_options or {}
+        self._plan = Plan(teacher, *options, seed)
+        self._place = None if folder is None else Path(folder)
+        self._weighing: Weighing | None = None
+        self._begun = 0
+        """Epochs begun."""
+        self._resumed: Mapping[str, Any] | None = None
+        self._looked = -1
+        """Batches weighed when the student was last asked about all rows."""
+
+    def _trusted_rows(self, trusted: Any, seed: int) -> Epochs:
+        if not isinstance(trusted, DataLoader):
+            size, collate_fn = self._train.batch_size or 64, self._train.collate_fn
+            rows = with_positions(trusted, "trusted")
+            trusted = DataLoader(rows, batch_size=size, shuffle=True, collate_fn=collate_fn)
+        check_views(self._train, trusted)
+        return LoaderBatches(trusted, seed=seed)
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self._train)
+
+    def __iter__(self) -> Iterator[tuple[Any, Tensor, Tensor]]:
+        """The next epoch: inputs, targets and weights [U] of each batch."""
+        epoch, self._begun = self._begun, self._begun + 1
+        for given in numbered(self._train):
+            batch = require_batch(given).to(next(self._module.parameters()).device)
+            if self._weighing is None:
+                self._weighing = self._started(batch)
+            scale = 1.0 if self._scaler is None else self._scaler.get_scale()
+            weights = self._weighing.weigh(batch, epoch, share=1 / self._parts, loss_scale=scale)
+            yield _as_given(batch), batch.targets, weights
+
+    def _started(self, batch: Batch) -> Weighing:
+        weighing = self._plan.weighing(
+            described(self._given, batch, self._loss),
+            self._optimizer,
+            batch,
+            self._trusted,
+            samples=self._samples,
+            total_steps=None if self._epochs is None else self._epochs * len(self),
+            max_norm=self._max_norm,
+            warmup=self._warmup,
+        )
+        if self._resumed is not None:
+            weighing.load_state_dict(self._resumed)
+        return weighing
+
+    def suspects(self) -> DataFrame:
+        """The rows that were seen, the most suspect first: index, given and suggested label where each has
+        one, mean_weight, loss, is_suspect.  The student is asked about every row once."""
+        self._look()
+        return super().suspects()
+
+    def report(self, path: Path | str = "page.html") -> Path:
+        self._look()
+        return super().report(path)
+
+    def _look(self) -> None:
+        """Ask the student, as it is now, what it says of the training rows."""
+        weighing, train = self.weighing, self._train
+        student = weighing.reweighter.student
+        if self._looked == weighing.reweighter.windows:
+            return
+        plain = DataLoader(train.dataset, batch_size=train.batch_size or 64, collate_fn=train.collate_fn)
+        with evaluating(student.module):
+            for batch in LoaderBatches(plain).epoch(0):
+                weighing.answers.see(student.glance(batch.to(student.device), plain=False))
+        self._looked = weighing.reweighter.windows
+
+    def _folder(self) -> Path:
+        if self._place is None:
+            self._place = Path(tempfile.mkdtemp(prefix="metaweight-"))
+        return self._place
+
+    def state_dict(self) -> dict[str, Any]:
+        """For your checkpoints, beside module and optimizer; raises MetaweightError before the first step."""
+        return {"epochs": self._begun, **self.weighing.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state_dict()`` of the end of an epoch, module and optimizer being where they were."""
+        self._begun, self._resumed, self._weighing = int(state["epochs"]), state, None
+
+
+def _as_given(batch: Batch) -> Any:
+    """What a loader's user had for inputs: one, several, or by name."""
+    if batch.kwargs:
+        return batch.kwargs
+    return batch.args[0] if len(batch.args) == 1 else batch.args

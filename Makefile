@@ -58,7 +58,7 @@ bench-lm: $(INSTALLED)  ## a small language model on text of which 40 % is junk;
 bench-belief: $(INSTALLED)  ## whether probes keep what they promise of suspects; METAWEIGHT_DATA=folder (ARGS="--help")
 	$(BIN)/python -m benchmarks.belief.run $(ARGS)
 
-bench-own: $(INSTALLED)  ## your own data: auto beside plain training and cleanlab on twelve sets; METAWEIGHT_DATA=folder (ARGS="--help")
+bench-own: $(INSTALLED)  ## your own data: auto beside plain training and cleanlab on twelve sets, or numbers; METAWEIGHT_DATA=folder (ARGS="--help")
 	$(BIN)/python -m benchmarks.own.run $(ARGS)
 
 clean:  ## remove caches and build output; run folders and .venv stay

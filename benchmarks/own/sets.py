@@ -1,4 +1,4 @@
-"""Twelve sets as a user would bring them: training rows of which some are wrong, trusted rows, test rows."""
+"""Sets as a user would bring them: training rows of which some are wrong, trusted rows, test rows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from metaweight.data.folder import find_file
 Array = np.ndarray[Any, Any]
 TABLES = ("spambase", "telco_churn", "satellite", "magic_gamma", "student_grades", "defects_derby")
 TEXTS = ("trec_rules", "youtube_lf", "agnews_human_a", "mr_sentences")
-TRUSTED: Mapping[str, int] = {"tabular": 100, "text": 200, "image": 200}
+NUMBERS = ("ames_housing", "bikeshare_hourly", "concrete", "wage_midatlantic")
+TRUSTED: Mapping[str, int] = {"tabular": 100, "number": 100, "text": 200, "image": 200}
 LABEL = "label"
+WRONG = ("uniform", "first-class")
+"""Wrong labels: of all rows alike, or of those of the first class alone; both are another class at random."""
 
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """All rows of a set with their right labels, and those that it came with where it brings wrong ones."""
+    """All rows of a set with their right targets, and those that it came with where it brings wrong ones."""
 
     rows: Any
     """A frame [n], or images [n, C, H, W] in 0..1."""
@@ -40,7 +43,7 @@ class Case:
 
     name: str
     kind: str
-    """tabular, text or image."""
+    """tabular, number, text or image."""
     rows: Any
     right: Array
     given: Array
@@ -60,6 +63,17 @@ def _table(name: str, folder: Path) -> Whole:
     keep = slice(None) if data.given is None else data.given >= 0
     given = None if data.given is None else data.given[keep]
     return Whole(data.rows[keep].reset_index(drop=True), data.right[keep], given)
+
+
+def _numbers(name: str, folder: Path) -> Whole:
+    if name == "diabetes":
+        from sklearn.datasets import load_diabetes
+
+        rows, right = load_diabetes(return_X_y=True, as_frame=True)
+        return Whole(rows, right.to_numpy(np.float64))
+    place = folder / "tabular" / name
+    frame = pd.read_csv(find_file([f"{name}.csv.xz"], [place], dataset=name))
+    return Whole(frame.iloc[:, :-1], frame.iloc[:, -1].to_numpy(np.float64))
 
 
 def _text(name: str, folder: Path) -> Whole:
@@ -102,12 +116,17 @@ SETS: Mapping[str, tuple[str, Callable[[Path], Whole]]] = {
     **{name: ("text", partial(_text, name)) for name in TEXTS},
     "digits": ("image", _digits),
     "cifar10": ("image", _cifar),
+    **{name: ("number", partial(_numbers, name)) for name in (*NUMBERS, "diabetes")},
 }
 """Name -> kind, and how it is read; sets without wrong labels of their own get ``rate`` of them at random."""
+TWELVE = (*TABLES, *TEXTS, "digits", "cifar10")
 
 
-def case(name: str, whole: Whole, seed: int, *, rows: int, rate: float) -> Case:
-    """The set ``name`` under a seed: at most ``rows`` training rows, ``rate`` of their labels wrong."""
+def case(name: str, whole: Whole, seed: int, *, rows: int, rate: float, wrong: str = "uniform") -> Case:
+    """The set ``name`` under a seed: at most ``rows`` training rows, ``rate`` of their targets wrong.
+
+    ``wrong``: which labels, of ``WRONG``.  Wrong numbers are shuffled among the rows that are hit.
+    """
     random = np.random.default_rng([seed, len(name), *name.encode()[:4]])
     order = random.permutation(len(whole.right))
     if whole.test is None:
@@ -119,8 +138,18 @@ def case(name: str, whole: Whole, seed: int, *, rows: int, rate: float) -> Case:
     meta, train = rest[:trusted], rest[trusted : trusted + rows]
     given = whole.right.copy() if whole.given is None else whole.given.copy()
     if whole.given is None:
-        classes = np.unique(whole.right)
         hit = train[random.random(len(train)) < rate]
-        step = random.integers(1, len(classes), len(hit))
-        given[hit] = classes[(np.searchsorted(classes, whole.right[hit]) + step) % len(classes)]
+        given[hit] = _spoilt(name, whole.right, hit, wrong, random)
     return Case(name, SETS[name][0], whole.rows, whole.right, given, train, meta, test[:1500])
+
+
+def _spoilt(name: str, right: Array, hit: Array, wrong: str, random: np.random.Generator) -> Array:
+    """What stands in place of the right targets of the rows ``hit``."""
+    if SETS[name][0] == "number":
+        return right[random.permutation(hit)]
+    classes = np.unique(right)
+    codes = np.searchsorted(classes, right[hit])
+    step = random.integers(1, len(classes), len(hit))
+    if wrong == "first-class":
+        step[codes > 0] = 0
+    return classes[(codes + step) % len(classes)]

@@ -1,16 +1,17 @@
-"""One set under one seed: plain training, ``auto``, and cleanlab, on the same wrong labels."""
+"""One set under one seed: plain training, a teacher, and a rule without one, on the same wrong targets."""
 
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 
 import metaweight as mw
 from benchmarks.own.sets import LABEL, Case
@@ -19,8 +20,9 @@ from metaweight.data.tabular import TableEncoder
 from metaweight.models import build_model, default_taps
 from metaweight.report.suspects import Suspects
 
-MODEL = {"tabular": "tabular-mlp", "text": "text-bag"}
-FOLDS = {"tabular": 5, "text": 3, "image": 3}
+MODEL = {"tabular": "tabular-mlp", "number": "tabular-mlp", "text": "text-bag"}
+FOLDS = {"tabular": 5, "number": 5, "text": 3, "image": 3}
+TREES = 200
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,12 @@ class Trial:
     """Share of wrong training rows."""
     accuracy: float | None
     """Of test rows with right labels, in percent."""
+    r2: float | None
+    """Of test rows with right numbers."""
+    rmse: float | None
+    """The root of their mean squared error, in their unit."""
     auroc: float | None
-    """Of the weights, or cleanlab's scores, for finding the wrong rows."""
+    """Of the weights, or of the reference's scores, for finding the wrong rows."""
     verdict: str
     """What the probes say; empty without."""
     seconds: float
@@ -54,15 +60,16 @@ def fitted(case: Case, teacher: str, seed: int, train: Any, *, probes: float, fo
         labels = (case.given, case.right, case.right)
         pairs = [(case.rows[at], own[at]) for at, own in zip(parts, labels, strict=True)]
         return mw.fit(module, *pairs, taps=default_taps("convnet"), epochs=30, warmup_epochs=3, **options)
+    written = float if case.kind == "number" else str
     frames = [
-        case.rows.iloc[at].assign(**{LABEL: own[at].astype(str)})
+        case.rows.iloc[at].assign(**{LABEL: own[at].astype(written)})
         for at, own in ((train, case.given), (case.meta, case.right), (case.test, case.right))
     ]
     return mw.fit(MODEL[case.kind], *frames, label=LABEL, **options)
 
 
 def own_trial(case: Case, arm: str, seed: int, probes: float) -> Trial:
-    """``uniform`` or ``auto``."""
+    """``uniform``, which is plain training, or a teacher."""
     with tempfile.TemporaryDirectory() as scratch:
         planted = probes if arm != "uniform" else 0.0
         result = fitted(case, arm, seed, case.train, probes=planted, folder=Path(scratch) / "run")
@@ -70,31 +77,52 @@ def own_trial(case: Case, arm: str, seed: int, probes: float) -> Trial:
         area = auroc(torch.tensor(result.weights), torch.tensor(case.wrong)) if arm != "uniform" else None
     return Trial(
         *(case.name, case.kind, arm, seed, len(case.train), float(case.wrong.mean())),
-        *(result.figures["accuracy"], area, found.verdict if found and planted else ""),
+        *(result.figures.get(figure) for figure in ("accuracy", "r2", "rmse")),
+        *(area, found.verdict if found and planted else ""),
         float(result.figures["seconds"] or 0),
     )
 
 
-def cleanlab_trial(case: Case, seed: int) -> Trial:
-    """cleanlab's label quality by a cross-validated forest (tables), or the task's own model."""
-    import time
+def reference(case: Case, seed: int) -> Trial:
+    """How well the wrong rows are found without a teacher, and without trusted rows.
 
+    cleanlab's label quality by a cross-validated forest (tables), or the task's own model; of numbers the
+    residuals of a cross-validated forest.
+    """
+    began = time.perf_counter()
+    arm, scores = ("forest", _residuals(case, seed)) if case.kind == "number" else _quality(case, seed)
+    area = auroc(torch.tensor(scores), torch.tensor(case.wrong))
+    about = (case.name, case.kind, arm, seed, len(case.train), float(case.wrong.mean()))
+    return Trial(*about, None, None, None, area, "", time.perf_counter() - began)
+
+
+def _residuals(case: Case, seed: int) -> Any:
+    """The magnitudes of the residuals [n], negative: low where a row looks wrong."""
+    folds = KFold(FOLDS["number"], shuffle=True, random_state=seed)
+    forest = RandomForestRegressor(n_estimators=TREES, random_state=seed)
+    given = case.given[case.train]
+    return -np.abs(cross_val_predict(forest, _one_hot(case), given, cv=folds) - given)
+
+
+def _quality(case: Case, seed: int) -> tuple[str, Any]:
+    """The arm's name, and cleanlab's score of each label [n]."""
     from cleanlab.rank import get_label_quality_scores
 
-    began = time.perf_counter()
     classes, codes = np.unique(case.given[case.train], return_inverse=True)
     folds = StratifiedKFold(FOLDS[case.kind], shuffle=True, random_state=seed)
     if case.kind == "tabular":
-        rows = case.rows.iloc[case.train].reset_index(drop=True)
-        encoder = TableEncoder().fit(rows)
-        numbers = encoder.one_hot(encoder.transform(rows)).numpy()
-        forest = RandomForestClassifier(n_estimators=200, random_state=seed)
-        says = cross_val_predict(forest, numbers, codes, cv=folds, method="predict_proba")
+        forest = RandomForestClassifier(n_estimators=TREES, random_state=seed)
+        says = cross_val_predict(forest, _one_hot(case), codes, cv=folds, method="predict_proba")
     else:
         says = _own_probabilities(case, codes, folds, seed, len(classes))
-    area = auroc(torch.tensor(get_label_quality_scores(codes, says)), torch.tensor(case.wrong))
-    about = (case.name, case.kind, "cleanlab", seed, len(case.train), float(case.wrong.mean()))
-    return Trial(*about, None, area, "", time.perf_counter() - began)
+    return "cleanlab", get_label_quality_scores(codes, says)
+
+
+def _one_hot(case: Case) -> Any:
+    """The training rows as numbers [n, columns]."""
+    rows = case.rows.iloc[case.train].reset_index(drop=True)
+    encoder = TableEncoder().fit(rows)
+    return encoder.one_hot(encoder.transform(rows)).numpy()
 
 
 def _own_probabilities(case: Case, codes: Any, folds: Any, seed: int, classes: int) -> Any:

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from metaweight.cli.ahead import Ahead
 from metaweight.cli.commands import KEEPING
@@ -53,6 +54,7 @@ def _main(ahead: Ahead, arguments: Sequence[str]) -> int:
 
 def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
     from metaweight.core.contracts import CollapseWarning, MetaweightError
+    from metaweight.core.counting import counting_on
     from metaweight.core.plugins import import_modules
     from metaweight.training.history import Interrupted
 
@@ -62,7 +64,9 @@ def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
         try:
             import_modules(ahead.modules)
             command = parsed(arguments, ALL, {ahead.command: ALL[ahead.command](ahead)})
-            command()
+            # a comparison has a display of its own on all the time
+            with nullcontext() if ahead.command == "compare" else counting_on(Terminal()):
+                command()
         except (Interrupted, KeyboardInterrupt) as stop:
             Terminal().print(str(stop) or "stopped", style="yellow", soft_wrap=True)
             return 130

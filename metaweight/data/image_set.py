@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,6 +54,10 @@ class ImageSet:
     """What the data set holds and this does not, with the reasons."""
     notes: str = ""
     """What was done to the images on the way."""
+    label: str = ""
+    """What the user calls the labels, of pictures out of a table; else empty."""
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """The table's other columns, which are for people: name -> N cells."""
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):
@@ -74,6 +79,9 @@ class ImageSet:
             self._check(labels, len(self.train_images), f"human labels {name!r}")
         for name, positions in self.trusted.items():
             self._check_trusted(name, positions)
+        for name, cells in self.columns.items():
+            if len(cells) != len(self.train_images):
+                raise ValueError(f"{self.name}: column {name!r} has {len(cells)} cells; give each image one")
         for split in ("train", "test"):
             given, images = len(self.origins(split)), len(getattr(self, f"{split}_images"))
             if given != images:

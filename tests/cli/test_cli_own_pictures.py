@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,21 @@ def test_from_a_folder_to_weights_list_and_page(capsys: pytest.CaptureFixture[st
     page = Path("run/report.html").read_text(encoding="utf-8")
     assert rows[0]["file"].split("/")[-1] in page
     assert json.loads(Path("run/classes.json").read_text()) == ["dark", "light"]
+
+
+def test_a_table_of_pictures_is_listed_with_its_columns_and_shown(here: Path) -> None:
+    place = write("csv", here / "table", range(40), spoilt(range(40)))
+    chosen = ["--label", "what it shows", "--epochs", "8", "--teacher", "evidence"]
+    assert train("--train", place, "--meta", "checked", *chosen) == 0
+    assert main(["suspects", "run"]) == 0
+    assert {row["note"] for row in read_csv(Path("suspects.csv"))} == {"two\nlines"}
+    assert main(["report", "run"]) == 0
+    page = Path("run/report.html").read_text(encoding="utf-8")
+    data = re.search(r'id="rows">(.*?)</script>', page, re.S)
+    assert data is not None
+    rows = json.loads(data[1])
+    assert {"photograph", "note"} <= set(rows["columns"])
+    assert len(rows["pictures"]) == len(rows["rows"]) == 40
 
 
 def test_a_comparison_without_test_set_says_that_accuracy_is_not_known(

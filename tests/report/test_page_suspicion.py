@@ -62,6 +62,8 @@ def test_every_row_is_there_the_most_suspect_first(study: Study, folder: Path) -
     for row in named:
         assert row["x"] == own[row["row"]]["x"]
         assert row["given_label"] == own[row["row"]]["kind"]
+    by_file = {row["row"]: row["given_label"] for row in read_csv(folder / "weights.csv")}
+    assert by_file == {number: row["kind"] for number, row in own.items()}
     wrong = [int(row["row"]) - 1 in WRONG for row in named if row["suspect"]]
     assert len(wrong) > 15
     assert sum(wrong) > 0.8 * len(wrong)

@@ -20,6 +20,7 @@ from PIL import Image
 from metaweight.core.csv_text import read_csv
 from metaweight.core.weights import auroc
 from metaweight.data.own_images import loading
+from metaweight.report.own_rows import own_columns
 from metaweight.tasks import described, run, tasks
 from metaweight.tasks.config import ImageConfig
 from metaweight.tasks.image import data as image_data
@@ -82,18 +83,57 @@ def test_every_row_that_is_named_is_the_users_own(form: str, tmp_path: Path) -> 
     chosen = config(train=place, meta=meta, **csv_options(form))
     folder = RunFolder.create(tmp_path / "run", {})
     run(chosen, folder)
-    classes = json.loads((folder.path / "classes.json").read_text())
     rows = read_csv(folder.path / "weights.csv")
     assert len(rows) == len(TRAIN)
     look_up, wrong, images = rows_of(form, place), [], prepare(chosen).images
     for row in rows:
         pixels, label = look_up(row)
-        named = classes[int(row["given_label"])]
+        named = row["given_label"]
         assert (CLASSES[int(named)] if form == "idx" else named) == label
         assert np.array_equal(images.train_images[int(row["index"]), 0].numpy(), pixels)
         assert row["flipped"] == ""  # nobody knows
         wrong += [pixels.tobytes()] if label != shown(pixels) else []
     assert sorted(wrong) == sorted(picture(number).tobytes() for number in TRAIN if number % 5 == 0)
+
+
+def test_a_table_of_pictures_keeps_its_other_columns(tmp_path: Path) -> None:
+    place = write("jsonl", tmp_path / "train", TRAIN, spoilt(TRAIN))
+    lines = [json.loads(line) for line in Path(place).read_text().split("\n")]
+    more = [{"who": f"w{at}", "index": at, "note": None if at % 2 else 0.5} for at in range(len(lines))]
+    own = [{**extra, **line} for extra, line in zip(more, lines, strict=True)]
+    del own[3]["note"]
+    own[5]["image"], own[6]["image"] = "files/gone.bmp", None
+    Path(place).write_text("\n".join(map(json.dumps, own)))
+    chosen = config(
+        train=place,
+        meta=write_folder(tmp_path / "meta", META, right(META)),
+        label="what it shows",
+        probes=0.1,
+    )
+    folder = RunFolder.create(tmp_path / "run", {})
+    run(chosen, folder)
+    rows = read_csv(folder.path / "rows.csv")
+    columns = ["file", "row", "name", "index", "who", "own_index", "note", "image", "what it shows"]
+    assert list(rows[0]) == [*columns, "mean_weight"]
+    assert len(rows) == 38
+    for row in rows:
+        written = own[int(row["row"]) - 1]
+        assert (row["who"], row["own_index"]) == (written["who"], str(written["index"]))
+        assert row["note"] == ("0.5" if written.get("note") else "")
+        assert row["image"] == row["name"] == written["image"]
+        assert row["what it shows"] == written["what it shows"]
+    kept = own_columns(folder.path, [int(rows[7]["index"])])
+    assert kept is not None
+    assert kept["who"] == [rows[7]["who"]]
+
+
+@pytest.mark.parametrize(
+    ("form", "label"), [("parquet", "what it shows"), ("disk", "what it shows"), ("idx", ""), ("folder", "")]
+)
+def test_pictures_that_lie_in_a_table_are_no_column_of_text(form: str, label: str, tmp_path: Path) -> None:
+    place = write(form, tmp_path / "train", TRAIN, spoilt(TRAIN))
+    images = prepare(config(train=place, teacher="uniform")).images
+    assert (list(images.columns), images.label) == ([], label)
 
 
 def test_the_files_with_wrong_labels_have_the_lowest_weights(tmp_path: Path) -> None:

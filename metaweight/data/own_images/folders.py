@@ -120,17 +120,25 @@ class _Walk:
 
     def notes(self) -> tuple[str, ...]:
         """What was skipped and left out."""
-        skipped = [
-            *_counted(self.others, "no pictures"),
-            *([f"{self.hidden:,} hidden"] if self.hidden else []),
-        ]
         said = [
-            *([f"files skipped: {' and '.join(skipped)}"] if skipped else []),
-            *(f"pictures left out: {text}" for text in _counted(self.loose, "beside the classes' folders")),
-            *(f"folders without a picture: {text}" for text in _counted(self.empty, "no classes")),
+            _counted(self.others, "file is no picture", "files are no pictures"),
+            f"hidden files and folders are skipped: {self.hidden:,}" if self.hidden else "",
+            _counted(
+                self.loose,
+                "picture lies beside the classes' folders and is left out",
+                "pictures lie beside the classes' folders and are left out",
+            ),
+            _counted(
+                self.empty,
+                "folder has no picture and is no class",
+                "folders have no picture and are no classes",
+            ),
         ]
-        return tuple(f"{self.place}: {text}" for text in said)
+        return tuple(f"{self.place}: {text}" for text in said if text)
 
 
-def _counted(names: list[str], what: str) -> list[str]:
-    return [f"{len(names):,} {what} ({names[0]} the first)"] if names else []
+def _counted(names: list[str], one: str, several: str) -> str:
+    """What is said of them, with the first one; empty where there is none."""
+    if len(names) == 1:
+        return f"1 {one}: {names[0]}"
+    return f"{len(names):,} {several}, the first {names[0]}" if names else ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -38,6 +39,10 @@ class Found:
     """All names in their order, of a source that lists them."""
     marks: Tensor | None = None
     """[n] bool, which are trusted, of a source with such a column."""
+    label: str = ""
+    """Column of the labels, of a source that has columns."""
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """n cells of each of its other columns, but of the marks, and of the pictures where these are no text."""
     left_out: LeftOut = field(default_factory=LeftOut.none)
     """Pictures of the source that have no class."""
     notes: tuple[str, ...] = ()
@@ -53,6 +58,7 @@ class Found:
             labels=tuple(self.labels[place] for place in positions),
             origins=self.origins.select(list(positions)),
             marks=None if self.marks is None else self.marks[list(positions)],
+            columns={name: [cells[at] for at in positions] for name, cells in self.columns.items()},
         )
 
 

@@ -22,7 +22,7 @@ def find_hub(place: str, part: str, wanted: Wanted) -> Found:
     The picture column is by default the one of type Image, the label column the one of type ClassLabel, or
     that which is called so.  Raises ValueError where a column is missing or cannot be told.
     """
-    from datasets import ClassLabel, Image
+    from datasets import ClassLabel, Image, Value
 
     split = load_part(place, part)
     rows, features = split.rows, split.rows.features
@@ -48,6 +48,12 @@ def find_hub(place: str, part: str, wanted: Wanted) -> Found:
         origins,
         classes=classes,
         marks=marks,
+        label=label,
+        columns={
+            name: list(rows[name])
+            for name, feature in features.items()
+            if isinstance(feature, Value) and name not in (picture, label, wanted.meta_column)
+        },
     )
 
 

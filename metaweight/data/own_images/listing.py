@@ -44,6 +44,12 @@ def find_listing(place: str, wanted: Wanted) -> Found:
         tuple(label_name(cell, origin) for cell, origin in zip(table.column(label), origins, strict=True)),
         origins,
         marks=marks,
+        label=label,
+        columns={
+            name: table.column(name)
+            for name in table.columns
+            if name not in (label, wanted.meta_column) and (name != picture or _all_text(cells))
+        },
         notes=tuple(filter(None, (table.said, f"{place}: {', '.join(said)}" if said else ""))),
         advice="Paths begin at the folder of the table: mend them, or move it there",
     )
@@ -114,6 +120,10 @@ def _holds_pictures(cells: Sequence[Any]) -> bool:
         for cell in filled
     )
     return 2 * found >= len(filled) > 0
+
+
+def _all_text(cells: Sequence[Any]) -> bool:
+    return all(cell is None or isinstance(cell, str) for cell in cells)
 
 
 def _name(cell: object) -> str:

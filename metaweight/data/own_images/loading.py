@@ -78,7 +78,9 @@ def load_own(own: OwnImages) -> ImageSet:
         *([resized] if resized else []),
         *what_was_done([picture for one in parts.values() for picture in one.pictures], reading),
         *(
-            f"{len(some):,} pictures {what} are left out, the first {some.origins[0]}"
+            f"1 picture {what} is left out: {some.origins[0]}"
+            if len(some) == 1
+            else f"{len(some):,} pictures {what} are left out, the first {some.origins[0]}"
             for what, some in counted.items()
             if len(some)
         ),
@@ -176,4 +178,14 @@ def _image_set(
         left_out=left_out,
         source="own pictures",
         notes="; ".join(dict.fromkeys(notes)),
+        label=parts["train"].found.label,
+        columns={
+            # of trusted pictures there may be a folder
+            name: [cell for part in behind for cell in _cells(parts[part], name)]
+            for name in parts["train"].found.columns
+        },
     )
+
+
+def _cells(part: Opened, name: str) -> Sequence[object]:
+    return part.found.columns.get(name) or [""] * len(part.pictures)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 
+from metaweight.core.counting import counted
 from metaweight.data.origins import LeftOut
 from metaweight.data.own_images.found import Found
 from metaweight.data.pictures import Picture, Reading, first_of, read_pictures, upright_size
@@ -48,7 +49,8 @@ def reading_of(parts: Iterable[Found], size: int | None, ground: str) -> tuple[R
     """
     sizes: Counter[tuple[int, int]] = Counter()
     for found in parts:
-        for position in range(len(found.labels)):
+        count = len(found.labels)
+        for position in counted(range(count), f"sizes of the pictures of {found.place}", count):
             try:
                 sizes[upright_size(found.open(position))] += 1
             except ValueError:  # it is named where it is read
@@ -71,8 +73,9 @@ def reading_of(parts: Iterable[Found], size: int | None, ground: str) -> tuple[R
 
 def opened(found: Found, reading: Reading) -> tuple[Opened, LeftOut]:
     """The pictures that open, and those that do not with the reason.  Raises ValueError where none opens."""
-    cells = (found.open(position) for position in range(len(found.labels)))
-    pictures, reasons = read_pictures(cells, reading)
+    count = len(found.labels)
+    cells = (found.open(position) for position in range(count))
+    pictures, reasons = read_pictures(counted(cells, f"reading {found.place}", count), reading)
     origins = found.origins.select(list(reasons))
     left_out = LeftOut(
         origins,

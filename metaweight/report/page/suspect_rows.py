@@ -67,14 +67,14 @@ def rows_of(found: Suspects, run: ReadRun, names: Sequence[str]) -> Rows:
         if room < 0:
             break
         rows.append([int(bad), *texts])
-    pictures = [] if own is not None else _pictures(run, first, len(rows))
+    pictures = _pictures(run, first, len(rows)) if run.config.task == "image" else []
     data = {"columns": list(columns), "rows": rows, "pictures": pictures}
     file = files.pop() if len(files) == 1 else ""
     return Rows(len(rows), sum(row[0] for row in rows), file, script_data(data))
 
 
 def _pictures(run: ReadRun, first: Any, count: int) -> list[str]:
-    """A small one for each of the first rows; none where rows are no pictures."""
+    """A small one for each of the first rows; none where the data cannot be had."""
     clean = [None] * len(first.index) if first.clean is None else first.clean.tolist()
     samples = [Sample(int(first.index[at]), at, clean[at]) for at in range(min(PICTURES, count))]
     found = exhibits(run, samples, largest=THUMBNAIL).samples

@@ -15,7 +15,7 @@ from metaweight.student.losses import build_loss
 from metaweight.student.student import Student
 from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
 from metaweight.tasks.base import Evaluation, Sources
-from metaweight.tasks.class_names import keep_classes
+from metaweight.tasks.class_names import keep_classes, name_labels
 from metaweight.tasks.config import ImageConfig
 from metaweight.tasks.cost import COST
 from metaweight.tasks.figures import Column, Compared, Curve, Headline, Presentation
@@ -25,6 +25,7 @@ from metaweight.tasks.image.notes import notes
 from metaweight.tasks.image.parts import check_trusted
 from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.pool import Pool
+from metaweight.tasks.rows.results import write_columns
 from metaweight.training.evaluation import class_probabilities
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights
@@ -167,7 +168,7 @@ class ImageTask:
 def _saved(
     config: ImageConfig, prepared: PreparedImages, trained: Assembled, folder: RunFolder
 ) -> SampleWeights:
-    """Weights by image, written into ``folder``, probes among them."""
+    """Weights by image, written into ``folder``, probes among them; and ``rows.csv`` of a table's images."""
     index, noise, probes = prepared.splits.train, prepared.noise, prepared.probes
     clean, flipped = None, None
     if noise is not None:
@@ -176,7 +177,7 @@ def _saved(
     # in the order of the split, as nothing is shuffled
     in_order = loader(config, prepared, "train", batch_size=1000, training=False)
     _, says = class_probabilities(trained.trainer.reweighter.student, in_order)
-    return folder.save_weights(
+    samples = folder.save_weights(
         index=index,
         given=prepared.labels[index],
         clean=clean,
@@ -188,3 +189,18 @@ def _saved(
         warmup=trained.weights.warmup,
         origins=prepared.origins.select(index),
     )
+    images = prepared.images
+    name_labels(images.classes, folder)
+    if images.label:
+        own = samples.own
+        places = own.index.tolist()
+        columns = [[_cell(cells[at]) for at in places] for cells in images.columns.values()]
+        given = [images.classes[label] for label in prepared.labels[own.index].tolist()]
+        write_columns([*images.columns, images.label], [*columns, given], own, folder)
+    return samples
+
+
+def _cell(value: object) -> object:
+    """As the user has it; empty where nothing is."""
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else value

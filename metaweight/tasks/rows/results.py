@@ -11,6 +11,7 @@ from torch import Tensor
 from metaweight.core.csv_text import write_csv
 from metaweight.data.origins import COLUMNS
 from metaweight.tasks.assembly import Assembled
+from metaweight.tasks.class_names import name_labels
 from metaweight.tasks.config.rows import RowsConfig
 from metaweight.tasks.rows.data import PreparedRows, loader
 from metaweight.tasks.rows.measures import two_logits
@@ -39,6 +40,8 @@ def save(config: RowsConfig, prepared: PreparedRows, trained: Assembled, folder:
         origins=prepared.origins.select(index),
         **_said(config, prepared, trained),
     )
+    if prepared.targets.classes and samples.given is not None:
+        name_labels(prepared.targets.classes, folder)
     write_rows(prepared, samples, folder)
     return samples
 

@@ -45,8 +45,9 @@ def test_what_is_no_picture_is_skipped_and_counted(tmp_path: Path) -> None:
     made = load_own(OwnImages(train=str(tmp_path)))
     assert len(made.train_labels) == 6
     assert made.classes == ("dark", "light")
-    assert f"skipped: 2 no pictures ({tmp_path}/dark/Thumbs.db the first) and 3 hidden" in made.notes
-    assert f"folders without a picture: 1 no classes ({tmp_path}/empty the first)" in made.notes
+    assert f"2 files are no pictures, the first {tmp_path}/dark/Thumbs.db;" in made.notes
+    assert "hidden files and folders are skipped: 3" in made.notes
+    assert f"1 folder has no picture and is no class: {tmp_path}/empty" in made.notes
     assert [row[0] for row in made.left_out.rows()] == [f"{tmp_path}/loose.png"]
     assert "no class" in made.left_out.reasons[0]
 
@@ -127,7 +128,7 @@ def test_a_picture_that_a_trusted_part_has_too_is_refused_or_dropped(held: str, 
     ((file, *_, reason, text),) = made.left_out.rows()
     assert (file, text) == (f"{train}/dark/004.png", "class dark")
     assert reason == f"the same picture is in {held}: {other}/light/004.png"
-    assert "1 pictures that a trusted part has are left out" in made.notes
+    assert "1 picture that a trusted part has is left out" in made.notes
     again = write_folder(tmp_path / "again", (9, 10), right((9, 10)))
     if held != "meta":
         with pytest.raises(ValueError, match=rf"1 of the meta pictures .* among the {held} .*; remove them$"):

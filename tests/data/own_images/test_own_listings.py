@@ -108,7 +108,7 @@ def test_rows_without_label_or_picture_are_left_out_by_line(folder: Path) -> Non
         ("4", "gone.png", f"the picture cannot be read: there is no file {folder}/gone.png", "class ox"),
         ("5", "", "the picture cannot be read: there is no picture", "class ox"),
     ]
-    assert "1 pictures without a label are left out, the first" in made.notes
+    assert "1 picture without a label is left out: " in made.notes
     train = table(folder, "path,label", "4.png,ape", "5.png,ox", "5.png,ox", name="train.csv")
     with pytest.raises(ValueError, match=r"meta: .*t.csv, line 3 \(1.png\) has no label; trusted pictures"):
         load_own(OwnImages(train=str(train), meta=str(place)))

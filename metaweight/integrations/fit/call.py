@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from metaweight.comparison.arms import arm_of
 from metaweight.comparison.cells import alone, check_options, keep
+from metaweight.comparison.plain import plain_config, require_comparable, train_beside
 from metaweight.core.console import Terminal
 from metaweight.core.randomness import forked_rng
 from metaweight.core.registry import Registry, did_you_mean
@@ -22,6 +24,7 @@ from metaweight.integrations.fit.given import as_dataset, as_rows, is_place
 from metaweight.integrations.fit.result import Fit, weights_of
 from metaweight.models.tabular import tabular_models
 from metaweight.models.text import text_models
+from metaweight.report.statistics.gain import gain_of
 from metaweight.student.execution.execution import require_device
 from metaweight.student.losses import UnitLoss
 from metaweight.tasks import assemble, begin, run_manifest, tasks
@@ -35,6 +38,8 @@ from metaweight.training.run_folder import RunFolder
 
 MODELS: Mapping[str, Registry[Any]] = {"tabular": tabular_models, "text": text_models}
 """Task -> its models by name."""
+Prepare = Callable[[Any], PreparedRows]
+"""From options, those of the run or of the plain one beside it, to its data."""
 
 
 def fit(
@@ -66,14 +71,15 @@ def fit(
     pairs (X, y) or Hugging Face data sets; of a module also torch data sets of (input, target), or of
     mappings, and DataLoaders.  ``label``: the column of labels; ``meta_column``: the one that marks trusted
     rows of ``train``.  ``options``: of the task's run, by name (``epochs``, ``batch_size``, ``probes``, ...),
-    see `metaweight train --task tabular --help`.  ``folder``: where the run is kept; default: a new one
-    among the temporary files.  The global random state is left as it was.
+    see `metaweight train --task tabular --help`; ``plain_run=True`` trains the same model plainly too, a
+    module from a copy of it, and ``result.gain`` says what the weights gain.  ``folder``: where the run is
+    kept; default: a new one among the temporary files.  The global random state is left as it was.
 
     Raises TypeError and ValueError, in words, for data and options that do not do.
     """
     config: RowsConfig
     if isinstance(model, nn.Module):
-        config, prepared = _of_module(
+        config, prepare = _of_module(
             model,
             {"train": train, "meta": meta, "valid": valid, "test": test},
             label,
@@ -85,13 +91,13 @@ def fit(
         if loss is not None:
             raise TypeError("loss goes with a module of your own: the targets decide that of a model by name")
         given = {"train": train, "meta": meta, "valid": valid, "test": test}
-        config, prepared = _of_name(model, given, label, meta_column, own)
-    return _run(config, prepared, None if folder is None else Path(folder), verbose)
+        config, prepare = _of_name(model, given, label, meta_column, own)
+    return _run(config, prepare, None if folder is None else Path(folder), verbose)
 
 
 def _of_name(
     model: str, given: dict[str, Any], label: str | None, meta_column: str | None, options: dict[str, Any]
-) -> tuple[RowsConfig, PreparedRows]:
+) -> tuple[RowsConfig, Prepare]:
     name = next((name for name, models in MODELS.items() if model in models), None)
     if name is None:
         known = [known for models in MODELS.values() for known in models.names()]
@@ -108,7 +114,7 @@ def _of_name(
     own = task.config(model=model, **called, label=label, meta_column=meta_column)
     config: RowsConfig = with_options(own, options)
     check_options(config)
-    return config, task.prepared(config, parts)
+    return config, lambda wanted: task.prepared(wanted, parts)
 
 
 def _of_module(
@@ -117,7 +123,7 @@ def _of_module(
     label: str | None,
     loss: UnitLoss | None,
     options: dict[str, Any],
-) -> tuple[ModuleConfig, PreparedRows]:
+) -> tuple[ModuleConfig, Prepare]:
     loader = given["train"] if isinstance(given["train"], DataLoader) else None
     sizes = {} if loader is None or loader.batch_size is None else {"batch_size": loader.batch_size}
     called = {part: GIVEN for part, data in given.items() if data is not None}
@@ -126,11 +132,19 @@ def _of_module(
     check_options(config)
     parts = {part: as_dataset(data, part, label=label) for part, data in given.items() if data is not None}
     collate = default_collate if loader is None else loader.collate_fn
-    return config, prepare_module(config, ModuleData(module, parts, loss, collate))
+    untrained = copy.deepcopy(module) if config.plain_run else module
+
+    def prepare(wanted: ModuleConfig) -> PreparedRows:
+        one = module if wanted is config else untrained
+        return prepare_module(wanted, ModuleData(one, parts, loss, collate))
+
+    return config, prepare
 
 
-def _run(config: RowsConfig, prepared: PreparedRows, folder: Path | None, verbose: bool) -> Fit:
+def _run(config: RowsConfig, prepare: Prepare, folder: Path | None, verbose: bool) -> Fit:
     require_device(config.device)
+    prepared = prepare(config)
+    require_comparable(config, prepared)
     task = tasks[config.task]
     place = Path(tempfile.mkdtemp(prefix="metaweight-")) / arm_of(config) if folder is None else folder
     console = Terminal()
@@ -145,7 +159,12 @@ def _run(config: RowsConfig, prepared: PreparedRows, folder: Path | None, verbos
             begin(task, prepared, own)
             assembled.trainer.fit()
             outcome = task.conclude(config, prepared, assembled, own)
-    result = keep(alone(config, place.name), place, outcome, cost=outcome.cost)
+        result = keep(alone(config, place.name), place, outcome, cost=outcome.cost)
+        gain = None
+        if config.plain_run:
+            plain = plain_config(config)
+            beside = train_beside(plain, place, prepare(plain))
+            gain = gain_of(result, beside, task.presentation)
     student = assembled.trainer.reweighter.student
     student.module.eval()
     samples = own.read_weights()
@@ -159,4 +178,5 @@ def _run(config: RowsConfig, prepared: PreparedRows, folder: Path | None, verbos
         student,
         prepared,
         result,
+        gain,
     )

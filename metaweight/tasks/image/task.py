@@ -46,7 +46,7 @@ class ImageTask:
     config = ImageConfig
     presentation = Presentation(
         columns=(
-            Column("accuracy, %", "accuracy", digits=1, best="highest", reached="{:.1f} % test accuracy"),
+            Column("accuracy, %", "accuracy", digits=1, best="highest", reached="{:.1f} % {part} accuracy"),
             Column("AUROC of the weights", "auroc", digits=2, best="highest"),
             Column("training, s", "seconds", digits=0, spread=False),
             COST,

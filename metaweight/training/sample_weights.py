@@ -111,7 +111,7 @@ def weights_csv(samples: SampleWeights, classes: Sequence[str] = ()) -> str:
     unknown = [""] * len(own.index)
     given = unknown if own.given is None else targets_as_cells(own.given)
     if classes and own.given is not None:
-        given = [classes[label] for label in given]
+        given = [classes[label] for label in own.given.tolist()]
     flipped = unknown if own.flipped is None else own.flipped.int().tolist()
     means = [number_as_cell(mean) for mean in own.mean_weight().tolist()]
     rows = zip(own.index.tolist(), given, means, flipped, strict=True)

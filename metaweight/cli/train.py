@@ -16,6 +16,7 @@ from metaweight.comparison.arms import arm_of
 from metaweight.comparison.cells import alone, check_options, keep
 from metaweight.core.atomic import WriteError
 from metaweight.core.console import Terminal
+from metaweight.core.contracts import LostProcessError
 from metaweight.report.statistics.belief import belief
 from metaweight.report.suspects import Suspects
 from metaweight.student.execution.execution import require_device
@@ -26,6 +27,7 @@ from metaweight.tasks.identity import FREE, other_options
 from metaweight.tasks.run import LEFT_OUT
 from metaweight.training.checkpoint import kept
 from metaweight.training.history import Interrupted
+from metaweight.training.launch import launched
 from metaweight.training.progress import EpochProgress
 from metaweight.training.run_folder import RunFolder
 
@@ -50,6 +52,25 @@ class Train:
             if self.threads < 1:
                 raise ValueError(f"--threads is 1 or more, got {self.threads}")
             torch.set_num_threads(self.threads)
+        with launched(self.run.device) as processes:
+            if processes.size > 1:
+                refuse_remedy(self.run, processes.size)
+            if processes.rank == 0:
+                self._lead()
+            else:
+                self._follow()
+
+    def _follow(self) -> None:
+        """Train beside the process that keeps the run."""
+        if self.resume is None:
+            config, prepared = self._checked()
+        else:
+            config = self._resumed(RunFolder.open(self.resume))
+            prepared = tasks[config.task].prepare(config)
+        cost_line(config, prepared)  # its passes are those of all processes
+        remedies.run(config, prepared=prepared, resume=self.resume is not None)
+
+    def _lead(self) -> None:
         if self.resume is None:
             config, prepared = self._checked()
             place = run_folder(self.out, arm_of(config).replace(" + ", "-"))
@@ -136,6 +157,12 @@ def _belief(folder: RunFolder, config: RunConfig) -> tuple[str, ...]:
     return (f"{found.sentence}{more}.", *found.belief.sentences)
 
 
+def refuse_remedy(config: RunConfig, processes: int) -> None:
+    """Raise ValueError for a remedy, whose stages one process trains."""
+    if config.remedy != "none":
+        raise ValueError(f"remedy {config.remedy!r} takes one process, and {processes} were started")
+
+
 @contextmanager
 def _kept(folder: RunFolder) -> Iterator[None]:
     """Say of a stop from outside what is kept and how the run goes on."""
@@ -144,5 +171,5 @@ def _kept(folder: RunFolder) -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt) as stop:
         raise Interrupted(f"{str(stop) or 'stopped'}\nresume with: {way}") from None
-    except WriteError as error:
-        raise WriteError(f"{error}\n{way} goes on: {kept(folder.path)}") from error
+    except (WriteError, LostProcessError) as error:
+        raise type(error)(f"{error}\n{way} goes on: {kept(folder.path)}") from error

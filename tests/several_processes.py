@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 MOST = 4
-SECONDS = 20
+SECONDS = 60
 
 
 class Ranks:
@@ -22,7 +22,10 @@ class Ranks:
         self._workers: list[tuple[Any, Connection]] = []
 
     def run(self, size: int, function: Callable[..., Any], *args: Any) -> list[Any]:
-        """``function(rank, size, *args)`` of each, by rank; raises AssertionError with what they raised."""
+        """``function(rank, size, *args)`` of each, by rank; None of one that was killed meanwhile.
+
+        Raises AssertionError with what they raised, or where one does not answer in time.
+        """
         while len(self._workers) < size:
             self._start()
         connections = [connection for _, connection in self._workers[:size]]
@@ -34,7 +37,12 @@ class Ranks:
                 if not connection.poll(2 * SECONDS):
                     self.stop()
                     raise AssertionError(f"no answer after {2 * SECONDS} s")
-                answers.append(connection.recv())
+                try:
+                    answers.append(connection.recv())
+                except EOFError:
+                    answers.append((True, None))
+        if any(answer is None for _, answer in answers):
+            self.stop()
         failures = [text for good, text in answers if not good]
         if failures:
             raise AssertionError("\n".join(failures))

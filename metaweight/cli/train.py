@@ -20,7 +20,7 @@ from metaweight.core.contracts import LostProcessError
 from metaweight.report.statistics.belief import belief
 from metaweight.report.suspects import Suspects
 from metaweight.student.execution.execution import require_device
-from metaweight.tasks import Prepared, assemble, cost_line, described, run_manifest, tasks
+from metaweight.tasks import Outcome, Prepared, assemble, cost_line, described, run_manifest, tasks
 from metaweight.tasks.base import kept_config
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.identity import FREE, other_options
@@ -67,8 +67,7 @@ class Train:
         else:
             config = self._resumed(RunFolder.open(self.resume))
             prepared = tasks[config.task].prepare(config)
-        cost_line(config, prepared)  # its passes are those of all processes
-        remedies.run(config, prepared=prepared, resume=self.resume is not None)
+        self._run(None, config, prepared)
 
     def _lead(self) -> None:
         if self.resume is None:
@@ -91,14 +90,7 @@ class Train:
         presentation = tasks[config.task].presentation
         console.print(f"data: {described(prepared)}", soft_wrap=True)
         console.print(f"run folder: {folder.path}", soft_wrap=True)
-        if (line := cost_line(config, prepared)) is not None:
-            console.print(line, soft_wrap=True)
-        with EpochProgress(
-            console, config.epochs, describe=presentation.of_epoch, counted=presentation.counted
-        ) as display:
-            outcome = remedies.run(
-                config, folder, prepared=prepared, callbacks=(display,), resume=self.resume is not None
-            )
+        outcome = self._run(folder, config, prepared)
         result = keep(alone(config, folder.path.name), folder.path, outcome, cost=outcome.cost)
         table = Table(Column(overflow="fold"), Column(overflow="fold"), show_header=False)
         for what, figure in presentation.of_run(result):
@@ -110,6 +102,18 @@ class Train:
         for name, what in (("pairs.csv", "with its sentences"), (LEFT_OUT, "what is left out")):
             if (folder.path / name).is_file():
                 console.print(f"{what}: {folder.path / name}", soft_wrap=True)
+
+    def _run(self, folder: RunFolder | None, config: RunConfig, prepared: Prepared) -> Outcome:
+        """What all processes do alike."""
+        console, presentation = Terminal(), tasks[config.task].presentation
+        if (line := cost_line(config, prepared)) is not None:
+            console.print(line, soft_wrap=True)
+        with EpochProgress(
+            console, config.epochs, describe=presentation.of_epoch, counted=presentation.counted
+        ) as display:
+            return remedies.run(
+                config, folder, prepared=prepared, callbacks=(display,), resume=self.resume is not None
+            )
 
     def _checked(self) -> tuple[RunConfig, Prepared]:
         """A bad option or data folder leaves no run folder behind."""

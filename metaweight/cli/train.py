@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from rich.table import Column, Table
@@ -17,11 +18,12 @@ from metaweight.comparison.cells import alone, check_options, keep
 from metaweight.comparison.plain import BESIDE, plain_config, require_comparable, train_beside
 from metaweight.core.atomic import WriteError
 from metaweight.core.console import Terminal
+from metaweight.core.contracts import LostProcessError
 from metaweight.report.statistics.belief import belief
 from metaweight.report.statistics.gain import gain_of
 from metaweight.report.suspects import Suspects
 from metaweight.student.execution.execution import require_device
-from metaweight.tasks import Prepared, assemble, cost_line, described, run_manifest, tasks
+from metaweight.tasks import Outcome, Prepared, assemble, cost_line, described, run_manifest, tasks
 from metaweight.tasks.base import kept_config
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.identity import FREE, other_options
@@ -30,6 +32,7 @@ from metaweight.tasks.rows.results import ROWS
 from metaweight.tasks.run import LEFT_OUT
 from metaweight.training.checkpoint import kept
 from metaweight.training.history import Interrupted
+from metaweight.training.launch import launched
 from metaweight.training.progress import EpochProgress
 from metaweight.training.run_folder import RunFolder
 
@@ -54,6 +57,35 @@ class Train:
             if self.threads < 1:
                 raise ValueError(f"--threads is 1 or more, got {self.threads}")
             torch.set_num_threads(self.threads)
+        with launched(self.run.device) as processes:
+            if processes.size > 1:
+                self._refuse_several(processes.size)
+            if processes.rank == 0:
+                self._lead()
+            else:
+                self._follow()
+
+    def _refuse_several(self, processes: int) -> None:
+        """Raise ValueError for what one process trains by itself."""
+        begun = self.resume is not None and (Path(self.resume) / BESIDE).is_dir()
+        if self.run.plain_run or begun:
+            raise ValueError(
+                f"a plain run beside a run takes one process, and {processes} were started: leave "
+                "--plain-run out, and go on with the run in one process, train --resume RUN --plain-run"
+            )
+        if self.run.remedy != "none":
+            raise ValueError(f"remedy {self.run.remedy!r} takes one process, and {processes} were started")
+
+    def _follow(self) -> None:
+        """Train beside the process that keeps the run."""
+        if self.resume is None:
+            config, prepared = self._checked()
+        else:
+            config = self._resumed(RunFolder.open(self.resume))
+            prepared = tasks[config.task].prepare(config)
+        self._run(None, config, prepared)
+
+    def _lead(self) -> None:
         if self.resume is None:
             config, prepared = self._checked()
             place = run_folder(self.out, arm_of(config).replace(" + ", "-"))
@@ -75,12 +107,7 @@ class Train:
         presentation = tasks[config.task].presentation
         console.print(f"data: {described(prepared)}", soft_wrap=True)
         console.print(f"run folder: {folder.path}", soft_wrap=True)
-        if (line := cost_line(config, prepared)) is not None:
-            console.print(line, soft_wrap=True)
-        with _shown(config) as display:
-            outcome = remedies.run(
-                config, folder, prepared=prepared, callbacks=(display,), resume=self.resume is not None
-            )
+        outcome = self._run(folder, config, prepared)
         result = keep(alone(config, folder.path.name), folder.path, outcome, cost=outcome.cost)
         table = Table(Column(overflow="fold"), Column(overflow="fold"), show_header=False)
         for what, figure in presentation.of_run(result):
@@ -99,6 +126,15 @@ class Train:
                 console.print(f"{what}: {folder.path / name}", soft_wrap=True)
         if config.plain_run or (folder.path / BESIDE).is_dir():
             _train_beside(folder, config, prepared, result)
+
+    def _run(self, folder: RunFolder | None, config: RunConfig, prepared: Prepared) -> Outcome:
+        """What all processes do alike."""
+        if (line := cost_line(config, prepared)) is not None:
+            Terminal().print(line, soft_wrap=True)
+        with _shown(config) as display:
+            return remedies.run(
+                config, folder, prepared=prepared, callbacks=(display,), resume=self.resume is not None
+            )
 
     def _checked(self) -> tuple[RunConfig, Prepared]:
         """A bad option or data folder leaves no run folder behind."""
@@ -176,5 +212,5 @@ def _kept(folder: RunFolder) -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt) as stop:
         raise Interrupted(f"{str(stop) or 'stopped'}\nresume with: {way}") from None
-    except WriteError as error:
-        raise WriteError(f"{error}\n{way} goes on: {kept(folder.path)}") from error
+    except (WriteError, LostProcessError) as error:
+        raise type(error)(f"{error}\n{way} goes on: {kept(folder.path)}") from error

@@ -23,9 +23,8 @@ from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import RESULT, RunResult
 from metaweight.training.callbacks import Callback
 from metaweight.training.checkpoint import kept
-from metaweight.training.history import Interrupted
+from metaweight.training.history import Interrupted, check_epochs
 from metaweight.training.run_folder import RunFolder
-from metaweight.training.trainer import check_epochs
 
 Progress = Callable[[CellProgress], None]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, NonFiniteError, StudentState
-from metaweight.core.processes import refuse_several_processes
+from metaweight.core.parts import Part
 from metaweight.core.randomness import alone, forked_rng
 from metaweight.engines.base import (
     CHECK_EVERY,
@@ -23,7 +23,7 @@ from metaweight.engines.base import (
     build_engine,
 )
 from metaweight.engines.centring import Scale, checked_center, steered, unscaled
-from metaweight.engines.checks import require_finite
+from metaweight.engines.checks import refuse_parted_statistics, require_finite
 from metaweight.engines.inner import as_one, refuse_sparse
 from metaweight.engines.scope import scope_of
 from metaweight.engines.watch import answer
@@ -99,10 +99,10 @@ def hypergradient(
     optimizer and random state are left bit for bit.  One call runs at a time; other threads wait.
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
     KeyError for an unknown submodule, TypeError or ValueError for an optimizer whose step cannot be
-    differentiated through, MetaweightError while a process group is up.
+    differentiated through.
     """
     require_student(student)
-    refuse_several_processes()
+    refuse_parted_statistics(student)
     optimizer = as_one(optimizer)
     refuse_sparse(student.module)
     solver, center = build_engine(engine), checked_center(center)
@@ -147,8 +147,8 @@ def hypergradient(
         states = solution.states or (seen[-1],)
         own = tuple(unscaled(s, scale(state)) for s, state in zip(own, states, strict=True))
     slopes = tuple(
-        steered(s, w.detach(), center, anchor, batch.targets)
-        for s, w, batch in zip(own, solution.weights, batches, strict=True)
+        steered(s, w.detach(), center, anchor, targets)
+        for s, w, targets in zip(own, solution.weights, _targets(student, batches, center), strict=True)
     )
     grads = _pull_back(solution.weights, slopes, wrt)
     if not all(bool(g.isfinite().all()) for g in grads):
@@ -157,7 +157,7 @@ def hypergradient(
         )
     return HyperGradient(
         grads=grads,
-        meta_loss=solution.meta.loss.detach().mean(),
+        meta_loss=solution.meta.losses.mean(),
         stats={
             "slope_norm": float(torch.stack([s.norm() for s in slopes]).norm()),
             "slope_mean": float(torch.cat(solution.slopes).mean()),
@@ -165,12 +165,21 @@ def hypergradient(
         weights=tuple(w.detach() for w in solution.weights),
         slopes=own,
         index=solution.index,
-        meta_state=solution.meta.state(progress),
+        meta_state=solution.meta.joined(progress),
         gradient=solution.gradient,
         end=solution.end,
         gradient_at=solution.gradient_at,
         states=solution.states,
     )
+
+
+def _targets(student: Student, batches: Sequence[Batch], center: Center) -> list[Tensor]:
+    """Of each batch; of the joined ones where they are to be looked at."""
+    targets = [batch.targets for batch in batches]
+    if center != "class":
+        return targets
+    parts = [Part.of(student.processes, len(batch), stands_in=batch.stands_in) for batch in batches]
+    return [part.join(own) for part, own in zip(parts, targets, strict=True)]
 
 
 def _pull_back(

@@ -66,3 +66,9 @@ def test_a_batch_is_parted_in_order_and_no_part_is_empty() -> None:
     assert [one.stands_in for one in parts] == [False, False, False, True, True]
     assert torch.equal(torch.cat([one.index for one in parts if not one.stands_in]), batch.index)
     assert torch.equal(parts[4].args[0], batch.args[0][:1])
+
+
+def test_what_does_not_share_rows_among_processes_is_refused(ranks: Ranks) -> None:
+    for fit, estimator in ranks.run(2, runs.refused_integrations):
+        assert "a group of 2 processes is up, and metaweight.fit does not share" in fit
+        assert "and an estimator does not share" in estimator

@@ -33,6 +33,7 @@ from metaweight.tasks.config.module import GIVEN
 from metaweight.tasks.module import ModuleData, prepare_module
 from metaweight.tasks.rows import PreparedRows, RowsTask
 from metaweight.teachers.base import name_of
+from metaweight.training.launch import refuse_several
 from metaweight.training.progress import EpochProgress
 from metaweight.training.run_folder import RunFolder
 
@@ -77,6 +78,7 @@ def fit(
 
     Raises TypeError and ValueError, in words, for data and options that do not do.
     """
+    refuse_several("metaweight.fit")
     config: RowsConfig
     if isinstance(model, nn.Module):
         config, prepare = _of_module(

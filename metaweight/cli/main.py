@@ -85,7 +85,7 @@ def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
 
 def _follows() -> bool:
     """Whether torchrun has started this process beside a first one, which speaks for all."""
-    return int(os.environ.get("RANK", "0")) > 0
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(os.environ.get("RANK", "0")) > 0
 
 
 def _complain(text: str) -> None:

@@ -93,7 +93,8 @@ class Reweighter:
                 "this teacher reads its weights off each batch's hypergradient: lookahead, every=1, unroll=1"
             )
         refuse_parted_statistics(student)
-        student.processes.broadcast([*student.module.state_dict().values(), *teacher.state_dict().values()])
+        for module in (student.module, teacher):
+            student.processes.broadcast([*module.parameters(), *module.buffers()])
         built = build_engine(engine)
         check_unroll(unroll, built.abilities, schedule)
         scope_of(student, scope)

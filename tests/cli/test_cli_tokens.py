@@ -49,9 +49,10 @@ def test_row_n_is_the_line_at_which_sentence_n_begins(unit: str, tmp_path: Path)
         of_first = [float(row["weight"]) for row in tokens if row["index"] == "0"]
         assert len(set(of_first)) == len(of_first)
         assert sum(of_first) / len(of_first) == pytest.approx(weights["3"], rel=1e-3)
-    figures = json.loads((tmp_path / "run" / "result.json").read_text())["figures"]
-    assert figures["f1"] > 90
-    assert figures["accuracy"] > 90
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["figures"]["f1"] > 90
+    assert result["figures"]["accuracy"] > 90
+    assert result["details"]["teacher"] == ("memory" if unit == "token" else "surface")
 
 
 def test_the_label_column_a_mark_column_and_long_sentences(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn.metrics import f1_score
 from tiny_texts import QUICK, sentences, texts, write_bio, write_texts
 from torch import nn
 
@@ -19,6 +20,7 @@ from metaweight.data.rows.loader import IGNORED
 from metaweight.student.losses import TokenCrossEntropy
 from metaweight.tasks import tasks
 from metaweight.tasks.config import TextConfig, TokensConfig
+from metaweight.tasks.text.measures import macro_f1
 from metaweight.tasks.text.sets import labelled_texts
 from metaweight.tasks.tokens.measures import measure
 from metaweight.tasks.tokens.sets import labelled_tokens
@@ -73,6 +75,16 @@ def test_figures_of_tokens_by_hand() -> None:
     assert figures["f1"] == pytest.approx(100 * 2 * 1 / (3 + 3))  # one of three said, one of three there
     assert figures["loss"] == pytest.approx(20 * 3 / 6, rel=1e-6)
     assert measure(("A", "B", "C"))(student, [batch])["f1"] == pytest.approx(figures["accuracy"])
+
+
+def test_macro_f1_is_that_of_scikit_learn() -> None:
+    g = torch.Generator().manual_seed(0)
+    truth = torch.randint(0, 5, (60,), generator=g)
+    said = torch.where(torch.rand(60, generator=g) < 0.6, truth, torch.randint(1, 7, (60,), generator=g))
+    outputs = nn.functional.one_hot(said, 8).float()
+    expected = f1_score(truth, said, average="macro", zero_division=0)
+    assert macro_f1(outputs, truth) == pytest.approx(100 * expected, rel=1e-12)
+    assert macro_f1(torch.full((60, 8), torch.nan), truth) == 0
 
 
 def test_weights_of_tokens_are_means_after_the_warm_up() -> None:

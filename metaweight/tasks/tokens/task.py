@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -52,6 +53,7 @@ class TokensTask(RowsTask[TokensConfig]):
 
     config = TokensConfig
     sets = labelled_tokens
+    auto: ClassVar[Mapping[str, Any]] = {"tagged": True}
     presentation = replace(
         PRESENTATION, counted="tokens", watched=Headline("valid F1", "valid_f1", "{:.1f} %")
     )

@@ -40,7 +40,9 @@ def test_conll_at_spaces_with_columns_between(tmp_path: Path) -> None:
 def test_a_header_names_columns_and_the_first_token_speaks_for_its_sentence(tmp_path: Path) -> None:
     text = "#split\ttoken\tlabel\tnoisy\ntrain\tAnn\tB\tO\ntrain\tsaw\tO\tO\n\ntest\tOslo\tB\tB\n"
     path = file(tmp_path, text, "a.tsv")
-    frame = read_sentences(path).frame
+    rows = read_sentences(path)
+    assert [origin.row for origin in rows.origins] == [2, 5]
+    frame = rows.frame
     assert frame["split"].tolist() == ["train", "test"]
     assert frame["token"].tolist() == [("Ann", "saw"), ("Oslo",)]
     assert frame["label"].tolist() == [("B", "O"), ("B",)]

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from tiny_rows import rows, write
+from tiny_texts import texts
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -164,6 +165,18 @@ def test_what_comes_out_can_be_used(frames: dict[str, pd.DataFrame], tmp_path: P
     assert len(read_csv(out / "weights.csv")) == 150
     assert result.sentences()
     assert "accuracy" in repr(result)
+
+
+def test_texts_as_frames_and_as_lists() -> None:
+    wrong = range(3, 90, 7)
+    train, meta, test = (pd.DataFrame(texts(*which)) for which in ((90, 0, wrong), (30, 1000), (30, 2000)))
+    options = {**SHORT, "epochs": 15, "lr": 0.02}
+    result = mw.fit("text-bag", train, meta, test, label="kind", **options)
+    assert auroc(torch.tensor(result.weights), torch.tensor([n in wrong for n in range(90)])) > 0.9
+    assert result.predict(test["text"].tolist()).tolist() == test["kind"].tolist()
+    assert result.predict_proba(["apple and pear", "", "never seen"]).sum(1) == pytest.approx([1, 1, 1])
+    pairs = [(frame["text"].tolist(), frame["kind"].tolist()) for frame in (train, meta, test)]
+    assert np.array_equal(mw.fit("text-bag", *pairs, **options).weights, result.weights)
 
 
 def test_a_mistake_is_said(frames: dict[str, pd.DataFrame]) -> None:

@@ -77,7 +77,7 @@ def read_bio(path: str | Path) -> Lines:
     if not sentences:
         raise ValueError(f"{file} holds comments and blank lines, and no token")
     said = ((comments, "comment"), (documents, f"{DOCUMENT} line"))
-    notes = tuple(f"{file}: {n:,} {what}s skipped" for n, what in said if n)
+    notes = tuple(f"{file}: {n:,} {what}{'s' * (n != 1)} skipped" for n, what in said if n)
     columns = header or tuple(map(str, range(1, width + 1)))
     return Lines(columns, header is not None, sentences, Origins.of(file, starts, unit="line"), notes)
 

@@ -58,4 +58,7 @@ def read_labels(cells: Sequence[Any], name: str, *, width: int) -> TokenTargets:
     if len(names) < 2:
         raise ValueError(f"every token has the label {names[0]!r} in {name!r}: a tagger needs 2 or more")
     shown = ", ".join(map(repr, names[:12])) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-    return TokenTargets("tokens", names, note=f"{name!r} has {len(names)} labels: {shown}", width=width)
+    note = f"{name!r} has {len(names)} labels: {shown}"
+    if OUTSIDE not in labels:
+        note += f"; none is {OUTSIDE!r}, so all tokens count in F1"
+    return TokenTargets("tokens", names, note=note, width=width)

@@ -33,6 +33,7 @@ def test_conll_at_spaces_with_columns_between(tmp_path: Path) -> None:
     text = "-DOCSTART- -X- -X- O\n\n# a b c\nU.N. NNP I-NP I-ORG\nheads NNS I-NP O\n\nto TO B O\n"
     path = file(tmp_path, text, "train.txt")
     assert told(path) == [(4, "U.N. heads", "I-ORG O"), (7, "to", "O")]
+    assert f"{path}: 1 -DOCSTART- line skipped" in read_sentences(path).notes
     assert list(read_sentences(path).frame.columns) == ["tokens", "labels"]
     assert told(path, label="2")[0] == (4, "U.N. heads", "NNP NNS")
 

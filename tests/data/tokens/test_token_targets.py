@@ -22,6 +22,9 @@ def test_labels_become_codes_with_o_first_and_come_back() -> None:
     strange = [Sentence(("O", "B-Y"))]
     with pytest.raises(ValueError, match=r"a\.bio, line 3: token 2 of this test sentence has the label 'B-"):
         targets.encode(strange, ORIGINS, "test")
+    assert "F1" not in targets.note
+    codes_alone = [Sentence(("0", "1"))]
+    assert "none is 'O', so all tokens count in F1" in read_labels(codes_alone, "ner_tags", width=2).note
     with pytest.raises(ValueError, match="every token has the label 'O'"):
         read_labels([CELLS[1]], "labels", width=1)
 

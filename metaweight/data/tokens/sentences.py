@@ -25,16 +25,18 @@ class Sentence(tuple[str, ...]):
         return " ".join(self)
 
 
-def read_sentences(file: str, *, tokens: str | None = None, label: str | None = None) -> Rows:
+def read_sentences(
+    file: str, part: str = "train", *, tokens: str | None = None, label: str | None = None
+) -> Rows:
     """The sentences of a BIO file, of a table with lists (.jsonl, .parquet), or of ``hf:NAME``.
 
-    ``tokens`` and ``label`` name columns; else those that are called so, of a BIO file without header the
-    first and the last.  Of its other columns a sentence has the first token's cell.  Raises ValueError that
-    names file and line for what cannot be read.
+    ``part``: what they are for, as ``read_rows`` takes it.  ``tokens`` and ``label`` name columns; else those
+    that are called so, of a BIO file without header the first and the last.  Of its other columns a sentence
+    has the first token's cell.  Raises ValueError that names file and line for what cannot be read.
     """
     place = Path(file).expanduser()
     if not place.is_file() or (is_table(place) and kind_of(place) in (".jsonl", ".ndjson", ".parquet")):
-        return as_sentences(read_rows(file), tokens=tokens, label=label)
+        return as_sentences(read_rows(file, part), tokens=tokens, label=label)
     import pandas as pd
 
     found = read_bio(file)
@@ -66,20 +68,24 @@ def as_sentences(rows: Rows, *, tokens: str | None = None, label: str | None = N
     import pandas as pd
 
     token, tag = _named(rows, tokens, TOKENS, "tokens"), _named(rows, label, LABELS, "label")
-    read = {name: [_sentence(cell) for cell in rows.column(name).tolist()] for name in (token, tag)}
+    read = {name: sentences_of(rows, name) for name in (token, tag)}
     for place, (words, labels) in enumerate(zip(read[token], read[tag], strict=True)):
-        for name, cell in ((token, words), (tag, labels)):
-            if cell is None:
-                shown = repr(rows.frame[name].iloc[place])[:60]
-                raise ValueError(f"{rows.origins[place]}: {name!r} is no list of words but {shown}")
-        assert words is not None
-        assert labels is not None
         if len(words) != len(labels):
             raise ValueError(f"{rows.origins[place]}: {len(words)} tokens have {len(labels)} labels")
     frame = rows.frame.copy(deep=False)
     for name, cells in read.items():
         frame[name] = pd.Series(cells, dtype=object)
     return replace(rows, frame=frame)
+
+
+def sentences_of(rows: Rows, name: str) -> list[Sentence]:
+    """The cells of a column.  Raises ValueError, with the place, for one that is no list."""
+    read = []
+    for place, cell in enumerate(rows.column(name).tolist()):
+        if not isinstance(cell, list | tuple | np.ndarray):
+            raise ValueError(f"{rows.origins[place]}: {name!r} is no list of words but {repr(cell)[:60]}")
+        read.append(cell if isinstance(cell, Sentence) else Sentence(map(str, cell)))
+    return read
 
 
 def token_column(rows: Rows, tokens: str | None) -> str:
@@ -104,11 +110,3 @@ def _named(rows: Rows, asked: str | None, called: Sequence[str], option: str) ->
             f"--{'text' if option == 'tokens' else option} COLUMN.{did_you_mean(option, plain.values())}"
         )
     return found
-
-
-def _sentence(cell: Any) -> Sentence | None:
-    if isinstance(cell, Sentence):
-        return cell
-    if not isinstance(cell, list | tuple | np.ndarray):
-        return None
-    return Sentence(word if isinstance(word, str) else str(word) for word in cell)

@@ -74,6 +74,16 @@ def test_lists_of_json_lines_and_parquet(tmp_path: Path) -> None:
     assert as_sentences(again).frame["tokens"].tolist() == frame["tokens"].tolist()
 
 
+def test_each_part_is_its_split_of_a_saved_data_set(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    splits = {
+        part: datasets.Dataset.from_list([{"tokens": [part], "tags": ["O"]}]) for part in ("train", "test")
+    }
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    for part in splits:
+        assert read_sentences(str(tmp_path / "saved"), part).frame["tokens"].tolist() == [(part,)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

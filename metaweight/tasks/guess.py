@@ -45,6 +45,11 @@ def guess_task(train: Sequence[str], label: str | None = None) -> Guess:
         return Guess("image", "an IDX file of pictures")
     if kind_of(place) in TOKENS:
         return Guess("tokens", f"{kind_of(place)} holds a label a token")
+    if place.is_file() and not is_table(place):
+        raise ValueError(
+            f"{given}: which task is it for? Its name ends in {place.suffix!r}: say --task tokens where a "
+            "line holds a token and its label; a table is .csv, .tsv, .jsonl or .parquet"
+        )
     rows = of_table(peek_table(given)) if is_table(place) and place.is_file() else read_rows(given)
     return guess_of_rows(rows, label)
 

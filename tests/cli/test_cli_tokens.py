@@ -74,6 +74,18 @@ def test_the_label_column_a_mark_column_and_long_sentences(
     assert json.loads((tmp_path / "run" / "classes.json").read_text()) == ["O", "B-PER"]
 
 
+def test_a_column_by_its_number_leaves_the_tokens_first(tmp_path: Path) -> None:
+    files = []
+    for part, first in (("train", 0), ("meta", 1000)):
+        path = tmp_path / f"{part}.conll"
+        rows = ("".join(f"{token} X {label} Y\n" for token, label in row) for row in sentences(30, first))
+        path.write_text("\n".join(rows), encoding="utf-8")
+        files += [f"--{part}", str(path)]
+    assert main([*TRAIN, *files, "--label", "3", "--out", str(tmp_path / "run")]) == 0
+    first = read_csv(tmp_path / "run" / "rows.csv")[0]
+    assert (first["tokens"], first["3"]) == ("Ann eats apple0 .", "B-PER O O O")
+
+
 def test_probes_are_planted_among_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = write_bio(tmp_path / "train.bio", sentences(80))
     meta = write_bio(tmp_path / "meta.bio", sentences(60, 1000))
@@ -89,7 +101,8 @@ def test_probes_are_planted_among_sentences(tmp_path: Path, capsys: pytest.Captu
     [
         ({"train": "Ann\tB-PER\neats\n"}, [], "train.bio, line 2: 1 field, expected 2"),
         ({"meta": "Ann\tB-PRE\n"}, [], "line 1: token 1 of this trusted sentence has the label 'B-PRE'"),
-        ({"train": "Ann\tO\n"}, [], "every token has the label 'O'"),
+        ({"meta": "Ann\tb-per\n"}, [], "mend it, or take the sentence out. Did you mean 'B-PER'?"),
+        ({"train": "Ann\tO\n"}, [], "train.bio: every token has the label 'O'"),
         ({}, ["--unit", "word"], "a unit of text is sentence or token, got 'word'"),
         ({}, ["--target", "classes"], "target is what a row's one label is"),
         ({}, ["--model", "tagger-windo"], "Did you mean 'tagger-window'"),

@@ -13,7 +13,7 @@ from metaweight.core.registry import did_you_mean
 from metaweight.data.rows import Rows, read_rows
 from metaweight.data.tables import is_table
 from metaweight.data.tables.content import kind_of
-from metaweight.data.tokens.bio import LABELS, TOKENS, column_of, read_bio
+from metaweight.data.tokens.bio import LABELS, TOKENS, read_bio
 
 
 class Sentence(tuple[str, ...]):
@@ -39,23 +39,18 @@ def read_sentences(
         return as_sentences(read_rows(file, part), tokens=tokens, label=label)
     import pandas as pd
 
-    found = read_bio(file)
-    token = column_of(found, file, tokens, TOKENS, place=0)
-    tag = column_of(found, file, label, LABELS, place=-1)
-    if token == tag:
-        raise ValueError(
-            f"{file}: column {found.columns[tag]!r} cannot hold both the tokens and their labels"
-        )
+    found = read_bio(file, tokens=tokens, label=label)
+    names, token, tag = found.layout.columns, found.layout.token, found.layout.label
     columns: dict[str, list[Any]] = {
         name: [
             Sentence(cells[at] for cells in sentence) if at in (token, tag) else sentence[0][at]
             for sentence in found.sentences
         ]
-        for at, name in enumerate(found.columns)
-        if found.headed or at in (token, tag)
+        for at, name in enumerate(names)
+        if found.layout.named or at in (token, tag)
     }
-    if not found.headed and label is None:
-        columns = {"tokens": columns[found.columns[token]], "labels": columns[found.columns[tag]]}
+    if not found.layout.named:
+        columns = {tokens or "tokens": columns[names[token]], label or "labels": columns[names[tag]]}
     series = {name: pd.Series(cells, dtype=object) for name, cells in columns.items()}
     return Rows(pd.DataFrame(series), found.origins, file, found.notes)
 

@@ -80,7 +80,7 @@ class TokensTask(RowsTask[TokensConfig]):
     def targets(self, config: TokensConfig, parts: Parts) -> Targets:
         rows = filter(None, (parts.train, parts.meta, parts.valid, parts.test))
         width = max(len(cell) for part in rows for cell in parts.cells(part))
-        return read_labels(parts.cells(parts.train), parts.label, width=width)
+        return read_labels(parts.cells(parts.train), parts.label, parts.train.file, width=width)
 
     def keep(self, prepared: PreparedRows, folder: RunFolder) -> None:
         super().keep(prepared, folder)

@@ -50,6 +50,24 @@ def test_a_header_names_columns_and_the_first_token_speaks_for_its_sentence(tmp_
     assert read_sentences(path, label="noisy").frame["noisy"].tolist() == [("O", "O"), ("B",)]
 
 
+def test_conllu_has_its_words_and_their_upos(tmp_path: Path) -> None:
+    rest = "\t_" * 5
+    words = [("1-2", "Don't", "_"), ("1", "Do", "AUX"), ("2", "n't", "PART"), ("2.1", "you", "PRON")]
+    lines = [f"{n}\t{word}\t_\t{upos}\t_{rest}\n" for n, word, upos in words]
+    path = file(tmp_path, "# text = Don't\n" + "".join(lines), "a.conllu")
+    assert told(path, tokens="form", label="upos")[0][0] == 3
+    rows = read_sentences(path)
+    assert (rows.frame["form"][0], rows.frame["upos"][0]) == (("Do", "n't"), ("AUX", "PART"))
+    assert f"{path}: 2 CoNLL-U ranges skipped" in rows.notes
+
+
+def test_only_the_columns_that_are_used_need_be_filled(tmp_path: Path) -> None:
+    path = file(tmp_path, "#token\tlabel\tnoisy\nAnn\tB\t\n", "a.tsv")
+    assert read_sentences(path, label="label").frame["label"].tolist() == [("B",)]
+    with pytest.raises(ValueError, match=r"a\.tsv, line 2: field 3 is empty"):
+        read_sentences(path, label="noisy")
+
+
 def test_packed_files(tmp_path: Path) -> None:
     body = b"a\tO\r\n\r\nb\tB\r\n"
     for name, packed in (("a.bio.gz", gzip.compress(body)), ("a.conll.xz", lzma.compress(body))):
@@ -89,9 +107,10 @@ def test_each_part_is_its_split_of_a_saved_data_set(tmp_path: Path) -> None:
     [
         ("a\tO\nb\n", "a.bio, line 2: 1 field, expected 2"),
         ("a\tO\n\nb\tO\tO\n", "a.bio, line 3: 3 fields, expected 2"),
-        ("a\tO\nb\t \n", "a.bio, line 2: field 2 is empty"),
-        ("a\nb\n", "no line here has two fields"),
-        ("# nothing\n\n", "no line here has two fields"),
+        ("a\tO\nb\t \n", "a.bio, line 2: field 2 is empty.*: fill it in, or take its sentence out"),
+        ("a\nb\n", "a.bio, line 1: 'a' is one field, and a line holds a token and its label with a tab or"),
+        ("# by hand\n\nAnn;B-PER\n", "a.bio, line 3: 'Ann;B-PER' is one field.*put a tab in place of ';'"),
+        ("# nothing\n\n", "a.bio holds comments and blank lines, and no token"),
         ("", "a.bio is empty"),
         ("#token\tlabel\nAnn\tNNP\tO\n", "a.bio, line 1: the header names 2 columns, the lines have 3"),
     ],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tiny_texts import QUICK, sentences, write_bio
+from tiny_texts import QUICK, Tagged, sentences, write_bio
 
 from metaweight.cli.main import main
 from metaweight.core.csv_text import read_csv
@@ -18,6 +19,14 @@ TRAIN = ("train", "--task", "tokens", *QUICK, "--model-options", "width=16")
 def said(capsys: pytest.CaptureFixture[str]) -> str:
     captured = capsys.readouterr()
     return " ".join((captured.out + captured.err).split())
+
+
+def in_context(rows: Sequence[Tagged]) -> Iterator[str]:
+    """Each token, marked in its sentence."""
+    for row in rows:
+        words = [word for word, _ in row]
+        for place, word in enumerate(words):
+            yield " ".join([*words[:place], f">>{word}<<", *words[place + 1 :]])
 
 
 @pytest.mark.parametrize("unit", ["sentence", "token"])
@@ -40,6 +49,13 @@ def test_row_n_is_the_line_at_which_sentence_n_begins(unit: str, tmp_path: Path)
     tokens = read_csv(tmp_path / "run" / "tokens.csv")
     assert [(row["token"], row["label"]) for row in tokens] == [pair for own in rows for pair in own]
     assert [int(row["place"]) for row in tokens[:8]] == [1, 2, 3, 4, 1, 2, 3, 4]
+    assert main(["suspects", str(tmp_path / "run"), "--out", str(tmp_path / "s.csv")]) == 0
+    listed = read_csv(tmp_path / "s_tokens.csv")
+    assert sorted(listed, key=lambda row: (int(row["index"]), int(row["place"]))) == [
+        {**row, "sentence": told} for row, told in zip(tokens, in_context(rows), strict=True)
+    ]
+    assert int(listed[0]["index"]) in WRONG
+    assert listed[0]["suggested"] != listed[0]["label"]
     weights = {row["row"]: float(row["mean_weight"]) for row in kept}
     if unit == "sentence":
         lowest = sorted(kept, key=lambda row: float(row["mean_weight"]))[: len(WRONG)]

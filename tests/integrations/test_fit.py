@@ -176,6 +176,8 @@ def test_texts_as_frames_and_as_lists() -> None:
     assert auroc(torch.tensor(result.weights), torch.tensor([n in wrong for n in range(90)])) > 0.9
     assert result.predict(test["text"].tolist()).tolist() == test["kind"].tolist()
     assert result.predict_proba(["apple and pear", "", "never seen"]).sum(1) == pytest.approx([1, 1, 1])
+    with pytest.raises(TypeError, match=r"suspects\(\) lists them"):
+        result.suspect_tokens()
     pairs = [(frame["text"].tolist(), frame["kind"].tolist()) for frame in (train, meta, test)]
     assert np.array_equal(mw.fit("text-bag", *pairs, **options).weights, result.weights)
 
@@ -199,6 +201,10 @@ def test_sentences_as_files_frames_and_lists(tmp_path: Path) -> None:
     assert set(results[0].weights.argsort()[: len(wrong)]) == set(wrong)
     first = results[1].suspects().iloc[0]
     assert first["tags"].split() == frames[0]["tags"][first["index"]]
+    token = results[1].suspect_tokens().iloc[0]
+    assert token["token"] == frames[0]["tokens"][token["row"] - 1][token["place"] - 1]
+    assert token["index"] in wrong
+    assert (token["label"], token["suggested"]) in (("O", "B-PER"), ("B-PER", "O"))
     words = [["Ann", "eats"], ["Bob", "eats"]]
     assert results[2].predict(words).tolist() == [["B-PER", "O"]] * 2
     assert [own.shape for own in results[2].predict_proba([["Ann", "eats"], ["Bob"]])] == [(2, 2), (1, 2)]

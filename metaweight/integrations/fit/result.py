@@ -18,6 +18,7 @@ from metaweight.data.rows.parts import Parts
 from metaweight.integrations.fit.given import later_rows
 from metaweight.report.page.document import write_page
 from metaweight.report.page.study import read_study
+from metaweight.report.suspect_tokens import COLUMNS, suspect_tokens
 from metaweight.report.suspects import Suspects
 from metaweight.student.student import Student
 from metaweight.tasks.module.data import Places
@@ -68,6 +69,21 @@ class Fit:
             shown = self.prepared.targets.shown(self.prepared.given[found.samples.index])
             columns[self.prepared.parts.label] = shown
         return pd.DataFrame(found.columns(columns, self.prepared.targets.classes))
+
+    def suspect_tokens(self) -> pd.DataFrame:
+        """The tokens of the sentences that were weighed: where they are, given and suggested label, share,
+        weight, and the sentence, in which >>this<< is the token.  First those of which the tagger says
+        another label, the lowest weight first, then the others.
+
+        Raises TypeError where rows are no sentences of labelled tokens.
+        """
+        import pandas as pd
+
+        found = suspect_tokens(self.folder)
+        if found is None:
+            raise TypeError("these rows have no labelled tokens: suspects() lists them")
+        numbers = {"row": int, "index": int, "place": int, "share": float, "weight": float}
+        return pd.DataFrame(found, columns=list(COLUMNS)).astype(numbers)
 
     def sentences(self) -> tuple[str, ...]:
         """Whether the weights can be believed."""

@@ -29,7 +29,7 @@ class TokensConfig(RowsConfig):
     """Tokens of a sentence at most; the rest of a longer one is cut off."""
     model: str = "tagger-window"
     """tagger-window, tagger-transformer, or path:FOLDER of a Hugging Face model with its tokenizer."""
-    teacher_lr: float = 2e-2
+    teacher_lr: float = 1e-2
     epochs: int = 8
     meta_batch_size: int = 32
     """Trusted sentences a step."""

@@ -117,6 +117,7 @@ def hypergradient(
             f"engine {engine!r} unrolls {most} inner step(s), got {len(batches)} batches; "
             "engine='higher' takes any number"
         )
+    sight = scale is not None or center == "class"
     seen: list[StudentState] = []
 
     def sighted(state: StudentState) -> Tensor:
@@ -128,7 +129,7 @@ def hypergradient(
         optimizer,
         batches,
         meta,
-        weigh if scale is None else sighted,
+        sighted if sight else weigh,
         max_norm,
         progress,
         recorded,
@@ -143,12 +144,13 @@ def hypergradient(
     for index, slope in zip(solution.index, solution.slopes, strict=True):
         require_finite("hypergradient", slope, index)
     own = solution.slopes
+    states = (solution.states or (seen[-1],)) if sight else ()
     if scale is not None:
-        states = solution.states or (seen[-1],)
         own = tuple(unscaled(s, scale(state)) for s, state in zip(own, states, strict=True))
+    labels = (state.targets for state in states) if sight else (batch.targets for batch in batches)
     slopes = tuple(
-        steered(s, w.detach(), center, anchor, batch.targets)
-        for s, w, batch in zip(own, solution.weights, batches, strict=True)
+        steered(s, w.detach(), center, anchor, given)
+        for s, w, given in zip(own, solution.weights, labels, strict=True)
     )
     grads = _pull_back(solution.weights, slopes, wrt)
     if not all(bool(g.isfinite().all()) for g in grads):

@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-own clean
+.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-own bench-parallel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-lm: $(INSTALLED)  ## a small language model on text of which 40 % is junk;
 
 bench-belief: $(INSTALLED)  ## whether probes keep what they promise of suspects; METAWEIGHT_DATA=folder (ARGS="--help")
 	$(BIN)/python -m benchmarks.belief.run $(ARGS)
+
+bench-parallel: $(INSTALLED)  ## several processes: pace, memory, and whether they compute what one does (ARGS="--help")
+	$(BIN)/python -m benchmarks.parallel.run $(ARGS)
 
 bench-own: $(INSTALLED)  ## your own data: auto beside plain training and cleanlab on twelve sets, or numbers; METAWEIGHT_DATA=folder (ARGS="--help")
 	$(BIN)/python -m benchmarks.own.run $(ARGS)

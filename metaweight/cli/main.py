@@ -24,6 +24,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
     with steady_streams() as out:
+        if _follows():
+            out.hush()
         ahead, ended = Ahead(), None
         try:
             ahead = Ahead.of(arguments)
@@ -53,7 +55,7 @@ def _main(ahead: Ahead, arguments: Sequence[str]) -> int:
 
 
 def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
-    from metaweight.core.contracts import CollapseWarning, MetaweightError
+    from metaweight.core.contracts import CollapseWarning, LostProcessError, MetaweightError
     from metaweight.core.counting import counting_on
     from metaweight.core.plugins import import_modules
     from metaweight.training.history import Interrupted
@@ -73,10 +75,17 @@ def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
         except (MetaweightError, ValueError, KeyError, TypeError, OSError, ImportError) as error:
             if os.environ.get("METAWEIGHT_TRACEBACK"):
                 raise
+            if _follows() and not isinstance(error, LostProcessError | OSError):
+                return 2  # all of them raise it
             text = error.args[0] if isinstance(error, KeyError) and error.args else error
             _complain(str(text))
             return 2
     return 0
+
+
+def _follows() -> bool:
+    """Whether torchrun has started this process beside a first one, which speaks for all."""
+    return int(os.environ.get("RANK", "0")) > 0
 
 
 def _complain(text: str) -> None:

@@ -27,12 +27,17 @@ class Steady:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.lost: OSError | ValueError | None = None
+        self.hushed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
+    def hush(self) -> None:
+        """Let nothing be written from now on: another process says the same."""
+        self.hushed = True
+
     def write(self, text: str) -> int:
-        if self.lost is None:
+        if self.lost is None and not self.hushed:
             try:
                 try:
                     self.stream.write(text)

@@ -24,6 +24,7 @@ from metaweight.report.suspect_tokens import COLUMNS, suspect_tokens
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights
 
+SHARED = "the share that both name, and (Jaccard) the same share of all that either names."
 IN_SAMPLE = (
     "cleanlab sees the student's probabilities of samples that it was trained on; it is made for others, and "
     "finds more with those of a cross-validation."
@@ -149,6 +150,10 @@ def _print_agreement(found: suspects.Suspects, issues: Tensor | None, console: T
         for heading, cell in cells.items():
             columns.setdefault(heading, []).append(cell)
     if columns:
+        if issues is not None and ranked:
+            console.print(
+                f"Of the k most suspect samples beside cleanlab's first k: {SHARED}", soft_wrap=True
+            )
         table = Table("first k", *columns)
         for k, *row in zip(found.places(), *columns.values(), strict=True):
             table.add_row(str(k), *row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from rich.table import Column, Table
@@ -14,18 +15,24 @@ from metaweight import remedies
 from metaweight.cli.places import run_folder
 from metaweight.comparison.arms import arm_of
 from metaweight.comparison.cells import alone, check_options, keep
+from metaweight.comparison.plain import BESIDE, plain_config, require_comparable, train_beside
 from metaweight.core.atomic import WriteError
 from metaweight.core.console import Terminal
+from metaweight.core.contracts import LostProcessError
 from metaweight.report.statistics.belief import belief
+from metaweight.report.statistics.gain import gain_of
 from metaweight.report.suspects import Suspects
 from metaweight.student.execution.execution import require_device
-from metaweight.tasks import Prepared, assemble, cost_line, described, run_manifest, tasks
+from metaweight.tasks import Outcome, Prepared, assemble, cost_line, described, run_manifest, tasks
 from metaweight.tasks.base import kept_config
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.identity import FREE, other_options
+from metaweight.tasks.outcome import RunResult
+from metaweight.tasks.rows.results import ROWS
 from metaweight.tasks.run import LEFT_OUT
 from metaweight.training.checkpoint import kept
 from metaweight.training.history import Interrupted
+from metaweight.training.launch import launched
 from metaweight.training.progress import EpochProgress
 from metaweight.training.run_folder import RunFolder
 
@@ -50,6 +57,35 @@ class Train:
             if self.threads < 1:
                 raise ValueError(f"--threads is 1 or more, got {self.threads}")
             torch.set_num_threads(self.threads)
+        with launched(self.run.device) as processes:
+            if processes.size > 1:
+                self._refuse_several(processes.size)
+            if processes.rank == 0:
+                self._lead()
+            else:
+                self._follow()
+
+    def _refuse_several(self, processes: int) -> None:
+        """Raise ValueError for what one process trains by itself."""
+        begun = self.resume is not None and (Path(self.resume) / BESIDE).is_dir()
+        if self.run.plain_run or begun:
+            raise ValueError(
+                f"a plain run beside a run takes one process, and {processes} were started: leave "
+                "--plain-run out, and go on with the run in one process, train --resume RUN --plain-run"
+            )
+        if self.run.remedy != "none":
+            raise ValueError(f"remedy {self.run.remedy!r} takes one process, and {processes} were started")
+
+    def _follow(self) -> None:
+        """Train beside the process that keeps the run."""
+        if self.resume is None:
+            config, prepared = self._checked()
+        else:
+            config = self._resumed(RunFolder.open(self.resume))
+            prepared = tasks[config.task].prepare(config)
+        self._run(None, config, prepared)
+
+    def _lead(self) -> None:
         if self.resume is None:
             config, prepared = self._checked()
             place = run_folder(self.out, arm_of(config).replace(" + ", "-"))
@@ -61,6 +97,7 @@ class Train:
         with _kept(folder), folder.held() as left:
             config = self._resumed(folder)
             prepared = tasks[config.task].prepare(config)
+            require_comparable(config, prepared)
             for line in filter(None, (left, *remedies.go_on(folder, config, prepared))):
                 Terminal().print(line, soft_wrap=True)
             self._train(folder, config, prepared)
@@ -70,14 +107,7 @@ class Train:
         presentation = tasks[config.task].presentation
         console.print(f"data: {described(prepared)}", soft_wrap=True)
         console.print(f"run folder: {folder.path}", soft_wrap=True)
-        if (line := cost_line(config, prepared)) is not None:
-            console.print(line, soft_wrap=True)
-        with EpochProgress(
-            console, config.epochs, describe=presentation.of_epoch, counted=presentation.counted
-        ) as display:
-            outcome = remedies.run(
-                config, folder, prepared=prepared, callbacks=(display,), resume=self.resume is not None
-            )
+        outcome = self._run(folder, config, prepared)
         result = keep(alone(config, folder.path.name), folder.path, outcome, cost=outcome.cost)
         table = Table(Column(overflow="fold"), Column(overflow="fold"), show_header=False)
         for what, figure in presentation.of_run(result):
@@ -86,9 +116,25 @@ class Train:
         for sentence in _belief(folder, config):
             console.print(sentence, soft_wrap=True)
         console.print(f"weight of every sample: {folder.path / 'weights.csv'}", soft_wrap=True)
-        for name, what in (("pairs.csv", "with its sentences"), (LEFT_OUT, "what is left out")):
+        kinds = (
+            (ROWS, "with your own columns"),
+            ("pairs.csv", "with its sentences"),
+            (LEFT_OUT, "what is left out"),
+        )
+        for name, what in kinds:
             if (folder.path / name).is_file():
                 console.print(f"{what}: {folder.path / name}", soft_wrap=True)
+        if config.plain_run or (folder.path / BESIDE).is_dir():
+            _train_beside(folder, config, prepared, result)
+
+    def _run(self, folder: RunFolder | None, config: RunConfig, prepared: Prepared) -> Outcome:
+        """What all processes do alike."""
+        if (line := cost_line(config, prepared)) is not None:
+            Terminal().print(line, soft_wrap=True)
+        with _shown(config) as display:
+            return remedies.run(
+                config, folder, prepared=prepared, callbacks=(display,), resume=self.resume is not None
+            )
 
     def _checked(self) -> tuple[RunConfig, Prepared]:
         """A bad option or data folder leaves no run folder behind."""
@@ -98,6 +144,7 @@ class Train:
         prepared = tasks[config.task].prepare(config)
         assemble(config, prepared)
         remedies.check(config, prepared)
+        require_comparable(config, prepared)
         return config, prepared
 
     def _resumed(self, folder: RunFolder) -> RunConfig:
@@ -106,8 +153,8 @@ class Train:
         if type(kept) is not type(self.run) or self.out is not None or other_options(self.run, kept):
             others = ", ".join(f"--{name.replace('_', '-')}" for name in ("threads", *FREE, *kept.places))
             raise ValueError(
-                "--resume takes the run's own options: give no others but where its data lie and what it "
-                f"runs on ({others})"
+                "--resume takes the run's own options: give no others but where its data lie, what it runs "
+                f"on and what is trained beside it ({others})"
             )
         check_options(self.run)
         require_device(self.run.device)
@@ -117,6 +164,26 @@ class Train:
 def config_of(folder: RunFolder) -> RunConfig:
     """The options of the run in ``folder``."""
     return kept_config(folder.manifest(), folder.path / "manifest.json")
+
+
+def _shown(config: RunConfig) -> EpochProgress:
+    """The line of the epoch at hand."""
+    presentation = tasks[config.task].presentation
+    return EpochProgress(
+        Terminal(), config.epochs, describe=presentation.of_epoch, counted=presentation.counted
+    )
+
+
+def _train_beside(folder: RunFolder, config: RunConfig, prepared: Prepared, result: RunResult) -> None:
+    """The plain run of ``config``, and what the run in ``folder``, which gave ``result``, gains over it."""
+    console, plain, task = Terminal(), plain_config(config), tasks[config.task]
+    console.print(f"plain training on the same rows, to compare: {folder.path / BESIDE}", soft_wrap=True)
+    own = task.prepare(plain) if config.probes else prepared
+    with _shown(plain) as display:
+        trained = train_beside(plain, folder.path, own, (display,))
+    for sentence in gain_of(result, trained, task.presentation).sentences:
+        console.print(sentence, soft_wrap=True)
+    console.print(f"both on one page: metaweight report {folder.path}", soft_wrap=True)
 
 
 def _belief(folder: RunFolder, config: RunConfig) -> tuple[str, ...]:
@@ -132,8 +199,9 @@ def _belief(folder: RunFolder, config: RunConfig) -> tuple[str, ...]:
         return () if known is None else (f"Nothing is suspected: {error}.", *known.sentences)
     if found.belief is None:
         return ()
-    more = f": metaweight report {folder.path} shows them" if found.is_suspect.any() else ""
-    return (f"{found.sentence}{more}.", *found.belief.sentences)
+    place = folder.path
+    ways = f": metaweight report {place} shows them, metaweight suspects {place} writes them as a table"
+    return (f"{found.sentence}{ways if found.is_suspect.any() else ''}.", *found.belief.sentences)
 
 
 @contextmanager
@@ -144,5 +212,5 @@ def _kept(folder: RunFolder) -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt) as stop:
         raise Interrupted(f"{str(stop) or 'stopped'}\nresume with: {way}") from None
-    except WriteError as error:
-        raise WriteError(f"{error}\n{way} goes on: {kept(folder.path)}") from error
+    except (WriteError, LostProcessError) as error:
+        raise type(error)(f"{error}\n{way} goes on: {kept(folder.path)}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,10 +21,10 @@ from metaweight.tasks import COST, Outcome, Prepared, iteration_cost, run_manife
 from metaweight.tasks.assembly import check_parts
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import RESULT, RunResult
+from metaweight.training.callbacks import Callback
 from metaweight.training.checkpoint import kept
-from metaweight.training.history import Interrupted
+from metaweight.training.history import Interrupted, check_epochs
 from metaweight.training.run_folder import RunFolder
-from metaweight.training.trainer import check_epochs
 
 Progress = Callable[[CellProgress], None]
 
@@ -86,10 +86,12 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
     place = folder / "cells" / cell.name
     try:
         if (place / RESULT).is_file():
-            earlier = _finished(place)
+            earlier = finished(place)
             tell(CellProgress(cell.name, cell.config.epochs, cell.config.epochs, 0.0))
             return CellResult(cell, earlier)
-        return CellResult(cell, _train(cell, place, tell, cost=cost))
+        prepared = tasks[cell.config.task].prepare(cell.config)
+        told = (TellProgress(cell.name, tell),)
+        return CellResult(cell, trained(cell, place, prepared, told, cost=cost))
     except Interrupted:
         raise
     except WriteError as error:
@@ -98,16 +100,18 @@ def run_cell(cell: Cell, folder: Path, tell: Progress, *, cost: bool) -> CellRes
         return failed(cell, error)
 
 
-def _finished(place: Path) -> RunResult:
+def finished(place: Path) -> RunResult:
+    """The result of the run that has ended in ``place``.  Raises ValueError where it is damaged."""
     try:
         return read_record(RunResult, place / RESULT)
     except ValueError as error:
         raise ValueError(f"{error}; delete it, and the run's checkpoint gives it again") from error
 
 
-def _train(cell: Cell, place: Path, tell: Progress, *, cost: bool) -> RunResult:
-    """The run in ``place``, begun or gone on with, and its result."""
-    prepared = tasks[cell.config.task].prepare(cell.config)
+def trained(
+    cell: Cell, place: Path, prepared: Prepared, callbacks: Sequence[Callback], *, cost: bool = False
+) -> RunResult:
+    """The run in ``place``, begun or gone on with, and its result; ``cost``: its cost is measured too."""
     with _entered(cell, place, prepared) as (own, resume):
         # shown after the table: a line in the middle of the live display would tear it
         with warnings.catch_warnings(record=True) as caught:
@@ -116,7 +120,7 @@ def _train(cell: Cell, place: Path, tell: Progress, *, cost: bool) -> RunResult:
                 cell.config,
                 own,
                 prepared=prepared,
-                callbacks=(TellProgress(cell.name, tell),),
+                callbacks=callbacks,
                 resume=resume,
             )
         spent = outcome.cost

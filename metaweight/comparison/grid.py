@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from metaweight.comparison.arms import BASE, arm_options
+from metaweight.comparison.arms import BASE, PLAIN, arm_options
 from metaweight.comparison.cells import Cell
 from metaweight.tasks.config import RunConfig, with_options
 
@@ -35,12 +35,14 @@ class Grid:
 
         Raises ValueError for a list that is empty or names something twice, two runs of one name, a name
         that is no folder's, options that would take the seed, the noise or the data from under the grid, and
-        a remedy or a loss for every run, where it would be an arm.
+        a remedy, a loss or a plain run for every run, where it would be an arm.
         """
         self._check()
         if len(set(self.noises)) < len(self.noises) or len(set(self.arms)) < len(self.arms):
             raise ValueError("a grid names each arm and each kind of noise once")
         cells = [self.cell(a, n, s) for s in self.seeds for n in self.noises for a in self.arms]
+        if any(cell.config.plain_run for cell in cells):
+            raise ValueError(f"plain_run is for one run alone: in a comparison name the arm {PLAIN}")
         by_name: dict[str, Cell] = {}
         for cell in cells:
             if "/" in cell.name or "\\" in cell.name:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ class Batch:
     [1, T]); other values are passed on.
     ``targets``: [U, ...]; whole numbers of any width become int64, as torch's losses take classes.
     ``index``: [U], int64, position in the whole data set.
+    ``stands_in``: whether its rows count for nothing; where several processes have a part of a batch and it
+    has fewer rows than there are processes, such a part keeps those without a row in step with the others.
     Raises TypeError for inputs that are neither, for targets that are no tensor and an index that holds no
     integers, ValueError where lengths differ or are 0.
     """
@@ -29,6 +31,7 @@ class Batch:
     inputs: Inputs
     targets: Tensor
     index: Tensor
+    stands_in: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.inputs, Mapping):
@@ -80,7 +83,7 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device, tensors inside of other inputs too."""
         moved = tree_map_only(Tensor, lambda value: value.to(device), self.inputs)
-        return Batch(moved, self.targets.to(device), self.index.to(device))
+        return replace(self, inputs=moved, targets=self.targets.to(device), index=self.index.to(device))
 
     def rows(self, rows: Tensor) -> Batch:
         """The samples at ``rows`` [n] int64 alone; inputs that are no tensors of U rows stay."""
@@ -96,7 +99,12 @@ class Batch:
             if isinstance(self.inputs, tuple)
             else {name: taken(value) for name, value in self.kwargs.items()}
         )
-        return Batch(inputs, taken(self.targets), taken(self.index))
+        return replace(self, inputs=inputs, targets=taken(self.targets), index=taken(self.index))
+
+    def part(self, rank: int, size: int) -> Batch:
+        """The rows of process ``rank`` of ``size``, side by side; one that stands in where none are left."""
+        rows = torch.arange(len(self)).tensor_split(size)[rank]
+        return self.rows(rows) if len(rows) else replace(self.rows(torch.tensor([0])), stands_in=True)
 
     def _named(self) -> list[tuple[str | int, Any]]:
         return [*enumerate(self.args), *self.kwargs.items()]

@@ -1,17 +1,203 @@
-"""More than one process: not supported yet."""
+"""The processes that train one student together: what they tell each other, over torch.distributed."""
 
 from __future__ import annotations
 
-import torch.distributed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar, cast
 
-from metaweight.core.contracts import MetaweightError
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from metaweight.core.errors import LostProcessError
+
+T = TypeVar("T")
+BUCKET = 32 * 2**20
+"""Bytes of gradients that are sent at once: while one bucket travels the next one is packed."""
 
 
-def refuse_several_processes() -> None:
-    """Raise MetaweightError while a process group is up: each rank would train a model of its own."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        raise MetaweightError(
-            f"a process group of {torch.distributed.get_world_size()} is up, and metaweight does not average "
-            "over processes yet: each rank would train a model of its own. Train in one process, or call "
-            "torch.distributed.destroy_process_group() first"
-        )
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a group, each with the same student and a part of each batch.
+
+    All make the same calls in the same order; nothing is sent where there is one.
+    """
+
+    group: Any = None
+    """A ``torch.distributed`` process group; None: this process is alone."""
+
+    @staticmethod
+    def at_hand(group: Any = None) -> Processes:
+        """Those of ``group``; None: of the group that is up by default, where one is."""
+        if not dist.is_available() or not dist.is_initialized():
+            return ALONE
+        group = group or dist.group.WORLD
+        return ALONE if dist.get_world_size(group) == 1 else Processes(group)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Processes:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Processes, ()  # a group belongs to a run
+
+    @cached_property
+    def size(self) -> int:
+        """How many there are."""
+        return 1 if self.group is None else dist.get_world_size(self.group)
+
+    @cached_property
+    def rank(self) -> int:
+        """Which of them this is, from 0."""
+        return 0 if self.group is None else dist.get_rank(self.group)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where small numbers travel from."""
+        return torch.device("cuda" if dist.get_backend(self.group) == "nccl" else "cpu")
+
+    def told(self, numbers: Sequence[int]) -> list[list[int]]:
+        """What each process says, as many whole numbers each: by rank."""
+        if self.size == 1:
+            return [list(numbers)]
+        own = torch.tensor(numbers, dtype=torch.int64, device=self.device)
+        everyone = [torch.empty_like(own) for _ in range(self.size)]
+        with self._in_touch():
+            dist.all_gather(everyone, own, group=self.group)
+        return [list(map(int, one)) for one in torch.stack(everyone).tolist()]
+
+    def any(self, flag: bool) -> bool:
+        """Whether it holds of one of them at least."""
+        return flag if self.size == 1 else any(said for (said,) in self.told([int(flag)]))
+
+    def gathered(self, value: Tensor, rows: Sequence[int]) -> list[Tensor]:
+        """The tensors [rows[rank], ...] of all processes, alike in all other dimensions, by rank."""
+        if self.size == 1:
+            return [value]
+        row = value[:0].new_empty(max(rows), *value.shape[1:])
+        sent = row if len(value) == len(row) else row.zero_()
+        sent[: len(value)] = value
+        everyone = [torch.empty_like(row) for _ in rows]
+        # as bytes: no backend knows all types
+        with self._in_touch():
+            dist.all_gather([_bytes(one) for one in everyone], _bytes(sent), group=self.group)
+        return [one[:count] for one, count in zip(everyone, rows, strict=True)]
+
+    def summed(
+        self, own: Mapping[str, Tensor], like: Mapping[str, Tensor], factor: float
+    ) -> dict[str, Tensor]:
+        """The sum over all processes of ``factor`` times their tensors, detached, by name.
+
+        ``like``: name -> a tensor of that shape, the same names everywhere.  A name that no process has is
+        left out; where one lacks a name, that counts as 0.
+        """
+        total: dict[str, Tensor] = {}
+        pending: list[tuple[Any, Tensor, list[str]]] = []
+        with self._in_touch():
+            for names in _buckets(like):
+                flat = _packed(own, like, names).mul_(factor)
+                pending.append((dist.all_reduce(flat, group=self.group, async_op=True), flat, names))
+            for work, flat, names in pending:
+                work.wait()
+                total.update(_unpacked(flat, like, names))
+        return total
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What ``make`` gives in rank 0, in all; an error that it raises there is raised in all."""
+        if self.size == 1:
+            return make()
+        said: list[Any] = [None]
+        if self.rank == 0:
+            try:
+                said = [(make(), None)]
+            except Exception as error:
+                said = [(None, error)]
+        with self._in_touch():
+            dist.broadcast_object_list(said, group=self.group, group_src=0)
+        value, failure = said[0]
+        if failure is not None:
+            raise failure
+        return cast(T, value)
+
+    def of_all(self, value: T) -> list[T]:
+        """What each has, by rank; anything that can be pickled."""
+        if self.size == 1:
+            return [value]
+        everyone: list[Any] = [None] * self.size
+        with self._in_touch():
+            dist.all_gather_object(everyone, value, group=self.group)
+        return everyone
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Make these tensors, in place, those of rank 0."""
+        if self.size > 1:
+            with self._in_touch():
+                for tensor in tensors:
+                    dist.broadcast(tensor.detach(), group=self.group, group_src=0)
+
+    @contextmanager
+    def _in_touch(self) -> Iterator[None]:
+        """Raise LostProcessError where another process does not answer."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise LostProcessError(
+                f"process {self.rank} of {self.size} has lost another one, which has ended or has not "
+                f"answered in time ({str(error).strip().splitlines()[0][:120]})"
+            ) from error
+
+
+ALONE = Processes()
+"""One process, in no group."""
+
+
+def _bytes(value: Tensor) -> Tensor:
+    return value.reshape(-1).view(torch.uint8)
+
+
+def _buckets(like: Mapping[str, Tensor]) -> list[list[str]]:
+    """Names of tensors of one type and device that travel together."""
+    buckets: list[list[str]] = []
+    room: dict[tuple[torch.dtype, torch.device], tuple[list[str], int]] = {}
+    for name, value in like.items():
+        key = value.dtype, value.device
+        names, bytes_ = room.get(key, ([], BUCKET))
+        if bytes_ + value.nbytes > BUCKET:
+            names, bytes_ = [], 0
+            buckets.append(names)
+        names.append(name)
+        room[key] = names, bytes_ + value.nbytes
+    return buckets
+
+
+def _packed(own: Mapping[str, Tensor], like: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
+    """One flat tensor of real numbers: the values, then for each name whether it is there."""
+    first = _reals(like[names[0]])
+    flat = first.new_zeros(sum(_reals(like[name]).numel() for name in names) + len(names))
+    place = 0
+    for number, name in enumerate(names):
+        size = _reals(like[name]).numel()
+        if name in own:
+            flat[place : place + size].copy_(_reals(own[name].detach()).reshape(-1))
+            flat[number - len(names)] = 1
+        place += size
+    return flat
+
+
+def _unpacked(flat: Tensor, like: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    there = flat[len(flat) - len(names) :].tolist()
+    total: dict[str, Tensor] = {}
+    place = 0
+    for name, known in zip(names, there, strict=True):
+        size = _reals(like[name]).numel()
+        if known:
+            real = flat[place : place + size].view(_reals(like[name]).shape)
+            total[name] = torch.view_as_complex(real) if like[name].is_complex() else real
+        place += size
+    return total
+
+
+def _reals(value: Tensor) -> Tensor:
+    return torch.view_as_real(value.detach().resolve_conj()) if value.is_complex() else value.detach()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from metaweight.core.contracts import MetaweightError, NonFiniteError
+from metaweight.core.contracts import Forward, MetaweightError, NonFiniteError
 from metaweight.student.student import Student
 
 
@@ -25,6 +25,14 @@ def checked_weights(weights: Tensor, index: Tensor) -> Tensor:
     if bool((weights.detach() < 0).any()):
         raise ValueError(f"weights are non-negative, got a minimum of {float(weights.detach().min()):.3g}")
     return weights
+
+
+def require_finite_losses(what: str, forward: Forward) -> None:
+    """Raise NonFiniteError, in all processes, where a loss of the joined batch is NaN or infinite."""
+    if forward.part.whole:
+        require_finite(what, forward.loss, forward.index)
+    elif not bool(forward.losses.isfinite().all()):
+        require_finite(what, forward.losses, forward.part.join(forward.index))
 
 
 def require_finite(what: str, values: Tensor, index: Tensor) -> None:
@@ -57,6 +65,29 @@ def refuse_gradient_hooks(student: Student) -> None:
             raise EngineError(
                 f"a hook on the parameter {name!r} may change its gradient, and copies of it carry none; use "
                 "engine='double', which differentiates the hook too"
+            )
+
+
+def refuse_parted_states(student: Student, through_state: bool) -> None:
+    """Raise EngineError where a gradient is to pass through states that lie in several processes."""
+    if through_state and student.processes.size > 1:
+        raise EngineError(
+            "through_state=True takes one process: what a teacher sees of the others' units comes without a "
+            "graph; leave it out, as the paper does"
+        )
+
+
+def refuse_parted_statistics(student: Student) -> None:
+    """Raise MetaweightError where the statistics of a batch would be those of one process's part of it."""
+    if student.processes.size == 1:
+        return
+    for _, part in student.moving.parts:
+        normalises = isinstance(part, nn.modules.batchnorm._BatchNorm)
+        if normalises and (part.training or part.running_mean is None):
+            raise MetaweightError(
+                f"{described(student.module, part)} takes the mean over a batch, and each process has a part "
+                "of it: another student than in one process. Use GroupNorm, or let its statistics stand, "
+                ".eval() on that norm after .train() on the student"
             )
 
 

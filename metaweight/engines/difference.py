@@ -12,7 +12,7 @@ from metaweight.core.contracts import Forward
 from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import registry
-from metaweight.engines.checks import EngineError, described, require_finite
+from metaweight.engines.checks import EngineError, described, require_finite_losses
 from metaweight.engines.graph import Graph
 from metaweight.engines.one_step import Differentiated, OneStep, TrainPass
 from metaweight.student.moving import Buffers
@@ -153,7 +153,7 @@ class Shifted(Differentiated):
 
         with torch.autocast(student.device.type, enabled=False):
             forward = student.without_graph(shifted)
-        require_finite("train loss a step along the hypergradient", forward.loss, forward.index)
+        require_finite_losses("train loss a step along the hypergradient", forward)
         return forward.loss
 
 

@@ -49,7 +49,7 @@ class Graph(Differentiated):
 
     def hessian_product(self, v: Named) -> dict[str, Tensor]:
         """H v, H being the Hessian of mean(w * loss) over the parameters that ``v`` names."""
-        names = [name for name in v if self._graph[name].requires_grad]
+        names = [name for name in v if name in self._graph and self._graph[name].requires_grad]
         parameters = self._train.student.parameters()
         with double_backward():
             products = torch.autograd.grad(
@@ -63,7 +63,8 @@ class Graph(Differentiated):
 
     def slopes(self, direction: Named) -> Tensor:
         """See ``Differentiated``."""
-        names = [name for name in direction if self._graph[name].requires_grad]
+        # another process may have reached a parameter that no row here reaches
+        names = [n for n in direction if n in self._graph and self._graph[n].requires_grad]
         with double_backward():
             (slopes,) = torch.autograd.grad(
                 [self._graph[n] for n in names],

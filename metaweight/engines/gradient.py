@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, NonFiniteError, StudentState
-from metaweight.core.processes import refuse_several_processes
 from metaweight.core.randomness import alone, forked_rng
 from metaweight.engines.base import (
     CHECK_EVERY,
@@ -23,7 +22,7 @@ from metaweight.engines.base import (
     build_engine,
 )
 from metaweight.engines.centring import Scale, checked_center, steered, unscaled
-from metaweight.engines.checks import require_finite
+from metaweight.engines.checks import refuse_parted_statistics, require_finite
 from metaweight.engines.inner import as_one, refuse_sparse
 from metaweight.engines.scope import scope_of
 from metaweight.engines.watch import answer
@@ -99,10 +98,10 @@ def hypergradient(
     optimizer and random state are left bit for bit.  One call runs at a time; other threads wait.
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
     KeyError for an unknown submodule, TypeError or ValueError for an optimizer whose step cannot be
-    differentiated through, MetaweightError while a process group is up.
+    differentiated through.
     """
     require_student(student)
-    refuse_several_processes()
+    refuse_parted_statistics(student)
     optimizer = as_one(optimizer)
     refuse_sparse(student.module)
     solver, center = build_engine(engine), checked_center(center)
@@ -159,7 +158,7 @@ def hypergradient(
         )
     return HyperGradient(
         grads=grads,
-        meta_loss=solution.meta.loss.detach().mean(),
+        meta_loss=solution.meta.losses.mean(),
         stats={
             "slope_norm": float(torch.stack([s.norm() for s in slopes]).norm()),
             "slope_mean": float(torch.cat(solution.slopes).mean()),
@@ -167,7 +166,7 @@ def hypergradient(
         weights=tuple(w.detach() for w in solution.weights),
         slopes=own,
         index=solution.index,
-        meta_state=solution.meta.state(progress),
+        meta_state=solution.meta.joined(progress),
         gradient=solution.gradient,
         end=solution.end,
         gradient_at=solution.gradient_at,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metaweight.core.contracts import Batch
+from metaweight.core.parts import Part
 from metaweight.core.randomness import RandomState
 from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
@@ -17,7 +18,8 @@ from metaweight.engines.checks import (
     EngineError,
     double_backward,
     refuse_gradient_hooks,
-    require_finite,
+    refuse_parted_states,
+    require_finite_losses,
 )
 from metaweight.engines.graph import Graph, checked_graph
 from metaweight.engines.inner import InnerStep
@@ -50,6 +52,7 @@ class HigherCopy(Engine):
         """See ``Engine``."""
         student, module = problem.student, problem.student.module
         refuse_gradient_hooks(student)
+        refuse_parted_states(student, self.through_state)
         inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
         if not self._checked[module]:
             self._checked[module].append(_check_copy(student, problem.train[0]))
@@ -73,16 +76,18 @@ class HigherCopy(Engine):
             for number, batch in enumerate(problem.train):
                 copy.stand_on(parameters)
                 forward = copy.run(batch)
-                require_finite("train loss", forward.loss, forward.index)
+                require_finite_losses("train loss", forward)
                 graph = checked_graph(forward.loss, len(problem.train))
                 source = recorded.forward if recorded is not None and number == 0 else forward
                 # theta_0 does not depend on any weight, so nothing passes through the first state
                 through = self.through_state and number > 0
-                sight = Sight.of(problem.weigh, source.state(problem.progress), through_state=through)
+                sight = Sight.of(problem.weigh, source.joined(problem.progress), through_state=through)
                 views = passing(forward.state(detached=False)) if through else ()
-                leaf = sight.weights.detach().requires_grad_()
-                steps.append(_Step(sight, views, leaf, source.index, graph))
-                gradient = gradients((leaf * forward.loss).mean(), parameters, create_graph=True)
+                part = forward.part
+                leaf = part.own(sight.weights.detach()).requires_grad_()
+                steps.append(_Step(sight, views, leaf, part, graph))
+                rows = gradients((leaf * forward.loss).mean(), parameters, create_graph=True)
+                gradient = part.whole_gradient(rows, parameters, differentiable=True)
                 own = problem.step_gradient(
                     number, {n: g.detach() if n in still else g for n, g in gradient.items()}
                 )
@@ -96,19 +101,20 @@ class HigherCopy(Engine):
                 RandomState.of(student.device),
             )
             meta = copy.run(problem.meta)
-            require_finite("meta loss", meta.loss, meta.index)
-            slopes = _slopes(meta.loss.mean(), steps)
+            require_finite_losses("meta loss", meta)
+            slopes = _slopes(meta.loss.mean() * meta.part.share, steps)
         if all(slope is None for slope in slopes):
             raise EngineError(
                 "the meta loss does not depend on the weights: no parameter that the optimizer moves has an "
                 "influence on the meta batch; check the optimizer's parameters"
             )
         filled = (torch.zeros_like(s.leaf) if g is None else g for g, s in zip(slopes, steps, strict=True))
+        joined = (step.part.join(slope) for step, slope in zip(steps, filled, strict=True))
         return Solution(
             tuple(step.sight.weights for step in steps),
-            tuple(filled),
+            tuple(joined),
             meta,
-            tuple(step.index for step in steps),
+            tuple(step.sight.state.index for step in steps),
             {name: g.detach() for name, g in gradient.items()},
             end,
             states=tuple(step.sight.state for step in steps),
@@ -125,7 +131,7 @@ class _Step:
     """What the teacher saw, with the copy's graph; none where that counts as constant."""
     leaf: Tensor
     """[U], the weights that the step was taken with."""
-    index: Tensor
+    part: Part
     graph: Graph
     """What the pass was made of."""
 
@@ -171,7 +177,7 @@ def _check_copy(student: Student, batch: Batch) -> bool:
     random.restore(student.device)
     forward = student.functional(batch, {}, student.buffers())
     here = forward.loss
-    require_finite("train loss", here, forward.index)
+    require_finite_losses("train loss", forward)
     expected = gradients(here.sum(), student.parameters())
     random.restore(student.device)
     strays = [name for name in names if name in expected and name not in ours]

@@ -76,7 +76,7 @@ class Implicit(DoubleBackward):
         decay = {name: _decay(train.inner.options[name]) + self.damping for name in right}
 
         def hessian(v: Named) -> dict[str, Tensor]:
-            product = differentiated.hessian_product(v)
+            product = train.whole(differentiated.hessian_product(v))
             return {name: product[name] + decay[name] * v[name] for name in v}
 
         x = self._conjugate_gradient(hessian, right) if self.solver == "cg" else self._neumann(hessian, right)

@@ -12,7 +12,7 @@ from torch import Tensor
 from metaweight.core.contracts import Batch, Forward
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import Engine, GradientAt, Problem, Recorded, Solution, virtual_pass
-from metaweight.engines.checks import EngineError, checked_weights, require_finite
+from metaweight.engines.checks import EngineError, checked_weights, require_finite_losses
 from metaweight.engines.graph import suspects
 from metaweight.engines.inner import InnerStep
 from metaweight.student.moving import Buffers
@@ -39,16 +39,23 @@ class TrainPass:
         """[U], with its graph."""
         return self.recorded.forward.loss
 
+    def whole(self, gradient: Named) -> dict[str, Tensor]:
+        """Of a mean over the joined batch, given that of the rows here; see ``Part.whole_gradient``."""
+        return self.recorded.forward.part.whole_gradient(gradient, self.student.parameters())
+
     def gradients(self, scalar: Tensor, *, keep_graph: bool = True) -> dict[str, Tensor]:
         """Gradients of a scalar by name, for the trainable parameters that it reaches."""
         return gradients(scalar, self.student.parameters(), keep_graph=keep_graph)
 
 
 class Differentiated(Protocol):
-    """A train pass with the gradient of its weighted loss."""
+    """A train pass with the gradient of its weighted loss.
+
+    Its rows and units are those of this process; what ``OneStep`` needs of the joined batch it adds up.
+    """
 
     gradient: Named
-    """Parameter name -> gradient of mean(w * loss), detached."""
+    """Parameter name -> gradient of mean(w * loss), detached; of the joined batch from ``OneStep`` on."""
 
     @abstractmethod
     def slopes(self, direction: Named) -> Tensor:
@@ -82,23 +89,26 @@ class OneStep(Engine):
         inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
         inner = inner.at(problem.rates_at(0))
         recorded = problem.recorded or self.record(problem)
-        loss, index = recorded.forward.loss, recorded.forward.index
-        require_finite("train loss", loss, index)
-        weights = checked_weights(problem.weigh(recorded.forward.state(problem.progress)), index)
-        fixed = weights.detach()
+        forward = recorded.forward
+        require_finite_losses("train loss", forward)
+        state = forward.joined(problem.progress)
+        weights = checked_weights(problem.weigh(state), state.index)
+        fixed, part = weights.detach(), forward.part
         train = TrainPass(student, batch, recorded, inner, recorded.keep_graph)
-        differentiated = self.differentiate(train, fixed)
-        gradient = differentiated.gradient
+        differentiated = self.differentiate(train, part.own(fixed))
+        gradient = differentiated.gradient = train.whole(differentiated.gradient)
         meta, direction = self.direction(problem, train, differentiated)
-        slopes = differentiated.slopes(direction)
+        own = differentiated.slopes(direction)
+        slopes = own if part.whole else part.join(own * part.scale)
         self._require_mean(fixed * slopes, gradient, direction, train)
+        again = differentiated.again
         return Solution(
             (weights,),
-            (slopes / len(index),),
+            (slopes / len(slopes),),
             meta,
-            (index,),
+            (state.index,),
             gradient,
-            gradient_at=differentiated.again,
+            gradient_at=again and (lambda joined: train.whole(again(part.own(joined)))),
             direction=direction,
         )
 
@@ -119,7 +129,7 @@ class OneStep(Engine):
         off = (here - there).abs()
         if not bool(off > self.tolerance(terms.dtype) * scale):
             return
-        if bool(off > rounding(gradient, direction)) and not saturated(terms, train.loss):
+        if bool(off > rounding(gradient, direction)) and not saturated(terms, train.recorded.forward.losses):
             found = suspects(train.student, train.loss)
             self.refuse(self.contradiction(float(here), float(there), found), first_time=False)
 
@@ -152,14 +162,14 @@ def meta_pass(
 ) -> tuple[Forward, dict[str, Tensor]]:
     """The meta batch at parameters with requires_grad, and its mean loss's gradient, in scope."""
     pull: dict[str, Tensor] = {}
+    inside = {n: virtual[n] for n in inner.options if problem.scope is None or n in problem.scope}
 
     def backward(meta: Forward) -> None:
-        require_finite("meta loss", meta.loss, meta.index)
-        names = [name for name in inner.options if problem.scope is None or name in problem.scope]
-        pull.update(gradients(meta.loss.mean(), {name: virtual[name] for name in names}))
+        require_finite_losses("meta loss", meta)
+        pull.update(gradients(meta.loss.mean(), inside))
 
     meta = problem.student.functional(problem.meta, virtual, Buffers(buffers), then=backward)
-    return meta, pull
+    return meta, meta.part.whole_gradient(pull, inside)
 
 
 def gradients(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,13 +12,15 @@ from metaweight.core.contracts import Batch, Forward
 from metaweight.core.randomness import RandomState
 from metaweight.core.registry import did_you_mean
 from metaweight.engines.abilities import Abilities
+from metaweight.engines.adjoint import Adjoint, leaves_of, through_update
 from metaweight.engines.base import Engine, Problem, Solution, registry
 from metaweight.engines.checks import (
     EngineError,
     double_backward,
     refuse_compiled,
     refuse_gradient_hooks,
-    require_finite,
+    refuse_parted_states,
+    require_finite_losses,
 )
 from metaweight.engines.graph import Graph, checked_graph
 from metaweight.engines.inner import InnerStep
@@ -64,6 +65,7 @@ class Reverse(Engine):
         """See ``Engine``."""
         student = problem.student
         refuse_compiled(student)
+        refuse_parted_states(student, self.through_state)
         refuse_gradient_hooks(student)
         inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
         if self.replay == "momentum":
@@ -75,7 +77,7 @@ class Reverse(Engine):
             way.go(number)
         end = WindowEnd(way.parameters, way.inner, way.buffers, RandomState.of(student.device))
 
-        meta, pull = meta_pass(problem, _leaves(way.parameters), way.buffers, inner)
+        meta, pull = meta_pass(problem, leaves_of(way.parameters), way.buffers, inner)
         if not pull:
             raise EngineError(NO_INFLUENCE)
         adjoint = Adjoint(pull, {})
@@ -94,14 +96,6 @@ class Reverse(Engine):
             states=tuple(step.sight.state for step in way.steps),
             graphs=tuple(step.graph for step in way.steps),
         )
-
-
-@dataclass(frozen=True)
-class Adjoint:
-    """dL_meta with respect to parameters and optimizer states at one point; what is missing is 0."""
-
-    parameters: Mapping[str, Tensor]
-    states: Mapping[str, Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -145,25 +139,30 @@ class _Way:
             after = student.buffers() if recorded.after is None else Buffers(recorded.after)
             leaves: Named = student.parameters()
         else:
-            random, after, leaves = RandomState.of(student.device), Buffers(before), _leaves(self.parameters)
+            random, after, leaves = (
+                RandomState.of(student.device),
+                Buffers(before),
+                leaves_of(self.parameters),
+            )
             forward = student.functional(batch, leaves, after)
-        require_finite("train loss", forward.loss, forward.index)
+        require_finite_losses("train loss", forward)
         graph = checked_graph(forward.loss, len(problem.train))
         # theta_0 does not depend on any weight, so nothing passes through the first state
         sight = Sight.of(
             problem.weigh,
-            forward.state(problem.progress),
+            forward.joined(problem.progress),
             through_state=self.through_state and number > 0,
         )
-        loss = (sight.weights.detach() * forward.loss).mean()
+        loss = (forward.part.own(sight.weights.detach()) * forward.loss).mean()
         keep_graph = recorded is not None and recorded.keep_graph
-        self.gradient = student.within(leaves, after, lambda: gradients(loss, leaves, keep_graph=keep_graph))
+        own = student.within(leaves, after, lambda: gradients(loss, leaves, keep_graph=keep_graph))
+        self.gradient = forward.part.whole_gradient(own, leaves)
         total = problem.step_gradient(number, self.gradient)
         with torch.no_grad():
             moved, successor = inner(self.parameters, total)
         self.replay.went(inner, total, moved, successor)
         losses = forward.loss.detach()
-        self.steps.append(_Step(batch, forward.index, losses, sight, random, before, graph))
+        self.steps.append(_Step(batch, sight.state.index, losses, sight, random, before, graph))
         self.parameters, self.inner = moved, successor
         self.buffers = after.shared_with(before)
 
@@ -173,7 +172,7 @@ class _Way:
         step.random.restore(student.device)
         with torch.no_grad():
             here = self.replay.back()
-        leaves, buffers = _leaves(here), Buffers(step.buffers)
+        leaves, buffers = leaves_of(here), Buffers(step.buffers)
         forward = student.functional(step.batch, leaves, buffers, taps=bool(step.sight.inputs))
         if number == 0:
             _require_same(step.loss, forward.loss)
@@ -184,14 +183,14 @@ class _Way:
     def _pulled_back(
         self, number: int, adjoint: Adjoint, here: Named, leaves: Named, forward: Forward
     ) -> tuple[Tensor, Adjoint]:
-        step = self.steps[number]
-        scope, weights = self.problem.scope, step.sight.weights.detach().requires_grad_()
+        step, part = self.steps[number], forward.part
+        scope, weights = self.problem.scope, part.own(step.sight.weights.detach()).requires_grad_()
         names = list(self.inner.options)
         products = torch.autograd.grad(
             (weights * forward.loss).mean(), [leaves[n] for n in names], create_graph=True, allow_unused=True
         )
         graph = {n: g for n, g in zip(names, products, strict=True) if g is not None}
-        fixed = {n: g.detach() for n, g in graph.items()}
+        fixed = part.whole_gradient({n: g.detach() for n, g in graph.items()}, leaves)
         total_gradient = self.problem.step_gradient(number, fixed)
         with torch.no_grad():
             inner = self.replay.step(total_gradient)
@@ -200,18 +199,20 @@ class _Way:
             pull = {n: self.problem.share * v for n, v in pull.items()}
         inside = [n for n in names if scope is None or n in scope]
         chosen = [n for n in pull if n in graph and graph[n].requires_grad and (scope is None or n in scope)]
-        if not chosen:  # no parameter that matters later has moved here
-            return torch.zeros_like(weights), before
-        cut, *bent = torch.autograd.grad(
-            [graph[n] for n in chosen],
-            [weights, *(leaves[n] for n in inside)],
-            [pull[n] for n in chosen],
-            allow_unused=True,
-            retain_graph=bool(step.sight.inputs),
-        )
-        slope = torch.zeros_like(weights) if cut is None else cut
+        cut, bent = None, []
+        if chosen:  # else no parameter that matters later has moved here
+            cut, *bent = torch.autograd.grad(
+                [graph[n] for n in chosen],
+                [weights, *(leaves[n] for n in inside)],
+                [pull[n] for n in chosen],
+                allow_unused=True,
+                retain_graph=bool(step.sight.inputs),
+            )
+        slope = part.join(torch.zeros_like(weights) if cut is None else cut * part.share)
         total = dict(before.parameters)
-        _add(total, inside, bent)
+        own = {n: v for n, v in zip(inside, bent, strict=bool(bent)) if v is not None}
+        whole = part.whole_gradient(own, leaves)
+        _add(total, list(whole), list(whole.values()))
         if step.sight.inputs:
             _add(total, inside, self._through_state(step, forward, slope, [leaves[n] for n in inside]))
         return slope, replace(before, parameters=total)
@@ -228,64 +229,10 @@ class _Way:
         return torch.autograd.grad(outputs, leaves, pulls, allow_unused=True)
 
 
-def through_update(
-    inner: InnerStep, parameters: Named, gradient: Named, adjoint: Adjoint
-) -> tuple[dict[str, Tensor], Adjoint]:
-    """The vector-Jacobian product of one update: (dL/d gradient, adjoint before it, at a fixed gradient).
-
-    What has no entry in ``adjoint`` counts as constant: a parameter out of scope stays so.
-    """
-    names = [n for n in inner.options if n in gradient]
-    g = _leaves(gradient)
-    p = {n: parameters[n].detach().requires_grad_() if n in gradient else parameters[n] for n in parameters}
-    states: dict[str, dict[str, Any]] = {n: dict(state) for n, state in inner.states.items()}
-    places = [(n, key) for n in names for key, value in states[n].items() if _moves(key, value)]
-    for n, key in places:
-        states[n][key] = states[n][key].detach().requires_grad_()
-    after, successor = replace(inner, states=states)(p, g)
-    outputs = [(after[n], v) for n, v in adjoint.parameters.items() if n in g]
-    outputs += [
-        (successor.states[n][key], v)
-        for n, each in adjoint.states.items()
-        if n in g
-        for key, v in each.items()
-    ]
-    # a state that was made anew in this step, from no gradient, passes nothing on
-    outputs = [(value, v) for value, v in outputs if value.requires_grad]
-    if not outputs:
-        return {}, adjoint
-    inputs = [*(g[n] for n in names), *(p[n] for n in names), *(states[n][key] for n, key in places)]
-    values, pulls = zip(*outputs, strict=True)
-    products = torch.autograd.grad(values, inputs, pulls, allow_unused=True)
-    count = len(names)
-    pull = {n: v for n, v in zip(names, products[:count], strict=True) if v is not None}
-    # what had no gradient in this step was left as it was, and so is its adjoint
-    before = {n: v for n, v in adjoint.parameters.items() if n not in g}
-    before |= {n: v for n, v in zip(names, products[count : 2 * count], strict=True) if v is not None}
-    kept: dict[str, dict[str, Tensor]] = {n: dict(v) for n, v in adjoint.states.items() if n not in g}
-    for (n, key), v in zip(places, products[2 * count :], strict=True):
-        if v is not None:
-            kept.setdefault(n, {})[key] = v
-    return pull, Adjoint(before, kept)
-
-
-def _moves(key: str, value: object) -> bool:
-    """Whether an entry of an optimizer's state may be a function of gradients: the count of steps is none.
-
-    Of any shape: Adafactor's are rows and columns, and an optimizer may keep one number of all.
-    """
-    number = isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
-    return number and key != "step"
-
-
 def _add(total: dict[str, Tensor], names: Sequence[str], more: Sequence[Tensor | None]) -> None:
     for name, value in zip(names, more, strict=True):
         if value is not None:
             total[name] = total[name] + value if name in total else value
-
-
-def _leaves(values: Named) -> dict[str, Tensor]:
-    return {name: value.detach().requires_grad_() for name, value in values.items()}
 
 
 def _require_same(there: Tensor, here: Tensor) -> None:

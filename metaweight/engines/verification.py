@@ -40,7 +40,9 @@ class Verification:
         self._random = recorded.random if recorded is not None else RandomState.of(device)
         self._meta_random = RandomState.of(device)
         """In front of the meta pass, where the train pass was made before."""
-        self._draw = torch.Generator().manual_seed(hash(tuple(map(float, self._random.cpu[:8]))) % 2**31)
+        own = hash(tuple(map(float, self._random.cpu[:8]))) % 2**31
+        (seed, *_), *_ = problem.student.processes.told([own])
+        self._draw = torch.Generator().manual_seed(seed)
 
     def require(self, engine: Engine, solution: Solution, *, first_time: bool) -> None:
         """Raise EngineError where the engine's answer is not what the independent route gives."""
@@ -58,11 +60,13 @@ class Verification:
         inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
         inner = inner.at(problem.rates_at(0))
         recorded = problem.recorded or self._pass()
-        loss, weights = recorded.forward.loss, solution.weights[0].detach()
+        forward, weights = recorded.forward, solution.weights[0].detach()
+        loss, losses, part = forward.loss, forward.losses, forward.part
         tolerance = engine.tolerance(Graph.of(loss).lowest)
 
         def gradient(scale: Tensor) -> dict[str, Tensor]:
-            return gradients((scale * loss).mean(), student.parameters(), keep_graph=True)
+            rows = gradients((part.own(scale) * loss).mean(), student.parameters(), keep_graph=True)
+            return part.whole_gradient(rows, student.parameters())
 
         direction = solution.direction
         if direction is None:
@@ -72,13 +76,13 @@ class Verification:
                 self._meta_random.restore(student.device)
             _, direction = direction_of(problem, recorded, real, inner)
         for _ in range(PROJECTIONS if first_time else 1):
-            scale = self._projection(loss)
+            scale = self._projection(losses)
             real = gradient(scale)
             if solution.gradient_at is not None:
                 self._same_gradient(engine, solution.gradient_at(scale), real, loss, tolerance, first_time)
             terms, there = scale * solution.slopes[0], inner_product(real, direction)
             off, allowed = (terms.sum() - there).abs(), tolerance * _norm(terms) + rounding(real, direction)
-            if bool(off > allowed) and not saturated(terms, loss):
+            if bool(off > allowed) and not saturated(terms, losses):
                 self._refuse(engine, float(terms.sum()), float(there), loss, first_time)
 
     def _require_window(self, engine: Engine, solution: Solution, first_time: bool) -> None:
@@ -103,7 +107,7 @@ class Verification:
     ) -> _Run:
         """Runs in float64, or in the student's own precision where it is another student in float64."""
         problem, own = self.problem, problem_dtype(self.problem)
-        known = float(solution.meta.loss.detach().double().mean())
+        known = float(solution.meta.losses.double().mean())
         for dtype in dict.fromkeys((torch.float64, own)):
             run = _Run(problem, self._random, engine.through_state, dtype)
             try:
@@ -181,16 +185,17 @@ class _Run:
             forward = student.functional(
                 self._batch(batch), leaves, buffers, taps=self.through_state, exact=True
             )
-            w = weights[number]
+            w, part = weights[number], forward.part
             if self.through_state and number > 0:
                 w = problem.weigh(forward.state(problem.progress)).detach()
-            loss = ((self._cast(w) + h * self._cast(apart[number])) * forward.loss).mean()
-            gradient = student.within(leaves, buffers, lambda: gradients(loss, leaves))  # noqa: B023
+            loss = (part.own(self._cast(w) + h * self._cast(apart[number])) * forward.loss).mean()
+            own = student.within(leaves, buffers, lambda: gradients(loss, leaves))  # noqa: B023
+            gradient = part.whole_gradient(own, leaves)
             parameters, inner = self._stepped(number, parameters, gradient, inner, h)
         meta = student.without_graph(
             lambda: student.functional(self._batch(problem.meta), parameters, buffers, taps=False, exact=True)
         )
-        return float(meta.loss.double().mean())
+        return float(meta.losses.double().mean())
 
     @torch.no_grad()
     def _stepped(

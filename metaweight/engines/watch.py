@@ -117,7 +117,7 @@ def answer(engine: Engine, problem: Problem) -> Solution:
     refuse_changed_gradients(student)
     student.learn_what_moves(problem.train[0])
     refuse_moved_parameters(student)
-    watch = _watches[engine][student.module]
+    watch, processes = _watches[engine][student.module], student.processes
     settings, variant = _settings(problem), _variant(problem)
     recorded = problem.recorded
     if recorded is None and len(problem.train) == 1:
@@ -129,20 +129,20 @@ def answer(engine: Engine, problem: Problem) -> Solution:
         solution = engine.solve(problem)
         kind: Hashable = (settings, tuple(graph.kind for graph in solution.graphs))
         numbers = tuple(number for graph in solution.graphs for number in graph.numbers)
-        checked = watch.due(kind, variant, problem.check_every, numbers)
+        checked = processes.any(watch.due(kind, variant, problem.check_every, numbers))
     else:
         graph = Graph.of(recorded.forward.loss)
         if graph.reentrant:
             raise EngineError(REENTRANT)
         kind, numbers = (settings, graph.kind, graph.moves, engine.signature(recorded)), graph.numbers
-        checked = watch.due(kind, variant, problem.check_every, numbers)
+        checked = processes.any(watch.due(kind, variant, problem.check_every, numbers))
         verification = None
         if checked:
             problem = replace(problem, recorded=replace(recorded, keep_graph=True))
             verification = Verification(problem)
         solution = engine.solve(problem)
     if checked and verification is not None:
-        verification.require(engine, solution, first_time=watch.is_new(kind, variant))
+        verification.require(engine, solution, first_time=processes.any(watch.is_new(kind, variant)))
     watch.passed(kind, variant, checked=checked, numbers=numbers)
     return replace(solution, direction=None)  # of the parameters' size, and of no more use
 

@@ -31,6 +31,9 @@ def write_run(folder: Path, samples: SampleWeights, known: KnownRows, options: M
     own = RunFolder(folder)
     about = {"task": ModuleConfig.task, **manifest(options, sys.argv), "data": ModuleConfig.data}
     own.write_manifest(about, "manifest.json")
+    classes = known.classes
+    if not classes and samples.probabilities is not None:
+        classes = [str(number) for number in range(samples.probabilities.shape[1])]
     own.save_weights(
         index=samples.index,
         weights=samples.weights,
@@ -40,12 +43,13 @@ def write_run(folder: Path, samples: SampleWeights, known: KnownRows, options: M
         said=samples.said,
         warmup=samples.warmup,
         origins=samples.origins,
+        classes=classes,
     )
     columns = known.columns(samples.index.tolist())
     if columns or samples.probabilities is None:  # lists of suspects need one or the other
         write_columns(list(columns), list(columns.values()), samples, own)
     if samples.probabilities is not None:
-        keep_classes(known.classes or [str(number) for number in range(samples.probabilities.shape[1])], own)
+        keep_classes(classes, own)
     rows = [
         {"epoch": epoch, "train_loss": float(loss.nanmean()), "weight_mean": float(weight.nanmean())}
         for epoch, (loss, weight) in enumerate(zip(samples.loss, samples.weights, strict=True), start=1)

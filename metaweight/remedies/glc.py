@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ class Marked:
         """The ``position``-th batch of an epoch."""
         batch = self.source.batch(epoch, position)
         marks = torch.isin(batch.index, self.trusted.to(batch.index.device))
-        return Batch(batch.inputs, torch.stack([batch.targets, marks.to(batch.targets)], dim=1), batch.index)
+        return replace(batch, targets=torch.stack([batch.targets, marks.to(batch.targets)], dim=1))
 
 
 @of_logits

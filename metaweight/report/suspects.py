@@ -23,10 +23,9 @@ ROUNDED = ("share", "mean_weight", "loss")
 
 @dataclass(frozen=True)
 class Suspects:
-    """The samples that were seen, lowest mean weight after the warm-up first; m samples.
+    """The samples that were seen, in the order of ``least_first``; m samples.
 
-    Of equal ones the higher mean loss comes first, then the lower index.  Probes are left out.  Raises
-    ValueError where no sample was seen or a probability is not finite.
+    Probes are left out.  Raises ValueError where no sample was seen or a probability is not finite.
     """
 
     kept: SampleWeights
@@ -45,11 +44,7 @@ class Suspects:
     @cached_property
     def order(self) -> Tensor:
         """[m] int64, positions in ``samples``."""
-        means, loss = self.samples.mean_weight(), self.samples.mean_loss().nan_to_num(-torch.inf)
-        order = self.samples.index.argsort(stable=True)
-        order = order[loss[order].argsort(stable=True, descending=True)]
-        order = order[means[order].argsort(stable=True)]
-        return order[means[order].isfinite()]
+        return least_first(self.samples, self.samples.mean_weight())
 
     @cached_property
     def belief(self) -> Belief | None:
@@ -157,6 +152,18 @@ class Suspects:
                 table[name] = [number_as_cell(value) for value in table[name]]
         table["is_suspect"] = [int(value) for value in table["is_suspect"]]
         return csv_text(list(table), zip(*table.values(), strict=True))
+
+
+def least_first(samples: SampleWeights, means: Tensor) -> Tensor:
+    """Positions [m] in ``samples`` of those whose mean weight, of ``means`` [n], is known, the lowest first.
+
+    Of equal ones the higher mean loss comes first, then the lower index.
+    """
+    loss = samples.mean_loss().nan_to_num(-torch.inf)
+    order = samples.index.argsort(stable=True)
+    order = order[loss[order].argsort(stable=True, descending=True)]
+    order = order[means[order].argsort(stable=True)]
+    return order[means[order].isfinite()]
 
 
 def own_name(name: str) -> str:

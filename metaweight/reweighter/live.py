@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, Forward, NonFiniteError, StudentState
 from metaweight.core.randomness import RandomState, forked_rng
 from metaweight.engines.base import Engine, Problem, Recorded, Weigh, attention_for, virtual_pass
-from metaweight.engines.checks import EngineError, require_finite
+from metaweight.engines.checks import EngineError, require_finite_losses
 from metaweight.engines.gradient import HyperGradient, hypergradient
+from metaweight.engines.one_step import gradients
 from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates
 from metaweight.reweighter.spent import Spent
@@ -106,7 +107,7 @@ class Live:
         with self.statistics_kept() as (buffers, random):
             with attention_for(engine), engine.keeping(self.student) as kept:
                 forward = self.student(batch)
-            require_finite("train loss", forward.loss, forward.index)
+            require_finite_losses("train loss", forward)
             yield Recorded(forward, buffers, random, self.student.buffers(), backward, kept)
 
     @contextmanager
@@ -118,7 +119,7 @@ class Live:
         with forked_rng(self.student.device):
             with attention_for(engine):
                 recorded = virtual_pass(self.student, batch, engine.keeping(self.student))
-            require_finite("train loss", recorded.forward.loss, recorded.forward.index)
+            require_finite_losses("train loss", recorded.forward)
             yield recorded
 
     def solve(
@@ -156,24 +157,35 @@ class Live:
         )
 
     def gathered(self, gathering: Gathering | None = None) -> dict[str, Tensor]:
-        """Parameter name -> gradient that was gathered since the last step, without its loss scale."""
-        gradients = self.spent.gathered(self.student.parameters())
+        """Parameter name -> gradient that was gathered since the last step, without its loss scale.
+
+        The mean over processes: what DistributedDataParallel makes of them in the last backward of a step.
+        """
+        parameters, processes = self.student.parameters(), self.student.processes
+        own = self.spent.gathered(parameters)
+        if processes.size > 1 and processes.any(bool(own)):
+            own = processes.summed(own, parameters, 1 / processes.size)
         if gathering is None or gathering.loss_scale == 1.0:
-            return gradients
-        return {name: value / gathering.loss_scale for name, value in gradients.items()}
+            return own
+        return {name: value / gathering.loss_scale for name, value in own.items()}
 
     def real_step(
         self, forward: Forward, weights: Tensor, gradient: Mapping[str, Tensor] | None = None
     ) -> None:
         """Step on the weighted loss, and on the gradient that was gathered since the last step.
 
-        ``gradient``: of that loss by name, where an engine has it already.
+        ``weights`` [U]: of the joined batch.  ``gradient``: of that loss by name, where an engine has it.
         """
-        parameters = self.student.parameters()
+        parameters, part = self.student.parameters(), forward.part
         self.spent.drop(parameters)
-        if gradient is None:
+        if gradient is None and part.whole:
             (weights * forward.loss).mean().backward()
         else:
+            if gradient is None:
+                rows = gradients((part.own(weights) * forward.loss).mean(), parameters)
+                gradient = part.whole_gradient(rows, parameters)
+            if not part.whole:
+                self._put_gathered(parameters)
             for name, value in gradient.items():
                 gathered = parameters[name].grad
                 parameters[name].grad = value if gathered is None else gathered + value
@@ -183,6 +195,11 @@ class Live:
         self.optimizer.step()
         self.spent.drop(parameters)  # what is gathered next is not to come on top
         self.spent.mark(parameters.values())  # those that another optimizer moves
+
+    def _put_gathered(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """What each process has gathered becomes, in all of them, the mean of it."""
+        for name, value in self.gathered().items():
+            parameters[name].grad = value
 
     def taken(self, state: StudentState, weights: Tensor) -> Seen:
         """Count a real step, and let the teacher take note of it."""
@@ -194,8 +211,8 @@ class Live:
     def show(self, meta: Batch) -> float:
         """Let the teacher look at the meta batch, without a trace in module or generators; its mean loss."""
         forward = self.student.glance(meta, plain=False)
-        require_finite("meta loss", forward.loss, forward.index)
-        state = forward.state(self.progress)
+        require_finite_losses("meta loss", forward)
+        state = forward.joined(self.progress)
         self.teacher.observe(state)
         return float(state.loss.mean())
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, StepReport, require_batch
-from metaweight.core.processes import refuse_several_processes
 from metaweight.core.randomness import alone
 from metaweight.engines.base import CHECK_EVERY, Engine, build_engine
 from metaweight.engines.centring import checked_center
+from metaweight.engines.checks import refuse_parted_statistics
 from metaweight.engines.inner import as_one
 from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates, checked_rates
@@ -55,7 +55,11 @@ class Reweighter:
     the real loss again, beside those where something about the student has changed (what is seen at once,
     and what then only, says ``engines.watch``); 0: never.  Raises ValueError for options that do not go
     together or an optimizer of other parameters, KeyError for an unknown submodule, TypeError or ValueError
-    for an optimizer whose step cannot be differentiated through, MetaweightError while a process group is up.
+    for an optimizer whose step cannot be differentiated through.
+
+    In several processes (``Student(process_group=)``) each gives ``step`` and ``weigh`` its part of a batch
+    (``Batch.part``), and gradients, weights and losses are those of the joined batch, as is the report,
+    which is the same everywhere.  They start from the student and the teacher of rank 0.
     """
 
     def __init__(
@@ -76,7 +80,6 @@ class Reweighter:
         total_steps: int | None = None,
         check_every: int = CHECK_EVERY,
     ) -> None:
-        refuse_several_processes()
         check_parts(student, teacher)
         check_options(schedule, every, max_norm)
         learned = tuple(p for p in teacher.parameters() if p.requires_grad)
@@ -89,6 +92,8 @@ class Reweighter:
             raise ValueError(
                 "this teacher reads its weights off each batch's hypergradient: lookahead, every=1, unroll=1"
             )
+        refuse_parted_statistics(student)
+        student.processes.broadcast([*student.module.state_dict().values(), *teacher.state_dict().values()])
         built = build_engine(engine)
         check_unroll(unroll, built.abilities, schedule)
         scope_of(student, scope)
@@ -187,7 +192,7 @@ class Reweighter:
         micro_batches: float = 1,
         loss_scale: float = 1.0,
     ) -> Tensor:
-        """The weights [U] of a batch, detached, for a step that your own loop takes; the teacher has learnt.
+        """Weights [U] of the units here, detached, for a step of your own loop; the teacher has learnt.
 
         ``(weights * losses).mean()`` is then yours: backward, clipping, the optimizer's step, the scheduler.
         Nothing of the student is moved here, and the pass that follows draws the same dropout masks.  Where
@@ -220,11 +225,12 @@ class Reweighter:
             else:
                 gathering = Gathering(1 / micro_batches, loss_scale)
                 taken = weigh(self.live, SCHEDULES[self.schedule], batch, meta, gathering)
-        return self._counted(taken, teach).weights
+        assert taken.part is not None
+        return taken.part.own(self._counted(taken, teach).weights)
 
     def _due(self, meta: Batch | None, teach: bool) -> Batch | None:
         """The meta batch where the teacher is to see one now."""
-        refuse_several_processes()
+        refuse_parted_statistics(self.student)
         if not (teach and self.needs_meta and self.windows % self.every == 0):
             return None
         if meta is None:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch, StudentState
+from metaweight.core.parts import Part
 from metaweight.engines.base import Engine, Recorded, attention_for
-from metaweight.engines.checks import require_finite
+from metaweight.engines.checks import require_finite_losses
 from metaweight.engines.gradient import HyperGradient
 from metaweight.engines.window import Rates
 from metaweight.reweighter.live import Gathering, Live, set_rates
@@ -36,7 +37,7 @@ class Weighed:
 
 def lookahead(live: Live, train: Recorded, meta: Batch, engine: Engine, gathering: Gathering) -> Weighed:
     """A virtual step first: the teacher learns where it leads, then weighs again for the real step."""
-    state = train.forward.state(live.progress)
+    state = train.forward.joined(live.progress)
     weigh, wrt = live.teaching.question(state.loss)
     result = live.solve([train.forward.batch], meta, weigh, wrt, engine, recorded=train, gathering=gathering)
     live.teaching.learn(result)
@@ -46,7 +47,7 @@ def lookahead(live: Live, train: Recorded, meta: Batch, engine: Engine, gatherin
 
 def online(live: Live, train: Recorded, meta: Batch, engine: Engine, gathering: Gathering) -> Weighed:
     """The virtual step is the real one; the teacher learns where it leads, for the steps to come."""
-    state = train.forward.state(live.progress)
+    state = train.forward.joined(live.progress)
     weigh, wrt = live.teaching.question(state.loss)
     result = live.solve([train.forward.batch], meta, weigh, wrt, engine, recorded=train, gathering=gathering)
     live.teaching.learn(result)
@@ -69,22 +70,22 @@ def step(live: Live, schedule: Schedule, train: Batch, meta: Batch) -> Taken:
 def weigh(live: Live, schedule: Schedule, train: Batch, meta: Batch, gathering: Gathering) -> Taken:
     """Weights alone: the step is somebody else's, and nothing of the student is moved."""
 
-    def attempt(engine: Engine) -> Weighed:
+    def attempt(engine: Engine) -> tuple[Weighed, Part]:
         with live.virtual_pass(train, engine) as recorded:
-            return schedule.weigh(live, recorded, meta, engine, gathering)
+            return schedule.weigh(live, recorded, meta, engine, gathering), recorded.forward.part
 
-    weighed = live.by_any_engine(train, meta, attempt)
-    return Taken.of([live.taken(weighed.state, weighed.weights)], weighed.result)
+    weighed, part = live.by_any_engine(train, meta, attempt)
+    return Taken.of([live.taken(weighed.state, weighed.weights)], weighed.result, part)
 
 
 def glance(live: Live, train: Batch, meta: Batch | None, *, teach: bool) -> Taken:
     """Weights of a teacher that does not learn now, for a step that is somebody else's."""
     forward = live.student.glance(train, plain=False)
-    require_finite("train loss", forward.loss, forward.index)
-    state = forward.state(live.progress)
+    require_finite_losses("train loss", forward)
+    state = forward.joined(live.progress)
     weights = weights_of(live.teacher, state) if teach else torch.ones_like(state.loss)
     meta_loss = None if meta is None else live.show(meta)
-    return Taken([live.taken(state, weights)], meta_loss)
+    return Taken([live.taken(state, weights)], meta_loss, part=forward.part)
 
 
 def window(live: Live, batches: Sequence[Batch], meta: Batch, rates: Rates | None) -> Taken:
@@ -120,8 +121,8 @@ def plain(
         set_rates(live.optimizer, rates, number)
         with live.statistics_kept():
             forward = live.student(batch)
-            require_finite("train loss", forward.loss, forward.index)
-            state = forward.state(progress)
+            require_finite_losses("train loss", forward)
+            state = forward.joined(progress)
             weights = weights_of(live.teacher, state) if teach else torch.ones_like(state.loss)
             if meta is not None and number == 0:
                 meta_loss = live.show(meta)

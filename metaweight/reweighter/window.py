@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch, StepReport, StudentState
+from metaweight.core.parts import Part
 from metaweight.core.weights import weight_summary
 from metaweight.engines.gradient import HyperGradient
 from metaweight.teachers.inputs import unit_loss
@@ -32,11 +33,13 @@ class Taken:
     """None where no meta pass ran."""
     stats: Mapping[str, float] = field(default_factory=dict)
     """The engine's own."""
+    part: Part | None = None
+    """Which units of a single step are this process's, where somebody else takes that step."""
 
     @classmethod
-    def of(cls, steps: Sequence[Seen], result: HyperGradient) -> Taken:
+    def of(cls, steps: Sequence[Seen], result: HyperGradient, part: Part | None = None) -> Taken:
         """Steps that the teacher learnt by ``result`` for."""
-        return cls(steps, float(result.meta_loss), result.stats)
+        return cls(steps, float(result.meta_loss), result.stats, part)
 
 
 def checked_window(train: Batch | Sequence[Batch], unroll: int) -> tuple[Batch, ...]:

@@ -32,11 +32,15 @@ def refuse_wrapped(module: object) -> None:
             raise ValueError(
                 f"{where} is compiled: engines cannot swap its parameters; pass the plain module"
             )
-        if isinstance(part, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        if isinstance(part, nn.DataParallel):
             raise ValueError(
-                f"{where} is wrapped in {type(part).__name__}: training on several devices or in several "
-                "processes is not supported yet, and its module alone would drift apart between them; train "
-                "in one process on one device, with the module as it was before it was wrapped"
+                f"{where} is wrapped in DataParallel, whose copies engines cannot reach: give the module as "
+                "it was, and start a process for each device with torchrun"
+            )
+        if isinstance(part, nn.parallel.DistributedDataParallel):
+            raise ValueError(
+                f"{where} is wrapped in DistributedDataParallel inside of the student: wrap the whole "
+                "module, Student(DistributedDataParallel(module))"
             )
 
 

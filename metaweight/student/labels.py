@@ -8,11 +8,30 @@ import torch
 from torch import Tensor
 
 from metaweight.core.batch import Batch
-from metaweight.core.contracts import Forward, StudentState, Target
+from metaweight.core.contracts import Forward, StateSpec, StudentState, Target
 from metaweight.student.losses.base import targets_of
 
 if TYPE_CHECKING:
     from metaweight.student.student import Student
+
+
+def spec_of(
+    student: Student, batch: Batch, class_counts: tuple[int, ...] | None, samples: int | None
+) -> StateSpec:
+    """Sizes of a student's states, measured on one batch without a trace."""
+    forward = student.glance(batch)
+    return StateSpec(
+        features={name: value.shape[1] for name, value in forward.features.items()},
+        classes=forward.state().outputs.shape[-1],
+        dtype=forward.loss.dtype,
+        device=forward.loss.device,
+        sentences=forward.units.real is not None and not forward.units.each_token,
+        tokens=forward.units.each_token,
+        source_taps=tuple(forward.lengths),
+        target=target_kind(student, batch, forward),
+        class_counts=class_counts,
+        samples=samples,
+    )
 
 
 def target_kind(student: Student, batch: Batch, forward: Forward) -> Target:

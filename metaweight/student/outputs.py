@@ -10,7 +10,7 @@ from torch import Tensor
 from metaweight.core.batch import Batch
 from metaweight.core.contracts import Units
 from metaweight.core.registry import did_you_mean
-from metaweight.student.losses.base import UnitLoss, takes_logits
+from metaweight.student.losses.base import UnitLoss, is_pooled, takes_logits
 from metaweight.student.structure import parts_of
 
 Logits = str | int | None
@@ -72,7 +72,7 @@ def units_of(loss: UnitLoss, outputs: Any, logits: Tensor | None, batch: Batch) 
     if isinstance(result, Units):
         units = result
     elif isinstance(result, tuple):
-        units = Units(*result)
+        units = Units(*result, pooled=is_pooled(loss))
     elif isinstance(result, Tensor):
         _require_units(result, logits, batch)
         units = Units(result, torch.ones_like(result.detach()))

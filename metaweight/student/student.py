@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from metaweight.core.contracts import Batch, Forward, StateSpec, require_batch
+from metaweight.core.processes import Processes
 from metaweight.core.randomness import forked_rng
 from metaweight.core.registry import did_you_mean
 from metaweight.student.checks import explained, refuse_wrapped
 from metaweight.student.execution import Execution, LayerOutputs, keep_buffers
 from metaweight.student.graphless import Graphless
-from metaweight.student.labels import target_kind
+from metaweight.student.labels import spec_of
 from metaweight.student.losses import UnitLoss, cross_entropy
 from metaweight.student.moving import Buffers, Moving
 from metaweight.student.outputs import Logits, logits_in, shown_logits, units_of
@@ -34,8 +35,10 @@ class Student:
     ``named_modules()`` prints them; the last one is the deepest.  ``logits``: where these are in outputs that
     are no tensor, a key, an attribute or a place; None: they are found (``logits_in``).  ``time_axes``: the
     real positions of a tap over time, for padded batches.  ``execution``: precision, memory layout and
-    compilation of all passes.  Raises KeyError for an unknown tap, ValueError where no parameter is
-    trainable or the module is compiled or wrapped.
+    compilation of all passes.  In several processes each has the student and a part of each batch:
+    ``process_group`` names them; None: those of a DistributedDataParallel around ``module``, or of the group
+    that is up.  Raises KeyError for an unknown tap, ValueError where no parameter is trainable or the module
+    is compiled or wrapped otherwise.
     """
 
     def __init__(
@@ -47,7 +50,10 @@ class Student:
         logits: Logits = None,
         time_axes: TimeAxes | None = None,
         execution: Execution | None = None,
+        process_group: Any = None,
     ) -> None:
+        if isinstance(module, nn.parallel.DistributedDataParallel):
+            process_group, module = process_group or module.process_group, module.module
         refuse_wrapped(module)
         if not any(p.requires_grad for p in module.parameters()):
             raise ValueError("the student has no trainable parameter: requires_grad is False for all of them")
@@ -58,6 +64,7 @@ class Student:
             if tap not in names:
                 raise KeyError(f"unknown tap {tap!r}.{did_you_mean(tap, names)}")
         self.module = module
+        self._processes = None if process_group is None else Processes.at_hand(process_group)
         self.loss = loss
         self.taps = tuple(taps)
         self.logits = logits
@@ -81,6 +88,11 @@ class Student:
     def parameters(self) -> dict[str, nn.Parameter]:
         """Trainable parameters by name; a shared one appears once."""
         return {name: p for name, p in self._moving.parameters() if p.requires_grad}
+
+    @property
+    def processes(self) -> Processes:
+        """Those that train this student together, each with a part of every batch."""
+        return Processes.at_hand() if self._processes is None else self._processes
 
     @property
     def moving(self) -> Moving:
@@ -265,7 +277,8 @@ class Student:
         features = {tap: unit_features(readings[tap], units).to(units.loss.dtype) for tap in names}
         lengths = {tap: source_lengths(readings[tap], units) for tap in names}
         known_lengths = {tap: length for tap, length in lengths.items() if length is not None}
-        return Forward(units, shown_logits(logits, units, batch), features, known_lengths, batch)
+        shown = shown_logits(logits, units, batch)
+        return Forward(units, shown, features, known_lengths, batch, self.processes)
 
     def without_graph(self, call: Callable[[], T]) -> T:
         """``call()``, passes of this student, without a graph behind its result (``Graphless``)."""
@@ -283,17 +296,5 @@ class Student:
 
         ``class_counts`` and ``samples``: what some teachers want to know of the training set.
         """
-        require_batch(batch)
-        forward = self.glance(batch)
-        return StateSpec(
-            features={name: value.shape[1] for name, value in forward.features.items()},
-            classes=forward.state().outputs.shape[-1],
-            dtype=forward.loss.dtype,
-            device=forward.loss.device,
-            sentences=forward.units.real is not None and not forward.units.each_token,
-            tokens=forward.units.each_token,
-            source_taps=tuple(forward.lengths),
-            target=target_kind(self, batch, forward),
-            class_counts=None if class_counts is None else tuple(int(n) for n in class_counts),
-            samples=samples,
-        )
+        counts = None if class_counts is None else tuple(int(n) for n in class_counts)
+        return spec_of(self, require_batch(batch), counts, samples)

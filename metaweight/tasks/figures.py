@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
 
+from msgspec import structs
+
 from metaweight.core.records import Record
 from metaweight.tasks.outcome import Finished, RunResult
 
@@ -26,7 +28,13 @@ class Column:
     best: Literal["highest", "lowest"] | None = None
     """What is printed in bold."""
     reached: str = ""
-    """Format of the figure in a sentence, where arms are compared by it: ``{:.1f} % test accuracy``."""
+    """Format of the figure in a sentence, where arms are compared by it: ``{:.1f} % {part} accuracy``."""
+    part: str = "test"
+    """Of which samples it is: test or validation."""
+
+    def said(self, value: float) -> str:
+        """The figure in a sentence."""
+        return self.reached.format(value, part=self.part)
 
 
 class Compared(Record, frozen=True):
@@ -116,6 +124,8 @@ class Presentation:
     """What a run's details say of how figures were got, by figure; it stands beside them."""
     notes: Callable[[Sequence[Finished]], Sequence[str]] = no_notes
     """Paragraphs under the table of a comparison, Markdown, from what its finished runs left."""
+    always_tested: bool = False
+    """Whether every run has test samples, even where nobody names them."""
 
     def of(self, results: Sequence[RunResult]) -> Presentation:
         """What of it is for these runs: columns and comparisons by figures that one of them has.
@@ -131,6 +141,18 @@ class Presentation:
         columns = tuple(column for column in self.columns if column.figure not in known)
         return replace(self, columns=columns, compared=compared)
 
+    def measured(self, results: Sequence[RunResult]) -> Presentation:
+        """``of`` these runs; where none of them has a figure of test samples, that of the validation samples.
+
+        The latter are called ``valid_`` and their name.
+        """
+        names = {one.figure for one in self.compared}
+        if any(one.figures.get(name) is not None for one in results for name in names):
+            return self.of(results)
+        columns = tuple(_on_validation(one) if one.figure in names else one for one in self.columns)
+        compared = tuple(structs.replace(one, figure=f"valid_{one.figure}") for one in self.compared)
+        return replace(self, columns=columns, compared=compared).of(results)
+
     def of_epoch(self, row: Mapping[str, float]) -> str:
         """What the line of progress says of an epoch; empty where nothing was measured."""
         return "".join(" ".join(line) for line in self.watched.lines(row))
@@ -139,6 +161,11 @@ class Presentation:
         """(what, figure) of a run that has ended."""
         others = {**result.details, "when": result.when}
         return [line for headline in self.headlines for line in headline.lines(result.figures, others)]
+
+
+def _on_validation(column: Column) -> Column:
+    heading, figure = f"{column.heading}, validation", f"valid_{column.figure}"
+    return replace(column, heading=heading, figure=figure, part="validation")
 
 
 def mean_text(values: Sequence[float | None], text: str) -> str:

@@ -17,8 +17,9 @@ from metaweight.tasks.config import RunConfig
 from metaweight.training.environment import environment
 from metaweight.training.run_folder import RunFolder, manifest
 
-FREE = ("data_dir", "device")
-"""Options that may be others when a run goes on, beside its ``places``, where the data are the same."""
+FREE = ("data_dir", "device", "plain_run")
+"""Options that may be others when a run goes on, beside its ``places``, where the data are the same: what is
+trained beside a run does not change it."""
 OPTIONS = "options"
 UNCHECKED = "an older version started it and kept no digests: whether its data are the same cannot be checked"
 DECIDING = ("torch", "higher", "numpy", "sentencepiece", "metaweight")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from metaweight.core.records import Record
 from metaweight.training.fates import Fates
 from metaweight.training.history import History
@@ -68,6 +70,11 @@ class RunResult(Result, frozen=True, kw_only=True):
     def row(self) -> Mapping[str, int | float | None]:
         """What was measured in the epoch whose student is handed out."""
         return self.history[-1 if self.epoch is None else self.epoch - 1]
+
+    def with_validation(self) -> RunResult:
+        """With what was measured on the validation samples in that epoch among its figures."""
+        measured = {name: value for name, value in self.row.items() if name.startswith("valid_")}
+        return structs.replace(self, figures={**measured, **self.figures})
 
     @property
     def when(self) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metaweight.core.atomic import whole_file
 from metaweight.core.contracts import MetaweightError
+from metaweight.core.processes import ALONE, Processes
 from metaweight.core.randomness import RandomState
 from metaweight.core.seal import SealedFile, seal_fits
 
@@ -95,16 +96,23 @@ def _require_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, An
         )
 
 
-def random_state(device: torch.device) -> dict[str, Any]:
-    """The global generators as plain tensors."""
+def random_state(device: torch.device, processes: Processes = ALONE) -> dict[str, Any]:
+    """The global generators as plain tensors; ``others``: those of all processes but the first, by rank."""
     state = RandomState.of(device)
-    return {"cpu": state.cpu, "cuda": state.cuda}
+    first, *others = processes.of_all({"cpu": state.cpu, "cuda": state.cuda})
+    return {**first, "others": others} if others else first
 
 
-def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Put the global generators back; that of a GPU where the run goes on with one."""
-    cuda = state["cuda"] if device.type == "cuda" else None
-    replace(RandomState.of(device), cpu=state["cpu"], cuda=cuda).restore(device)
+def restore_random_state(state: Mapping[str, Any], device: torch.device, rank: int = 0) -> None:
+    """Put the global generators back; that of a GPU where the run goes on with one.
+
+    Where there are more processes now than there were, a new one's stay as they are.
+    """
+    known = [state, *state.get("others", ())]
+    if rank < len(known):
+        own = known[rank]
+        cuda = own["cuda"] if device.type == "cuda" else None
+        replace(RandomState.of(device), cpu=own["cpu"], cuda=cuda).restore(device)
 
 
 def kept(folder: Path) -> str:

@@ -38,3 +38,16 @@ class History:
     def row(self, epoch: int | None = None) -> Mapping[str, float]:
         """What was measured in ``epoch``, from 1; None: in the last one."""
         return self.epochs[-1 if epoch is None else epoch - 1]
+
+
+def check_epochs(epochs: int, warmup_epochs: int, evaluate_every: int) -> None:
+    """Raise ValueError for numbers of epochs that leave none to train, to teach or to evaluate in."""
+    if epochs < 1 or warmup_epochs < 0 or evaluate_every < 1:
+        raise ValueError(
+            "epochs and evaluate_every are 1 or more, warmup_epochs 0 or more, "
+            f"got {epochs}, {evaluate_every} and {warmup_epochs}"
+        )
+    if warmup_epochs >= epochs:
+        raise ValueError(
+            f"warmup_epochs={warmup_epochs} of {epochs} epochs leave none for the teacher: give fewer"
+        )

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -147,9 +147,11 @@ class RunFolder:
         probe: Tensor | None = None,
         warmup: int = 0,
         origins: Origins | None = None,
+        classes: Sequence[str] = (),
     ) -> SampleWeights:
         """Write ``weights.npz`` (see SampleWeights) and ``weights.csv``, each whole or not at all.
 
+        ``classes``: their names, where given labels are numbers of classes; for people alone.
         Raises ValueError for shapes that do not fit together.
         """
         samples = SampleWeights(
@@ -172,7 +174,7 @@ class RunFolder:
             sealed.write(archive.getvalue())
             sealed.close()
         with whole_file(self.path / "weights.csv") as file:
-            file.write(weights_csv(samples).encode())
+            file.write(weights_csv(samples, classes).encode())
         return samples
 
     def read_weights(self) -> SampleWeights:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -101,15 +101,17 @@ def _tensors(samples: SampleWeights) -> dict[str, Tensor]:
     return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
-def weights_csv(samples: SampleWeights) -> str:
+def weights_csv(samples: SampleWeights, classes: Sequence[str] = ()) -> str:
     """file, row, name, index, given_label, mean_weight, flipped: a row a sample, probes left out.
 
     The first three (see Origin) are its owner's, ``index`` is the position that code uses; a cell is empty
-    where a sample was never seen or something is not known.
+    where a sample was never seen or something is not known.  ``classes``: what labels are called.
     """
     own = samples.own
     unknown = [""] * len(own.index)
     given = unknown if own.given is None else targets_as_cells(own.given)
+    if classes and own.given is not None:
+        given = [classes[label] for label in own.given.tolist()]
     flipped = unknown if own.flipped is None else own.flipped.int().tolist()
     means = [number_as_cell(mean) for mean in own.mean_weight().tolist()]
     rows = zip(own.index.tolist(), given, means, flipped, strict=True)

@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from metaweight.core.contracts import Batch, NonFiniteError, StepReport
 from metaweight.core.registry import did_you_mean
 from metaweight.data.loaders import as_source
@@ -20,7 +22,7 @@ from metaweight.reweighter import Reweighter
 from metaweight.training import checkpoint
 from metaweight.training.callbacks import Callback
 from metaweight.training.evaluation import Evaluate, evaluate
-from metaweight.training.history import History, Interrupted, Source
+from metaweight.training.history import History, Interrupted, Source, check_epochs
 from metaweight.training.learning_rate import LearningRate, RateCourse
 from metaweight.training.run_folder import RunFolder
 
@@ -38,7 +40,8 @@ class Trainer:
     noise is left in them into steps of full size.  A Reweighter that unrolls K steps gets windows of K
     batches, the last of an epoch may be shorter, and each takes the next meta batch.  With a ``folder`` each
     iteration is logged and ``checkpoint.pt`` written at the end of each epoch and on Ctrl-C, which lets the
-    window end.
+    window end.  In several processes (see ``Reweighter``) all are given the same sources and train on their
+    part of each batch; the first alone has the ``folder``.
     """
 
     def __init__(
@@ -78,6 +81,9 @@ class Trainer:
         self.seconds = 0.0
         self._loss_sum = 0.0
         self.interrupted = False
+        self._processes = reweighter.student.processes
+        if self._processes.rank > 0:  # its own dropout masks
+            torch.manual_seed(torch.initial_seed() + self._processes.rank)
         reweighter.live.total_steps = epochs * len(train)
         course = learning_rate or LearningRate()
         span = {"steps": epochs * len(train), "steps_per_epoch": len(train)}
@@ -95,7 +101,8 @@ class Trainer:
     @property
     def has_checkpoint(self) -> bool:
         """Whether one was written: ``resume`` needs it."""
-        return self.checkpoint_path is not None and self.checkpoint_path.is_file()
+        own = self.checkpoint_path is not None and self.checkpoint_path.is_file()
+        return self._processes.any(own)
 
     @property
     def best_epoch(self) -> int | None:
@@ -125,7 +132,7 @@ class Trainer:
 
     def _run_epoch(self) -> None:
         while self.position < len(self.train):
-            if self.interrupted:
+            if self._processes.any(self.interrupted):
                 self._leave()
             started = time.perf_counter()
             window = self._window()
@@ -146,14 +153,19 @@ class Trainer:
     def _window(self) -> list[Batch]:
         """The next batches, as many as the Reweighter unrolls; fewer where the epoch ends."""
         end = min(self.position + self.reweighter.unroll, len(self.train))
-        return [self.train.batch(self.epoch, position) for position in range(self.position, end)]
+        return [self._part(self.train.batch(self.epoch, place)) for place in range(self.position, end)]
+
+    def _part(self, batch: Batch) -> Batch:
+        """Of a batch, what is this process's."""
+        own = self._processes
+        return batch if own.size == 1 else batch.part(own.rank, own.size)
 
     def _step(self, window: Sequence[Batch]) -> StepReport:
         teach = self.epoch >= self.warmup_epochs
         meta = None
         if self.meta is not None and teach:
             # the meta set cycles: its own epoch and position at this iteration
-            meta = self.meta.batch(*divmod(self.reweighter.windows, len(self.meta)))
+            meta = self._part(self.meta.batch(*divmod(self.reweighter.windows, len(self.meta))))
         first = self.reweighter.steps
         if self._teacher_rates is not None:
             self._teacher_rates.set(first)
@@ -229,17 +241,23 @@ class Trainer:
 
     def save(self) -> None:
         """Write ``checkpoint.pt`` into the folder, if there is one."""
-        if self.folder is None or self.checkpoint_path is None:
+        if not self._processes.any(self.folder is not None):
             return
-        self.folder.flush()
-        checkpoint.save(self.checkpoint_path, self.state_dict(), self._shapes())
+        state = self.state_dict()
+        if self.folder is not None and self.checkpoint_path is not None:
+            self.folder.flush()
+            checkpoint.save(self.checkpoint_path, state, self._shapes())
 
     def resume(self, path: Path | str | None = None) -> None:
         """Go on from a checkpoint, bit for bit.  Raises CheckpointError where it does not fit."""
         place = Path(path) if path is not None else self.checkpoint_path
-        if place is None:
-            raise ValueError("resume takes a path, or a Trainer with a folder")
-        self.load_state_dict(checkpoint.load(place, self._shapes()))
+
+        def read() -> dict[str, Any]:
+            if place is None:
+                raise ValueError("resume takes a path, or a Trainer with a folder")
+            return checkpoint.load(place, self._shapes())
+
+        self.load_state_dict(self._processes.from_first(read))
         if self.folder is not None:
             self.folder.truncate_steps(self.reweighter.steps)
 
@@ -260,10 +278,10 @@ class Trainer:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """All of the run's state."""
+        """All of the run's state; of all processes, which are alike but for their generators."""
         return {
             "reweighter": self.reweighter.state_dict(),
-            "random": checkpoint.random_state(self.reweighter.student.device),
+            "random": checkpoint.random_state(self.reweighter.student.device, self._processes),
             "position": [self.epoch, self.position],
             "sums": [self.seconds, self._loss_sum],
             "history": asdict(self.history),
@@ -273,22 +291,10 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what ``state_dict`` gave."""
         self.reweighter.load_state_dict(state["reweighter"])
-        checkpoint.restore_random_state(state["random"], self.reweighter.student.device)
+        rank = self._processes.rank
+        checkpoint.restore_random_state(state["random"], self.reweighter.student.device, rank)
         self.epoch, self.position = state["position"]
         self.seconds, self._loss_sum = state["sums"]
         self.history = History(**state["history"])
         for callback, part in zip(self.callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(part)
-
-
-def check_epochs(epochs: int, warmup_epochs: int, evaluate_every: int) -> None:
-    """Raise ValueError for numbers of epochs that leave none to train, to teach or to evaluate in."""
-    if epochs < 1 or warmup_epochs < 0 or evaluate_every < 1:
-        raise ValueError(
-            "epochs and evaluate_every are 1 or more, warmup_epochs 0 or more, "
-            f"got {epochs}, {evaluate_every} and {warmup_epochs}"
-        )
-    if warmup_epochs >= epochs:
-        raise ValueError(
-            f"warmup_epochs={warmup_epochs} of {epochs} epochs leave none for the teacher: give fewer"
-        )

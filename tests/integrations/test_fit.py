@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -252,3 +253,19 @@ def test_a_mistake_is_said(frames: dict[str, pd.DataFrame]) -> None:
     for arguments, options, kind, message in cases:
         with pytest.raises(kind, match=message):
             mw.fit(*arguments, **options)
+
+
+def test_a_plain_run_beside_says_what_is_gained(frames: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    """A module is trained plainly from a copy of what it was before."""
+    parts = [numbers(frames[part]) for part in ("train", "meta", "test")]
+    own: dict[str, Any] = {**SHORT, "lr": 0.02, "taps": ("1",)}
+    result = mw.fit(module(), *parts, teacher="mw-net", plain_run=True, folder=tmp_path / "run", **own)
+    alone = mw.fit(module(), *parts, teacher="uniform", **own)
+    assert result.gain is not None
+    assert result.gain.plain == alone.figures["accuracy"]
+    assert result.gain.reached == result.figures["accuracy"] != result.gain.plain
+    assert "with plain training on the same rows" in str(result)
+    assert "Beside plain training" in result.report(tmp_path / "page.html").read_text()
+    assert alone.gain is None
+    with pytest.raises(ValueError, match="plain_run compares on test rows"):
+        mw.fit("tabular-mlp", frames["train"], frames["meta"], label="kind", plain_run=True, **SMALL)

@@ -160,10 +160,37 @@ def test_weights_that_tell_nothing_are_said_to() -> None:
     assert "metaweight compare --arms" in said(found)
     turned = belief(samples(1 - rows, *(1 - drawn(3, probes=40)[place] for place in (1, 2))))
     assert "These weights are inverted" in said(turned)
-    few = belief(samples(rows, right[:3], np.sort(wrong)[:3]))
+    few = belief(samples(rows, right[:3], wrong[:3]))
     assert "6 probes are too few to tell what these weights are worth: AUROC" in said(few)
     assert few is not None
-    assert few.cutoff is None
+    assert (few.verdict, few.cutoff) == ("too few", None)
+
+
+@pytest.mark.parametrize("seed", [2, 4, 7, 9])
+def test_a_handful_of_probes_never_says_that_none_stands_out(seed: int) -> None:
+    """Weights that tell a third of wrong rows nearly without a mistake, and 11 probes."""
+    rows, right, wrong, _ = drawn(seed, share=0.33, apart=5.0)
+    found = belief(samples(rows, right[:6], wrong[:5]))
+    assert found is not None
+    assert (found.verdict, found.cutoff) == ("too few", None)
+    assert "11 probes are too few to tell how many of the rows of little weight are wrong" in said(found)
+
+
+def test_none_stands_out_only_where_most_rows_below_are_surely_not_wrong() -> None:
+    """By the draws themselves, of clean rows and more and more probes."""
+    verdicts = []
+    for probes in (12, 40, 80, 200):
+        rows, right, wrong, _ = drawn(4, share=0.0, probes=probes)
+        found = belief(samples(rows, right, wrong))
+        assert found is not None
+        bins = Bins.of(rows, right, wrong)
+        best = bins.best()
+        assert best is not None
+        shares = wrong_rows(bins)[:, : best + 1].sum(axis=1) / bins.rows[: best + 1].sum()
+        assert (found.verdict == "none stands out") == ((shares >= 0.5).mean() <= module.DOUBT)
+        verdicts.append(found.verdict)
+    assert verdicts[0] == "too few"
+    assert verdicts[-1] == "none stands out"
 
 
 def test_where_nothing_is_wrong_nothing_is_promised() -> None:

@@ -13,6 +13,7 @@ from grid_folders import BASE
 from metaweight.report.page.gallery import counted, wall
 from metaweight.report.page.samples import DOTS, LOWEST, weight_view
 from metaweight.report.page.study import ReadRun
+from metaweight.report.suspects import Suspects
 from metaweight.training.sample_weights import SampleWeights
 
 NAN = float("nan")
@@ -89,6 +90,16 @@ def test_lowest_are_sorted_by_mean_then_index_and_unseen_ones_left_out() -> None
     assert len(view.lowest) == LOWEST
     assert view.unseen == 1
     assert 104 not in {s.index for s in view.lowest}
+
+
+def test_cards_stand_in_the_order_of_the_suspects() -> None:
+    """Many weigh the same, as at a teacher's floor: the higher loss comes first, there and here."""
+    given = samples(60, weights=torch.tensor([0.0, 0.5, 1.0]).repeat(4, 20), warmup=1)
+    order = Suspects(given).order[:LOWEST]
+    view = weight_view(RUN, given)
+    assert [sample.row for sample in view.lowest] == order.tolist()
+    losses = given.mean_loss()[order[:20]]
+    assert bool((losses[:-1] >= losses[1:]).all())
 
 
 def test_infinite_weights_and_lost_losses_are_counted_and_left_out() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metaweight.report.statistics.valley import valley
+from metaweight.report.statistics.valley import small_heap, valley
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -32,3 +32,29 @@ def test_one_heap_is_no_valley_between_two() -> None:
     assert valley(two, only_two=True) == pytest.approx(0.5)
     assert valley(np.ones(9)) is None
     assert valley(np.empty(0)) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_small_heap_far_below_all_others_is_a_group(seed: int) -> None:
+    """48 of 1,000 rows at a teacher's floor: they explain less of the spread than two halves of a bell."""
+    random = np.random.default_rng(seed)
+    heap = 0.09 + 0.01 * random.random(48)
+    weights = np.concatenate([heap, random.normal(1.1, 0.2, 952).clip(0.3)])
+    cut = valley(weights, only_two=True)
+    assert cut is not None
+    assert set(weights[weights < cut]) >= set(heap)
+    assert (weights < cut).sum() < 60
+    assert small_heap(-weights) is None  # most rows are no suspects, however few stand above them
+
+
+@pytest.mark.parametrize("size", [60, 1000, 20_000])
+def test_one_heap_of_any_shape_has_no_small_one_below(size: int) -> None:
+    """In a hundred draws of each shape one may be taken for two."""
+    found = []
+    for seed in range(25):
+        random = np.random.default_rng(seed)
+        bell = random.normal(size=size)
+        flat, skewed = random.random(size), random.exponential(size=size)
+        found += [small_heap(one) for one in (flat, bell, np.exp(bell), np.minimum(bell, 1), skewed, -skewed)]
+    assert sum(cut is not None for cut in found) <= 1
+    assert small_heap(np.ones(size)) is None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from metaweight.comparison.arms import arm_of
 from metaweight.comparison.cells import alone, check_options, keep
+from metaweight.comparison.plain import plain_config, require_comparable, train_beside
 from metaweight.core.console import Terminal
 from metaweight.core.randomness import forked_rng
 from metaweight.core.registry import Registry, did_you_mean
@@ -23,6 +25,7 @@ from metaweight.integrations.fit.result import Fit, weights_of
 from metaweight.models.pretrained import is_pretrained
 from metaweight.models.tabular import tabular_models
 from metaweight.models.text import taggers, text_models
+from metaweight.report.statistics.gain import gain_of
 from metaweight.student.execution.execution import require_device
 from metaweight.student.losses import UnitLoss
 from metaweight.tasks import assemble, begin, run_manifest, tasks
@@ -38,6 +41,8 @@ from metaweight.training.run_folder import RunFolder
 
 MODELS: Mapping[str, Registry[Any]] = {"tabular": tabular_models, "text": text_models, "tokens": taggers}
 """Task -> its models by name."""
+Prepare = Callable[[Any], PreparedRows]
+"""From options, those of the run or of the plain one beside it, to its data."""
 
 
 def fit(
@@ -71,15 +76,16 @@ def fit(
     pairs (X, y) (sentences are lists of words, and of their labels) or Hugging Face data sets; of a module
     also torch data sets of (input, target), or of mappings, and DataLoaders.  ``label``: the column of
     labels; ``meta_column``: the one that marks trusted rows of ``train``.  ``options``: of the task's run, by
-    name (``epochs``, ``batch_size``, ``probes``, ...), see `metaweight train --task tabular --help`.
-    ``folder``: where the run is kept; default: a new one among the temporary files.  The global random state
-    is left as it was.
+    name (``epochs``, ``batch_size``, ``probes``, ...), see `metaweight train --task tabular --help`;
+    ``plain_run=True`` trains the same model plainly too, a module from a copy of it, and ``result.gain`` says
+    what the weights gain.  ``folder``: where the run is kept; default: a new one among the temporary files.
+    The global random state is left as it was.
 
     Raises TypeError and ValueError, in words, for data and options that do not do.
     """
     config: RowsConfig
     if isinstance(model, nn.Module):
-        config, prepared = _of_module(
+        config, prepare = _of_module(
             model,
             {"train": train, "meta": meta, "valid": valid, "test": test},
             label,
@@ -91,13 +97,13 @@ def fit(
         if loss is not None:
             raise TypeError("loss goes with a module of your own: the targets decide that of a model by name")
         given = {"train": train, "meta": meta, "valid": valid, "test": test}
-        config, prepared = _of_name(model, given, label, meta_column, own)
-    return _run(config, prepared, None if folder is None else Path(folder), verbose)
+        config, prepare = _of_name(model, given, label, meta_column, own)
+    return _run(config, prepare, None if folder is None else Path(folder), verbose)
 
 
 def _of_name(
     model: str, given: dict[str, Any], label: str | None, meta_column: str | None, options: dict[str, Any]
-) -> tuple[RowsConfig, PreparedRows]:
+) -> tuple[RowsConfig, Prepare]:
     name = _task_of(model, given["train"], label)
     task = tasks[name]
     assert isinstance(task, RowsTask)
@@ -113,7 +119,8 @@ def _of_name(
     rows = {
         part: as_rows(data, part, read, tagged=tagged) for part, data in given.items() if data is not None
     }
-    return config, task.prepared(config, task.own_parts(config, rows))
+    parts = task.own_parts(config, rows)
+    return config, lambda wanted: task.prepared(wanted, parts)
 
 
 def _task_of(model: str, train: Any, label: str | None) -> str:
@@ -142,7 +149,7 @@ def _of_module(
     label: str | None,
     loss: UnitLoss | None,
     options: dict[str, Any],
-) -> tuple[ModuleConfig, PreparedRows]:
+) -> tuple[ModuleConfig, Prepare]:
     loader = given["train"] if isinstance(given["train"], DataLoader) else None
     sizes = {} if loader is None or loader.batch_size is None else {"batch_size": loader.batch_size}
     called = {part: GIVEN for part, data in given.items() if data is not None}
@@ -151,11 +158,19 @@ def _of_module(
     check_options(config)
     parts = {part: as_dataset(data, part, label=label) for part, data in given.items() if data is not None}
     collate = default_collate if loader is None else loader.collate_fn
-    return config, prepare_module(config, ModuleData(module, parts, loss, collate))
+    untrained = copy.deepcopy(module) if config.plain_run else module
+
+    def prepare(wanted: ModuleConfig) -> PreparedRows:
+        one = module if wanted is config else untrained
+        return prepare_module(wanted, ModuleData(one, parts, loss, collate))
+
+    return config, prepare
 
 
-def _run(config: RowsConfig, prepared: PreparedRows, folder: Path | None, verbose: bool) -> Fit:
+def _run(config: RowsConfig, prepare: Prepare, folder: Path | None, verbose: bool) -> Fit:
     require_device(config.device)
+    prepared = prepare(config)
+    require_comparable(config, prepared)
     task = tasks[config.task]
     place = Path(tempfile.mkdtemp(prefix="metaweight-")) / arm_of(config) if folder is None else folder
     console = Terminal()
@@ -170,7 +185,12 @@ def _run(config: RowsConfig, prepared: PreparedRows, folder: Path | None, verbos
             begin(task, prepared, own)
             assembled.trainer.fit()
             outcome = task.conclude(config, prepared, assembled, own)
-    result = keep(alone(config, place.name), place, outcome, cost=outcome.cost)
+        result = keep(alone(config, place.name), place, outcome, cost=outcome.cost)
+        gain = None
+        if config.plain_run:
+            plain = plain_config(config)
+            beside = train_beside(plain, place, prepare(plain))
+            gain = gain_of(result, beside, task.presentation)
     student = assembled.trainer.reweighter.student
     student.module.eval()
     samples = own.read_weights()
@@ -184,4 +204,5 @@ def _run(config: RowsConfig, prepared: PreparedRows, folder: Path | None, verbos
         student,
         prepared,
         result,
+        gain,
     )

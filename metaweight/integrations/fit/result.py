@@ -18,6 +18,7 @@ from metaweight.data.rows.parts import Parts
 from metaweight.integrations.fit.given import later_rows
 from metaweight.report.page.document import write_page
 from metaweight.report.page.study import read_study
+from metaweight.report.statistics.gain import Gain
 from metaweight.report.suspect_tokens import COLUMNS, suspect_tokens
 from metaweight.report.suspects import Suspects
 from metaweight.student.student import Student
@@ -56,6 +57,8 @@ class Fit:
     student: Student
     prepared: PreparedRows
     result: RunResult
+    gain: Gain | None = None
+    """Over plain training on the same rows: ``.difference``, ``.sentences``; None without ``plain_run``."""
 
     def suspects(self) -> pd.DataFrame:
         """The rows that were weighed, the most suspect first: where they are, the user's own columns, given
@@ -86,9 +89,10 @@ class Fit:
         return pd.DataFrame(found, columns=list(COLUMNS)).astype(numbers)
 
     def sentences(self) -> tuple[str, ...]:
-        """Whether the weights can be believed."""
+        """What is gained over plain training, if that was asked for; whether the weights can be believed."""
+        gained = () if self.gain is None else self.gain.sentences
         found = self._found.belief
-        return () if found is None else found.sentences
+        return gained if found is None else (*gained, *found.sentences)
 
     @cached_property
     def _found(self) -> Suspects:

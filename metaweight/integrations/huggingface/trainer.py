@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback
 
 from metaweight.core.contracts import Batch, MetaweightError
-from metaweight.core.processes import refuse_several_processes
 from metaweight.engines.base import Engine
 from metaweight.integrations.files import write_report
 from metaweight.integrations.huggingface.known import known_rows
@@ -69,7 +68,6 @@ class ReweightingMixin(Weighed, Base):
         reweighter_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        refuse_several_processes()
         text_unit(unit)
         if trusted_dataset is not None:
             with_positions(trusted_dataset, TRUSTED)

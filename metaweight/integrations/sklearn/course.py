@@ -21,9 +21,10 @@ from metaweight.student.losses import UnitLoss
 from metaweight.student.student import Student
 from metaweight.teachers.base import Teacher, build_teacher, name_of
 from metaweight.training.callbacks import WeightHistory
+from metaweight.training.history import check_epochs
 from metaweight.training.learning_rate import LearningRate
 from metaweight.training.progress import EpochProgress
-from metaweight.training.trainer import Trainer, check_epochs
+from metaweight.training.trainer import Trainer
 
 PREDICTED = 8192
 """Rows of a pass that predicts."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -12,8 +13,8 @@ from metaweight.report.page.glyphs import interval, swatch
 from metaweight.report.page.study import Study
 from metaweight.report.statistics import Paired, paired, ranks
 from metaweight.report.tables import Row, aggregate
+from metaweight.tasks.figures import Column
 
-BASE = "uniform"
 NONE = "–"
 
 
@@ -49,25 +50,44 @@ class Block:
 
 
 def blocks(study: Study) -> list[Block]:
-    """A block for each kind of noise, a line for each arm, finished or not."""
-    table = aggregate(study.results, study.columns)
+    """A block for each kind of noise, a line for each arm, finished or not.
+
+    Of a run and the plain one beside it none of what needs several seeds, nor figures that neither has.
+    """
+    if not study.grid and len(study.arms) < 2:
+        return []
+    columns = study.columns
+    if not study.grid:
+        known = {name for one in study.results for name, value in one.figures.items() if value is not None}
+        columns = tuple(column for column in columns if column.figure in known)
+    table = aggregate(study.results, columns)
     rows = {(row.noise, row.arm): row for row in table.rows}
-    compared = len(study.arms) > 1 and BASE in study.arms
-    gained = (f"difference to {BASE} [95 %]", "wins / ties / losses") if compared else ()
-    ranked = ("mean rank",) if len(study.arms) > 1 else ()
-    headings = (*(column.heading for column in study.columns), *gained, *ranked, "seeds")
-    return [Block(noise, headings, tuple(_lines(study, noise, rows, compared))) for noise in study.noises]
+    compared = len(study.arms) > 1 and study.base in study.arms
+    gained = (f"difference to {study.base}{' [95 %]' if study.grid else ''}",) if compared else ()
+    counted = ("wins / ties / losses",) if compared and study.grid else ()
+    ranked = ("mean rank",) if len(study.arms) > 1 and study.grid else ()
+    seeds = ("seeds",) if study.grid else ()
+    headings = (*(column.heading for column in columns), *gained, *counted, *ranked, *seeds)
+    return [
+        Block(noise, headings, tuple(_lines(study, noise, rows, columns, compared))) for noise in study.noises
+    ]
 
 
-def _lines(study: Study, noise: str, rows: dict[tuple[str, str], Row], compared: bool) -> list[Line]:
+def _lines(
+    study: Study,
+    noise: str,
+    rows: dict[tuple[str, str], Row],
+    columns: Sequence[Column],
+    compared: bool,
+) -> list[Line]:
     results, figure = study.results, study.main.figure
     better = study.compared.higher_is_better
     here = [result for result in results if result.noise == noise]
     places = ranks(here, figure, higher_is_better=better)
     pairs = {
-        arm: paired(results, figure, arm=arm, base=BASE, noise=noise, higher_is_better=better)
+        arm: paired(results, figure, arm=arm, base=study.base, noise=noise, higher_is_better=better)
         for arm in study.arms
-        if arm != BASE
+        if arm != study.base
     }
     ends = [v for p in pairs.values() if p for v in (p.low, p.high, p.mean) if math.isfinite(v)]
     span = (min([0.0, *ends]), max([0.0, *ends]))
@@ -76,15 +96,17 @@ def _lines(study: Study, noise: str, rows: dict[tuple[str, str], Row], compared:
         runs = study.runs_of(arm, noise)
         if not runs:
             continue
-        entries = [_figure(rows, (noise, arm), study, number) for number in range(len(study.columns))]
+        entries = [_figure(rows, (noise, arm), column) for column in columns]
         if compared:
-            entries += _gain(pairs.get(arm), study, arm, span=span)
-        if len(study.arms) > 1:
+            gained, counts = _gain(pairs.get(arm), study, arm, span=span)
+            entries += [gained, counts] if study.grid else [replace(gained, picture=None)]
+        if len(study.arms) > 1 and study.grid:
             rank = places.get(arm)
             entries.append(Entry(NONE if rank is None else f"{rank:.1f}", rank))
         states = Counter(run.state for run in runs)
         finished = states.pop("finished", 0)
-        entries.append(Entry(f"{finished}" if not states else f"{finished} of {len(runs)}", finished))
+        if study.grid:
+            entries.append(Entry(f"{finished}" if not states else f"{finished} of {len(runs)}", finished))
         words = ", ".join(
             f"{n} {'not finished' if state == 'unfinished' else state}" for state, n in states.items()
         )
@@ -92,8 +114,7 @@ def _lines(study: Study, noise: str, rows: dict[tuple[str, str], Row], compared:
     return lines
 
 
-def _figure(rows: dict[tuple[str, str], Row], key: tuple[str, str], study: Study, number: int) -> Entry:
-    column = study.columns[number]
+def _figure(rows: dict[tuple[str, str], Row], key: tuple[str, str], column: Column) -> Entry:
     spread = rows[key].figures.get(column.figure) if key in rows else None
     if spread is None:
         return Entry(NONE)
@@ -110,7 +131,7 @@ def _figure(rows: dict[tuple[str, str], Row], key: tuple[str, str], study: Study
 
 def _gain(pair: Paired | None, study: Study, arm: str, *, span: tuple[float, float]) -> list[Entry]:
     if pair is None:
-        return [Entry("baseline" if arm == BASE else NONE), Entry(NONE)]
+        return [Entry("baseline" if arm == study.base else NONE), Entry(NONE)]
     digits = study.main.digits
     text = f"{pair.mean:+z.{digits}f}"
     if math.isfinite(pair.low):

@@ -21,7 +21,7 @@ from metaweight.report.charts.shares import attention_panels, share_style
 from metaweight.report.charts.svg import svg
 from metaweight.report.html import environment
 from metaweight.report.page import headline as sentences
-from metaweight.report.page.comparison import BASE, blocks
+from metaweight.report.page.comparison import blocks
 from metaweight.report.page.fates import fate_blocks
 from metaweight.report.page.gallery import Wall, wall
 from metaweight.report.page.glossary import GLOSSARY, explained
@@ -88,7 +88,7 @@ def render(study: Study, troubles: Troubles | None = None, *, folder: Path | Non
         state=sentences.state_of(study),
         troubles=sentences.troubles(study),
         weight_notes=[*damaged, *sentences.weight_notes(views)],
-        base=BASE,
+        base=study.base,
         dots=DOTS,
         blocks=blocks(study),
         facts=facts(study),

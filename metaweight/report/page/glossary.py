@@ -13,6 +13,8 @@ GLOSSARY = {
     "weight": "How much a training row counts: 1 is an ordinary row, 0 left out; the mean after the warm-up.",
     "teacher": "What gives the weights: it looks at the student and learns from the trusted rows.",
     "student": "The model that is trained on the weighted rows.",
+    "plain training": "Training the same student on the same rows without weights: each counts as 1.",
+    "arm": "What is compared with others: a teacher, a remedy, a loss, or plain training.",
     "trusted rows": "Rows whose labels somebody has checked; nothing else says what is right.",
     "suspect": "A row whose weight lies below the cut-off: its label is probably wrong.",
     "cut-off": "The weight that parts suspects from other rows: from probes where there are some, else where "

@@ -7,7 +7,7 @@ from collections import Counter
 
 from metaweight.report.page.gallery import counted
 from metaweight.report.page.samples import WeightView
-from metaweight.report.page.study import ReadRun, Study
+from metaweight.report.page.study import PLAINLY, ReadRun, Study
 from metaweight.report.page.suspicion import Suspicion
 from metaweight.report.statistics import answer
 from metaweight.report.statistics.advice import advice
@@ -22,6 +22,8 @@ def headline(study: Study, views: list[WeightView], suspicion: Suspicion | None 
         if suspicion is None:
             return said
         known = said[1:2] if views and "flipped" in views[0].kinds else ()
+        if study.gain is not None:
+            return (suspicion.sentence, *study.gain.sentences, *_believed(suspicion), *known)
         return (*suspected, said[0], *known)
     if not study.results:
         return (
@@ -50,17 +52,20 @@ def _believed(suspicion: Suspicion) -> tuple[str, ...]:
 def _of_run(study: Study, run: ReadRun, views: list[WeightView]) -> tuple[str, ...]:
     if run.state != "finished":
         return (_reached(study, run), "Make this page again when it is done.")
+    if study.gain is not None:
+        return (*study.gain.sentences, _found(run, views), _advice(views))
     return (_reached(study, run), _found(run, views), _advice(views))
 
 
 def _reached(study: Study, run: ReadRun) -> str:
-    value, done = run.figures.get(study.main.figure), len(run.epochs)
+    value = None if run.result is None else run.result.with_validation().figures.get(study.main.figure)
+    done = len(run.epochs)
     epochs = f"{done} epoch{'s' * (done != 1)}"
     if run.state != "finished":
         return f"This run is not finished: {epochs} of {run.config.epochs} are done."
     if value is None or not study.main.reached:
         return f"The student of {run.arm} trained for {epochs}; its {study.main.figure} is not known."
-    return f"With {run.arm} the student ends at {study.main.reached.format(value)} after {epochs}."
+    return f"With {run.arm} the student ends at {study.main.said(value)} after {epochs}."
 
 
 def _found(run: ReadRun, views: list[WeightView]) -> str:
@@ -120,7 +125,8 @@ def troubles(study: Study) -> list[tuple[str, str]]:
 def weight_notes(views: list[WeightView]) -> list[str]:
     """What is missing in the weights, in sentences."""
     notes = []
-    flat = list(dict.fromkeys(view.run.arm for view in views if view.flat and not view.unseen_whole))
+    flat = [view.run.arm for view in views if view.flat and not view.unseen_whole]
+    flat = [arm for arm in dict.fromkeys(flat) if arm != PLAINLY]
     if flat:
         notes.append(f"{', '.join(flat)}: every sample has the same weight, so there is nothing to draw.")
     for view in views:

@@ -15,15 +15,22 @@ def facts(study: Study) -> list[tuple[str, str, str]]:
         return []
     run = study.runs[0]
     signed = {} if run.result is None else study.presentation.signatures(run.result.details)
+    named = _names(study)
     return [
         (
-            name.replace("_", " "),
+            named.get(name, name.replace("_", " ")),
             f"{value:.4g}" if value is not None else UNKNOWN if name == NOISE else NONE,
             signed.get(name, ""),
         )
         for name, value in run.figures.items()
         if value is not None or name in (NOISE, study.main.figure)  # else the task has it of other targets
     ]
+
+
+def _names(study: Study) -> dict[str, str]:
+    """Figure -> what it is called where people see it: in a table's heading, else at the end of a run."""
+    headlines = {one.figure: one.unknown[0] for one in study.presentation.headlines if one.unknown}
+    return headlines | {column.figure: column.heading for column in study.columns}
 
 
 def table_notes(study: Study) -> list[str]:

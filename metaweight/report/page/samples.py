@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from metaweight.core.weights import mean_after
 from metaweight.data.origins import Origin
 from metaweight.report.page.study import ReadRun, Study
+from metaweight.report.suspects import least_first
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights
 
@@ -124,8 +126,8 @@ def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
     if flipped is not None:
         masks = {"clean": ~flipped, "flipped": flipped}
     last_loss, last_weight = _last(loss, weights)
-    means = mean_after(torch.from_numpy(weights), samples.warmup).numpy()
-    visible = np.isfinite(means)
+    # float32, as the suspects' are: equal weights are equal in both orders
+    means = mean_after(torch.from_numpy(weights).float(), samples.warmup)
     values = weights[np.isfinite(weights)]
     return WeightView(
         run,
@@ -135,7 +137,7 @@ def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
         _middle(last_loss, last_weight),
         _lowest(samples, weights, means),
         samples=weights.shape[1],
-        unseen=int((~visible).sum()),
+        unseen=int((~means.isfinite()).sum()),
         dropped=int(dropped.all(axis=0).sum()) if len(dropped) else 0,
         broken=broken,
         flat=bool(len(values) == 0 or np.ptp(values) < 1e-6),
@@ -189,8 +191,7 @@ def _middle(loss: Array, weight: Array) -> Dots:
     )
 
 
-def _lowest(samples: SampleWeights, weights: Array, means: Array) -> tuple[LowSample, ...]:
-    order = np.lexsort((samples.index.numpy(), means))  # NaN, the unseen, come last
+def _lowest(samples: SampleWeights, weights: Array, means: Tensor) -> tuple[LowSample, ...]:
     predicted = samples.predicted()
 
     def at(values: object, row: int) -> int | None:
@@ -208,6 +209,5 @@ def _lowest(samples: SampleWeights, weights: Array, means: Array) -> tuple[LowSa
             at(predicted, row),
             None if samples.origins is None else samples.origins[int(row)],
         )
-        for row in order[:LOWEST]
-        if np.isfinite(means[row])
+        for row in least_first(samples, means)[:LOWEST].tolist()
     )

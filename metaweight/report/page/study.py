@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from metaweight.comparison.arms import Group
+from msgspec import structs
+
+from metaweight.comparison.arms import PLAIN, Group
 from metaweight.comparison.cells import Cell, alone
+from metaweight.comparison.plain import BESIDE
 from metaweight.comparison.records import PLAN, Failure, read_failures, read_grid_plan
 from metaweight.core.records import read_record
 from metaweight.report.page.progress import Epochs, progress_of
+from metaweight.report.statistics.gain import Gain, gain_of
 from metaweight.tasks import tasks
 from metaweight.tasks.base import kept_config, kept_task
 from metaweight.tasks.config import RunConfig, config_from
@@ -21,6 +25,8 @@ from metaweight.tasks.outcome import RESULT, RunResult
 from metaweight.training.run_folder import RunFolder
 
 State = Literal["finished", "failed", "unfinished", "missing"]
+PLAINLY = "plain training"
+"""What the plain run beside a run is called."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class ReadRun:
 
 @dataclass(frozen=True)
 class Study:
-    """A run, or all runs of a grid."""
+    """A run, perhaps with plain training beside it, or all runs of a grid."""
 
     folder: Path
     title: str
@@ -67,6 +73,8 @@ class Study:
     """Name of a grid's data set, over its table."""
     groups: Mapping[str, Group] = field(default_factory=dict)
     """Arm of a grid -> what it counts as."""
+    base: str = PLAIN
+    """The arm that others are compared with."""
     notes: tuple[str, ...] = ()
     """What could not be read, in sentences."""
 
@@ -74,7 +82,7 @@ class Study:
     def presentation(self) -> Presentation:
         """How people see what runs of the task gave."""
         presentation: Presentation = tasks[self.task].presentation
-        return presentation.of(self.results)
+        return presentation.of(self.results) if self.grid else presentation.measured(self.results)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -93,8 +101,19 @@ class Study:
 
     @property
     def results(self) -> list[RunResult]:
-        """Of the finished runs."""
-        return [run.result for run in self.runs if run.result is not None]
+        """Of the finished runs; in no grid with their figures of validation samples."""
+        found = [(run.arm, run.result) for run in self.runs if run.result is not None]
+        if self.grid:
+            return [result for _, result in found]
+        return [structs.replace(result.with_validation(), arm=arm) for arm, result in found]
+
+    @property
+    def gain(self) -> Gain | None:
+        """Of a finished run over the plain one beside it, where that has ended too."""
+        if self.grid or len(self.results) < 2:
+            return None
+        run, plain = self.results
+        return gain_of(run, plain, tasks[self.task].presentation)
 
     @property
     def by_seed(self) -> list[ReadRun]:
@@ -137,8 +156,16 @@ def read_study(folder: Path | str) -> Study:
 def _read_single(folder: Path, about: Mapping[str, Any]) -> Study:
     config = kept_config(about, folder / "manifest.json")
     run, notes = _read_run(alone(config, folder.name), folder, None)
+    runs = [run]
+    if (folder / BESIDE / "manifest.json").is_file():
+        beside = RunFolder.open(folder / BESIDE)
+        of_plain = kept_config(beside.manifest(), beside.path / "manifest.json")
+        plain, trouble = _read_run(replace(alone(of_plain, BESIDE), arm=PLAINLY), beside.path, None)
+        runs, notes = [run, plain], [*notes, *trouble]
     title = str(about.get("data", config.data))
-    return Study(folder, title, config.task, (run,), (about,), grid=False, notes=tuple(notes))
+    return Study(
+        folder, title, config.task, tuple(runs), (about,), grid=False, base=PLAINLY, notes=tuple(notes)
+    )
 
 
 def _read_grid(folder: Path, about: Mapping[str, Any]) -> Study:

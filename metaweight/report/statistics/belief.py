@@ -26,6 +26,8 @@ PROMISING = 0.75
 """An AUROC that a test must rule out before it says "chance"."""
 WIDE = 0.8
 """Width of the interval of a precision that says nothing."""
+DOUBT = 0.1
+"""Chance that most rows below the cut-off are wrong, above which "none stands out" is not said."""
 UNTESTED = (
     "Whether these weights find wrong rows was not tested: probes=0.05 (--probes 0.05) plants trusted rows, "
     "half of them with a wrong label, among the training rows and says how well they are told apart."
@@ -113,9 +115,11 @@ def _tested(weights: Array, right: Array, wrong: Array, signs: dict[str, Any]) -
     if best is None:
         return Belief("none stands out", **about)
     below = int(bins.rows[: best + 1].sum())
-    precision = _estimate(draws[:, : best + 1].sum(axis=1) / below)
+    shares = draws[:, : best + 1].sum(axis=1) / below
+    precision = _estimate(shares)
     if precision.value < 0.5:
-        return Belief("none stands out", **about)
+        sure = (shares >= 0.5).mean() <= DOUBT
+        return Belief("none stands out" if sure else "too few", **about)
     if precision.high - precision.low > WIDE:
         return Belief("too few", **about)
     cutoff = float(bins.edges[best])
@@ -175,20 +179,23 @@ def _verdict(found: Belief) -> str:
     if found.auroc is None:
         return UNTESTED
     area = f"AUROC of {found.probes} probes {found.auroc.value:.2f} "
-    area += f"({found.auroc.low:.2f} to {found.auroc.high:.2f})"
+    area += f"({found.auroc.low:.2f} to {found.auroc.high:.2f}; 0.5 is chance)"
     if found.verdict == "inverted":
         return f"These weights are inverted: wrong rows weigh more than right ones; {area}. {INSTEAD}"
     if found.verdict == "chance":
         return f"These weights are no better than chance here: {area}. {INSTEAD}"
     if found.verdict == "too few":
-        return f"{found.probes} probes are too few to tell what these weights are worth: {area}. Plant more."
+        few = f"{found.probes} probes are too few to tell"
+        if found.wrong is None:
+            return f"{few} what these weights are worth: {area}. Plant more."
+        return f"{few} how many of the rows of little weight are wrong: {area}. Plant more."
     assert found.wrong is not None
     share = f"of 100 rows in all about {found.wrong.percent} are"
     if found.precision is None:
         return f"There is no weight below which most rows are wrong; {share}; {area}."
     return (
         f"Of 100 rows of weight {found.cutoff:.3g} or less about {found.precision.percent} are wrong: "
-        f"{found.below:,} of {found.rows:,} rows; {share}; {area}."
+        f"{found.below:,} of {found.rows:,} rows; {share}; {area}. In brackets stand 95 % intervals."
     )
 
 

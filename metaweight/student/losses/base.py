@@ -32,6 +32,17 @@ def takes_logits(loss: UnitLoss) -> bool:
     return bool(getattr(_behind(loss), "takes_logits", False))
 
 
+def pooled(loss: AnyLoss) -> AnyLoss:
+    """Decorator of a loss that gives ([U], sizes [U]) and is ``Units.pooled``."""
+    setattr(loss, "pooled", True)  # noqa: B010  # an attribute of a function, which has no type
+    return loss
+
+
+def is_pooled(loss: UnitLoss) -> bool:
+    """Whether ``loss`` says of itself that it is ``Units.pooled``."""
+    return bool(getattr(_behind(loss), "pooled", False))
+
+
 def of_targets(kind: Target) -> Callable[[AnyLoss], AnyLoss]:
     """Decorator of a loss, or of a class of losses, that says what its floating targets are.
 

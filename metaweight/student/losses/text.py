@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaweight.core.contracts import Units
-from metaweight.student.losses.base import check_labels, of_logits, require_classes
+from metaweight.student.losses.base import check_labels, of_logits, pooled, require_classes
 
 
+@pooled
 @of_logits
 def token_cross_entropy(
     outputs: Tensor, targets: Tensor, *, padding: int = 0, smoothing: float = 0.0
@@ -88,7 +89,7 @@ class TokenCrossEntropy:
                     "a sentence as a unit holds at least one real token, got padding only in rows "
                     f"{empty[:3]} ({len(empty)} in all); leave them out of the data"
                 )
-            return Units(loss, size, targets != self.padding)
+            return Units(loss, size, targets != self.padding, pooled=True)
         real, _ = real_tokens(outputs, targets, self.padding)
         loss = F.cross_entropy(outputs[real], targets[real], reduction="none", label_smoothing=self.smoothing)
         return Units(loss, torch.ones_like(loss.detach()), real, each_token=True)

@@ -58,6 +58,9 @@ class RunConfig:
     """What is done about bad data without a teacher; see `metaweight remedies`."""
     remedy_options: Options = field(default_factory=dict)
     """Options of the remedy as key=value."""
+    plain_run: bool = False
+    """Train the same student plainly on the same rows too, into the folder plain/ of the run, and say what
+    the weights gain."""
     engine: str = "auto"
     """See `metaweight engines`; auto: the cheapest exact one for the student's layers."""
     engine_options: Options = field(default_factory=dict)

@@ -15,7 +15,7 @@ from metaweight.student.losses import build_loss
 from metaweight.student.student import Student
 from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
 from metaweight.tasks.base import Evaluation, Sources
-from metaweight.tasks.class_names import keep_classes, name_labels
+from metaweight.tasks.class_names import keep_classes
 from metaweight.tasks.config import ImageConfig
 from metaweight.tasks.cost import COST
 from metaweight.tasks.figures import Column, Compared, Curve, Headline, Presentation
@@ -46,7 +46,7 @@ class ImageTask:
     config = ImageConfig
     presentation = Presentation(
         columns=(
-            Column("accuracy, %", "accuracy", digits=1, best="highest", reached="{:.1f} % test accuracy"),
+            Column("accuracy, %", "accuracy", digits=1, best="highest", reached="{:.1f} % {part} accuracy"),
             Column("AUROC of the weights", "auroc", digits=2, best="highest"),
             Column("training, s", "seconds", digits=0, spread=False),
             COST,
@@ -188,9 +188,9 @@ def _saved(
         probe=None if probes is None else probes.marks(index),
         warmup=trained.weights.warmup,
         origins=prepared.origins.select(index),
+        classes=prepared.images.classes,
     )
     images = prepared.images
-    name_labels(images.classes, folder)
     if images.label:
         own = samples.own
         places = own.index.tolist()

@@ -7,14 +7,14 @@ from metaweight.tasks.figures import Column, Compared, Curve, Headline, Presenta
 
 PRESENTATION = Presentation(
     columns=(
-        Column("accuracy, %", "accuracy", digits=1, best="highest", reached="{:.1f} % test accuracy"),
-        Column("R²", "r2", digits=3, best="highest", reached="an R² of {:.3f} on the test rows"),
+        Column("accuracy, %", "accuracy", digits=1, best="highest", reached="{:.1f} % {part} accuracy"),
+        Column("R²", "r2", digits=3, best="highest", reached="an R² of {:.3f} on the {part} rows"),
         Column(
             "F1 of the labels, %",
             "f1",
             digits=1,
             best="highest",
-            reached="an F1 of {:.1f} % on the test rows",
+            reached="an F1 of {:.1f} % on the {part} rows",
         ),
         Column("AUROC of the weights", "auroc", digits=2, best="highest"),
         Column("training, s", "seconds", digits=0, spread=False),

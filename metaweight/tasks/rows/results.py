@@ -11,7 +11,6 @@ from torch import Tensor
 from metaweight.core.csv_text import write_csv
 from metaweight.data.origins import COLUMNS
 from metaweight.tasks.assembly import Assembled
-from metaweight.tasks.class_names import name_labels
 from metaweight.tasks.config.rows import RowsConfig
 from metaweight.tasks.rows.data import PreparedRows, loader
 from metaweight.tasks.rows.measures import two_logits
@@ -38,10 +37,9 @@ def save(config: RowsConfig, prepared: PreparedRows, trained: Assembled, folder:
         probe=None if probes is None else probes.marks(index),
         warmup=trained.weights.warmup,
         origins=prepared.origins.select(index),
+        classes=prepared.targets.classes,
         **_said(config, prepared, trained),
     )
-    if prepared.targets.classes and samples.given is not None:
-        name_labels(prepared.targets.classes, folder)
     write_rows(prepared, samples, folder)
     return samples
 

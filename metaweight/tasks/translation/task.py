@@ -91,6 +91,7 @@ class TranslationTask:
         ),
         signatures=signatures,
         notes=notes,
+        always_tested=True,
     )
     noises = ("mixed@0.4",)
 

@@ -1,0 +1,1 @@
+"""What several processes gain, and whether they compute what one does."""

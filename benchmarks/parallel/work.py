@@ -1,0 +1,157 @@
+"""One process of a measurement: a student, its part of each batch, and what it took."""
+
+from __future__ import annotations
+
+import copy
+import os
+import resource
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+import metaweight as mw
+
+FEATURES, CLASSES = 256, 20
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be measured."""
+
+    engine: str = "ghost"
+    schedule: str = "online"
+    width: int = 1024
+    depth: int = 4
+    batch_size: int = 512
+    meta_batch_size: int = 128
+    iterations: int = 12
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one process measured."""
+
+    seconds: float
+    """Median of an iteration."""
+    memory: float
+    """MiB at its peak."""
+    sent: float
+    """Copies of the parameters that it summed up with the others, an iteration."""
+    student: dict[str, Tensor]
+    """After ten iterations in float64."""
+
+
+def module(job: Job) -> nn.Module:
+    """Wide layers with norms over features; the same in every process."""
+    torch.manual_seed(0)
+    parts: list[nn.Module] = []
+    for number in range(job.depth):
+        width = FEATURES if number == 0 else job.width
+        parts += [nn.Linear(width, job.width), nn.LayerNorm(job.width), nn.GELU()]
+    return nn.Sequential(*parts, nn.Linear(job.width, CLASSES))
+
+
+def batch(rows: int, seed: int, dtype: torch.dtype, device: str) -> mw.Batch:
+    """Random vectors, classes by a plane."""
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, FEATURES, generator=g, dtype=torch.float64)
+    targets = x[:, :CLASSES].argmax(dim=1)
+    return mw.Batch((x.to(dtype),), targets, torch.arange(rows)).to(device)
+
+
+def work(rank: int, size: int, job: Job, store: str) -> Taken:
+    """Train in a group of ``size``; alone without one where that is 1."""
+    torch.set_num_threads(1)
+    backend = "nccl" if job.device == "cuda" else "gloo"
+    device = f"cuda:{rank}" if job.device == "cuda" else "cpu"
+    if size > 1:
+        dist.init_process_group(backend, f"file://{store}", rank=rank, world_size=size)
+    try:
+        exact = _trained(rank, size, job, device, torch.float64, iterations=10)
+        students = {name: p.detach().cpu() for name, p in exact.student.module.named_parameters()}
+        del exact
+        live = _reweighter(job, size, device, torch.float32)
+        own = sum(p.nbytes for p in live.student.module.parameters())
+        seconds: list[float] = []
+        sent: list[int] = []
+        for step in range(job.iterations + 2):
+            train, meta = _parts(rank, size, job, step, torch.float32, device)
+            with _counted(sent) if size > 1 else nullcontext():
+                started = time.perf_counter()
+                live.step(train, meta)
+                _settle(device)
+                seconds.append(time.perf_counter() - started)
+        shares = sum(sent) / own / len(seconds)
+        return Taken(median(seconds[2:]), _peak(device), shares, students)
+    finally:
+        if size > 1:
+            dist.destroy_process_group()
+
+
+def _trained(
+    rank: int, size: int, job: Job, device: str, dtype: torch.dtype, *, iterations: int
+) -> mw.Reweighter:
+    live = _reweighter(job, size, device, dtype)
+    for step in range(iterations):
+        live.step(*_parts(rank, size, job, step, dtype, device))
+    return live
+
+
+def _reweighter(job: Job, size: int, device: str, dtype: torch.dtype) -> mw.Reweighter:
+    net = copy.deepcopy(module(job)).to(device, dtype)
+    student = mw.Student(DistributedDataParallel(net) if size > 1 else net, taps=(str(3 * job.depth - 1),))
+    spec = student.spec(batch(8, 0, dtype, device))
+    torch.manual_seed(1)
+    teacher = mw.build_teacher("mlp", spec)
+    return mw.Reweighter(
+        student,
+        teacher,
+        optimizer=torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9),
+        teacher_optimizer=torch.optim.SGD(teacher.parameters(), lr=1.0),
+        engine=job.engine,
+        schedule=job.schedule,
+    )
+
+
+def _parts(
+    rank: int, size: int, job: Job, step: int, dtype: torch.dtype, device: str
+) -> tuple[mw.Batch, mw.Batch]:
+    train = batch(job.batch_size, 100 + step, dtype, device).part(rank, size)
+    return train, batch(job.meta_batch_size, 5000 + step, dtype, device).part(rank, size)
+
+
+class _counted:
+    """Bytes that are summed up inside, into a list."""
+
+    def __init__(self, sent: list[int]) -> None:
+        self.sent, self.real = sent, dist.all_reduce
+
+    def __enter__(self) -> None:
+        def counted(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+            self.sent.append(tensor.nbytes)
+            return self.real(tensor, *args, **kwargs)
+
+        dist.all_reduce = counted
+
+    def __exit__(self, *_: object) -> None:
+        dist.all_reduce = self.real
+
+
+def _settle(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+
+
+def _peak(device: str) -> float:
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if os.uname().sysname == "Darwin" else 1024)

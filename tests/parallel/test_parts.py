@@ -1,0 +1,68 @@
+"""What each process has of a batch: units of any kind, none at all, a broken row; and what it sends."""
+
+from __future__ import annotations
+
+import parted_runs as runs
+import pytest
+import torch
+from several_processes import Ranks
+from torch import Tensor
+
+
+def require_close(here: dict[str, Tensor], there: dict[str, Tensor]) -> None:
+    for name, value in there.items():
+        torch.testing.assert_close(here[name], value, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("unit", ["sentence", "token"])
+@pytest.mark.parametrize(("teacher", "engine"), [("surface", "forward"), ("mlp", "double")])
+def test_sentences_of_other_lengths(ranks: Ranks, unit: str, teacher: str, engine: str) -> None:
+    here, *_ = ranks.run(3, runs.trained_on_sentences, unit, teacher, engine)
+    require_close(here, runs.trained_on_sentences(0, 1, unit, teacher, engine))
+
+
+@pytest.mark.parametrize("no_sync", [True, False])
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_loop_of_the_users_that_gathers_gradients(ranks: Ranks, size: int, no_sync: bool) -> None:
+    alone = runs.loop_of_the_users(0, 1, no_sync)
+    found = ranks.run(size, runs.loop_of_the_users, no_sync)
+    assert torch.equal(torch.cat([one.pop("own") for one in found]), found[0]["weights"])
+    alone.pop("own")
+    require_close(found[0], alone)
+
+
+@pytest.mark.parametrize("where", ["train", "meta"])
+def test_a_broken_row_of_one_process_is_named_in_all(ranks: Ranks, where: str) -> None:
+    batch = runs.batch(runs.ROWS, 100) if where == "train" else runs.batch(runs.META, 5000)
+    for named, still in ranks.run(3, runs.broken_row, where):
+        assert named == [int(batch.index[-1])]
+        assert still
+
+
+def test_what_parts_of_a_batch_cannot_do_is_refused(ranks: Ranks) -> None:
+    for norm, state in ranks.run(2, runs.refusals):
+        assert "'1' (BatchNorm1d) takes the mean over a batch" in norm
+        assert "through_state=True takes one process" in state
+
+
+@pytest.mark.parametrize(
+    ("schedule", "engine", "copies"),
+    [
+        ("online", "forward", 2),
+        ("online", "ghost", 2),
+        ("lookahead", "forward", 3),
+        ("lookahead", "ghost", 3),
+    ],
+)
+def test_gradients_that_an_iteration_sends(ranks: Ranks, schedule: str, engine: str, copies: int) -> None:
+    """Those of the real step, of the meta loss, and with ``lookahead`` of the virtual step."""
+    for sent in ranks.run(2, runs.bytes_sent, schedule, engine):
+        assert all(copies <= share < copies * 1.05 for share in sent)
+
+
+def test_a_batch_is_parted_in_order_and_no_part_is_empty() -> None:
+    batch = runs.batch(3, 1)
+    parts = [batch.part(rank, 5) for rank in range(5)]
+    assert [one.stands_in for one in parts] == [False, False, False, True, True]
+    assert torch.equal(torch.cat([one.index for one in parts if not one.stands_in]), batch.index)
+    assert torch.equal(parts[4].args[0], batch.args[0][:1])

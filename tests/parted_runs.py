@@ -193,17 +193,15 @@ def refusals(rank: int, size: int) -> list[str]:
     ):
         student = mw.Student(net)
         teacher = mw.build_teacher("mw-net", student.spec(batch(ROWS, 0)))
-        live = mw.Reweighter(
-            student,
-            teacher,
-            optimizer=SGD(net.parameters(), lr=0.1, momentum=0.9),
-            engine=engine,
-            unroll=unroll,
-        )
-        try:
-            live.step([train] * unroll, meta)
-        except mw.MetaweightError as error:
-            said.append(str(error))
+        with pytest.raises(mw.MetaweightError) as caught:
+            mw.Reweighter(
+                student,
+                teacher,
+                optimizer=SGD(net.parameters(), lr=0.1, momentum=0.9),
+                engine=engine,
+                unroll=unroll,
+            ).step([train] * unroll, meta)
+        said.append(str(caught.value))
     norm[1].eval()
     student = mw.Student(norm)
     teacher = mw.build_teacher("mw-net", student.spec(batch(ROWS, 0)))
@@ -232,3 +230,18 @@ def bytes_sent(rank: int, size: int, schedule: str, engine: str) -> list[float]:
     finally:
         torch.distributed.all_reduce = real
     return shares
+
+
+def refused_integrations(rank: int, size: int) -> list[str]:
+    """What is said by those that do not share rows and files among processes."""
+    x, y = torch.randn(12, 6).numpy(), (torch.arange(12) % 2).numpy()
+    trained = (
+        lambda: mw.fit("tabular-mlp", (x, y), (x[:4], y[:4])),
+        lambda: mw.ReweightedClassifier(epochs=1, warmup_epochs=0).fit(x, y, X_meta=x[:4], y_meta=y[:4]),
+    )
+    said = []
+    for train in trained:
+        with pytest.raises(mw.MetaweightError) as caught:
+            train()
+        said.append(str(caught.value))
+    return said

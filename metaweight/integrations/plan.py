@@ -20,6 +20,7 @@ from metaweight.reweighter import Reweighter
 from metaweight.student import Student
 from metaweight.teachers import Teacher, build_teacher
 from metaweight.teachers.fitting import fitting
+from metaweight.training.launch import refuse_several
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Plan:
         spec = student.spec(batch, samples=samples)
         teacher = self.teacher_for(student, spec)
         learned = [p for p in teacher.parameters() if p.requires_grad]
+        refuse_several("a loop that metaweight joins (Lightning, Loop)")
         reweighter = Reweighter(
             student,
             teacher,

@@ -36,6 +36,7 @@ from metaweight.tasks.module import ModuleData, prepare_module
 from metaweight.tasks.module.data import TARGET
 from metaweight.tasks.rows import PreparedRows, RowsTask
 from metaweight.teachers.base import name_of
+from metaweight.training.launch import refuse_several
 from metaweight.training.progress import EpochProgress
 from metaweight.training.run_folder import RunFolder
 
@@ -83,6 +84,7 @@ def fit(
 
     Raises TypeError and ValueError, in words, for data and options that do not do.
     """
+    refuse_several("metaweight.fit")
     config: RowsConfig
     if isinstance(model, nn.Module):
         config, prepare = _of_module(

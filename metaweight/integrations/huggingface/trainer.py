@@ -31,6 +31,7 @@ from metaweight.integrations.weighing import FILE, Weighed, Weighing
 from metaweight.student.losses import UnitLoss
 from metaweight.teachers import Teacher
 from metaweight.training.checkpoint import CheckpointError
+from metaweight.training.launch import refuse_several
 
 Base: Any = object
 """What stands behind the mixin is a Trainer."""
@@ -68,6 +69,7 @@ class ReweightingMixin(Weighed, Base):
         reweighter_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        refuse_several("Hugging Face's Trainer with metaweight")
         text_unit(unit)
         if trusted_dataset is not None:
             with_positions(trusted_dataset, TRUSTED)

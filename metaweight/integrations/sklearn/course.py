@@ -22,6 +22,7 @@ from metaweight.student.student import Student
 from metaweight.teachers.base import Teacher, build_teacher, name_of
 from metaweight.training.callbacks import WeightHistory
 from metaweight.training.history import check_epochs
+from metaweight.training.launch import refuse_several
 from metaweight.training.learning_rate import LearningRate
 from metaweight.training.progress import EpochProgress
 from metaweight.training.trainer import Trainer
@@ -141,6 +142,7 @@ def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[
 
 def _reweighter(course: Course, student: Student, teacher: Teacher) -> Reweighter:
     learned = [p for p in teacher.parameters() if p.requires_grad]
+    refuse_several("an estimator")
     return Reweighter(
         student,
         teacher,

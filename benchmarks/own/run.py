@@ -34,7 +34,7 @@ class Options:
     """
 
     data: tuple[str, ...] = TWELVE
-    """Sets; all but digits and diabetes lie below METAWEIGHT_DATA."""
+    """Sets; all but digits, diabetes and cldr-dates lie below METAWEIGHT_DATA."""
     teachers: tuple[str, ...] = ("auto",)
     """Beside plain training."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -95,6 +95,7 @@ def _write(trials: Sequence[Trial], place: Path, options: Options) -> None:
 def _said(one: Trial) -> str:
     figures = [f"{one.accuracy:.1f} %" if one.accuracy is not None else ""]
     figures += [f"R² {one.r2:.3f}" if one.r2 is not None else ""]
+    figures += [f"F1 {one.f1:.1f} %" if one.kind == "tokens" and one.f1 is not None else ""]
     figures += [f"AUROC {one.auroc:.3f}" if one.auroc is not None else "", one.verdict]
     return f"{one.data}, seed {one.seed}, {one.arm}: {', '.join(filter(None, figures))}, {one.seconds:.0f} s"
 

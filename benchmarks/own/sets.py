@@ -13,13 +13,15 @@ import pandas as pd
 
 from benchmarks.belief.tables import read
 from benchmarks.data.cifar10 import CLASSES, read_labels, read_sheet
+from benchmarks.own.tokens import dates, each_token, read_tagged, spoilt_tokens
 from metaweight.data.folder import find_file
 
 Array = np.ndarray[Any, Any]
 TABLES = ("spambase", "telco_churn", "satellite", "magic_gamma", "student_grades", "defects_derby")
 TEXTS = ("trec_rules", "youtube_lf", "agnews_human_a", "mr_sentences")
 NUMBERS = ("ames_housing", "bikeshare_hourly", "concrete", "wage_midatlantic")
-TRUSTED: Mapping[str, int] = {"tabular": 100, "number": 100, "text": 200, "image": 200}
+TAGGED = ("hausa_ner", "restaurant_slots")
+TRUSTED: Mapping[str, int] = {"tabular": 100, "number": 100, "text": 200, "image": 200, "tokens": 200}
 LABEL = "label"
 WRONG = ("uniform", "first-class")
 """Wrong labels: of all rows alike, or of those of the first class alone; both are another class at random."""
@@ -32,6 +34,7 @@ class Whole:
     rows: Any
     """A frame [n], or images [n, C, H, W] in 0..1."""
     right: Array
+    """[n]; of sentences tuples of a label a token."""
     given: Array | None = None
     test: Array | None = None
     """[n] bool; None: a quarter of them, drawn by the seed."""
@@ -43,7 +46,7 @@ class Case:
 
     name: str
     kind: str
-    """tabular, number, text or image."""
+    """tabular, number, text, image or tokens."""
     rows: Any
     right: Array
     given: Array
@@ -54,8 +57,9 @@ class Case:
 
     @property
     def wrong(self) -> Array:
-        """[n] bool, of the training rows."""
-        return (self.given != self.right)[self.train]
+        """[n] bool, of the training rows, or of their tokens, one sentence after the other."""
+        given, right = self.given[self.train], self.right[self.train]
+        return each_token(given) != each_token(right) if self.kind == "tokens" else given != right
 
 
 def _table(name: str, folder: Path) -> Whole:
@@ -93,6 +97,15 @@ def _text(name: str, folder: Path) -> Whole:
     return Whole(frame[["text"]], frame["label"].to_numpy(), given, test)
 
 
+def _tokens(name: str, folder: Path) -> Whole:
+    return Whole(*read_tagged(name, folder))
+
+
+def _dates(folder: Path) -> Whole:
+    rows, right, test = dates()
+    return Whole(rows, right, None, test)
+
+
 def _digits(folder: Path) -> Whole:
     from sklearn.datasets import load_digits
 
@@ -116,6 +129,8 @@ SETS: Mapping[str, tuple[str, Callable[[Path], Whole]]] = {
     **{name: ("text", partial(_text, name)) for name in TEXTS},
     "digits": ("image", _digits),
     "cifar10": ("image", _cifar),
+    **{name: ("tokens", partial(_tokens, name)) for name in TAGGED},
+    "cldr-dates": ("tokens", _dates),
     **{name: ("number", partial(_numbers, name)) for name in (*NUMBERS, "diabetes")},
 }
 """Name -> kind, and how it is read; sets without wrong labels of their own get ``rate`` of them at random."""
@@ -137,7 +152,9 @@ def case(name: str, whole: Whole, seed: int, *, rows: int, rate: float, wrong: s
     trusted = TRUSTED[SETS[name][0]]
     meta, train = rest[:trusted], rest[trusted : trusted + rows]
     given = whole.right.copy() if whole.given is None else whole.given.copy()
-    if whole.given is None:
+    if whole.given is None and SETS[name][0] == "tokens":
+        given[train] = spoilt_tokens(whole.right[train], rate, random)
+    elif whole.given is None:
         hit = train[random.random(len(train)) < rate]
         given[hit] = _spoilt(name, whole.right, hit, wrong, random)
     return Case(name, SETS[name][0], whole.rows, whole.right, given, train, meta, test[:1500])

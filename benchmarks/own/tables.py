@@ -36,21 +36,29 @@ class Shape:
 CLASSES = Shape("accuracy", 1, ", %", "difference, points", "cleanlab", "cleanlab", "as accurate as")
 _FOREST = "the residuals of a cross-validated forest"
 NUMBERS = Shape("r2", 3, ", R²", "difference", "forest", _FOREST, "as good in R² as")
+TOKENS = Shape("f1", 1, ", F1 %", "difference, points", "cleanlab", "cleanlab", "as good in F1 as")
+SHAPES = {"number": NUMBERS, "tokens": TOKENS}
+"""Kind of rows -> its shape, where it is not that of classes."""
 
 
 def to_markdown(trials: Sequence[Trial], *, rows: int, rate: float, wrong: str) -> str:
-    """A table for classes and one for numbers, where there are such, with what they are of below."""
+    """A table for classes, for numbers and for tokens, where there are such, with what they are of below."""
     parts = []
-    for shape, numbers in ((CLASSES, False), (NUMBERS, True)):
-        own = [one for one in trials if (one.kind == "number") == numbers]
+    for shape in (CLASSES, NUMBERS, TOKENS):
+        own = [one for one in trials if SHAPES.get(one.kind, CLASSES) is shape]
         if own:
-            parts.append(_table(own, shape, _about(rate, wrong, numbers), rows))
+            parts.append(_table(own, shape, _about(rate, wrong, shape), rows))
     return "\n\n".join(parts)
 
 
-def _about(rate: float, wrong: str, numbers: bool) -> str:
-    if numbers:
+def _about(rate: float, wrong: str, shape: Shape) -> str:
+    if shape is NUMBERS:
         return f"{rate:.0%} of the numbers shuffled among their rows"
+    if shape is TOKENS:
+        return (
+            f"{rate:.0%} wrong labels put into sets that bring none, F1 of what is not O, wrong labels and "
+            "AUROC of tokens, verdicts of the probes of sentences"
+        )
     if wrong == "uniform":
         return f"{rate:.0%} wrong labels put into sets that bring none"
     return f"{rate:.0%} of the labels of the first class turned to another in sets that bring no wrong ones"

@@ -15,13 +15,16 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 
 import metaweight as mw
 from benchmarks.own.sets import LABEL, Case
+from benchmarks.own.tokens import each_token
+from metaweight.core.csv_text import read_csv
 from metaweight.core.weights import auroc
 from metaweight.data.tabular import TableEncoder
 from metaweight.models import build_model, default_taps
 from metaweight.report.suspects import Suspects
+from metaweight.tasks.tokens.results import TOKENS
 
-MODEL = {"tabular": "tabular-mlp", "number": "tabular-mlp", "text": "text-bag"}
-FOLDS = {"tabular": 5, "number": 5, "text": 3, "image": 3}
+MODEL = {"tabular": "tabular-mlp", "number": "tabular-mlp", "text": "text-bag", "tokens": "tagger-window"}
+FOLDS = {"tabular": 5, "number": 5, "text": 3, "image": 3, "tokens": 3}
 TREES = 200
 
 
@@ -35,15 +38,17 @@ class Trial:
     seed: int
     rows: int
     wrong: float
-    """Share of wrong training rows."""
+    """Share of wrong training rows, or of their tokens."""
     accuracy: float | None
     """Of test rows with right labels, in percent."""
     r2: float | None
     """Of test rows with right numbers."""
     rmse: float | None
     """The root of their mean squared error, in their unit."""
+    f1: float | None
+    """Of the tokens of test sentences that are something, in percent."""
     auroc: float | None
-    """Of the weights, or of the reference's scores, for finding the wrong rows."""
+    """Of the weights, or of the reference's scores, for finding the wrong rows, or tokens."""
     verdict: str
     """What the probes say; empty without."""
     seconds: float
@@ -60,7 +65,7 @@ def fitted(case: Case, teacher: str, seed: int, train: Any, *, probes: float, fo
         labels = (case.given, case.right, case.right)
         pairs = [(case.rows[at], own[at]) for at, own in zip(parts, labels, strict=True)]
         return mw.fit(module, *pairs, taps=default_taps("convnet"), epochs=30, warmup_epochs=3, **options)
-    written = float if case.kind == "number" else str
+    written = {"number": float, "tokens": object}.get(case.kind, str)
     frames = [
         case.rows.iloc[at].assign(**{LABEL: own[at].astype(written)})
         for at, own in ((train, case.given), (case.meta, case.right), (case.test, case.right))
@@ -74,13 +79,20 @@ def own_trial(case: Case, arm: str, seed: int, probes: float) -> Trial:
         planted = probes if arm != "uniform" else 0.0
         result = fitted(case, arm, seed, case.train, probes=planted, folder=Path(scratch) / "run")
         found = Suspects(result.samples).belief
-        area = auroc(torch.tensor(result.weights), torch.tensor(case.wrong)) if arm != "uniform" else None
+        area = auroc(_weights(case, result), torch.tensor(case.wrong)) if arm != "uniform" else None
     return Trial(
         *(case.name, case.kind, arm, seed, len(case.train), float(case.wrong.mean())),
-        *(result.figures.get(figure) for figure in ("accuracy", "r2", "rmse")),
+        *(result.figures.get(figure) for figure in ("accuracy", "r2", "rmse", "f1")),
         *(area, found.verdict if found and planted else ""),
         float(result.figures["seconds"] or 0),
     )
+
+
+def _weights(case: Case, result: mw.Fit) -> torch.Tensor:
+    """[n], of the training rows, or of their tokens."""
+    if case.kind == "tokens":
+        return torch.tensor([float(row["weight"]) for row in read_csv(result.folder / TOKENS)])
+    return torch.tensor(result.weights)
 
 
 def reference(case: Case, seed: int) -> Trial:
@@ -93,7 +105,7 @@ def reference(case: Case, seed: int) -> Trial:
     arm, scores = ("forest", _residuals(case, seed)) if case.kind == "number" else _quality(case, seed)
     area = auroc(torch.tensor(scores), torch.tensor(case.wrong))
     about = (case.name, case.kind, arm, seed, len(case.train), float(case.wrong.mean()))
-    return Trial(*about, None, None, None, area, "", time.perf_counter() - began)
+    return Trial(*about, None, None, None, None, area, "", time.perf_counter() - began)
 
 
 def _residuals(case: Case, seed: int) -> Any:
@@ -108,7 +120,10 @@ def _quality(case: Case, seed: int) -> tuple[str, Any]:
     """The arm's name, and cleanlab's score of each label [n]."""
     from cleanlab.rank import get_label_quality_scores
 
-    classes, codes = np.unique(case.given[case.train], return_inverse=True)
+    given = case.given[case.train]
+    classes, codes = np.unique(each_token(given) if case.kind == "tokens" else given, return_inverse=True)
+    if case.kind == "tokens":
+        return "cleanlab", get_label_quality_scores(codes, _of_tokens(case, classes, seed))
     folds = StratifiedKFold(FOLDS[case.kind], shuffle=True, random_state=seed)
     if case.kind == "tabular":
         forest = RandomForestClassifier(n_estimators=TREES, random_state=seed)
@@ -138,3 +153,17 @@ def _own_probabilities(case: Case, codes: Any, folds: Any, seed: int, classes: i
             else:
                 says[held] = result.predict_proba(case.rows.iloc[case.train[held]])
     return says
+
+
+def _of_tokens(case: Case, classes: Any, seed: int) -> Any:
+    """[tokens, C], from folds of sentences; a label that a fold does not show has probability 0."""
+    says = np.empty(len(case.train), dtype=object)
+    for learnt, held in KFold(FOLDS[case.kind], shuffle=True, random_state=seed).split(case.train):
+        with tempfile.TemporaryDirectory() as scratch:
+            place = Path(scratch) / "run"
+            result = fitted(case, "uniform", seed, case.train[learnt], probes=0.0, folder=place)
+            order = np.searchsorted(classes, result.prepared.targets.classes)
+            for row, own in zip(held, result.predict_proba(case.rows.iloc[case.train[held]]), strict=True):
+                says[row] = np.zeros((len(own), len(classes)))
+                says[row][:, order] = own
+    return np.concatenate(says)

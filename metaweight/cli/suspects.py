@@ -14,11 +14,13 @@ from tyro.conf import Positional
 
 from metaweight.core.atomic import whole_file
 from metaweight.core.console import Terminal
+from metaweight.core.csv_text import write_csv
 from metaweight.data import load_images
 from metaweight.data.folder import VARIABLE
 from metaweight.report import suspects
 from metaweight.report.by_epoch import write_by_epoch
 from metaweight.report.own_rows import class_names, own_columns
+from metaweight.report.suspect_tokens import COLUMNS, suspect_tokens
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights
 
@@ -36,19 +38,21 @@ class Suspects:
     run: Annotated[str, Positional]
     """Folder of a finished run."""
     out: str = "suspects.csv"
-    """File of the list; must not exist. Weights by epoch lie beside it: suspects_by_epoch.parquet."""
+    """File of the list; must not exist. Weights by epoch lie beside it: suspects_by_epoch.parquet; of
+    sentences of labelled tokens also the tokens, each in its sentence: suspects_tokens.csv."""
 
     def __call__(self) -> None:
         console, out = Terminal(), Path(self.out)
         history = out.with_name(f"{out.stem}_by_epoch.parquet")
-        for place in (out, history):
+        by_token = out.with_name(f"{out.stem}_tokens.csv")
+        for place in (out, history, by_token):
             if place.exists():
                 raise FileExistsError(f"{place} exists: choose another file with --out")
         folder, about = _opened(Path(self.run))
         found = suspects.Suspects(folder.read_weights())
         samples = found.samples
         own = own_columns(folder.path, samples.index.tolist())
-        classes = samples.probabilities is not None
+        classes, tokens = samples.probabilities is not None, suspect_tokens(folder.path)
         if own is None and not classes:
             raise ValueError(
                 f"{folder.path} has no probabilities, from which a label is suggested: an older version "
@@ -60,6 +64,9 @@ class Suspects:
         with whole_file(out) as file:
             file.write(text.encode())
         _print_list(found, out, history, console)
+        if tokens is not None:
+            write_csv(by_token, COLUMNS, (tuple(row[name] for name in COLUMNS) for row in tokens))
+            console.print(f"{len(tokens):,} tokens, each in its sentence: {by_token}", soft_wrap=True)
         if found.belief is not None and about.get("remedy", "none") == "none":
             for sentence in found.belief.sentences:
                 console.print(sentence, soft_wrap=True)

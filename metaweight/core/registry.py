@@ -18,7 +18,8 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'? Known: ...`` for an error message about an unknown name."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    same = [other for other in names if other.casefold() == name.casefold()]
+    near = same or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{hint} Known: {', '.join(names) or 'none'}."
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, NonFiniteError, StudentState
-from metaweight.core.parts import Part
 from metaweight.core.randomness import alone, forked_rng
 from metaweight.engines.base import (
     CHECK_EVERY,
@@ -117,6 +116,7 @@ def hypergradient(
             f"engine {engine!r} unrolls {most} inner step(s), got {len(batches)} batches; "
             "engine='higher' takes any number"
         )
+    sight = scale is not None or center == "class"
     seen: list[StudentState] = []
 
     def sighted(state: StudentState) -> Tensor:
@@ -128,7 +128,7 @@ def hypergradient(
         optimizer,
         batches,
         meta,
-        weigh if scale is None else sighted,
+        sighted if sight else weigh,
         max_norm,
         progress,
         recorded,
@@ -143,12 +143,13 @@ def hypergradient(
     for index, slope in zip(solution.index, solution.slopes, strict=True):
         require_finite("hypergradient", slope, index)
     own = solution.slopes
+    states = (solution.states or (seen[-1],)) if sight else ()
     if scale is not None:
-        states = solution.states or (seen[-1],)
         own = tuple(unscaled(s, scale(state)) for s, state in zip(own, states, strict=True))
+    labels = (state.targets for state in states) if sight else (batch.targets for batch in batches)
     slopes = tuple(
-        steered(s, w.detach(), center, anchor, targets)
-        for s, w, targets in zip(own, solution.weights, _targets(student, batches, center), strict=True)
+        steered(s, w.detach(), center, anchor, given)
+        for s, w, given in zip(own, solution.weights, labels, strict=True)
     )
     grads = _pull_back(solution.weights, slopes, wrt)
     if not all(bool(g.isfinite().all()) for g in grads):
@@ -171,15 +172,6 @@ def hypergradient(
         gradient_at=solution.gradient_at,
         states=solution.states,
     )
-
-
-def _targets(student: Student, batches: Sequence[Batch], center: Center) -> list[Tensor]:
-    """Of each batch; of the joined ones where they are to be looked at."""
-    targets = [batch.targets for batch in batches]
-    if center != "class":
-        return targets
-    parts = [Part.of(student.processes, len(batch), stands_in=batch.stands_in) for batch in batches]
-    return [part.join(own) for part, own in zip(parts, targets, strict=True)]
 
 
 def _pull_back(

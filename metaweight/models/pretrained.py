@@ -43,11 +43,8 @@ def load_tokenizer(name: str) -> Any:
 
     Raises ValueError where there is none that does.
     """
-    folder = _folder(name)
-    try:
-        tokenizer = _transformers().AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{name}: the folder has no tokenizer that can be read: {error}") from error
+    with _reading(name, "tokenizer"):
+        tokenizer = _transformers().AutoTokenizer.from_pretrained(_folder(name), local_files_only=True)
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(f"{name}: its tokenizer is a slow one; save a fast one beside the model")
     if tokenizer.pad_token is None:
@@ -58,16 +55,28 @@ def load_tokenizer(name: str) -> Any:
 
 
 def longest_input(name: str, tokenizer: Any, asked: int) -> int:
-    """Pieces of a text at most: what is ``asked`` for, within what tokenizer and model take."""
-    config = _transformers().AutoConfig.from_pretrained(_folder(name), local_files_only=True)
-    positions = getattr(config, "max_position_embeddings", None) or asked
-    return int(min(asked, tokenizer.model_max_length, positions))
+    """Pieces of a text at most: what is ``asked`` for, within what tokenizer and model take.
+
+    Raises ValueError for a config.json that says no model.
+    """
+    with _reading(name, "model"), torch.device("meta"):
+        config = _transformers().AutoConfig.from_pretrained(_folder(name), local_files_only=True)
+        model = _transformers().AutoModel.from_config(config)
+    positions = getattr(config, "max_position_embeddings", None) or 0
+    room = [positions] if positions > 0 else []  # XLNet has -1 for any number
+    for part, table in model.named_modules():
+        if part.endswith("position_embeddings") and isinstance(table, nn.Embedding):
+            # RoBERTa and its kin number the pieces from the position after that of padding
+            first = 0 if table.padding_idx is None else table.padding_idx + 1
+            room.append(table.num_embeddings - first)
+    return int(min(asked, tokenizer.model_max_length, *room))
 
 
 def load_classifier(name: str, outputs: int, padding: int) -> nn.Module:
     """The model in the folder with a head for ``outputs``, a new one where its own has others.
 
-    ``padding``: the id that pads.  What is new is drawn from torch's generator.
+    ``padding``: the id that pads, whatever the model was trained with.  What is new is drawn from torch's
+    generator.
     """
     model: nn.Module = _load("AutoModelForSequenceClassification", name, outputs, padding)
     return model
@@ -109,16 +118,35 @@ def pretrained_time_axes(tap: str, batch: Batch) -> TimeAxis:
 def _load(kind: str, name: str, outputs: int, padding: int) -> Any:
     names = {code: f"LABEL_{code}" for code in range(outputs)}
     labels = {"id2label": names, "label2id": {name: code for code, name in names.items()}}
-    try:
-        with _quiet():
-            model = getattr(_transformers(), kind).from_pretrained(
-                _folder(name), ignore_mismatched_sizes=True, local_files_only=True, **labels
+    with _reading(name, "model"), _quiet():
+        model, told = getattr(_transformers(), kind).from_pretrained(
+            _folder(name),
+            ignore_mismatched_sizes=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **labels,
+        )
+    body = f"{model.base_model_prefix}."
+    for key, saved, here in sorted(told["mismatched_keys"]):
+        if key.startswith(body):
+            raise ValueError(
+                f"{name}: {key} is {list(saved)} in its file and {list(here)} by config.json: save model and "
+                "config together"
             )
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{name}: the folder has no model that can be read: {error}") from error
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = padding
+    model.config.pad_token_id = padding  # a decoder's head looks for the last piece that does not pad
     return model.train()
+
+
+@contextmanager
+def _reading(name: str, what: str) -> Iterator[None]:
+    """Raise ValueError, with the folder, for what transformers cannot read of it."""
+    _transformers()
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ValueError(f"{name}: the folder has no {what} that can be read: {error}") from error
 
 
 @contextmanager

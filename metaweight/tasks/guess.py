@@ -45,11 +45,17 @@ def guess_task(train: Sequence[str], label: str | None = None) -> Guess:
         return Guess("image", "an IDX file of pictures")
     if kind_of(place) in TOKENS:
         return Guess("tokens", f"{kind_of(place)} holds a label a token")
+    if place.is_file() and not is_table(place):
+        raise ValueError(
+            f"{given}: which task is it for? Its name ends in {place.suffix!r}: say --task tokens where a "
+            "line holds a token and its label; a table is .csv, .tsv, .jsonl or .parquet"
+        )
     rows = of_table(peek_table(given)) if is_table(place) and place.is_file() else read_rows(given)
-    return _of_rows(rows, label)
+    return guess_of_rows(rows, label)
 
 
-def _of_rows(rows: Rows, label: str | None) -> Guess:
+def guess_of_rows(rows: Rows, label: str | None) -> Guess:
+    """The task that rows already read are for."""
     names = [str(name) for name in rows.frame.columns]
     named = [name for name in names if name.strip().casefold() in LABELS]
     label = label or (named[0] if len(named) == 1 else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from benchmarks.own.run import main
 from benchmarks.own.sets import SETS, Whole, case
+from benchmarks.own.tokens import HEADER, each_token
 from benchmarks.own.trial import reference
 from metaweight.core.csv_text import read_csv
 
@@ -65,3 +67,36 @@ def test_a_run_shows_plain_training_teacher_and_forest(
     capsys.readouterr()
     assert main(["--data", "diabetis"]) == 2
     assert "unknown set 'diabetis'. Did you mean 'diabetes'?" in capsys.readouterr().err
+
+
+def test_sentences_keep_the_wrong_labels_that_they_bring(tmp_path: Path) -> None:
+    blocks = []
+    for number in range(240):
+        part = {38: "valid", 39: "test"}.get(number % 40, "train")
+        noisy = ("O" if number % 3 == 0 else "B", "O") if part == "train" else ("", "")
+        blocks.append(f"{part}\tw{number}\tB\t{noisy[0]}\n{part}\tis\tO\t{noisy[1]}\n")
+    place = tmp_path / "tokens" / "hausa_ner"
+    place.mkdir(parents=True)
+    (place / "hausa_ner.tsv.xz").write_bytes(lzma.compress((HEADER + "\n".join(blocks)).encode()))
+    own = case("hausa_ner", SETS["hausa_ner"][1](tmp_path), 0, rows=2000, rate=0.3)
+    assert (len(own.train), len(own.meta), len(own.test)) == (28, 200, 6)
+    first = [own.rows["tokens"][row][0] for row in own.train]
+    assert own.wrong.tolist() == [flag for word in first for flag in (int(word[1:]) % 3 == 0, False)]
+    held = np.concatenate([own.meta, own.test])
+    assert (own.given[own.test] == own.right[own.test]).all()
+    assert set(own.train).isdisjoint(held)
+
+
+def test_a_run_on_sentences_is_of_tokens(tmp_path: Path) -> None:
+    own = case("cldr-dates", SETS["cldr-dates"][1](tmp_path), 0, rows=300, rate=0.3)
+    assert own.wrong.mean() == pytest.approx(0.3, abs=0.04)
+    assert len(own.wrong) == len(each_token(own.rows["tokens"].to_numpy()[own.train]))
+    words = "--data cldr-dates --seeds 0 --rows 90 --probes 0.2"
+    assert main([*words.split(), "--out", str(tmp_path / "run")]) == 0
+    plain, auto, cleanlab = read_csv(tmp_path / "run" / "runs.csv")
+    assert (plain["arm"], auto["arm"], cleanlab["arm"]) == ("uniform", "auto", "cleanlab")
+    assert float(auto["f1"]) > 0
+    assert float(cleanlab["auroc"]) > 0.6
+    table = (tmp_path / "run" / "table.md").read_text()
+    assert "| plain, F1 % | auto, F1 % |" in table
+    assert "wrong labels and AUROC of tokens" in table

@@ -101,7 +101,7 @@ def test_numbers_are_learnt_and_told_in_the_users_unit(tmp_path: Path) -> None:
     ("change", "arguments", "message"),
     [
         ({}, ["--label", "knid"], "has no column 'knid'. Did you mean 'kind'"),
-        ({}, ["--label", "x", "--target", "classes"], "no two rows share a label in 'x'"),
+        ({}, ["--label", "x", "--target", "classes"], "train.csv: no two rows share a label in 'x'"),
         ({}, ["--label", "kind", "--meta", "mete.csv"], "there is no such file. Did you mean 'meta.csv'"),
         ({}, ["--label", "kind", "--target", "number"], "train.csv, line 2: the target is"),
         ({}, ["--label", "kind", "--target", "numbr"], "unknown target 'numbr'. Did you mean 'number'"),
@@ -110,7 +110,7 @@ def test_numbers_are_learnt_and_told_in_the_users_unit(tmp_path: Path) -> None:
         ({}, ["--label", "kind", "--ignore", "x", "y", "colour"], "there is no column to learn from"),
         ({"train": "x,kind\n"}, ["--label", "kind"], "train.csv holds a header and no row"),
         ({"train": ""}, ["--label", "kind"], "train.csv is empty"),
-        ({"train": "x,kind\n1,a\n2,a\n"}, ["--label", "kind"], "every row has the label 'a'"),
+        ({"train": "x,kind\n1,a\n2,a\n"}, ["--label", "kind"], "train.csv: every row has the label 'a'"),
         ({"meta": "x,y,colour\n1,2,red\n"}, ["--label", "kind"], "meta.csv has no column 'kind'"),
         (
             {"meta": "x,y,colour,kind\n1,2,red,cow\n"},

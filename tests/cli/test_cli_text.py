@@ -22,7 +22,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_row_n_is_row_n_of_the_users_file(ending: str, tmp_path: Path) -> None:
+def test_row_n_is_row_n_of_the_users_file(
+    ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = texts(90, 0, WRONG)
     rows[5]["text"] = " \u200b"
     train = write_texts(tmp_path / f"train.{ending}", rows)
@@ -48,7 +50,11 @@ def test_row_n_is_row_n_of_the_users_file(ending: str, tmp_path: Path) -> None:
     assert [row["row"] for row in read_csv(tmp_path / "run" / "weights.csv")] == [row["row"] for row in kept]
     assert json.loads((tmp_path / "run" / "classes.json").read_text()) == ["fruit", "tool"]
     assert "apple" in json.loads((tmp_path / "run" / "vocabulary.json").read_text())
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["figures"]["accuracy"] > 90
+    figures = json.loads((tmp_path / "run" / "result.json").read_text())["figures"]
+    assert figures["accuracy"] > 90
+    assert figures["macro_f1"] > 90
+    table = said(capsys).partition("┌")[2]
+    assert 0 < table.index("test accuracy") < table.index("macro-F1 on the test rows")
 
 
 def test_pairs_of_texts_in_pieces_by_a_transformer(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tiny_texts import QUICK, sentences, write_bio
+from tiny_texts import QUICK, Tagged, sentences, write_bio
 
 from metaweight.cli.main import main
 from metaweight.core.csv_text import read_csv
@@ -18,6 +19,14 @@ TRAIN = ("train", "--task", "tokens", *QUICK, "--model-options", "width=16")
 def said(capsys: pytest.CaptureFixture[str]) -> str:
     captured = capsys.readouterr()
     return " ".join((captured.out + captured.err).split())
+
+
+def in_context(rows: Sequence[Tagged]) -> Iterator[str]:
+    """Each token, marked in its sentence."""
+    for row in rows:
+        words = [word for word, _ in row]
+        for place, word in enumerate(words):
+            yield " ".join([*words[:place], f">>{word}<<", *words[place + 1 :]])
 
 
 @pytest.mark.parametrize("unit", ["sentence", "token"])
@@ -40,6 +49,13 @@ def test_row_n_is_the_line_at_which_sentence_n_begins(unit: str, tmp_path: Path)
     tokens = read_csv(tmp_path / "run" / "tokens.csv")
     assert [(row["token"], row["label"]) for row in tokens] == [pair for own in rows for pair in own]
     assert [int(row["place"]) for row in tokens[:8]] == [1, 2, 3, 4, 1, 2, 3, 4]
+    assert main(["suspects", str(tmp_path / "run"), "--out", str(tmp_path / "s.csv")]) == 0
+    listed = read_csv(tmp_path / "s_tokens.csv")
+    assert sorted(listed, key=lambda row: (int(row["index"]), int(row["place"]))) == [
+        {**row, "sentence": told} for row, told in zip(tokens, in_context(rows), strict=True)
+    ]
+    assert int(listed[0]["index"]) in WRONG
+    assert listed[0]["suggested"] != listed[0]["label"]
     weights = {row["row"]: float(row["mean_weight"]) for row in kept}
     if unit == "sentence":
         lowest = sorted(kept, key=lambda row: float(row["mean_weight"]))[: len(WRONG)]
@@ -49,9 +65,10 @@ def test_row_n_is_the_line_at_which_sentence_n_begins(unit: str, tmp_path: Path)
         of_first = [float(row["weight"]) for row in tokens if row["index"] == "0"]
         assert len(set(of_first)) == len(of_first)
         assert sum(of_first) / len(of_first) == pytest.approx(weights["3"], rel=1e-3)
-    figures = json.loads((tmp_path / "run" / "result.json").read_text())["figures"]
-    assert figures["f1"] > 90
-    assert figures["accuracy"] > 90
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["figures"]["f1"] > 90
+    assert result["figures"]["accuracy"] > 90
+    assert result["details"]["teacher"] == ("memory" if unit == "token" else "surface")
 
 
 def test_the_label_column_a_mark_column_and_long_sentences(
@@ -73,6 +90,18 @@ def test_the_label_column_a_mark_column_and_long_sentences(
     assert json.loads((tmp_path / "run" / "classes.json").read_text()) == ["O", "B-PER"]
 
 
+def test_a_column_by_its_number_leaves_the_tokens_first(tmp_path: Path) -> None:
+    files = []
+    for part, first in (("train", 0), ("meta", 1000)):
+        path = tmp_path / f"{part}.conll"
+        rows = ("".join(f"{token} X {label} Y\n" for token, label in row) for row in sentences(30, first))
+        path.write_text("\n".join(rows), encoding="utf-8")
+        files += [f"--{part}", str(path)]
+    assert main([*TRAIN, *files, "--label", "3", "--out", str(tmp_path / "run")]) == 0
+    first = read_csv(tmp_path / "run" / "rows.csv")[0]
+    assert (first["tokens"], first["3"]) == ("Ann eats apple0 .", "B-PER O O O")
+
+
 def test_probes_are_planted_among_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = write_bio(tmp_path / "train.bio", sentences(80))
     meta = write_bio(tmp_path / "meta.bio", sentences(60, 1000))
@@ -88,7 +117,8 @@ def test_probes_are_planted_among_sentences(tmp_path: Path, capsys: pytest.Captu
     [
         ({"train": "Ann\tB-PER\neats\n"}, [], "train.bio, line 2: 1 field, expected 2"),
         ({"meta": "Ann\tB-PRE\n"}, [], "line 1: token 1 of this trusted sentence has the label 'B-PRE'"),
-        ({"train": "Ann\tO\n"}, [], "every token has the label 'O'"),
+        ({"meta": "Ann\tb-per\n"}, [], "mend it, or take the sentence out. Did you mean 'B-PER'?"),
+        ({"train": "Ann\tO\n"}, [], "train.bio: every token has the label 'O'"),
         ({}, ["--unit", "word"], "a unit of text is sentence or token, got 'word'"),
         ({}, ["--target", "classes"], "target is what a row's one label is"),
         ({}, ["--model", "tagger-windo"], "Did you mean 'tagger-window'"),

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import torch
+from sentence_students import build, sentences
 from students import make
 from torch import Tensor
 
@@ -61,6 +62,26 @@ def test_classes_are_the_given_labels_of_each_train_batch() -> None:
             members = batch.targets == label
             expected = before[members] - before[members].mean()
             torch.testing.assert_close(after[members], expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("engine", ["higher", "forward", "double", "reverse", "difference"])
+def test_classes_of_tokens_are_their_own_labels(engine: str) -> None:
+    student, batch = build("token"), sentences()
+    own = torch.optim.SGD(student.module.parameters(), lr=0.1, momentum=0.9)
+    weights = torch.linspace(0.2, 1.8, 6, dtype=torch.float64).requires_grad_()
+
+    def solve(center: bool | str) -> Tensor:
+        return mw.hypergradient(
+            student, own, batch, batch, lambda _s: weights, [weights], engine, center=center
+        ).grads[0]
+
+    plain, centred = solve(False), solve("class")
+    labels = batch.targets[batch.targets != 0]
+    assert labels.tolist() == [5, 3, 4, 6, 3, 3]
+    expected = torch.zeros_like(plain)
+    expected[labels == 3] = plain[labels == 3] - plain[labels == 3].mean()
+    assert expected.abs().max() > 1e-6
+    torch.testing.assert_close(centred, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny_folders import folder_of
 from tiny_rows import rows, write
+from tiny_texts import Tagged, sentences, texts, write_bio
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -165,6 +167,69 @@ def test_what_comes_out_can_be_used(frames: dict[str, pd.DataFrame], tmp_path: P
     assert len(read_csv(out / "weights.csv")) == 150
     assert result.sentences()
     assert "accuracy" in repr(result)
+
+
+def test_texts_as_frames_and_as_lists() -> None:
+    wrong = range(3, 90, 7)
+    train, meta, test = (pd.DataFrame(texts(*which)) for which in ((90, 0, wrong), (30, 1000), (30, 2000)))
+    options = {**SHORT, "epochs": 15, "lr": 0.02}
+    result = mw.fit("text-bag", train, meta, test, label="kind", **options)
+    assert auroc(torch.tensor(result.weights), torch.tensor([n in wrong for n in range(90)])) > 0.9
+    assert result.predict(test["text"].tolist()).tolist() == test["kind"].tolist()
+    assert result.predict_proba(["apple and pear", "", "never seen"]).sum(1) == pytest.approx([1, 1, 1])
+    with pytest.raises(TypeError, match=r"suspects\(\) lists them"):
+        result.suspect_tokens()
+    pairs = [(frame["text"].tolist(), frame["kind"].tolist()) for frame in (train, meta, test)]
+    assert np.array_equal(mw.fit("text-bag", *pairs, **options).weights, result.weights)
+
+
+def tagged(rows: list[Tagged]) -> pd.DataFrame:
+    """Sentences as a frame of lists."""
+    columns = [{"tokens": [word for word, _ in row], "tags": [tag for _, tag in row]} for row in rows]
+    return pd.DataFrame(columns)
+
+
+def test_sentences_as_files_frames_and_lists(tmp_path: Path) -> None:
+    wrong = (3, 10, 11, 40)
+    own = {"train": sentences(60, 0, wrong), "meta": sentences(20, 1000), "test": sentences(20, 2000)}
+    files = [write_bio(tmp_path / f"{part}.bio", rows) for part, rows in own.items()]
+    frames = [tagged(rows) for rows in own.values()]
+    pairs = [(frame["tokens"].tolist(), frame["tags"].tolist()) for frame in frames]
+    results = [mw.fit("tagger-window", *data, **{**SHORT, "epochs": 8}) for data in (files, frames, pairs)]
+    for other in results[1:]:
+        assert np.array_equal(results[0].weights, other.weights)
+        assert results[0].figures["f1"] == other.figures["f1"] == 100
+    assert set(results[0].weights.argsort()[: len(wrong)]) == set(wrong)
+    first = results[1].suspects().iloc[0]
+    assert first["tags"].split() == frames[0]["tags"][first["index"]]
+    token = results[1].suspect_tokens().iloc[0]
+    assert token["token"] == frames[0]["tokens"][token["row"] - 1][token["place"] - 1]
+    assert token["index"] in wrong
+    assert (token["label"], token["suggested"]) in (("O", "B-PER"), ("B-PER", "O"))
+    words = [["Ann", "eats"], ["Bob", "eats"]]
+    assert results[2].predict(words).tolist() == [["B-PER", "O"]] * 2
+    assert [own.shape for own in results[2].predict_proba([["Ann", "eats"], ["Bob"]])] == [(2, 2), (1, 2)]
+    for strange, message in ((["Ann eats"], "no list of words"), ([["Ann"], []], "row 2: .* no token")):
+        with pytest.raises(ValueError, match=message):
+            results[0].predict(strange)
+
+
+@pytest.mark.parametrize("form", ["file", "frame", "pair"])
+def test_a_folder_is_of_texts_or_of_tokens_as_the_data_are(form: str, tmp_path: Path) -> None:
+    frames = {"Sequence": pd.DataFrame(texts(40)), "Token": tagged(sentences(30))}
+    for kind, frame in frames.items():
+        model = folder_of(f"{kind}Classification", tmp_path / kind)
+        column, label = frame.columns
+        frame.to_json(tmp_path / f"{kind}.jsonl", orient="records", lines=True)
+        pair = frame[column].tolist(), frame[label].tolist()
+        data = {"file": tmp_path / f"{kind}.jsonl", "frame": frame, "pair": pair}[form]
+        own = {} if form == "pair" else {"label": label}
+        result = mw.fit(f"path:{model}", data, data, **SHORT, **own, lr=0.01)
+        assert result.prepared.targets.kind == ("tokens" if kind == "Token" else "classes")
+        assert len(result.predict(pair[0])) == len(frame)
+        if kind == "Token":
+            with pytest.raises(ValueError, match="row 1: the model has room for 10 of the 11 tokens"):
+                result.predict([["Ann"] * 11])
 
 
 def test_a_mistake_is_said(frames: dict[str, pd.DataFrame]) -> None:

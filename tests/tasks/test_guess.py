@@ -47,6 +47,14 @@ def test_each_kind_of_file_has_its_task(tmp_path: Path) -> None:
     assert guess_task(["a.de", "a.en"]).task == "translation"
 
 
+def test_a_file_that_is_no_table_may_be_of_tokens(tmp_path: Path) -> None:
+    place = table(tmp_path / "train.txt", "Anna B-PER", "left O")
+    with pytest.raises(
+        ValueError, match=r"train\.txt: which task is it for.*--task tokens where a line holds"
+    ):
+        guess_task([place])
+
+
 def test_a_table_with_quoted_line_ends_is_read_whole_where_a_cut_would_tear_it(tmp_path: Path) -> None:
     field = '"' + "\n" * 300_000 + '"'
     assert guess_task([table(tmp_path / "q.csv", "a,b,label", f"1.5,{field},x", "2.5,z,y")]).task == "tabular"

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn.metrics import f1_score
+from tiny_folders import folder_of
 from tiny_texts import QUICK, sentences, texts, write_bio, write_texts
 from torch import nn
 
@@ -19,6 +21,7 @@ from metaweight.data.rows.loader import IGNORED
 from metaweight.student.losses import TokenCrossEntropy
 from metaweight.tasks import tasks
 from metaweight.tasks.config import TextConfig, TokensConfig
+from metaweight.tasks.text.measures import macro_f1
 from metaweight.tasks.text.sets import labelled_texts
 from metaweight.tasks.tokens.measures import measure
 from metaweight.tasks.tokens.sets import labelled_tokens
@@ -75,6 +78,16 @@ def test_figures_of_tokens_by_hand() -> None:
     assert measure(("A", "B", "C"))(student, [batch])["f1"] == pytest.approx(figures["accuracy"])
 
 
+def test_macro_f1_is_that_of_scikit_learn() -> None:
+    g = torch.Generator().manual_seed(0)
+    truth = torch.randint(0, 5, (60,), generator=g)
+    said = torch.where(torch.rand(60, generator=g) < 0.6, truth, torch.randint(1, 7, (60,), generator=g))
+    outputs = nn.functional.one_hot(said, 8).float()
+    expected = f1_score(truth, said, average="macro", zero_division=0)
+    assert macro_f1(outputs, truth) == pytest.approx(100 * expected, rel=1e-12)
+    assert macro_f1(torch.full((60, 8), torch.nan), truth) == 0
+
+
 def test_weights_of_tokens_are_means_after_the_warm_up() -> None:
     targets = torch.tensor([[1, 1, IGNORED], [0, IGNORED, IGNORED], [2, 0, 1]])
     kept = TokenWeights(targets, warmup=1)
@@ -98,46 +111,6 @@ def test_weights_of_tokens_are_means_after_the_warm_up() -> None:
     again = TokenWeights(targets, warmup=1)
     again.load_state_dict(kept.state_dict())
     assert again.of(0) == [5.0, 6.0]
-
-
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "apple", "pear", "plum", "fig", "saw", "hammer", "drill", "file"]
-WORDS += [
-    "and",
-    "number",
-    ",",
-    "Ann",
-    "Bob",
-    "Eve",
-    "eats",
-    "often",
-    ".",
-    *(f"##{digit}" for digit in range(10)),
-]
-
-
-def folder_of(kind: str, place: Path) -> Path:
-    """A tiny random model with a tokenizer of pieces, as save_pretrained writes them."""
-    transformers = pytest.importorskip("transformers")
-    tokenizers = pytest.importorskip("tokenizers")
-    vocabulary = {word: code for code, word in enumerate(WORDS)}
-    inner = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]"))
-    inner.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    inner.post_processor = tokenizers.processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **names)
-    fast.model_max_length = 12
-    fast.save_pretrained(place)
-    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS), num_labels=5, max_position_embeddings=16, initializer_range=0.3, **sizes
-    )
-    torch.manual_seed(0)
-    getattr(transformers, f"BertFor{kind}")(config).save_pretrained(place)
-    return place
 
 
 def test_a_classifier_out_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

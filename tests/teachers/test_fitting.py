@@ -37,3 +37,14 @@ def test_rows_of_a_table_are_weighed_by_the_evidence(target: Target) -> None:
     assert fitting(class_spec({}, target=target), table=True) == (
         "evidence" if target == "number" else "recall"
     )
+
+
+def test_tokens_with_a_few_labels_are_compared_with_trusted_ones() -> None:
+    assert fitting(class_spec(tokens=True), tagged=True) == "memory"
+    assert fitting(class_spec(tokens=True, taps={}), tagged=True) == "surface"
+
+
+def test_the_slopes_of_such_tokens_are_centred_within_each_label() -> None:
+    assert build_teacher("auto", class_spec(tokens=True), tagged=True).centered == "class"
+    assert build_teacher("auto", class_spec(tokens=True)).centered is True
+    assert build_teacher("auto", class_spec(), tagged=True).centered is True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,13 +11,11 @@ import numpy as np
 from metaweight.core.registry import did_you_mean
 from metaweight.data.origins import LeftOut
 from metaweight.data.rows.named import named_rows
-from metaweight.data.rows.source import Rows, read_rows
+from metaweight.data.rows.source import Rows
 from metaweight.data.rows.targets import is_empty_cell, of_distinct
 
 LABELS = ("label", "labels", "target", "class", "y", "category")
 """What columns of labels are called, in any case."""
-Reader = Callable[[str, str], Rows]
-"""(file, part) -> its rows."""
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -46,29 +44,11 @@ class Parts:
         return list(part.column(self.label))
 
 
-def own_parts(
-    train: str,
-    *,
-    meta: str | None = None,
-    valid: str | None = None,
-    test: str | None = None,
-    label: str | None = None,
-    meta_column: str | None = None,
-    reader: Reader = read_rows,
-) -> Parts:
-    """Read the user's own rows.  Raises ValueError that names file, row and column for what does not do."""
-    files = {"train": train, "meta": meta, "valid": valid, "test": test}
-    return parts_of(
-        {part: reader(file, part) for part, file in files.items() if file is not None},
-        label=label,
-        meta_column=meta_column,
-    )
-
-
 def parts_of(rows: dict[str, Rows], *, label: str | None = None, meta_column: str | None = None) -> Parts:
     """The parts of rows that are read: "train" and, perhaps, "meta", "valid" and "test".
 
-    Training rows without a label are left out.  Raises as ``own_parts``.
+    Training rows without a label are left out.  Raises ValueError that names file, row and column for what
+    does not do.
     """
     train = rows["train"]
     places, chosen = np.arange(len(train)), None

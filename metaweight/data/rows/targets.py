@@ -106,6 +106,7 @@ def read_targets(cells: Sequence[Any], name: str, origins: Origins, *, kind: str
     if kind is not None and kind not in KINDS:
         raise ValueError(f"unknown target {kind!r}.{did_you_mean(kind, KINDS)} There are {', '.join(KINDS)}")
     chosen, why = (kind, "as asked for") if kind is not None else _guess(cells)
+    file = origins.files[0]
     if chosen == "number":
         values = [_number(cell, label_text(cell), origins, place) for place, cell in enumerate(cells)]
         array = np.array(values)
@@ -117,22 +118,24 @@ def read_targets(cells: Sequence[Any], name: str, origins: Origins, *, kind: str
     if chosen == "several":
         names = tuple(sorted({label for cell in cells for label in labels_of(cell)}))
         if not names:
-            raise ValueError(f"no row has a label in {name!r}")
+            raise ValueError(f"{file}: no row has a label in {name!r}")
         return Targets(
             "several", names, note=f"{name!r} holds several labels a row ({why}): {_listed(names)}"
         )
     names = _ordered({label_text(cell) for cell in cells})
     if len(names) < 2:
         raise ValueError(
-            f"every row has the label {names[0]!r} in {name!r}: a classifier needs 2 classes or more"
+            f"{file}: every row has the label {names[0]!r} in {name!r}: a classifier needs 2 classes or more"
         )
     if len(names) == len(cells) and len(cells) > 2:
         raise ValueError(
-            f"no two rows share a label in {name!r}: is it the column of labels (--label)? Where it holds "
-            "numbers, say --target number"
+            f"{file}: no two rows share a label in {name!r}: is it the column of labels (--label)? Where it "
+            "holds numbers, say --target number"
         )
     if chosen == "one-logit" and len(names) != 2:
-        raise ValueError(f"one logit tells 2 classes apart, and {name!r} has {len(names)}: {_listed(names)}")
+        raise ValueError(
+            f"{file}: one logit tells 2 classes apart, and {name!r} has {len(names)}: {_listed(names)}"
+        )
     note = f"{name!r} has {len(names)} classes ({why}): {_listed(names)}"
     return Targets("one-logit" if chosen == "one-logit" else "classes", names, note=note)
 

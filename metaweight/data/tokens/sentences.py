@@ -13,7 +13,7 @@ from metaweight.core.registry import did_you_mean
 from metaweight.data.rows import Rows, read_rows
 from metaweight.data.tables import is_table
 from metaweight.data.tables.content import kind_of
-from metaweight.data.tokens.bio import LABELS, TOKENS, column_of, read_bio
+from metaweight.data.tokens.bio import LABELS, TOKENS, read_bio
 
 
 class Sentence(tuple[str, ...]):
@@ -25,35 +25,32 @@ class Sentence(tuple[str, ...]):
         return " ".join(self)
 
 
-def read_sentences(file: str, *, tokens: str | None = None, label: str | None = None) -> Rows:
+def read_sentences(
+    file: str, part: str = "train", *, tokens: str | None = None, label: str | None = None
+) -> Rows:
     """The sentences of a BIO file, of a table with lists (.jsonl, .parquet), or of ``hf:NAME``.
 
-    ``tokens`` and ``label`` name columns; else those that are called so, of a BIO file without header the
-    first and the last.  Of its other columns a sentence has the first token's cell.  Raises ValueError that
-    names file and line for what cannot be read.
+    ``part``: what they are for, as ``read_rows`` takes it.  ``tokens`` and ``label`` name columns; else those
+    that are called so, of a BIO file without header the first and the last.  Of its other columns a sentence
+    has the first token's cell.  Raises ValueError that names file and line for what cannot be read.
     """
     place = Path(file).expanduser()
     if not place.is_file() or (is_table(place) and kind_of(place) in (".jsonl", ".ndjson", ".parquet")):
-        return as_sentences(read_rows(file), tokens=tokens, label=label)
+        return as_sentences(read_rows(file, part), tokens=tokens, label=label)
     import pandas as pd
 
-    found = read_bio(file)
-    token = column_of(found, file, tokens, TOKENS, place=0)
-    tag = column_of(found, file, label, LABELS, place=-1)
-    if token == tag:
-        raise ValueError(
-            f"{file}: column {found.columns[tag]!r} cannot hold both the tokens and their labels"
-        )
+    found = read_bio(file, tokens=tokens, label=label)
+    names, token, tag = found.layout.columns, found.layout.token, found.layout.label
     columns: dict[str, list[Any]] = {
         name: [
             Sentence(cells[at] for cells in sentence) if at in (token, tag) else sentence[0][at]
             for sentence in found.sentences
         ]
-        for at, name in enumerate(found.columns)
-        if found.headed or at in (token, tag)
+        for at, name in enumerate(names)
+        if found.layout.named or at in (token, tag)
     }
-    if not found.headed and label is None:
-        columns = {"tokens": columns[found.columns[token]], "labels": columns[found.columns[tag]]}
+    if not found.layout.named:
+        columns = {tokens or "tokens": columns[names[token]], label or "labels": columns[names[tag]]}
     series = {name: pd.Series(cells, dtype=object) for name, cells in columns.items()}
     return Rows(pd.DataFrame(series), found.origins, file, found.notes)
 
@@ -66,20 +63,24 @@ def as_sentences(rows: Rows, *, tokens: str | None = None, label: str | None = N
     import pandas as pd
 
     token, tag = _named(rows, tokens, TOKENS, "tokens"), _named(rows, label, LABELS, "label")
-    read = {name: [_sentence(cell) for cell in rows.column(name).tolist()] for name in (token, tag)}
+    read = {name: sentences_of(rows, name) for name in (token, tag)}
     for place, (words, labels) in enumerate(zip(read[token], read[tag], strict=True)):
-        for name, cell in ((token, words), (tag, labels)):
-            if cell is None:
-                shown = repr(rows.frame[name].iloc[place])[:60]
-                raise ValueError(f"{rows.origins[place]}: {name!r} is no list of words but {shown}")
-        assert words is not None
-        assert labels is not None
         if len(words) != len(labels):
             raise ValueError(f"{rows.origins[place]}: {len(words)} tokens have {len(labels)} labels")
     frame = rows.frame.copy(deep=False)
     for name, cells in read.items():
         frame[name] = pd.Series(cells, dtype=object)
     return replace(rows, frame=frame)
+
+
+def sentences_of(rows: Rows, name: str) -> list[Sentence]:
+    """The cells of a column.  Raises ValueError, with the place, for one that is no list."""
+    read = []
+    for place, cell in enumerate(rows.column(name).tolist()):
+        if not isinstance(cell, list | tuple | np.ndarray):
+            raise ValueError(f"{rows.origins[place]}: {name!r} is no list of words but {repr(cell)[:60]}")
+        read.append(cell if isinstance(cell, Sentence) else Sentence(map(str, cell)))
+    return read
 
 
 def token_column(rows: Rows, tokens: str | None) -> str:
@@ -104,11 +105,3 @@ def _named(rows: Rows, asked: str | None, called: Sequence[str], option: str) ->
             f"--{'text' if option == 'tokens' else option} COLUMN.{did_you_mean(option, plain.values())}"
         )
     return found
-
-
-def _sentence(cell: Any) -> Sentence | None:
-    if isinstance(cell, Sentence):
-        return cell
-    if not isinstance(cell, list | tuple | np.ndarray):
-        return None
-    return Sentence(word if isinstance(word, str) else str(word) for word in cell)

@@ -37,7 +37,8 @@ class TokenTargets(Targets):
             if strange is not None:
                 raise ValueError(
                     f"{origins[place]}: token {strange + 1} of this {part} sentence has the label "
-                    f"{labels[strange]!r}, which no training token has.{did_you_mean(labels[strange], codes)}"
+                    f"{labels[strange]!r}, which no training token has: mend it, or take the sentence out."
+                    f"{did_you_mean(labels[strange], codes)}"
                 )
             found[place, : len(labels)] = torch.tensor([codes[label] for label in labels])
         return found
@@ -48,7 +49,7 @@ class TokenTargets(Targets):
         return [" ".join(names[code] for code in row if code != IGNORED) for row in values.tolist()]
 
 
-def read_labels(cells: Sequence[Any], name: str, *, width: int) -> TokenTargets:
+def read_labels(cells: Sequence[Any], name: str, file: str, *, width: int) -> TokenTargets:
     """What the training sentences' labels are; no sentence of any part has more tokens than ``width``.
 
     Raises ValueError where there are no two labels.
@@ -56,6 +57,12 @@ def read_labels(cells: Sequence[Any], name: str, *, width: int) -> TokenTargets:
     labels = {label for row in cells for label in row}
     names = (*([OUTSIDE] if OUTSIDE in labels else []), *sorted(labels - {OUTSIDE}))
     if len(names) < 2:
-        raise ValueError(f"every token has the label {names[0]!r} in {name!r}: a tagger needs 2 or more")
+        raise ValueError(
+            f"{file}: every token has the label {names[0]!r} in {name!r}: a tagger needs 2 or more. Is it "
+            "the column of labels (--label)?"
+        )
     shown = ", ".join(map(repr, names[:12])) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-    return TokenTargets("tokens", names, note=f"{name!r} has {len(names)} labels: {shown}", width=width)
+    note = f"{name!r} has {len(names)} labels: {shown}"
+    if OUTSIDE not in labels:
+        note += f"; none is {OUTSIDE!r}, so all tokens count in F1"
+    return TokenTargets("tokens", names, note=note, width=width)

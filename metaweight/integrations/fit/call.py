@@ -6,6 +6,7 @@ import copy
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,27 @@ from metaweight.comparison.plain import plain_config, require_comparable, train_
 from metaweight.core.console import Terminal
 from metaweight.core.randomness import forked_rng
 from metaweight.core.registry import Registry, did_you_mean
-from metaweight.data.rows.parts import parts_of
-from metaweight.integrations.fit.given import as_dataset, as_rows, is_place
+from metaweight.integrations.fit.given import as_dataset, as_rows, is_place, is_sentences
 from metaweight.integrations.fit.result import Fit, weights_of
+from metaweight.models.pretrained import is_pretrained
 from metaweight.models.tabular import tabular_models
-from metaweight.models.text import text_models
+from metaweight.models.text import taggers, text_models
 from metaweight.report.statistics.gain import gain_of
 from metaweight.student.execution.execution import require_device
 from metaweight.student.losses import UnitLoss
 from metaweight.tasks import assemble, begin, run_manifest, tasks
 from metaweight.tasks.config import ModuleConfig, RowsConfig, with_options
 from metaweight.tasks.config.module import GIVEN
+from metaweight.tasks.guess import guess_of_rows, guess_task
 from metaweight.tasks.module import ModuleData, prepare_module
+from metaweight.tasks.module.data import TARGET
 from metaweight.tasks.rows import PreparedRows, RowsTask
 from metaweight.teachers.base import name_of
 from metaweight.training.launch import refuse_several
 from metaweight.training.progress import EpochProgress
 from metaweight.training.run_folder import RunFolder
 
-MODELS: Mapping[str, Registry[Any]] = {"tabular": tabular_models, "text": text_models}
+MODELS: Mapping[str, Registry[Any]] = {"tabular": tabular_models, "text": text_models, "tokens": taggers}
 """Task -> its models by name."""
 Prepare = Callable[[Any], PreparedRows]
 """From options, those of the run or of the plain one beside it, to its data."""
@@ -66,15 +69,18 @@ def fit(
         result = metaweight.fit("tabular-mlp", "train.csv", "checked.csv", "test.csv", label="y")
         result.suspects().head(20), result.figures, result.report("page.html")
 
-    ``model``: a name (``tabular-mlp``, ``tabular-resnet``), or a torch module of yours, which is trained in
-    place; ``taps`` are those of its submodules that the teacher looks into, ``loss`` one of ``losses``.
+    ``model``: a name (``tabular-mlp``, ``tabular-resnet``, ``text-bag``, ``text-transformer``, of sentences
+    with a label a token ``tagger-window``, ``tagger-transformer``), ``path:FOLDER`` of a Hugging Face model
+    with its tokenizer for texts and such sentences, or a torch module of yours, which is trained in place;
+    ``taps`` are those of its submodules that the teacher looks into, ``loss`` one of ``losses``.
     ``train``, ``meta``, ``test``, ``valid``: of a name files (as `metaweight train` takes them), DataFrames,
-    pairs (X, y) or Hugging Face data sets; of a module also torch data sets of (input, target), or of
-    mappings, and DataLoaders.  ``label``: the column of labels; ``meta_column``: the one that marks trusted
-    rows of ``train``.  ``options``: of the task's run, by name (``epochs``, ``batch_size``, ``probes``, ...),
-    see `metaweight train --task tabular --help`; ``plain_run=True`` trains the same model plainly too, a
-    module from a copy of it, and ``result.gain`` says what the weights gain.  ``folder``: where the run is
-    kept; default: a new one among the temporary files.  The global random state is left as it was.
+    pairs (X, y) (sentences are lists of words, and of their labels) or Hugging Face data sets; of a module
+    also torch data sets of (input, target), or of mappings, and DataLoaders.  ``label``: the column of
+    labels; ``meta_column``: the one that marks trusted rows of ``train``.  ``options``: of the task's run, by
+    name (``epochs``, ``batch_size``, ``probes``, ...), see `metaweight train --task tabular --help`;
+    ``plain_run=True`` trains the same model plainly too, a module from a copy of it, and ``result.gain`` says
+    what the weights gain.  ``folder``: where the run is kept; default: a new one among the temporary files.
+    The global random state is left as it was.
 
     Raises TypeError and ValueError, in words, for data and options that do not do.
     """
@@ -100,23 +106,43 @@ def fit(
 def _of_name(
     model: str, given: dict[str, Any], label: str | None, meta_column: str | None, options: dict[str, Any]
 ) -> tuple[RowsConfig, Prepare]:
-    name = next((name for name, models in MODELS.items() if model in models), None)
-    if name is None:
-        known = [known for models in MODELS.values() for known in models.names()]
-        raise ValueError(f"unknown model {model!r}.{did_you_mean(model, known)} Or give a torch module")
+    name = _task_of(model, given["train"], label)
     task = tasks[name]
     assert isinstance(task, RowsTask)
-    rows = {part: as_rows(data, part) for part, data in given.items() if data is not None}
-    if label is None and not is_place(given["train"]) and isinstance(given["train"], tuple):
-        label = "target"
-    parts = parts_of(rows, label=label, meta_column=meta_column)
+    if label is None and isinstance(given["train"], tuple):
+        label = TARGET
     called = {
         part: str(data) if is_place(data) else GIVEN for part, data in given.items() if data is not None
     }
     own = task.config(model=model, **called, label=label, meta_column=meta_column)
     config: RowsConfig = with_options(own, options)
     check_options(config)
+    read, tagged = partial(task.read, config), name == "tokens"
+    rows = {
+        part: as_rows(data, part, read, tagged=tagged) for part, data in given.items() if data is not None
+    }
+    parts = task.own_parts(config, rows)
     return config, lambda wanted: task.prepared(wanted, parts)
+
+
+def _task_of(model: str, train: Any, label: str | None) -> str:
+    """The task of a model by name; of one in a folder by whether each word of ``train`` has a label."""
+    name = next((name for name, models in MODELS.items() if model in models), None)
+    if name is not None:
+        return name
+    if not is_pretrained(model):
+        known = [known for models in MODELS.values() for known in models.names()]
+        raise ValueError(
+            f"unknown model {model!r}.{did_you_mean(model, known)} Or give a torch module, or path:FOLDER of "
+            "a Hugging Face model"
+        )
+    if is_place(train):
+        tagged = guess_task([str(train)], label).task == "tokens"
+    elif isinstance(train, tuple):
+        tagged = is_sentences(train[0])
+    else:
+        tagged = guess_of_rows(as_rows(train, "train"), label).task == "tokens"
+    return "tokens" if tagged else "text"
 
 
 def _of_module(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEXT = "text"
+TOKENS = "tokens"
 
 
 def is_place(data: Any) -> bool:
@@ -27,46 +28,60 @@ def is_place(data: Any) -> bool:
     return isinstance(data, str | PathLike)
 
 
-def as_rows(data: Any, part: str) -> Rows:
+def is_sentences(X: Any) -> bool:
+    """Whether ``X`` is a list of lists of words."""
+    return isinstance(X, list | tuple) and any(
+        isinstance(row, list | tuple) and row and all(isinstance(word, str) for word in row) for row in X
+    )
+
+
+def as_rows(
+    data: Any, part: str, read: Callable[[str, str], Rows] = read_rows, *, tagged: bool = False
+) -> Rows:
     """A file, a DataFrame, a Hugging Face data set, or a pair (X, y) of arrays or frames, as rows with names.
 
-    Of a pair the labels are the column ``target``, and a list of texts is the column ``text``.  Raises
+    ``read``: (file, part) -> its rows; ``tagged``: whether each word has a label.  Of a pair the labels are
+    the column ``target``, a list of texts is the column ``text``, one of lists of words ``tokens``.  Raises
     TypeError for what is none of these, ValueError for lengths that differ.
     """
     import pandas as pd
 
     if is_place(data):
-        return read_rows(data, part)
+        return read(str(data), part)
     if isinstance(data, pd.DataFrame):
         return of_frame(data, f"{part} rows")
     if hasattr(data, "to_pandas") and hasattr(data, "features"):
         return of_frame(data.to_pandas(), f"{part} rows")
     if isinstance(data, tuple) and len(data) == 2:
-        return of_frame(_pair(*data), f"{part} rows")
+        return of_frame(_pair(*data, tagged=tagged), f"{part} rows")
     raise TypeError(
         f"{part} is a file, a DataFrame, a pair (X, y) or a Hugging Face data set for a model by name, got a "
         f"{type(data).__name__}; other data sets go with a torch module of your own"
     )
 
 
-def _pair(X: Any, y: Any) -> Any:
+def _pair(X: Any, y: Any, *, tagged: bool) -> Any:
     """X and y as one frame."""
-    frame = _frame(X)
+    frame = _frame(X, tagged=tagged)
     labels = y.detach().cpu().numpy() if isinstance(y, Tensor) else y
     if len(frame) != len(labels):
         raise ValueError(f"X has {len(frame)} rows and y {len(labels)}: give each row its label")
     if TARGET in frame.columns:
         raise ValueError(f"X has a column {TARGET!r} already, where the labels of y go: rename it")
+    if tagged:
+        return frame.assign(**{TARGET: list(labels)})
     values = np.asarray(labels)
     return frame.assign(**{TARGET: list(values) if values.ndim > 1 else values})
 
 
-def _frame(X: Any) -> pd.DataFrame:
+def _frame(X: Any, *, tagged: bool = False) -> pd.DataFrame:
     """X as a frame of its own, columns under names."""
     import pandas as pd
 
     if isinstance(X, pd.DataFrame):
         frame = X.copy(deep=False)
+    elif tagged:
+        frame = pd.DataFrame({TOKENS: list(X)})
     elif isinstance(X, list | tuple) and X and isinstance(X[0], str):
         frame = pd.DataFrame({TEXT: list(X)})
     elif isinstance(X, pd.Series):
@@ -77,12 +92,12 @@ def _frame(X: Any) -> pd.DataFrame:
     return frame
 
 
-def later_rows(X: Any, columns: Sequence[str]) -> Rows:
-    """Rows like those of training, which had ``columns``: a frame, an array, or a list of texts.
+def later_rows(X: Any, columns: Sequence[str], *, tagged: bool = False) -> Rows:
+    """Rows like those of training, which had ``columns``: a frame, an array, a list of texts or of sentences.
 
     Raises ValueError, with the nearest name, for a column that is missing.
     """
-    frame = _frame(X)
+    frame = _frame(X, tagged=tagged)
     if len(columns) == 1 and len(frame.columns) == 1:
         frame.columns = list(columns)
     return same_columns(of_frame(frame.reset_index(drop=True), "given rows"), columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,12 +19,16 @@ from metaweight.integrations.fit.given import later_rows
 from metaweight.report.page.document import write_page
 from metaweight.report.page.study import read_study
 from metaweight.report.statistics.gain import Gain
+from metaweight.report.suspect_tokens import COLUMNS, suspect_tokens
 from metaweight.report.suspects import Suspects
 from metaweight.student.student import Student
 from metaweight.tasks.module.data import Places
 from metaweight.tasks.outcome import RunResult
 from metaweight.tasks.rows import PreparedRows
 from metaweight.tasks.rows.measures import two_logits
+from metaweight.tasks.text.pretrained import PretrainedTokens
+from metaweight.tasks.tokens.said import later_sentences, token_probabilities
+from metaweight.tasks.tokens.words import SentenceTokens
 from metaweight.training.evaluation import outputs_of
 from metaweight.training.sample_weights import SampleWeights
 
@@ -64,7 +68,25 @@ class Fit:
         found = self._found
         own = self.prepared.frame.iloc[found.samples.index.numpy()]
         columns = {**found.where(), **{str(name): own[name].tolist() for name in own.columns}}
+        if found.samples.given is None:
+            shown = self.prepared.targets.shown(self.prepared.given[found.samples.index])
+            columns[self.prepared.parts.label] = shown
         return pd.DataFrame(found.columns(columns, self.prepared.targets.classes))
+
+    def suspect_tokens(self) -> pd.DataFrame:
+        """The tokens of the sentences that were weighed: where they are, given and suggested label, share,
+        weight, and the sentence, in which >>this<< is the token.  First those of which the tagger says
+        another label, the lowest weight first, then the others.
+
+        Raises TypeError where rows are no sentences of labelled tokens.
+        """
+        import pandas as pd
+
+        found = suspect_tokens(self.folder)
+        if found is None:
+            raise TypeError("these rows have no labelled tokens: suspects() lists them")
+        numbers = {"row": int, "index": int, "place": int, "share": float, "weight": float}
+        return pd.DataFrame(found, columns=list(COLUMNS)).astype(numbers)
 
     def sentences(self) -> tuple[str, ...]:
         """What is gained over plain training, if that was asked for; whether the weights can be believed."""
@@ -77,12 +99,19 @@ class Fit:
         return Suspects(self.samples)
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
-        """What the model says of rows like those of training: names of classes [n], numbers [n], or which
-        labels a row has [n, L].  Columns of a DataFrame that were not learnt from are passed over.
+        """What the model says of rows like those of training: names of classes [n], numbers [n], which labels
+        a row has [n, L], or of sentences lists [n] of a label a token.  Columns of a DataFrame that were not
+        learnt from are passed over.
 
         Of a module of your own, call ``model``.  Raises TypeError for one.
         """
-        outputs, targets = self._outputs(X), self.prepared.targets
+        targets = self.prepared.targets
+        if targets.kind == "tokens":
+            tagged = [
+                [targets.classes[code] for code in own.argmax(dim=1).tolist()] for own in self._of_tokens(X)
+            ]
+            return _one_a_cell(tagged)
+        outputs = self._outputs(X)
         if targets.kind == "number":
             numbers: np.ndarray[Any, Any] = targets.numbers(outputs.flatten()).numpy()
             return numbers
@@ -97,9 +126,11 @@ class Fit:
     def predict_proba(self, X: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Probabilities [n, C] of ``prepared.targets.classes`` in that order; of several labels that of each.
 
-        Raises TypeError where numbers are learnt.
+        Of sentences an array of n arrays, [tokens, C] each.  Raises TypeError where numbers are learnt.
         """
         targets = self.prepared.targets
+        if targets.kind == "tokens":
+            return _one_a_cell([own.double().numpy() for own in self._of_tokens(X)])
         if targets.kind == "number":
             raise TypeError("numbers were learnt, and they have no probabilities")
         outputs = self._outputs(X).double()
@@ -119,6 +150,12 @@ class Fit:
         loader = RowsLoader(inputs, nothing, order, batch_size=inputs.at_once, shuffle=False)
         return outputs_of(self.student, loader.epoch(0))[0].cpu()
 
+    def _of_tokens(self, X: Any) -> list[torch.Tensor]:
+        encoder = self.prepared.encoder
+        assert isinstance(encoder, SentenceTokens | PretrainedTokens)
+        batches = later_sentences(encoder, later_rows(X, [encoder.column], tagged=True)).epoch(0)
+        return [own.cpu() for _, own in token_probabilities(self.student, batches)]
+
     def save(self, path: Path | str) -> None:
         """Write the model's plain ``state_dict``, for ``module.load_state_dict(torch.load(path))``."""
         with whole_file(Path(path)) as file:
@@ -132,6 +169,13 @@ class Fit:
         known = {name: value for name, value in self.figures.items() if value is not None}
         said = ", ".join(f"{name} {value:.4g}" for name, value in known.items())
         return "\n".join((f"teacher {self.teacher}: {said}", *self.sentences(), f"folder: {self.folder}"))
+
+
+def _one_a_cell(values: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """[n] of objects, whatever their lengths."""
+    cells: np.ndarray[Any, Any] = np.empty(len(values), dtype=object)
+    cells[:] = values
+    return cells
 
 
 def weights_of(samples: SampleWeights, parts: Parts) -> np.ndarray[Any, np.dtype[np.float64]]:

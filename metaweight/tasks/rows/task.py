@@ -15,7 +15,7 @@ from metaweight.core.registry import Registry
 from metaweight.core.weights import auroc
 from metaweight.data.epochs import Epochs
 from metaweight.data.rows import Rows, Targets, read_rows, read_targets
-from metaweight.data.rows.parts import Parts, own_parts
+from metaweight.data.rows.parts import Parts, label_column, parts_of
 from metaweight.data.rows.spoil import check_spoil
 from metaweight.reweighter import Reweighter
 from metaweight.student.student import Student
@@ -82,9 +82,13 @@ class RowsTask(ABC, Generic[C]):
         taps = config.taps or self.taps(config)
         return Student(module, LOSSES[prepared.targets.kind], taps=taps, execution=execution(config))
 
-    def read(self, file: str, part: str) -> Rows:
+    def read(self, config: C, file: str, part: str) -> Rows:
         """The rows of one file, which are the run's ``part``."""
         return read_rows(file, part)
+
+    def label(self, config: C, train: Rows) -> str:
+        """The column of the labels."""
+        return label_column(train) if config.label is None else config.label
 
     def check(self, config: C) -> None:
         check_own(config)
@@ -97,15 +101,13 @@ class RowsTask(ABC, Generic[C]):
         """The rows that ``config`` names."""
         if config.train is None:
             return self.sets[config.data]()
-        return own_parts(
-            config.train,
-            meta=config.meta,
-            valid=config.valid,
-            test=config.test,
-            label=config.label,
-            meta_column=config.meta_column,
-            reader=self.read,
-        )
+        files = {"train": config.train, "meta": config.meta, "valid": config.valid, "test": config.test}
+        read = {part: self.read(config, file, part) for part, file in files.items() if file is not None}
+        return self.own_parts(config, read)
+
+    def own_parts(self, config: C, rows: dict[str, Rows]) -> Parts:
+        """The parts of the user's ``rows``: "train" and, perhaps, "meta", "valid" and "test"."""
+        return parts_of(rows, label=self.label(config, rows["train"]), meta_column=config.meta_column)
 
     def targets(self, config: C, parts: Parts) -> Targets:
         """What the training rows' labels are."""

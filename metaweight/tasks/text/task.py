@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -22,19 +25,40 @@ from metaweight.models.text import (
     text_time_axes,
 )
 from metaweight.student.student import Student
-from metaweight.tasks.assembly import execution
+from metaweight.tasks.assembly import Assembled, execution
 from metaweight.tasks.config.text import TextConfig
+from metaweight.tasks.figures import Column, Headline
+from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.rows import PreparedRows, RowsTask
+from metaweight.tasks.rows.figures import PRESENTATION
 from metaweight.tasks.rows.losses import LOSSES
+from metaweight.tasks.text.measures import measure_classes
 from metaweight.tasks.text.pretrained import PretrainedText
 from metaweight.tasks.text.sets import labelled_texts
 from metaweight.tasks.text.words import TextPieces
 from metaweight.training.run_folder import RunFolder
 
+_ACCURACY, *_OTHERS = PRESENTATION.columns
+_TEACHER, _TESTED, *_HEADLINES = PRESENTATION.headlines
+
 
 class TextTask(RowsTask[TextConfig]):
-    __doc__ = RowsTask.__doc__
+    """A student of labelled texts; how good it is on test rows, and which training rows look wrong.
 
+    Figures: as ``RowsTask``, and ``macro_f1`` of the test rows in percent where a row has one of several
+    classes, else NaN.
+    """
+
+    presentation = replace(
+        PRESENTATION,
+        columns=(_ACCURACY, Column("macro-F1, %", "macro_f1", digits=1, best="highest"), *_OTHERS),
+        headlines=(
+            _TEACHER,
+            _TESTED,
+            Headline("macro-F1 on the test rows, {when}", "macro_f1", "{:.2f} %"),
+            *_HEADLINES,
+        ),
+    )
     config = TextConfig
     sets = labelled_texts
 
@@ -87,6 +111,16 @@ class TextTask(RowsTask[TextConfig]):
             time_axes=pretrained_time_axes if pretrained else text_time_axes,
             execution=execution(config),
         )
+
+    def measure(self, prepared: PreparedRows) -> Any:
+        return measure_classes if prepared.targets.kind == "classes" else super().measure(prepared)
+
+    def conclude(
+        self, config: TextConfig, prepared: PreparedRows, trained: Assembled, folder: RunFolder | None
+    ) -> Outcome:
+        outcome = super().conclude(config, prepared, trained, folder)
+        macro = {"macro_f1": trained.row.get("test_macro_f1", math.nan)}
+        return replace(outcome, figures={**outcome.figures, **macro})
 
     def _columns(self, config: TextConfig, parts: Parts) -> tuple[str, ...]:
         return text_columns(parts.train, config.text, (parts.label,))

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from metaweight.core.csv_text import write_csv
-from metaweight.core.modes import evaluating
 from metaweight.data.origins import COLUMNS
 from metaweight.data.rows.loader import IGNORED
 from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.config import TokensConfig
 from metaweight.tasks.rows import PreparedRows
 from metaweight.tasks.rows.data import loader
+from metaweight.tasks.tokens.said import token_probabilities
 from metaweight.tasks.tokens.weights import TokenWeights
-from metaweight.training.evaluation import without_taps
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import number_as_cell
 
@@ -40,14 +39,13 @@ def _rows(
     by_token = next((w for w in trained.watchers if isinstance(w, TokenWeights)), None)
     by_sentence = trained.weights.mean_weight().tolist()
     sentences = prepared.frame[column].tolist()
-    with evaluating(student.module):
-        for batch in loader(config, prepared, "train", training=False, positions=prepared.own).epoch(0):
-            shares, said = without_taps(student, batch).outputs.softmax(dim=-1).max(dim=-1)
-            for row, index in enumerate(batch.index.tolist()):
-                cells = prepared.origins[index].cells
-                labels = [classes[label] for label in batch.targets[row].tolist() if label != IGNORED]
-                suggested = [classes[code] for code in said[row].tolist()]
-                weights = [by_sentence[index]] * len(labels) if by_token is None else by_token.of(index)
-                words = zip(sentences[index], labels, suggested, shares[row].tolist(), weights, strict=False)
-                for place, (token, label, other, share, weight) in enumerate(words, 1):
-                    yield *cells, index, place, token, label, other, f"{share:.3g}", number_as_cell(weight)
+    batches = loader(config, prepared, "train", training=False, positions=prepared.own).epoch(0)
+    for index, shares in token_probabilities(student, batches):
+        cells, given = prepared.origins[index].cells, prepared.given[index]
+        labels = [classes[code] for code in given[given != IGNORED].tolist()]
+        most, said = shares.max(dim=-1)
+        suggested = [classes[code] for code in said.tolist()]
+        weights = [by_sentence[index]] * len(labels) if by_token is None else by_token.of(index)
+        words = zip(sentences[index], labels, suggested, most.tolist(), weights, strict=True)
+        for place, (token, label, other, share, weight) in enumerate(words, 1):
+            yield *cells, index, place, token, label, other, f"{share:.3g}", number_as_cell(weight)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from metaweight.core.weights import auroc
 from metaweight.data.rows import Rows, Targets
 from metaweight.data.rows.loader import IGNORED
-from metaweight.data.rows.parts import Parts, own_parts, without_training
+from metaweight.data.rows.parts import Parts, without_training
 from metaweight.data.text.pieces import check_pieces
 from metaweight.data.tokens import Sentence, as_sentences, read_labels, read_sentences
 from metaweight.data.tokens.sentences import label_column, token_column
@@ -52,6 +53,7 @@ class TokensTask(RowsTask[TokensConfig]):
 
     config = TokensConfig
     sets = labelled_tokens
+    auto: ClassVar[Mapping[str, Any]] = {"tagged": True}
     presentation = replace(
         PRESENTATION, counted="tokens", watched=Headline("valid F1", "valid_f1", "{:.1f} %")
     )
@@ -66,22 +68,11 @@ class TokensTask(RowsTask[TokensConfig]):
         if config.target is not None:
             raise ValueError("target is what a row's one label is, and here each token has one: leave it out")
 
-    def parts(self, config: TokensConfig) -> Parts:
-        if config.train is None:
-            return super().parts(config)
+    def read(self, config: TokensConfig, file: str, part: str) -> Rows:
+        return read_sentences(file, part, tokens=config.text, label=config.label)
 
-        def read(file: str, part: str = "train") -> Rows:
-            return read_sentences(file, tokens=config.text, label=config.label)
-
-        return own_parts(
-            config.train,
-            meta=config.meta,
-            valid=config.valid,
-            test=config.test,
-            label=config.label or label_column(read(config.train), None),
-            meta_column=config.meta_column,
-            reader=read,
-        )
+    def label(self, config: TokensConfig, train: Rows) -> str:
+        return label_column(train, config.label)
 
     def prepared(self, config: TokensConfig, parts: Parts) -> PreparedRows:
         return super().prepared(config, _sentences(config, parts))
@@ -89,7 +80,7 @@ class TokensTask(RowsTask[TokensConfig]):
     def targets(self, config: TokensConfig, parts: Parts) -> Targets:
         rows = filter(None, (parts.train, parts.meta, parts.valid, parts.test))
         width = max(len(cell) for part in rows for cell in parts.cells(part))
-        return read_labels(parts.cells(parts.train), parts.label, width=width)
+        return read_labels(parts.cells(parts.train), parts.label, parts.train.file, width=width)
 
     def keep(self, prepared: PreparedRows, folder: RunFolder) -> None:
         super().keep(prepared, folder)

@@ -33,6 +33,7 @@ def test_conll_at_spaces_with_columns_between(tmp_path: Path) -> None:
     text = "-DOCSTART- -X- -X- O\n\n# a b c\nU.N. NNP I-NP I-ORG\nheads NNS I-NP O\n\nto TO B O\n"
     path = file(tmp_path, text, "train.txt")
     assert told(path) == [(4, "U.N. heads", "I-ORG O"), (7, "to", "O")]
+    assert f"{path}: 1 -DOCSTART- line skipped" in read_sentences(path).notes
     assert list(read_sentences(path).frame.columns) == ["tokens", "labels"]
     assert told(path, label="2")[0] == (4, "U.N. heads", "NNP NNS")
 
@@ -40,11 +41,31 @@ def test_conll_at_spaces_with_columns_between(tmp_path: Path) -> None:
 def test_a_header_names_columns_and_the_first_token_speaks_for_its_sentence(tmp_path: Path) -> None:
     text = "#split\ttoken\tlabel\tnoisy\ntrain\tAnn\tB\tO\ntrain\tsaw\tO\tO\n\ntest\tOslo\tB\tB\n"
     path = file(tmp_path, text, "a.tsv")
-    frame = read_sentences(path).frame
+    rows = read_sentences(path)
+    assert [origin.row for origin in rows.origins] == [2, 5]
+    frame = rows.frame
     assert frame["split"].tolist() == ["train", "test"]
     assert frame["token"].tolist() == [("Ann", "saw"), ("Oslo",)]
     assert frame["label"].tolist() == [("B", "O"), ("B",)]
     assert read_sentences(path, label="noisy").frame["noisy"].tolist() == [("O", "O"), ("B",)]
+
+
+def test_conllu_has_its_words_and_their_upos(tmp_path: Path) -> None:
+    rest = "\t_" * 5
+    words = [("1-2", "Don't", "_"), ("1", "Do", "AUX"), ("2", "n't", "PART"), ("2.1", "you", "PRON")]
+    lines = [f"{n}\t{word}\t_\t{upos}\t_{rest}\n" for n, word, upos in words]
+    path = file(tmp_path, "# text = Don't\n" + "".join(lines), "a.conllu")
+    assert told(path, tokens="form", label="upos")[0][0] == 3
+    rows = read_sentences(path)
+    assert (rows.frame["form"][0], rows.frame["upos"][0]) == (("Do", "n't"), ("AUX", "PART"))
+    assert f"{path}: 2 CoNLL-U ranges skipped" in rows.notes
+
+
+def test_only_the_columns_that_are_used_need_be_filled(tmp_path: Path) -> None:
+    path = file(tmp_path, "#token\tlabel\tnoisy\nAnn\tB\t\n", "a.tsv")
+    assert read_sentences(path, label="label").frame["label"].tolist() == [("B",)]
+    with pytest.raises(ValueError, match=r"a\.tsv, line 2: field 3 is empty"):
+        read_sentences(path, label="noisy")
 
 
 def test_packed_files(tmp_path: Path) -> None:
@@ -71,14 +92,25 @@ def test_lists_of_json_lines_and_parquet(tmp_path: Path) -> None:
     assert as_sentences(again).frame["tokens"].tolist() == frame["tokens"].tolist()
 
 
+def test_each_part_is_its_split_of_a_saved_data_set(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    splits = {
+        part: datasets.Dataset.from_list([{"tokens": [part], "tags": ["O"]}]) for part in ("train", "test")
+    }
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    for part in splits:
+        assert read_sentences(str(tmp_path / "saved"), part).frame["tokens"].tolist() == [(part,)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a\tO\nb\n", "a.bio, line 2: 1 field, expected 2"),
         ("a\tO\n\nb\tO\tO\n", "a.bio, line 3: 3 fields, expected 2"),
-        ("a\tO\nb\t \n", "a.bio, line 2: field 2 is empty"),
-        ("a\nb\n", "no line here has two fields"),
-        ("# nothing\n\n", "no line here has two fields"),
+        ("a\tO\nb\t \n", "a.bio, line 2: field 2 is empty.*: fill it in, or take its sentence out"),
+        ("a\nb\n", "a.bio, line 1: 'a' is one field, and a line holds a token and its label with a tab or"),
+        ("# by hand\n\nAnn;B-PER\n", "a.bio, line 3: 'Ann;B-PER' is one field.*put a tab in place of ';'"),
+        ("# nothing\n\n", "a.bio holds comments and blank lines, and no token"),
         ("", "a.bio is empty"),
         ("#token\tlabel\nAnn\tNNP\tO\n", "a.bio, line 1: the header names 2 columns, the lines have 3"),
     ],

@@ -14,7 +14,7 @@ ORIGINS = Origins.of("a.bio", [3, 9], unit="line")
 
 
 def test_labels_become_codes_with_o_first_and_come_back() -> None:
-    targets = read_labels(CELLS, "labels", width=4)
+    targets = read_labels(CELLS, "labels", "a.bio", width=4)
     assert targets.classes == ("O", "B-X", "I-X")
     codes = targets.encode(CELLS, ORIGINS, "training")
     assert codes.tolist() == [[0, 1, 2, IGNORED], [0, IGNORED, IGNORED, IGNORED]]
@@ -22,8 +22,14 @@ def test_labels_become_codes_with_o_first_and_come_back() -> None:
     strange = [Sentence(("O", "B-Y"))]
     with pytest.raises(ValueError, match=r"a\.bio, line 3: token 2 of this test sentence has the label 'B-"):
         targets.encode(strange, ORIGINS, "test")
-    with pytest.raises(ValueError, match="every token has the label 'O'"):
-        read_labels([CELLS[1]], "labels", width=1)
+    assert "F1" not in targets.note
+    codes_alone = [Sentence(("0", "1"))]
+    assert (
+        "none is 'O', so all tokens count in F1"
+        in read_labels(codes_alone, "ner_tags", "a.bio", width=2).note
+    )
+    with pytest.raises(ValueError, match=r"a\.bio: every token has the label 'O'"):
+        read_labels([CELLS[1]], "labels", "a.bio", width=1)
 
 
 def test_a_token_is_its_word_its_shape_and_its_ends() -> None:
@@ -61,7 +67,7 @@ def test_wrong_labels_stand_in_the_chosen_sentences_alone() -> None:
 
 
 def test_noise_of_sentences() -> None:
-    targets = read_labels(CELLS, "labels", width=3)
+    targets = read_labels(CELLS, "labels", "a.bio", width=3)
     codes = targets.encode(CELLS * 50, Origins.of("a", range(1, 101)), "training")
     found = spoil(targets, codes, "uniform", rate=0.4, generator=torch.Generator().manual_seed(0))
     assert ((found.targets != codes).any(dim=1) == found.flipped).all()

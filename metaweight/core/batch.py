@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,8 +22,6 @@ class Batch:
     [1, T]); other values are passed on.
     ``targets``: [U, ...]; whole numbers of any width become int64, as torch's losses take classes.
     ``index``: [U], int64, position in the whole data set.
-    ``stands_in``: whether its rows count for nothing; where several processes have a part of a batch and it
-    has fewer rows than there are processes, such a part keeps those without a row in step with the others.
     Raises TypeError for inputs that are neither, for targets that are no tensor and an index that holds no
     integers, ValueError where lengths differ or are 0.
     """
@@ -31,7 +29,8 @@ class Batch:
     inputs: Inputs
     targets: Tensor
     index: Tensor
-    stands_in: bool = False
+    stands_in: ClassVar[bool] = False
+    """Whether its rows count for nothing, see ``StandIn``."""
 
     def __post_init__(self) -> None:
         if isinstance(self.inputs, Mapping):
@@ -104,10 +103,20 @@ class Batch:
     def part(self, rank: int, size: int) -> Batch:
         """The rows of process ``rank`` of ``size``, side by side; one that stands in where none are left."""
         rows = torch.arange(len(self)).tensor_split(size)[rank]
-        return self.rows(rows) if len(rows) else replace(self.rows(torch.tensor([0])), stands_in=True)
+        return self.rows(rows) if len(rows) else StandIn(**vars(self.rows(torch.tensor([0]))))
 
     def _named(self) -> list[tuple[str | int, Any]]:
         return [*enumerate(self.args), *self.kwargs.items()]
+
+
+class StandIn(Batch):
+    """A part of a batch whose rows count for nothing.
+
+    Where a batch has fewer rows than there are processes, it keeps those without a row in step with the
+    others.
+    """
+
+    stands_in = True
 
 
 def _is_bool(value: Tensor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import mmap
 import os
 import sys
 from pathlib import Path
@@ -111,7 +112,9 @@ def test_the_pair_shares_no_sample() -> None:
 @linux
 def test_extra_peak_sees_memory_that_is_gone_again() -> None:
     def work() -> None:
-        bytearray(64 * 2**20)
+        with mmap.mmap(-1, 64 * 2**20) as pages:  # new ones, whatever the process has freed before
+            for place in range(0, len(pages), mmap.PAGESIZE):
+                pages[place] = 1
 
     assert extra_peak(work) == pytest.approx(64 * 2**20, rel=0.05)
     assert extra_peak(lambda: None) < 2**20

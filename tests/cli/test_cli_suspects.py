@@ -173,7 +173,7 @@ def test_classes_and_columns_that_the_run_kept(
         assert row["given_label"].startswith("=digit ")
     said = words(capsys)
     assert f"{sum(row['is_suspect'] == '1' for row in rows)} of them are suspects" in said
-    assert "was not tested: probes=0.05 (--probes 0.05)" in said
+    assert "was not tested: metaweight train --probes 0.05" in said
     (run / "classes.json").write_text('{"a": 1}')
     assert main(["suspects", str(run), "--out", str(tmp_path / "other.csv")]) == 2
     assert f"{run / 'classes.json'} is damaged: it is no list of names of classes" in words(capsys)

@@ -207,7 +207,9 @@ def test_without_probes_it_says_how_to_test_and_two_signs() -> None:
     rows = np.linspace(0.5, 1.5, 50)
     nothing = np.empty(0)
     plain = belief(samples(rows, nothing, nothing))
-    assert said(plain).startswith("Whether these weights find wrong rows was not tested: probes=0.05")
+    assert said(plain).startswith(
+        "Whether these weights find wrong rows was not tested: metaweight train --probes"
+    )
     assert len(plain.sentences) == 1
     rising = belief(samples(rows, nothing, nothing, loss=rows**3))
     assert "The weights rise with the loss (rank correlation 1.00)" in said(rising)

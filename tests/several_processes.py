@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -64,6 +66,8 @@ class Ranks:
 
 
 def _work(connection: Connection) -> None:
+    if sys.platform == "linux":  # whatever network the machine has
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     import torch
     import torch.distributed as dist
 

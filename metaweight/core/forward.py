@@ -53,8 +53,7 @@ class Forward:
     @cached_property
     def losses(self) -> Tensor:
         """Of the joined batch [U], detached."""
-        own = self.loss.detach()
-        return own if self.part.whole else self.part.join(own * self.part.scale)
+        return self.part.join_losses(self.loss.detach())
 
     def joined(self, progress: float = 0.0) -> StudentState:
         """What the teacher may see of the joined batch, the same in every process, detached."""

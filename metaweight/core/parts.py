@@ -66,6 +66,10 @@ class Part:
         own = own.detach()[: self.units[self.processes.rank]]
         return torch.cat(self.processes.gathered(own, self.units))
 
+    def join_losses(self, own: Tensor) -> Tensor:
+        """As ``join``, of losses or what is linear in them, which are scaled as those of the joined batch."""
+        return own if self.whole else self.join(own * self.scale)
+
     def own(self, joined: Tensor) -> Tensor:
         """Values of the joined batch [total, ...] -> those of the rows here [held, ...]."""
         if self.whole:

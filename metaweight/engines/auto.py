@@ -26,8 +26,7 @@ from metaweight.engines.base import (
     build_engine,
     registry,
 )
-from metaweight.engines.checks import EngineError, described
-from metaweight.engines.ghost.layers import couples
+from metaweight.engines.checks import EngineError, couples, described
 from metaweight.engines.watch import answer
 from metaweight.student.student import Student
 

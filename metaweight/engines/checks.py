@@ -77,13 +77,18 @@ def refuse_parted_states(student: Student, through_state: bool) -> None:
         )
 
 
+def couples(layer: nn.Module) -> bool:
+    """Whether one sample's output depends on the others in its batch, as far as a class can tell."""
+    normalises = isinstance(layer, nn.modules.batchnorm._BatchNorm)
+    return normalises and (layer.training or layer.running_mean is None)
+
+
 def refuse_parted_statistics(student: Student) -> None:
     """Raise MetaweightError where the statistics of a batch would be those of one process's part of it."""
     if student.processes.size == 1:
         return
     for _, part in student.moving.parts:
-        normalises = isinstance(part, nn.modules.batchnorm._BatchNorm)
-        if normalises and (part.training or part.running_mean is None):
+        if couples(part):
             raise MetaweightError(
                 f"{described(student.module, part)} takes the mean over a batch, and each process has a part "
                 "of it: another student than in one process. Use GroupNorm, or let its statistics stand, "

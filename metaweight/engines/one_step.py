@@ -98,8 +98,7 @@ class OneStep(Engine):
         differentiated = self.differentiate(train, part.own(fixed))
         gradient = differentiated.gradient = train.whole(differentiated.gradient)
         meta, direction = self.direction(problem, train, differentiated)
-        own = differentiated.slopes(direction)
-        slopes = own if part.whole else part.join(own * part.scale)
+        slopes = part.join_losses(differentiated.slopes(direction))
         self._require_mean(fixed * slopes, gradient, direction, train)
         again = differentiated.again
         return Solution(
@@ -184,6 +183,15 @@ def gradients(
         allow_unused=True,
     )
     return {name: g for name, g in zip(parameters, grads, strict=True) if g is not None}
+
+
+def joined_gradients(
+    forward: Forward, weights: Tensor, parameters: Named, *, keep_graph: bool = False
+) -> dict[str, Tensor]:
+    """Gradients of mean(weights * loss) over the joined batch, whose ``weights`` [U] these are, by name."""
+    part = forward.part
+    rows = gradients((part.own(weights) * forward.loss).mean(), parameters, keep_graph=keep_graph)
+    return part.whole_gradient(rows, parameters)
 
 
 def inner_product(a: Named, b: Named) -> Tensor:

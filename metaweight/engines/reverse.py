@@ -24,7 +24,7 @@ from metaweight.engines.checks import (
 )
 from metaweight.engines.graph import Graph, checked_graph
 from metaweight.engines.inner import InnerStep
-from metaweight.engines.one_step import NO_INFLUENCE, gradients, meta_pass
+from metaweight.engines.one_step import NO_INFLUENCE, joined_gradients, meta_pass
 from metaweight.engines.replay import Momentum, Replay, Snapshots
 from metaweight.engines.sight import Sight, passing
 from metaweight.engines.window import WindowEnd
@@ -153,10 +153,10 @@ class _Way:
             forward.joined(problem.progress),
             through_state=self.through_state and number > 0,
         )
-        loss = (forward.part.own(sight.weights.detach()) * forward.loss).mean()
-        keep_graph = recorded is not None and recorded.keep_graph
-        own = student.within(leaves, after, lambda: gradients(loss, leaves, keep_graph=keep_graph))
-        self.gradient = forward.part.whole_gradient(own, leaves)
+        weights, keep_graph = sight.weights.detach(), recorded is not None and recorded.keep_graph
+        self.gradient = student.within(
+            leaves, after, lambda: joined_gradients(forward, weights, leaves, keep_graph=keep_graph)
+        )
         total = problem.step_gradient(number, self.gradient)
         with torch.no_grad():
             moved, successor = inner(self.parameters, total)

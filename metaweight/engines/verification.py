@@ -20,7 +20,7 @@ from metaweight.engines.base import Engine, Problem, Recorded, Solution, virtual
 from metaweight.engines.checks import described
 from metaweight.engines.graph import Graph, suspects
 from metaweight.engines.inner import InnerStep
-from metaweight.engines.one_step import direction_of, gradients, inner_product, rounding, saturated
+from metaweight.engines.one_step import direction_of, inner_product, joined_gradients, rounding, saturated
 from metaweight.student.moving import Buffers
 from metaweight.student.student import Named
 
@@ -61,12 +61,11 @@ class Verification:
         inner = inner.at(problem.rates_at(0))
         recorded = problem.recorded or self._pass()
         forward, weights = recorded.forward, solution.weights[0].detach()
-        loss, losses, part = forward.loss, forward.losses, forward.part
+        loss, losses = forward.loss, forward.losses
         tolerance = engine.tolerance(Graph.of(loss).lowest)
 
         def gradient(scale: Tensor) -> dict[str, Tensor]:
-            rows = gradients((part.own(scale) * loss).mean(), student.parameters(), keep_graph=True)
-            return part.whole_gradient(rows, student.parameters())
+            return joined_gradients(forward, scale, student.parameters(), keep_graph=True)
 
         direction = solution.direction
         if direction is None:
@@ -185,12 +184,11 @@ class _Run:
             forward = student.functional(
                 self._batch(batch), leaves, buffers, taps=self.through_state, exact=True
             )
-            w, part = weights[number], forward.part
+            w = weights[number]
             if self.through_state and number > 0:
                 w = problem.weigh(forward.state(problem.progress)).detach()
-            loss = (part.own(self._cast(w) + h * self._cast(apart[number])) * forward.loss).mean()
-            own = student.within(leaves, buffers, lambda: gradients(loss, leaves))  # noqa: B023
-            gradient = part.whole_gradient(own, leaves)
+            w = self._cast(w) + h * self._cast(apart[number])
+            gradient = student.within(leaves, buffers, lambda: joined_gradients(forward, w, leaves))  # noqa: B023
             parameters, inner = self._stepped(number, parameters, gradient, inner, h)
         meta = student.without_graph(
             lambda: student.functional(self._batch(problem.meta), parameters, buffers, taps=False, exact=True)

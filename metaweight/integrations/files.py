@@ -34,17 +34,7 @@ def write_run(folder: Path, samples: SampleWeights, known: KnownRows, options: M
     classes = known.classes
     if not classes and samples.probabilities is not None:
         classes = [str(number) for number in range(samples.probabilities.shape[1])]
-    own.save_weights(
-        index=samples.index,
-        weights=samples.weights,
-        loss=samples.loss,
-        given=samples.given,
-        probabilities=samples.probabilities,
-        said=samples.said,
-        warmup=samples.warmup,
-        origins=samples.origins,
-        classes=classes,
-    )
+    own.save_weights(**vars(samples), classes=classes)
     columns = known.columns(samples.index.tolist())
     if columns or samples.probabilities is None:  # lists of suspects need one or the other
         write_columns(list(columns), list(columns.values()), samples, own)

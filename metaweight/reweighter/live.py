@@ -16,7 +16,7 @@ from metaweight.core.randomness import RandomState, forked_rng
 from metaweight.engines.base import Engine, Problem, Recorded, Weigh, attention_for, virtual_pass
 from metaweight.engines.checks import EngineError, require_finite_losses
 from metaweight.engines.gradient import HyperGradient, hypergradient
-from metaweight.engines.one_step import gradients
+from metaweight.engines.one_step import joined_gradients
 from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates
 from metaweight.reweighter.spent import Spent
@@ -182,8 +182,7 @@ class Live:
             (weights * forward.loss).mean().backward()
         else:
             if gradient is None:
-                rows = gradients((part.own(weights) * forward.loss).mean(), parameters)
-                gradient = part.whole_gradient(rows, parameters)
+                gradient = joined_gradients(forward, weights, parameters)
             if not part.whole:
                 self._put_gathered(parameters)
             for name, value in gradient.items():

@@ -14,10 +14,10 @@ from metaweight.core.contracts import MetaweightError
 from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import GradientAt, Recorded, registry
-from metaweight.engines.checks import EngineError, described, first_line
+from metaweight.engines.checks import EngineError, couples, described, first_line
 from metaweight.engines.ghost.calls import ELSEWHERE, LayerCalls, Places, covers, ruled
 from metaweight.engines.ghost.contacts import Part
-from metaweight.engines.ghost.layers import couples, unsupported
+from metaweight.engines.ghost.layers import unsupported
 from metaweight.engines.ghost.sources import Derived, Key
 from metaweight.engines.one_step import Differentiated, OneStep, TrainPass
 from metaweight.student.student import Named, Student

@@ -165,12 +165,6 @@ def unsupported(layer: nn.Module) -> str | None:
     return "scale_grad_by_freq" if layer.scale_grad_by_freq else "sparse" if layer.sparse else None
 
 
-def couples(layer: nn.Module) -> bool:
-    """Whether one sample's output depends on the others in its batch, as far as a class can tell."""
-    normalises = isinstance(layer, nn.modules.batchnorm._BatchNorm)
-    return normalises and (layer.training or layer.running_mean is None)
-
-
 def channels(terms: Tensor, rows: Rows) -> Tensor:
     """Sums over all but the channels: [R, C, ...] -> [U, C]."""
     return rows.per_unit(summed(terms.flatten(2), 2) if terms.dim() > 2 else terms, terms.shape[1:2])

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 import metaweight as mw
+from benchmarks.parallel.work import sums_counted
 
 ROWS, META, CLASSES, SAMPLES = 13, 3, 5, 60
 DOUBLE = torch.float64
@@ -214,21 +215,12 @@ def bytes_sent(rank: int, size: int, schedule: str, engine: str) -> list[float]:
     live = reweighter(Case(engine=engine, schedule=schedule, options={"check_every": 0}), rank, size)
     own = sum(p.nbytes for p in live.student.module.parameters())
     sent: list[int] = []
-    real = torch.distributed.all_reduce
-
-    def counted(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-        sent.append(tensor.nbytes)
-        return real(tensor, *args, **kwargs)
-
-    torch.distributed.all_reduce = counted
-    try:
-        shares = []
-        for step in range(4):
-            sent.clear()
+    shares = []
+    for step in range(4):
+        sent.clear()
+        with sums_counted(sent):
             live.step(batch(ROWS, step).part(rank, size), batch(META, 50 + step).part(rank, size))
-            shares.append(sum(sent) / own)
-    finally:
-        torch.distributed.all_reduce = real
+        shares.append(sum(sent) / own)
     return shares
 
 

@@ -6,7 +6,8 @@ import copy
 import os
 import resource
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -84,7 +85,7 @@ def work(rank: int, size: int, job: Job, store: str) -> Taken:
         sent: list[int] = []
         for step in range(job.iterations + 2):
             train, meta = _parts(rank, size, job, step, torch.float32, device)
-            with _counted(sent) if size > 1 else nullcontext():
+            with sums_counted(sent):
                 started = time.perf_counter()
                 live.step(train, meta)
                 _settle(device)
@@ -128,21 +129,20 @@ def _parts(
     return train, batch(job.meta_batch_size, 5000 + step, dtype, device).part(rank, size)
 
 
-class _counted:
-    """Bytes that are summed up inside, into a list."""
+@contextmanager
+def sums_counted(sent: list[int]) -> Iterator[None]:
+    """Note in ``sent`` the bytes of each tensor that is summed up over processes inside."""
+    real = dist.all_reduce
 
-    def __init__(self, sent: list[int]) -> None:
-        self.sent, self.real = sent, dist.all_reduce
+    def counted(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+        sent.append(tensor.nbytes)
+        return real(tensor, *args, **kwargs)
 
-    def __enter__(self) -> None:
-        def counted(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-            self.sent.append(tensor.nbytes)
-            return self.real(tensor, *args, **kwargs)
-
-        dist.all_reduce = counted
-
-    def __exit__(self, *_: object) -> None:
-        dist.all_reduce = self.real
+    dist.all_reduce = counted
+    try:
+        yield
+    finally:
+        dist.all_reduce = real
 
 
 def _settle(device: str) -> None:

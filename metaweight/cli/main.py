@@ -14,6 +14,7 @@ from metaweight.cli.completion import ALL
 from metaweight.cli.line import parsed
 from metaweight.cli.streams import loss, steady_streams
 from metaweight.core.console import Terminal
+from metaweight.core.launched import started_as
 from metaweight.core.version import __version__
 
 
@@ -84,8 +85,8 @@ def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
 
 
 def _follows() -> bool:
-    """Whether torchrun has started this process beside a first one, which speaks for all."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(os.environ.get("RANK", "0")) > 0
+    """Whether this process was started beside a first one, which speaks for all."""
+    return started_as()[0] > 0
 
 
 def _complain(text: str) -> None:

@@ -11,15 +11,11 @@ import torch
 import torch.distributed as dist
 
 from metaweight.core.contracts import MetaweightError
+from metaweight.core.launched import started_as
 from metaweight.core.processes import Processes
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for the others: an evaluation of one of them may take minutes."""
-
-
-def started_as() -> tuple[int, int]:
-    """Which of how many processes torchrun, or another launcher that says so alike, has started this as."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager

@@ -70,8 +70,7 @@ def rows_in(loader: DataLoader[Any]) -> int:
     """
     dataset: Any = loader.dataset
     if bears_positions(dataset):
-        while isinstance(dataset, Subset):
-            dataset = dataset.dataset
+        dataset = _beneath(dataset)
     if not hasattr(dataset, "__len__"):
         raise TypeError(NO_POSITIONS)
     return len(dataset)
@@ -80,9 +79,14 @@ def rows_in(loader: DataLoader[Any]) -> int:
 def bears_positions(dataset: Any) -> bool:
     """Whether each item has its position beside it already: Indexed, and what ``numbered`` gives, in parts
     too."""
+    return isinstance(_beneath(dataset), Indexed | Positioned)
+
+
+def _beneath(dataset: Any) -> Any:
+    """The whole of which ``dataset`` may be a part of a part."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
-    return isinstance(dataset, Indexed | Positioned)
+    return dataset
 
 
 def _with_positions(loader: DataLoader[Any]) -> tuple[Any, Callable[[list[Any]], Batch]]:

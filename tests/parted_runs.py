@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
@@ -37,6 +39,7 @@ class Case:
     unroll: int = 1
     steps: int = 50
     wrapped: bool = True
+    sharded: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     teacher_options: Mapping[str, Any] = field(default_factory=dict)
     engine_options: Mapping[str, Any] = field(default_factory=dict)
@@ -60,8 +63,14 @@ def batch(rows: int, seed: int) -> mw.Batch:
 
 def reweighter(case: Case, rank: int, size: int) -> mw.Reweighter:
     """Processes other than the first start from other numbers, which are not to count."""
-    net = module(rank)
-    wrapped = DistributedDataParallel(net) if case.wrapped and size > 1 else net
+    # shards come from the process's own numbers: nobody sends a whole module around
+    net = module(0 if case.sharded else rank)
+    wrapped = net
+    if case.sharded:
+        for part in (net[0], net[3], net):
+            fully_shard(part)
+    elif case.wrapped and size > 1:
+        wrapped = DistributedDataParallel(net)
     student = mw.Student(wrapped, taps=("2", "4"))
     optimizer: Optimizer | list[Optimizer] = OPTIMIZERS[case.optimizer](net)
     torch.manual_seed(11 + rank)
@@ -91,11 +100,15 @@ def trained(rank: int, size: int, case: Case) -> dict[str, Tensor]:
         train = [batch(ROWS, 100 + case.unroll * step + k).part(rank, size) for k in range(case.unroll)]
         meta = batch(META, 5000 + step).part(rank, size)
         report = live.step(train if case.unroll > 1 else train[0], meta, teach=step > 1)
-    found = {f"student.{name}": p.detach() for name, p in live.student.module.named_parameters()}
+    found = {f"student.{name}": whole(p.detach()) for name, p in live.student.module.named_parameters()}
     found |= {f"teacher.{name}": value.detach() for name, value in live.teacher.state_dict().items()}
     found |= {"weights": report.weights, "losses": report.losses, "index": report.index}
     found["meta"] = torch.tensor(report.meta_loss or 0.0, dtype=DOUBLE)
     return found
+
+
+def whole(value: Tensor) -> Tensor:
+    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 PADDING, WORDS, LENGTH = 0, 30, 6

@@ -23,5 +23,7 @@ class Abilities:
     """Whether the inner steps can be the real ones: ``Solution.end``, ``states``."""
     weighs_again: bool = False
     """Whether the train loss's gradient at other weights costs no backward: ``Solution.gradient_at``."""
+    sharded: bool = False
+    """Whether the student's parameters may be sharded over processes, by ``fully_shard``."""
     asks_others: bool = False
     """Whether its answers are those of other engines, each checked as that engine's."""

@@ -54,7 +54,7 @@ class Auto(Engine):
     """
 
     summary = "exact; the cheapest of the others for the student's layers, the next one where it cannot"
-    abilities = Abilities(steps=None, ends_window=True, asks_others=True)
+    abilities = Abilities(steps=None, ends_window=True, sharded=True, asks_others=True)
 
     def __init__(self) -> None:
         self._engines: dict[tuple[str, tuple[tuple[str, str], ...]], Engine] = {}
@@ -89,7 +89,7 @@ class Auto(Engine):
 
     def keeping(self, student: Student) -> AbstractContextManager[Any]:
         """What the engine needs that is chosen, or that will be tried first."""
-        candidates = tuple(preferences(student.module, several=False))
+        candidates = tuple(preferences(student, several=False))
         choice, _ = self._kept[student.module].get(candidates, (candidates[0], ""))
         return self._engine(choice).keeping(student)
 
@@ -108,7 +108,7 @@ class Auto(Engine):
     def _tried(self, problem: Problem) -> tuple[Engine, Solution | None]:
         """The engine chosen, and its solution where that was found out on this ``problem``."""
         module = problem.student.module
-        candidates = tuple(preferences(module, several=len(problem.train) > 1))
+        candidates = tuple(preferences(problem.student, several=len(problem.train) > 1))
         kept, refused = self._kept[module], self._refused[module]
         if candidates in kept:
             choice, self.why = kept[candidates]
@@ -144,8 +144,12 @@ class Auto(Engine):
         return self._engines[key]
 
 
-def preferences(module: nn.Module, *, several: bool) -> Iterator[Choice]:
+def preferences(student: Student, *, several: bool) -> Iterator[Choice]:
     """Exact engines with the reason to try them, the most promising first."""
+    module = student.module
+    if student.sharded is not None:
+        yield Choice("ghost", "the parameters are sharded, which others swap whole")
+        return
     if several:
         yield Choice("reverse", "several inner steps, in the memory of one")
         yield Choice("reverse", "several inner steps, which cannot be undone", (("replay", "snapshots"),))

@@ -58,6 +58,21 @@ REENTRANT = (
 )
 
 
+def refuse_whole(able: bool, steps: int) -> None:
+    """Raise EngineError for what takes a sharded student's parameters as a whole: engines that are not
+    ``able`` and several inner ``steps``."""
+    if steps > 1:
+        raise EngineError(
+            f"{steps} inner steps take a student's parameters as a whole, and fully_shard has sharded them: "
+            "take one step (unroll=1)"
+        )
+    if not able:
+        raise EngineError(
+            "this engine takes a student's parameters as a whole, and fully_shard has sharded them: use "
+            "engine='ghost', which is exact, or engine='difference'"
+        )
+
+
 def refuse_gradient_hooks(student: Student) -> None:
     """Raise EngineError where hooks change gradients of live parameters, which copies do not carry."""
     for name, parameter in student.parameters().items():

@@ -50,7 +50,7 @@ class FiniteDifferences(OneStep):
     """
 
     summary = "approximate (float32: below 1e-3), one inner step; two forward passes without a graph"
-    abilities = Abilities(exact=False, written_out_attention=False)
+    abilities = Abilities(exact=False, written_out_attention=False, sharded=True)
     suspicion = (
         "the student's losses are too rough for differences, or it draws random numbers that nobody can draw "
         "again"
@@ -119,8 +119,8 @@ class Shifted(Differentiated):
     def _apart(self, direction: Named) -> list[Named]:
         """``direction``, or two that sum up to it: where there is a gradient, and where it is 0."""
         zero = {n: self.gradient[n] == 0 for n in direction}
-        still = torch.stack([torch.linalg.vector_norm(u * zero[n]) for n, u in direction.items()])
-        if not bool(torch.linalg.vector_norm(still) > DROWNING * _norm(direction)):
+        still = self._norm({n: u * zero[n] for n, u in direction.items()})
+        if not bool(still > DROWNING * self._norm(direction)):
             return [direction]
         return [
             {n: u.masked_fill(zero[n], 0) for n, u in direction.items()},
@@ -129,11 +129,12 @@ class Shifted(Differentiated):
 
     def _along(self, direction: Named) -> Tensor:
         """<direction, grad loss_i> [U]."""
-        parameters = {name: p.detach() for name, p in self._train.student.parameters().items()}
-        length = _norm(direction)
+        student = self._train.student
+        parameters = student.own(student.parameters())
+        length = self._norm(direction)
         if not bool(length > 0):  # a zero direction, or one that is NaN, which base.py reports
             return self._train.loss.detach() * length
-        h = self._step * _norm({name: parameters[name] for name in direction}) / length
+        h = self._step * self._norm({name: parameters[name] for name in direction}) / length
         if not bool(h > 0):
             raise EngineError(
                 "the parameters are all zero: there is no scale for a difference; use engine='forward'"
@@ -155,6 +156,13 @@ class Shifted(Differentiated):
             forward = student.without_graph(shifted)
         require_finite_losses("train loss a step along the hypergradient", forward)
         return forward.loss
+
+    def _norm(self, values: Named) -> Tensor:
+        norms = torch.stack([torch.linalg.vector_norm(v) for v in values.values()])
+        if self._train.student.sharded is None:
+            norm: Tensor = torch.linalg.vector_norm(norms)
+            return norm
+        return self._train.student.total(norms.square().sum()).sqrt()
 
 
 def _exact_pass(train: TrainPass) -> Forward:
@@ -181,9 +189,3 @@ def _rounding(train: TrainPass, lowest: torch.dtype) -> str:
     finally:
         handle.remove()
     return described(module, parts[0]) if parts else "the student"
-
-
-def _norm(values: Named) -> Tensor:
-    norms = torch.stack([torch.linalg.vector_norm(v) for v in values.values()])
-    norm: Tensor = torch.linalg.vector_norm(norms)
-    return norm

@@ -45,7 +45,7 @@ class Graph(Differentiated):
                 allow_unused=True,
             )
         self._graph = {name: g for name, g in zip(names, grads, strict=True) if g is not None}
-        self.gradient = {name: g.detach() for name, g in self._graph.items()}
+        self.gradient = train.whole({name: g.detach() for name, g in self._graph.items()})
 
     def hessian_product(self, v: Named) -> dict[str, Tensor]:
         """H v, H being the Hessian of mean(w * loss) over the parameters that ``v`` names."""

@@ -11,6 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from metaweight.engines.base import registry
 from metaweight.engines.checks import EngineError, described, first_line, way_out
 from metaweight.engines.one_step import Differentiated, OneStep, TrainPass
+from metaweight.student.directional import directional
 from metaweight.student.execution import LayerOutputs
 from metaweight.student.student import Named, Student
 
@@ -82,7 +83,7 @@ class Dual(Differentiated):
         recorded.random.restore(student.device)
         kept = recorded.kept if isinstance(recorded.kept, LayerOutputs) else None
         still = {name: p.detach() for name, p in student.parameters().items()}
-        return student.directional(self.train.batch, still, direction, recorded.buffers, kept)
+        return directional(student, self.train.batch, still, direction, recorded.buffers, kept)
 
 
 def _failing_part(root: nn.Module, dual_pass: Callable[[], object]) -> str:

@@ -44,18 +44,17 @@ class TrainPass:
         return self.recorded.forward.part.whole_gradient(gradient, self.student.parameters())
 
     def gradients(self, scalar: Tensor, *, keep_graph: bool = True) -> dict[str, Tensor]:
-        """Gradients of a scalar by name, for the trainable parameters that it reaches."""
-        return gradients(scalar, self.student.parameters(), keep_graph=keep_graph)
+        """Of a mean over the joined batch, which is ``scalar`` over the rows here; see ``joined``."""
+        parameters = self.student.parameters()
+        return joined(self.student, self.recorded.forward, scalar, parameters, keep_graph=keep_graph)
 
 
 class Differentiated(Protocol):
-    """A train pass with the gradient of its weighted loss.
-
-    Its rows and units are those of this process; what ``OneStep`` needs of the joined batch it adds up.
-    """
+    """A train pass with the gradient of its weighted loss; its rows and units are those of this process."""
 
     gradient: Named
-    """Parameter name -> gradient of mean(w * loss), detached; of the joined batch from ``OneStep`` on."""
+    """Parameter name -> gradient of mean(w * loss) over the joined batch, detached; where parameters are
+    sharded, the shard here."""
 
     @abstractmethod
     def slopes(self, direction: Named) -> Tensor:
@@ -96,7 +95,7 @@ class OneStep(Engine):
         fixed, part = weights.detach(), forward.part
         train = TrainPass(student, batch, recorded, inner, recorded.keep_graph)
         differentiated = self.differentiate(train, part.own(fixed))
-        gradient = differentiated.gradient = train.whole(differentiated.gradient)
+        gradient = differentiated.gradient
         meta, direction = self.direction(problem, train, differentiated)
         slopes = part.join_losses(differentiated.slopes(direction))
         self._require_mean(fixed * slopes, gradient, direction, train)
@@ -107,7 +106,7 @@ class OneStep(Engine):
             meta,
             (state.index,),
             gradient,
-            gradient_at=again and (lambda joined: train.whole(again(part.own(joined)))),
+            gradient_at=again and (lambda of_all: again(part.own(of_all))),
             direction=direction,
         )
 
@@ -124,12 +123,15 @@ class OneStep(Engine):
 
     def _require_mean(self, terms: Tensor, gradient: Named, direction: Named, train: TrainPass) -> None:
         """At every batch, for it costs nothing: the weighted mean of the slopes is <gradient, u>."""
-        here, there, scale = terms.mean(), inner_product(gradient, direction), terms.abs().mean()
+        student = train.student
+        here, scale = terms.mean(), terms.abs().mean()
+        there = inner_product(gradient, direction, student)
         off = (here - there).abs()
         if not bool(off > self.tolerance(terms.dtype) * scale):
             return
-        if bool(off > rounding(gradient, direction)) and not saturated(terms, train.recorded.forward.losses):
-            found = suspects(train.student, train.loss)
+        noise = rounding(gradient, direction, student)
+        if bool(off > noise) and not saturated(terms, train.recorded.forward.losses):
+            found = suspects(student, train.loss)
             self.refuse(self.contradiction(float(here), float(there), found), first_time=False)
 
 
@@ -140,7 +142,7 @@ def direction_of(
     student, scope = problem.student, problem.scope
     # theta', and with it the update's graph from the gradient alone
     leaves = {name: g.detach().requires_grad_() for name, g in gradient.items() if name in inner.options}
-    here = {name: p.detach() for name, p in student.parameters().items()}
+    here = student.own(student.parameters())
     successors = inner(here, problem.step_gradient(0, leaves))[0]  # the states after it are freed at once
     virtual = {name: p.detach().requires_grad_() for name, p in successors.items()}
     meta, pull = meta_pass(
@@ -165,10 +167,10 @@ def meta_pass(
 
     def backward(meta: Forward) -> None:
         require_finite_losses("meta loss", meta)
-        pull.update(gradients(meta.loss.mean(), inside))
+        pull.update(joined(student, meta, meta.loss.mean(), inside))
 
-    meta = problem.student.functional(problem.meta, virtual, Buffers(buffers), then=backward)
-    return meta, meta.part.whole_gradient(pull, inside)
+    student = problem.student
+    return student.functional(problem.meta, virtual, Buffers(buffers), then=backward), pull
 
 
 def gradients(
@@ -185,19 +187,28 @@ def gradients(
     return {name: g for name, g in zip(parameters, grads, strict=True) if g is not None}
 
 
+def joined(
+    student: Student, forward: Forward, scalar: Tensor, parameters: Named, *, keep_graph: bool = False
+) -> dict[str, Tensor]:
+    """Gradients by name of a mean over the joined batch of ``forward``, which is ``scalar`` over the rows
+    here; where parameters are sharded, their shards here."""
+    if student.sharded is not None:
+        return student.sharded.gradients(scalar * forward.part.share, parameters, keep_graph=keep_graph)
+    return forward.part.whole_gradient(gradients(scalar, parameters, keep_graph=keep_graph), parameters)
+
+
 def joined_gradients(
-    forward: Forward, weights: Tensor, parameters: Named, *, keep_graph: bool = False
+    student: Student, forward: Forward, weights: Tensor, parameters: Named, *, keep_graph: bool = False
 ) -> dict[str, Tensor]:
     """Gradients of mean(weights * loss) over the joined batch, whose ``weights`` [U] these are, by name."""
-    part = forward.part
-    rows = gradients((part.own(weights) * forward.loss).mean(), parameters, keep_graph=keep_graph)
-    return part.whole_gradient(rows, parameters)
+    scalar = (forward.part.own(weights) * forward.loss).mean()
+    return joined(student, forward, scalar, parameters, keep_graph=keep_graph)
 
 
-def inner_product(a: Named, b: Named) -> Tensor:
+def inner_product(a: Named, b: Named, student: Student) -> Tensor:
     """The sum over the parameters of both, real and imaginary parts as numbers of their own; in float32 at
     least."""
-    return torch.stack([torch.dot(_reals(a[n]), _reals(b[n])) for n in b if n in a]).sum()
+    return student.total(torch.stack([torch.dot(_reals(a[n]), _reals(b[n])) for n in b if n in a]).sum())
 
 
 def saturated(terms: Tensor, loss: Tensor) -> bool:
@@ -206,9 +217,10 @@ def saturated(terms: Tensor, loss: Tensor) -> bool:
     return not bool(terms.any()) and bool((loss.detach().abs() <= small).all())
 
 
-def rounding(a: Named, b: Named) -> Tensor:
+def rounding(a: Named, b: Named, student: Student) -> Tensor:
     """What rounding may make of an inner product whose terms cancel, or are too small to have digits."""
-    terms = torch.stack([torch.dot(_reals(a[n]).abs(), _reals(b[n]).abs()) for n in b if n in a]).sum()
+    products = [torch.dot(_reals(a[n]).abs(), _reals(b[n]).abs()) for n in b if n in a]
+    terms = student.total(torch.stack(products).sum())
     eps = max(torch.finfo(value.dtype).eps for value in a.values())
     return 10 * (eps * terms + torch.finfo(terms.dtype).tiny)
 

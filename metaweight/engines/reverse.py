@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -154,9 +155,8 @@ class _Way:
             through_state=self.through_state and number > 0,
         )
         weights, keep_graph = sight.weights.detach(), recorded is not None and recorded.keep_graph
-        self.gradient = student.within(
-            leaves, after, lambda: joined_gradients(forward, weights, leaves, keep_graph=keep_graph)
-        )
+        here = partial(joined_gradients, student, forward, weights, leaves, keep_graph=keep_graph)
+        self.gradient = student.within(leaves, after, here)
         total = problem.step_gradient(number, self.gradient)
         with torch.no_grad():
             moved, successor = inner(self.parameters, total)

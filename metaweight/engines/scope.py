@@ -23,8 +23,13 @@ def scope_of(student: Student, names: Sequence[str] | None) -> frozenset[str] | 
             raise KeyError(
                 f"unknown submodule {name!r} in scope.{did_you_mean(name, filter(None, submodules))}"
             )
-    inside = {id(p) for name in names for p in submodules[name].parameters()}
-    chosen = frozenset(name for name, p in student.parameters().items() if id(p) in inside)
+    named = student.parameters()
+    if student.sharded is not None:
+        held = set[str]().union(*map(student.sharded.inside, names))
+        chosen = frozenset(held & named.keys())
+    else:
+        inside = {id(p) for name in names for p in submodules[name].parameters()}
+        chosen = frozenset(name for name, p in named.items() if id(p) in inside)
     if not chosen:
         raise ValueError(f"scope {list(names)} holds no trainable parameter of the student")
     return chosen

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from metaweight.engines.graph import Graph, suspects
 from metaweight.engines.inner import InnerStep
 from metaweight.engines.one_step import direction_of, inner_product, joined_gradients, rounding, saturated
 from metaweight.student.moving import Buffers
-from metaweight.student.student import Named
+from metaweight.student.student import Named, Student
 
 PROJECTIONS = 3
 """Random projections of the slopes at a student's first batch; later one."""
@@ -65,7 +66,7 @@ class Verification:
         tolerance = engine.tolerance(Graph.of(loss).lowest)
 
         def gradient(scale: Tensor) -> dict[str, Tensor]:
-            return joined_gradients(forward, scale, student.parameters(), keep_graph=True)
+            return joined_gradients(student, forward, scale, student.parameters(), keep_graph=True)
 
         direction = solution.direction
         if direction is None:
@@ -79,8 +80,9 @@ class Verification:
             real = gradient(scale)
             if solution.gradient_at is not None:
                 self._same_gradient(engine, solution.gradient_at(scale), real, loss, tolerance, first_time)
-            terms, there = scale * solution.slopes[0], inner_product(real, direction)
-            off, allowed = (terms.sum() - there).abs(), tolerance * _norm(terms) + rounding(real, direction)
+            terms, there = scale * solution.slopes[0], inner_product(real, direction, student)
+            off = (terms.sum() - there).abs()
+            allowed = tolerance * _norm(terms) + rounding(real, direction, student)
             if bool(off > allowed) and not saturated(terms, losses):
                 self._refuse(engine, float(terms.sum()), float(there), loss, first_time)
 
@@ -135,18 +137,18 @@ class Verification:
         self, engine: Engine, ours: Named, real: Named, loss: Tensor, tolerance: float, first_time: bool
     ) -> None:
         """Parameter by parameter: this names the part."""
-        norms = {name: _norm(g) for name, g in real.items()}
-        if not norms:
+        if not real:
             return
+        student = self.problem.student
+        off = {name: g - ours[name] if name in ours else g for name, g in real.items()}
+        norms, errors = _norms(real, student), _norms(off, student)
         # a gradient that is zero but for rounding (a key's bias in attention) has no digits to compare
-        floor = 1e-3 * torch.linalg.vector_norm(torch.stack(list(norms.values())))
-        for name, value in real.items():
-            error = _norm(value - ours[name]) if name in ours else norms[name]
-            if bool(error > tolerance * (norms[name] + floor)):
-                student = self.problem.student
+        floor = 1e-3 * _norm(norms)
+        for name, norm, error in zip(real, norms, errors, strict=True):
+            if bool(error > tolerance * (norm + floor)):
                 part = described(student.module, student.module.get_submodule(name.rpartition(".")[0]))
-                off = f"{float(error / norms[name]):.1e} of the real loss's"
-                what = f"its gradient of {name!r} of {part} is off by {off}"
+                share = f"{float(error / norm):.1e} of the real loss's"
+                what = f"its gradient of {name!r} of {part} is off by {share}"
                 engine.refuse(engine.objection(what, suspects(student, loss)), first_time=first_time)
                 return
 
@@ -188,7 +190,8 @@ class _Run:
             if self.through_state and number > 0:
                 w = problem.weigh(forward.state(problem.progress)).detach()
             w = self._cast(w) + h * self._cast(apart[number])
-            gradient = student.within(leaves, buffers, lambda: joined_gradients(forward, w, leaves))  # noqa: B023
+            here = partial(joined_gradients, student, forward, w, leaves)
+            gradient = student.within(leaves, buffers, here)
             parameters, inner = self._stepped(number, parameters, gradient, inner, h)
         meta = student.without_graph(
             lambda: student.functional(self._batch(problem.meta), parameters, buffers, taps=False, exact=True)
@@ -240,6 +243,13 @@ class _Run:
 def problem_dtype(problem: Problem) -> torch.dtype:
     """The floating type of the student's parameters."""
     return next(iter(problem.student.parameters().values())).dtype.to_real()
+
+
+def _norms(values: Named, student: Student) -> Tensor:
+    """2-norm of each, over all shards of it."""
+    if student.sharded is None:
+        return torch.stack([_norm(value) for value in values.values()])
+    return student.total(torch.stack([_norm(value) ** 2 for value in values.values()])).sqrt()
 
 
 def _norm(value: Tensor) -> Tensor:

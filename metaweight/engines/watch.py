@@ -27,6 +27,7 @@ from metaweight.engines.checks import (
     EngineError,
     refuse_changed_gradients,
     refuse_moved_parameters,
+    refuse_whole,
 )
 from metaweight.engines.graph import Graph
 from metaweight.engines.verification import Verification
@@ -114,6 +115,8 @@ def answer(engine: Engine, problem: Problem) -> Solution:
     Raises EngineError, with the reason, where reverse mode contradicts.
     """
     student = problem.student
+    if student.sharded is not None:
+        refuse_whole(engine.abilities.sharded, len(problem.train))
     refuse_changed_gradients(student)
     student.learn_what_moves(problem.train[0])
     refuse_moved_parameters(student)

@@ -159,11 +159,12 @@ class Live:
     def gathered(self, gathering: Gathering | None = None) -> dict[str, Tensor]:
         """Parameter name -> gradient that was gathered since the last step, without its loss scale.
 
-        The mean over processes: what DistributedDataParallel makes of them in the last backward of a step.
+        The mean over processes: what DistributedDataParallel makes of them in the last backward of a step,
+        and ``fully_shard`` in each; where parameters are sharded, the shards here.
         """
         parameters, processes = self.student.parameters(), self.student.processes
         own = self.spent.gathered(parameters)
-        if processes.size > 1 and processes.any(bool(own)):
+        if self.student.sharded is None and processes.size > 1 and processes.any(bool(own)):
             own = processes.summed(own, parameters, 1 / processes.size)
         if gathering is None or gathering.loss_scale == 1.0:
             return own
@@ -176,22 +177,25 @@ class Live:
 
         ``weights`` [U]: of the joined batch.  ``gradient``: of that loss by name, where an engine has it.
         """
-        parameters, part = self.student.parameters(), forward.part
+        parameters, part, sharded = self.student.parameters(), forward.part, self.student.sharded
         self.spent.drop(parameters)
-        if gradient is None and part.whole:
+        if gradient is None and part.whole and sharded is None:
             (weights * forward.loss).mean().backward()
         else:
             if gradient is None:
-                gradient = joined_gradients(forward, weights, parameters)
-            if not part.whole:
+                gradient = joined_gradients(self.student, forward, weights, parameters)
+            if not part.whole and sharded is None:
                 self._put_gathered(parameters)
             for name, value in gradient.items():
+                own = value if sharded is None else sharded.of_shard(name, value)
                 gathered = parameters[name].grad
-                parameters[name].grad = value if gathered is None else gathered + value
+                parameters[name].grad = own if gathered is None else gathered + own
         if self.max_norm is not None:
             held = [p for group in self.optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(held, self.max_norm)
         self.optimizer.step()
+        if sharded is not None:
+            sharded.reshard()
         self.spent.drop(parameters)  # what is gathered next is not to come on top
         self.spent.mark(parameters.values())  # those that another optimizer moves
 

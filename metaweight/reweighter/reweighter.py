@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, StepReport, require_batch
 from metaweight.core.randomness import alone
+from metaweight.core.shards import is_sharded
 from metaweight.engines.base import CHECK_EVERY, Engine, build_engine
 from metaweight.engines.centring import checked_center
 from metaweight.engines.checks import refuse_parted_statistics
@@ -94,7 +95,8 @@ class Reweighter:
             )
         refuse_parted_statistics(student)
         for module in (student.module, teacher):
-            student.processes.broadcast([*module.parameters(), *module.buffers()])
+            whole = [p for p in module.parameters() if not is_sharded(p)]
+            student.processes.broadcast([*whole, *module.buffers()])
         built = build_engine(engine)
         check_unroll(unroll, built.abilities, schedule)
         scope_of(student, scope)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from metaweight.core.shards import own_shard
 from metaweight.engines.inner import Observer
 
 
@@ -33,12 +34,12 @@ class Spent(Observer):
         """These parameters' gradients are used up."""
         for p in parameters:
             if p.grad is not None:
-                self._spent[id(p)] = weakref.ref(p.grad), p.grad._version
+                self._spent[id(p)] = weakref.ref(p.grad), _version(p.grad)
 
     def gathered(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
         """Name -> gradient that no step has used."""
         return {
-            name: p.grad.detach()
+            name: own_shard(p.grad)
             for name, p in parameters.items()
             if p.grad is not None and not self._is_spent(p, p.grad)
         }
@@ -56,4 +57,9 @@ class Spent(Observer):
         if id(p) not in self._spent:
             return False
         held, version = self._spent[id(p)]
-        return held() is grad and grad._version == version
+        return held() is grad and _version(grad) == version
+
+
+def _version(grad: Tensor) -> int:
+    """How often it was changed in place; torch adds to the shards of a sharded one."""
+    return own_shard(grad)._version

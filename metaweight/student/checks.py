@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import Tensor, nn
 
 from metaweight.core.batch import Batch
+from metaweight.core.registry import did_you_mean
 
 _DEVICES = ("same device", "expected device", "on device", "device type")
 _TYPES = (
@@ -42,6 +43,16 @@ def refuse_wrapped(module: object) -> None:
                 f"{where} is wrapped in DistributedDataParallel inside of the student: wrap the whole "
                 "module, Student(DistributedDataParallel(module))"
             )
+
+
+def require_taps(module: nn.Module, taps: Sequence[str]) -> None:
+    """Raise KeyError for a tap that is no submodule of ``module``, TypeError for a single name."""
+    if isinstance(taps, str):
+        raise TypeError(f"taps is a sequence of names, got the string {taps!r}; write ({taps!r},)")
+    names = {name for name, _ in module.named_modules() if name}
+    for tap in taps:
+        if tap not in names:
+            raise KeyError(f"unknown tap {tap!r}.{did_you_mean(tap, names)}")
 
 
 def require_student(value: object) -> None:

@@ -8,20 +8,20 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from metaweight.core.contracts import Batch, Forward, StateSpec, require_batch
 from metaweight.core.processes import Processes
 from metaweight.core.randomness import forked_rng
-from metaweight.core.registry import did_you_mean
-from metaweight.student.checks import explained, refuse_wrapped
+from metaweight.core.shards import own_shard
+from metaweight.student.checks import explained, refuse_wrapped, require_taps
 from metaweight.student.execution import Execution, LayerOutputs, keep_buffers
 from metaweight.student.graphless import Graphless
 from metaweight.student.labels import spec_of
 from metaweight.student.losses import UnitLoss, cross_entropy
 from metaweight.student.moving import Buffers, Moving
 from metaweight.student.outputs import Logits, logits_in, shown_logits, units_of
-from metaweight.student.structure import dual_outputs, standing_on
+from metaweight.student.sharded import Sharded
+from metaweight.student.structure import standing_on
 from metaweight.student.taps import TapReading, TimeAxes, read_tap, source_lengths, tapped, unit_features
 
 Named = Mapping[str, Tensor]
@@ -37,8 +37,9 @@ class Student:
     real positions of a tap over time, for padded batches.  ``execution``: precision, memory layout and
     compilation of all passes.  In several processes each has the student and a part of each batch:
     ``process_group`` names them; None: those of a DistributedDataParallel around ``module``, or of the group
-    that is up.  Raises KeyError for an unknown tap, ValueError where no parameter is trainable or the module
-    is compiled or wrapped otherwise.
+    that is up.  A module in ``fully_shard`` is spread over those of its mesh.  Raises KeyError for an unknown
+    tap, ValueError where no parameter is trainable or the module is compiled or wrapped otherwise,
+    MetaweightError for parameters that are sharded in another way.
     """
 
     def __init__(
@@ -57,14 +58,12 @@ class Student:
         refuse_wrapped(module)
         if not any(p.requires_grad for p in module.parameters()):
             raise ValueError("the student has no trainable parameter: requires_grad is False for all of them")
-        if isinstance(taps, str):
-            raise TypeError(f"taps is a sequence of names, got the string {taps!r}; write ({taps!r},)")
-        names = {name for name, _ in module.named_modules() if name}
-        for tap in taps:
-            if tap not in names:
-                raise KeyError(f"unknown tap {tap!r}.{did_you_mean(tap, names)}")
+        require_taps(module, taps)
         self.module = module
+        self.sharded = Sharded.of(module)
         self._processes = None if process_group is None else Processes.at_hand(process_group)
+        if self.sharded is not None:
+            self._processes = self.sharded.processes
         self.loss = loss
         self.taps = tuple(taps)
         self.logits = logits
@@ -87,7 +86,16 @@ class Student:
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Trainable parameters by name; a shared one appears once."""
-        return {name: p for name, p in self._moving.parameters() if p.requires_grad}
+        held = self._moving.parameters() if self.sharded is None else self.sharded.parameters.items()
+        return {name: p for name, p in held if p.requires_grad}  # type: ignore[misc]
+
+    def own(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What this process holds of ``parameters``, detached, in the same memory: all, or their shards."""
+        return {name: own_shard(p) for name, p in parameters.items()}
+
+    def total(self, value: Tensor) -> Tensor:
+        """Of a sum over parameters that this process has of its own: the sum over all."""
+        return value if self.sharded is None else self.sharded.total(value)
 
     @property
     def processes(self) -> Processes:
@@ -140,7 +148,7 @@ class Student:
         exact = exact or plain
         self.learn_what_moves(batch)
         self.moving.complete(buffers)
-        values = {**parameters, **buffers}
+        values = dict(buffers)
 
         def run() -> Forward:
             if self.compiled is not None and not plain:
@@ -153,7 +161,7 @@ class Student:
 
         # the loss belongs in there, for it may read the module's parameters (a penalty on them)
         with self.moving.visited(buffers):
-            forward = standing_on(self.module, values, run)
+            forward = self._standing_on(parameters, values, run)
         if self.compiled is None or plain:
             buffers.update((name, values[name].detach()) for name in buffers)
         return forward
@@ -179,65 +187,25 @@ class Student:
 
     def standing_on(self, values: Named, call: Callable[[], T]) -> T:
         """``call()`` with other tensors in the module; what is kept elsewhere is the live one."""
-        return standing_on(self.module, dict(values), call)
+        named = self.parameters()
+        parameters = {name: value for name, value in values.items() if name in named}
+        return self._standing_on(parameters, {n: v for n, v in values.items() if n not in named}, call)
+
+    def _standing_on(self, parameters: Named, buffers: dict[str, Tensor], call: Callable[[], T]) -> T:
+        """What the module assigns anew to one of ``buffers`` stands there afterwards."""
+        if self.sharded is not None:
+            return self.sharded.standing_on(parameters, lambda: standing_on(self.module, buffers, call))
+        values = {**parameters, **buffers}
+        result = standing_on(self.module, values, call)
+        buffers.update((name, values[name]) for name in buffers)
+        return result
 
     def outputs_kept(self) -> AbstractContextManager[LayerOutputs]:
         """Around a pass that a directional one follows: what that one can take over."""
         return LayerOutputs(self.module).recorded() if self.compiled is None else self.compiled.recorded()
 
-    def directional(
-        self,
-        batch: Batch,
-        parameters: Named,
-        direction: Named,
-        buffers: dict[str, Tensor],
-        kept: LayerOutputs | None = None,
-    ) -> Tensor | None:
-        """<direction, grad loss_i> for each unit [U] by forward-mode AD; None where all tangents are lost.
-
-        ``kept``: of a pass at the same parameters.
-        """
-        if self.compiled is not None:
-            return self._compiled_directional(batch, parameters, direction, buffers, kept)
-
-        def dual_pass() -> Tensor | None:
-            # clones: a second try, with a graph, starts from the same
-            own = Buffers(buffers)
-            # what was kept has no graph, which a gradient inside of the pass needs
-            replay = None if torch.is_grad_enabled() else kept
-            with forward_ad.dual_level(), nullcontext() if replay is None else replay.replayed():
-                dual = {
-                    n: forward_ad.make_dual(p, direction[n]) if n in direction else p
-                    for n, p in parameters.items()
-                }
-                loss = self.functional(batch, dual, own, taps=False, plain=True).loss
-                tangents = forward_ad.unpack_dual(loss).tangent
-                return None if tangents is None else tangents.clone()
-
-        return self.without_graph(dual_pass)
-
-    def _compiled_directional(
-        self,
-        batch: Batch,
-        parameters: Named,
-        direction: Named,
-        buffers: Named,
-        kept: LayerOutputs | None,
-    ) -> Tensor | None:
-        assert self.compiled is not None
-        moving = {n: parameters[n] for n in direction}
-        still = {n: p for n, p in self._complete(parameters, buffers).items() if n not in direction}
-        with torch.no_grad():
-            outputs, tangents = self.compiled.directional(
-                moving, direction, still, self.execution.inputs(batch), kept
-            )
-            with forward_ad.dual_level():
-                duals = dual_outputs(outputs, tangents)
-                loss = units_of(self.loss, duals, logits_in(duals, self.logits), batch).loss
-                slopes = forward_ad.unpack_dual(loss).tangent
-                return None if slopes is None else slopes.clone()
-
-    def _complete(self, parameters: Named, buffers: Named) -> dict[str, Tensor]:
+    def complete(self, parameters: Named, buffers: Named) -> dict[str, Tensor]:
+        """Every parameter and buffer by name: those given, and the live ones of the others."""
         return {**dict(self.module.named_parameters()), **parameters, **buffers}
 
     def _run_compiled(
@@ -246,7 +214,7 @@ class Student:
         assert self.compiled is not None
         with explained(self.module, batch), nullcontext() if exact else self.execution.autocast(self.device):
             torch.clear_autocast_cache()
-            outputs, values = self.compiled(self._complete(parameters, buffers), self.execution.inputs(batch))
+            outputs, values = self.compiled(self.complete(parameters, buffers), self.execution.inputs(batch))
         names = self.taps if taps else ()
         readings = {tap: read_tap(tap, values[tap], batch, self.time_axes) for tap in names if tap in values}
         return self._concluded(outputs, readings, batch, names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from metaweight.engines.ghost.layers import OWN_RULES, RULES, has_rule
 from metaweight.engines.ghost.rows import BLOCKS, Rows, layouts, misfit
 from metaweight.engines.ghost.sources import Source
 from metaweight.student.execution.replaced import replaced
+from metaweight.student.sharded import kind_of
 
 ELSEWHERE = "use engine='forward' or 'higher'"
 Places = dict[Hashable, str]
@@ -52,26 +53,27 @@ class Call:
         (delta,) = deltas
         assert delta is not None
         rows = Rows.of(delta.layout, delta.value.shape, delta.units)
-        if type(self.layer) in OWN_RULES:
-            rule = OWN_RULES[type(self.layer)](self.layer, self.input, delta.value, delta.units)
+        if kind_of(self.layer) in OWN_RULES:
+            rule = OWN_RULES[kind_of(self.layer)](self.layer, self.input, delta.value, delta.units)
         else:
-            rule = RULES[type(self.layer)](self.layer, self.input, delta.value, rows)
+            rule = RULES[kind_of(self.layer)](self.layer, self.input, delta.value, rows)
         for slot, share in rule:
             if slot in self.slots:
                 yield Single(self.slots[slot], share())
 
 
 class LayerCalls:
-    """The calls, in one pass, of layers that have a rule; with ``follow``, all other contacts too."""
+    """The calls, in one pass, of layers that have a rule; with ``follow``, all other contacts too.
 
-    def __init__(self, module: nn.Module, layers: Sequence[nn.Module], *, follow: bool) -> None:
-        self.module, self.layers = module, layers
+    ``names``: of the trainable parameters by id, as a layer's call finds them.
+    """
+
+    def __init__(
+        self, module: nn.Module, layers: Sequence[nn.Module], names: Mapping[int, str], *, follow: bool
+    ) -> None:
+        self.module, self.layers, self.names = module, layers, names
         self.calls: list[Call | Contact] = []
-        self.follower: Follower | None = None
-        if follow:
-            self.follower = Follower(
-                {id(p): name for name, p in module.named_parameters() if p.requires_grad}
-            )
+        self.follower = Follower(names) if follow else None
         self.covered = True
         """Whether all parameters met the batch in calls of layers with a rule."""
 
@@ -85,13 +87,13 @@ class LayerCalls:
         def keep(layer: nn.Module, input: Tensor) -> Tensor:
             if follower is not None and not follower.marks.of_batch(input):
                 self.covered = False  # a function of parameters alone, such as the embeddings of positions
-                output: Tensor = type(layer).forward(layer, input)
+                output: Tensor = kind_of(layer).forward(layer, input)
                 return output
             if follower is None:
-                output = type(layer).forward(layer, input)
+                output = kind_of(layer).forward(layer, input)
             else:
                 with torch._C.DisableTorchFunction():
-                    output = type(layer).forward(layer, input)
+                    output = kind_of(layer).forward(layer, input)
                 follower.marks.mark(output)
             if output.requires_grad:
                 name = names[layer]
@@ -101,6 +103,7 @@ class LayerCalls:
                     for slot, p in layer.named_parameters(remove_duplicate=False)
                     if p.requires_grad
                 }
+                self._require_known(layer, slots.values())
                 outcome = Outcome(edge_of(output), output.shape)
                 if follower is not None:
                     follower.marks.nodes.add(outcome.edge.node)
@@ -128,21 +131,30 @@ class LayerCalls:
         self.calls += follower.contacts
         self.covered = self.covered and not follower.contacts and not follower.deferred
 
+    def _require_known(self, layer: nn.Module, sources: Iterable[Source]) -> None:
+        if any(source.edge is None and source.key not in self.names for source in sources):
+            raise EngineError(
+                f"{described(self.module, layer)} has a parameter now that is none of the student's: build "
+                "the Student again where parameters have been exchanged"
+            )
+
     @property
     def derived(self) -> bool:
         """Whether a function of parameters met the batch: its graph is a part of the loss's."""
         return any(source.edge is not None for call in self.calls for source in call.sources)
 
     def differences(
-        self, loss: Tensor, names: Mapping[int, str], places: Places, *, keep_graph: bool
+        self, loss: Tensor, places: Places, *, keep_graph: bool, agreed: Callable[[bool], bool]
     ) -> list[Part]:
-        """The parts in the gradients of ``loss`` [U], with the parameters' names by their id.
+        """The parts in the gradients of ``loss`` [U].
 
         One backward, down to the outputs of the calls only: no gradient of a parameter is computed in it.
         A second one, of the losses times different factors, where the place of the units in an output is
-        not known from its shape or from ``places``, which remembers it.
+        not known from its shape or from ``places``, which remembers it.  ``agreed``: whether that is so in
+        one of the processes that make a backward together.
         """
-        units, calls = len(loss), [call for call in self.calls if _concerns(call, names)]
+        units, names = len(loss), self.names
+        calls = [call for call in self.calls if _concerns(call, names)]
         if self.follower is not None and self.follower.marks.of_parameters(loss):
             calls.append(of_loss(loss))
         if not calls:
@@ -154,7 +166,7 @@ class LayerCalls:
         known = [self._known(call, number, units, places) for call, number in outcomes]
         ramp = torch.linspace(0.5, 1.5, units, dtype=loss.dtype, device=loss.device)
         others: Sequence[Tensor | None] = [None] * len(edges)
-        if None in known:
+        if agreed(None in known):
             others = torch.autograd.grad(loss, edges, ramp, retain_graph=True, allow_unused=True)
         values = torch.autograd.grad(
             loss, edges, torch.ones_like(loss), retain_graph=keep_graph, allow_unused=True
@@ -215,7 +227,7 @@ class LayerCalls:
 
     def _require_rows(self, call: Call | Contact, outcome: Outcome, units: int) -> None:
         possible = layouts(outcome.shape, units)
-        if isinstance(call, Call) and type(call.layer) in OWN_RULES and possible[:1] != [BLOCKS]:
+        if isinstance(call, Call) and kind_of(call.layer) in OWN_RULES and possible[:1] != [BLOCKS]:
             possible = []
         if not possible:
             raise EngineError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -18,6 +18,7 @@ from metaweight.engines.checks import EngineError, couples, described, first_lin
 from metaweight.engines.ghost.calls import ELSEWHERE, LayerCalls, Places, covers, ruled
 from metaweight.engines.ghost.contacts import Part
 from metaweight.engines.ghost.layers import unsupported
+from metaweight.engines.ghost.sharded import ShardedShares
 from metaweight.engines.ghost.sources import Derived, Key
 from metaweight.engines.one_step import Differentiated, OneStep, TrainPass
 from metaweight.student.student import Named, Student
@@ -36,7 +37,9 @@ class Ghost(OneStep):
     Goodfellow (2015), arXiv 1510.01799, and the ghost products of Li et al. (2022), 2110.05679.
     """
 
-    abilities = Abilities(coupled=False, tokens=False, written_out_attention=False, weighs_again=True)
+    abilities = Abilities(
+        coupled=False, tokens=False, written_out_attention=False, weighs_again=True, sharded=True
+    )
     summary = "exact, one inner step; slopes from the layers' inputs and output gradients; no BatchNorm"
     suspicion = "a part uses its parameters where torch does not show it, or couples the samples of a batch"
     advice = ELSEWHERE
@@ -56,9 +59,10 @@ class Ghost(OneStep):
         module = student.module
         layers = ruled(module)
         known = (frozenset(student.parameters()), frozenset(map(id, layers))) in self._covered[module]
-        return LayerCalls(module, layers, follow=not known and student.compiled is None).recorded()
+        follow = not known and student.compiled is None
+        return LayerCalls(module, layers, _names(student), follow=follow).recorded()
 
-    def differentiate(self, train: TrainPass, weights: Tensor) -> Shares:
+    def differentiate(self, train: TrainPass, weights: Tensor) -> Shares | ShardedShares:
         """See ``OneStep``."""
         student, kept = train.student, train.recorded.kept
         if student.compiled is not None:
@@ -77,12 +81,13 @@ class Ghost(OneStep):
                 "engine 'ghost' has no slopes for tokens: those of a sentence share its activations; "
                 f"{ELSEWHERE}, or unit='sentence'"
             )
-        parameters = student.parameters()
-        names = {id(p): name for name, p in parameters.items()}
         _refuse(student.module)
         try:
             parts = kept.differences(
-                train.loss, names, self._places[student.module], keep_graph=train.keep_graph
+                train.loss,
+                self._places[student.module],
+                keep_graph=train.keep_graph,
+                agreed=bool if student.sharded is None else student.sharded.processes.any,
             )
         except CheckpointError as error:
             raise EngineError(
@@ -100,8 +105,9 @@ class Ghost(OneStep):
             kept.calls.clear()
         if kept.follower is not None and kept.covered and covers(student.module):
             layers = frozenset(map(id, kept.layers))
-            self._covered[student.module].add((frozenset(parameters), layers))
-        return Shares(parts, names, parameters, weights, train.loss.dtype)
+            self._covered[student.module].add((frozenset(student.parameters()), layers))
+        shares = Shares if student.sharded is None else ShardedShares
+        return shares(parts, kept.names, train, weights)
 
     def signature(self, recorded: Recorded) -> Hashable:
         """See ``Engine``: in which calls parameters meet the batch, and how the units may lie in each."""
@@ -113,6 +119,13 @@ class Ghost(OneStep):
             for call in calls.calls
             for outcome in call.outcomes
         )
+
+
+def _names(student: Student) -> Mapping[int, str]:
+    """Of the trainable parameters by id, as a layer's call finds them."""
+    if student.sharded is None:
+        return {id(p): name for name, p in student.parameters().items()}
+    return student.sharded.names
 
 
 def _place(shape: torch.Size, units: int) -> int:
@@ -127,14 +140,14 @@ class Shares(Differentiated):
 
     def __init__(
         self,
-        parts: list[Part],
+        parts: Sequence[Part],
         names: Mapping[int, str],
-        parameters: Named,
+        train: TrainPass,
         weights: Tensor,
-        dtype: torch.dtype,
     ) -> None:
-        self.parts, self.names, self.parameters, self.dtype = parts, names, parameters, dtype
-        moved = {name: parameters[name] for name in names.values()}
+        self.parts, self.names, self.train = parts, names, train
+        self.parameters = train.student.parameters()
+        moved = {name: self.parameters[name] for name in names.values()}
         self.derived = Derived([s for part in self.parts for s in part.sources], moved)
         self.gradient = self.gradient_at(weights)
 
@@ -144,7 +157,8 @@ class Shares(Differentiated):
         return self.gradient_at
 
     def gradient_at(self, weights: Tensor) -> dict[str, Tensor]:
-        """Parameter name -> gradient of mean(weights * loss), for any ``weights`` [U]; no backward."""
+        """Parameter name -> gradient of mean(weights * loss) over the joined batch, for any ``weights`` [U]
+        here; no backward."""
         scale = weights.detach() / len(weights)
         total: dict[str, Tensor] = {}
         cotangents: dict[Key, Tensor] = {}
@@ -160,7 +174,7 @@ class Shares(Differentiated):
                         cotangents[source.key] = gradient
             for name, gradient in self.derived.pulled(cotangents).items():
                 self._add(total, name, gradient)
-        return total
+        return self.train.whole(total)
 
     def _add(self, total: dict[str, Tensor], name: str, gradient: Tensor) -> None:
         gradient = gradient.to(self.parameters[name].dtype)
@@ -174,7 +188,7 @@ class Shares(Differentiated):
         directions |= self.derived.pushed(direction)
         with torch.no_grad():
             slopes = [
-                part.slopes(directions).to(self.dtype)
+                part.slopes(directions).to(self.train.loss.dtype)
                 for part in self.parts
                 if any(source.key in directions for source in part.sources)
             ]

@@ -8,8 +8,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaweight.core.shards import is_sharded
 from metaweight.engines.ghost.rows import Rows, summed
 from metaweight.engines.ghost.shares import ConvWeight, EmbeddingWeight, LinearWeight, PerUnit, Slots
+from metaweight.student.sharded import kind_of
 
 Rule = Callable[[Any, Tensor, Tensor, Rows], Slots]
 """(layer, input, gradient of the summed loss in the output, rows) -> each slot with a way to its share."""
@@ -35,7 +37,10 @@ def conv(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, input: Tensor, delta: Tensor,
             x, padding = F.pad(x, tuple(pads), mode=mode), [0] * len(padding)
         zeros = [0] * len(padding)
         options = (list(layer.stride), padding, list(layer.dilation), False, zeros, layer.groups)
-        return ConvWeight(layer.weight.detach(), x, delta, rows, options)
+        like = layer.weight.detach()
+        if is_sharded(like):  # only its shape is asked for
+            like = x.new_empty(like.shape)
+        return ConvWeight(like, x, delta, rows, options)
 
     yield "weight", weight
     yield "bias", lambda: PerUnit(channels(delta, rows))
@@ -148,9 +153,9 @@ def has_rule(layer: nn.Module) -> bool:
     """Whether ``layer`` computes what the rule of its class says."""
     if "forward" in vars(layer):
         return False
-    if type(layer) in OWN_RULES:
+    if kind_of(layer) in OWN_RULES:
         return True
-    if type(layer) not in RULES:
+    if kind_of(layer) not in RULES:
         return False
     own = dict(layer.named_parameters(recurse=False))
     return own.keys() <= {"weight", "bias"} and not any(p.is_complex() for p in own.values())

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from metaweight.core.shards import is_sharded, own_shard, sum_over_shards
 from metaweight.engines.inner.refusals import refuse_other_steps, require_dense
 from metaweight.engines.inner.rules import Options, State, Update, rule_for, step_of
 from metaweight.engines.inner.several import as_one, members
 from metaweight.engines.inner.states import write_state
 
 
-def clip_gradients(gradients: Sequence[Tensor], max_norm: float) -> list[Tensor]:
-    """Scale gradients to a joint 2-norm of at most ``max_norm``, as torch's ``clip_grad_norm_`` does."""
+def clip_gradients(
+    gradients: Sequence[Tensor], max_norm: float, total: Callable[[Tensor], Tensor] | None = None
+) -> list[Tensor]:
+    """Scale gradients to a joint 2-norm of at most ``max_norm``, as torch's ``clip_grad_norm_`` does.
+
+    ``total``: where they are shards, the differentiable sum over all of a number of those here.
+    """
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+    if total is not None:
+        norm = total(norm.square()).sqrt()
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     return [g * scale for g in gradients]
 
@@ -39,6 +47,8 @@ class InnerStep:
     """All trainable parameters of the student, also those that no optimizer holds."""
     rounds: bool = False
     """Whether an update rounds on its way (Muon): differences of steps show its rounding and no slope."""
+    total: Callable[[Tensor], Tensor] | None = None
+    """Where parameters are sharded: the differentiable sum over all shards of a number of those here."""
 
     @staticmethod
     def of(
@@ -49,8 +59,9 @@ class InnerStep:
         """Read ``optimizer`` as it stands, one or several (see ``as_one``).
 
         ``parameters``: the student's trainable ones by name; those that the optimizer does not hold stay
-        put.  Raises TypeError or ValueError for what ``refuse_other_steps`` refuses, ValueError where the
-        optimizer holds a parameter that is not among them.
+        put.  Of sharded ones the step is that of the shards here.  Raises TypeError or ValueError for what
+        ``refuse_other_steps`` refuses, ValueError where the optimizer holds a parameter that is not among
+        them.
         """
         optimizer = as_one(optimizer)
         refuse_other_steps(optimizer, parameters)
@@ -72,11 +83,13 @@ class InnerStep:
                     name = names[id(p)]
                     updates[name] = step_of(rule, p, settings)
                     options[name], groups[name] = settings, number
-                    states[name] = dict(one.state.get(p, {}))
+                    state = one.state.get(p, {})
+                    states[name] = {key: own_shard(v) if is_sharded(v) else v for key, v in state.items()}
                 number += 1
         if not options:
             raise ValueError("the optimizer holds no trainable parameter of the student")
-        return InnerStep(updates, options, states, max_norm, groups, tuple(parameters), rounds)
+        total = sum_over_shards(parameters.values())
+        return InnerStep(updates, options, states, max_norm, groups, tuple(parameters), rounds, total)
 
     def at(self, rates: Sequence[float] | None) -> InnerStep:
         """The same step with the learning rate of each parameter group; None: as they are."""
@@ -111,7 +124,7 @@ class InnerStep:
         for name, value in zip(names, values, strict=True):
             require_dense(name, value)
         if self.max_norm is not None and values:
-            values = clip_gradients(values, self.max_norm)
+            values = clip_gradients(values, self.max_norm, self.total)
         successors, states = dict(parameters), dict(self.states)
         for name, value in zip(names, values, strict=True):
             successors[name], states[name] = self.updates[name](

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
+from metaweight.core.shards import is_sharded
 from metaweight.engines.inner.rules import rule_for
 from metaweight.engines.inner.several import members
 
@@ -31,6 +32,12 @@ def refuse_other_steps(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -
     for one in members(optimizer):
         rule = rule_for(one)
         _refuse_hooks(one)
+        if not rule.elementwise and any(map(is_sharded, parameters.values())):
+            raise ValueError(
+                f"{type(one).__name__} looks at whole parameters, as far as is known, and each process has a "
+                "shard of it: use SGD or AdamW, or file its update with register(..., elementwise=True) if "
+                "each number moves by its own gradient and state alone"
+            )
         for group in one.param_groups:
             _check_group(group, number, names)
             if rule.check is not None:

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 import metaweight as mw
 from metaweight.engines.forward import ForwardMode
+from metaweight.student.directional import directional
 from metaweight.student.execution import Execution
 from metaweight.student.execution.dual_graph import DualGraph
 from metaweight.student.execution.layer_outputs import unchanged_layers
@@ -120,7 +121,7 @@ def test_the_dual_pass_leaves_the_running_statistics() -> None:
     student = mw.Student(module, execution=COMPILED)
     values = {name: p.detach() for name, p in module.named_parameters()}
     buffers = {name: value.clone() for name, value in module.named_buffers()}
-    student.directional(batch(6, 1), values, values, buffers)
+    directional(student, batch(6, 1), values, values, buffers)
     for name, value in module.named_buffers():
         torch.testing.assert_close(buffers[name], value, rtol=0, atol=0)
 

@@ -31,4 +31,6 @@ from .teachers import build_teacher as build_teacher
 from .teachers import register_teacher as register_teacher
 from .training.callbacks import WeightHistory as WeightHistory
 from .training.run_folder import RunFolder as RunFolder
+from .training.spread_checkpoint import load_checkpoint as load_checkpoint
+from .training.spread_checkpoint import save_checkpoint as save_checkpoint
 from .training.trainer import Trainer as Trainer

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import parted_runs as runs
+import pytest
 import torch
+import torch.distributed as dist
 from parted_runs import DOUBLE
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.optim import SGD, AdamW
+from torch.optim import SGD, Adafactor, AdamW
 
 import metaweight as mw
+from metaweight.engines.ghost.sharded import ShardedShares
 
 
 class Translator(nn.Module):
@@ -115,3 +120,94 @@ def loop_of_the_users(rank: int, size: int, shard: bool, pieces: int) -> dict[st
             ((weights * losses).mean() / pieces).backward()
         optimizer.step()
     return state(live)
+
+
+def resumed(
+    rank: int, size: int, shard: bool, folder: str, steps: tuple[int, int], optimizer: type
+) -> dict[str, Tensor]:
+    """Iterations from the checkpoint in ``folder``, where there is one, which is then written anew."""
+    live = built("pictures", shard, optimizer=optimizer)
+    if steps[0]:
+        mw.load_checkpoint(live, folder)
+    for step in range(*steps):
+        live.step(runs.batch(8, 50 + step).part(rank, size), runs.batch(4, 90 + step).part(rank, size))
+    mw.save_checkpoint(live, folder)
+    return state(live) | {"steps": torch.tensor(live.steps)}
+
+
+def damaged(rank: int, size: int, folder: str) -> str:
+    """What is said of a checkpoint of which a file of tensors is cut short."""
+    live = built("pictures", True)
+    live.step(runs.batch(8, 1).part(rank, size), runs.batch(4, 2).part(rank, size))
+    mw.save_checkpoint(live, folder)
+    largest = max(Path(folder).rglob("*.distcp"), key=lambda path: path.stat().st_size)
+    dist.barrier()
+    if rank == 0:
+        largest.write_bytes(largest.read_bytes()[:-200])
+    dist.barrier()
+    with pytest.raises(mw.MetaweightError) as caught:
+        mw.load_checkpoint(live, folder)
+    return str(caught.value)
+
+
+def precision(rank: int, size: int) -> float:
+    """How far the slopes of engine ``difference`` are from the exact engine's."""
+    slopes = []
+    for engine in ("ghost", "difference"):
+        student, batch = pictures(True)
+        weights = torch.linspace(0.5, 1.5, 9, dtype=DOUBLE)
+        found = mw.hypergradient(
+            student,
+            SGD(student.parameters().values(), lr=0.1),
+            batch(9, 1).part(rank, size),
+            batch(4, 2).part(rank, size),
+            lambda _state, weights=weights: weights,
+            (),
+            engine,
+        )
+        slopes.append(found.slopes[0])
+    exact, near = slopes
+    return float((exact - near).norm() / exact.norm())
+
+
+def wrong(rank: int, size: int) -> str:
+    """What is said of an exact engine whose gradients are one per mille too long."""
+    real = ShardedShares._of_rows
+    ShardedShares._of_rows = lambda self, name, scale: real(self, name, scale) * 1.001  # type: ignore[method-assign]
+    try:
+        return _said(lambda: _step(built("pictures", True), rank, size))
+    finally:
+        ShardedShares._of_rows = real  # type: ignore[method-assign]
+
+
+def refusals(rank: int, size: int) -> dict[str, str]:
+    """What is said of what takes whole parameters, or of shards that are not known."""
+    said = {
+        "forward": _said(lambda: _step(built("pictures", True, engine="forward"), rank, size)),
+        "adafactor": _said(lambda: built("pictures", True, optimizer=Adafactor)),
+    }
+    student, batch = pictures(True)
+    teacher = mw.build_teacher("mw-net", student.spec(batch(6, 0)))
+    optimizer = SGD(student.parameters().values(), lr=0.1)
+    several = mw.Reweighter(student, teacher, optimizer=optimizer, unroll=2)
+    train, meta = batch(8, 1).part(rank, size), batch(4, 2).part(rank, size)
+    said["unroll"] = _said(lambda: several.step([train, train], meta))
+    partly = Pictures()
+    fully_shard(partly.body)
+    said["partly"] = _said(lambda: mw.Student(partly))
+    mesh = init_device_mesh("cpu", (1, size), mesh_dim_names=("copies", "shards"))
+    said["copies"] = _said(lambda: mw.Student(fully_shard(Pictures(), mesh=mesh)))
+    live = built("pictures", True)
+    live.student.module.set_requires_gradient_sync(False)
+    said["kept"] = _said(lambda: _step(live, rank, size))
+    return said
+
+
+def _step(live: mw.Reweighter, rank: int, size: int) -> None:
+    live.step(runs.batch(8, 1).part(rank, size), runs.batch(4, 2).part(rank, size))
+
+
+def _said(call: Callable[[], object]) -> str:
+    with pytest.raises((mw.MetaweightError, ValueError)) as caught:
+        call()
+    return str(caught.value)

@@ -85,6 +85,19 @@ class Processes:
             dist.all_gather([_bytes(one) for one in everyone], _bytes(sent), group=self.group)
         return [one[:count] for one, count in zip(everyone, rows, strict=True)]
 
+    def scattered(self, value: Tensor, rows: Sequence[int]) -> Tensor:
+        """This process's rows [rows[rank], ...] of the sum over all of their ``value`` [sum(rows), ...]."""
+        if self.size == 1:
+            return value
+        most = max(rows)
+        padded = value.new_zeros(self.size, most, *value.shape[1:])
+        for place, part in zip(padded, value.split(list(rows)), strict=True):
+            place[: len(part)] = part
+        total = value.new_empty(most, *value.shape[1:])
+        with self._in_touch():
+            dist.reduce_scatter_tensor(total, padded.flatten(0, 1), group=self.group)
+        return total[: rows[self.rank]]
+
     def summed(
         self, own: Mapping[str, Tensor], like: Mapping[str, Tensor], factor: float
     ) -> dict[str, Tensor]:

@@ -46,6 +46,10 @@ _CONSTANTS = {
 """Operators that a coefficient scales a term by -> where they keep it."""
 
 
+_OF_TORCH = ("CheckpointFunction", "RegisterPostBackwardFunction")
+"""Functions that torch's own checkpoints and ``fully_shard`` put around parts."""
+
+
 _CASTS = ("ToCopyBackward0", "AccumulateGrad")
 """Where a type of fewer digits than the loss has comes in."""
 
@@ -59,7 +63,7 @@ class Graph:
     moves: int
     """A hash of the values by which rows of dimension 0 are moved; identity moves count as none."""
     functions: tuple[str, ...]
-    """Names of custom autograd.Functions in it."""
+    """Names of custom autograd.Functions in it, torch's own left out."""
     reentrant: bool
     """Whether a part is checkpointed in the reentrant way."""
     weight_norm: bool
@@ -92,7 +96,7 @@ class Graph:
         return Graph(
             hash(frozenset(names.items())),
             hash(frozenset(moves)),
-            tuple(name for name in functions if name != "CheckpointFunction"),
+            tuple(name for name in functions if name not in _OF_TORCH),
             "CheckpointFunctionBackward" in names,
             "WeightNormInterfaceBackward0" in names,
             lowest,

@@ -80,18 +80,21 @@ class Sharded:
 
         Afterwards the module shows its shards: whoever builds an optimizer then finds the parameters.
         """
-        places = [own_shard(self.parameters[name]) for name in values]
-        live = [place.clone() for place in places]
-        self._write(places, [value.detach() for value in values.values()])
+        self._exchange(values)
         try:
             return call()
         finally:
-            self._write(places, live)
+            self._exchange(values)
 
     @torch.no_grad()
-    def _write(self, places: list[Tensor], values: list[Tensor]) -> None:
-        if places:
-            torch._foreach_copy_(places, values)
+    def _exchange(self, values: Shards) -> None:
+        """What the shards hold goes where ``values`` lie, and these into the shards: a copy the fewer."""
+        for name, value in values.items():
+            place = own_shard(self.parameters[name])
+            if place.data_ptr() != value.data_ptr():
+                live = place.clone()
+                place.copy_(value)
+                value.detach().copy_(live)
         self.reshard()
 
     def gradients(
@@ -117,16 +120,21 @@ class Sharded:
 
     def gathered(self, name: str, shard: Tensor) -> Tensor:
         """The whole of what each process has a shard of, shaped like the parameter ``name``."""
-        whole: Tensor = self.of_shard(name, shard).full_tensor()
-        return whole
+        dim, rows = self._layout(name)
+        parts = self.processes.gathered(shard.movedim(dim, 0), rows)
+        return torch.cat(parts).movedim(0, dim)
 
     def scattered(self, name: str, value: Tensor) -> Tensor:
         """This process's shard of the sum over processes of ``value``, shaped like the parameter ``name``."""
-        from torch.distributed.tensor import DTensor, Partial
+        dim, rows = self._layout(name)
+        return self.processes.scattered(value.movedim(dim, 0), rows).movedim(0, dim)
 
-        placements = self.parameters[name].placements
-        summed = DTensor.from_local(value, self.mesh, [Partial()], run_check=False)
-        return own_shard(summed.redistribute(placements=placements))
+    def _layout(self, name: str) -> tuple[int, list[int]]:
+        """The dimension along which a parameter is sharded, and how long each process's shard is."""
+        like, (placement,), size = self.parameters[name], self.parameters[name].placements, self.mesh.size()
+        dim: int = placement.dim  # type: ignore[attr-defined]
+        most = -(-like.shape[dim] // size)
+        return dim, [max(0, min(most, like.shape[dim] - rank * most)) for rank in range(size)]
 
     def of_shard(self, name: str, shard: Tensor) -> DTensor:
         """The tensor shaped like the parameter ``name`` of which ``shard`` is this process's."""

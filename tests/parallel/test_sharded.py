@@ -74,3 +74,24 @@ def test_a_loop_of_the_users(ranks: Ranks, pieces: int) -> None:
     first, *_ = ranks.run(2, sharded_runs.loop_of_the_users, True, pieces)
     for name, value in alone.items():
         assert off(first[name], value) <= EXACT, f"{name} is off by {off(first[name], value):.1e}"
+
+
+def test_differences_are_as_near_as_floating_numbers_let_them(ranks: Ranks) -> None:
+    assert max(ranks.run(2, sharded_runs.precision)) <= 2e-9
+
+
+def test_a_wrong_gradient_is_caught_at_the_first_batch(ranks: Ranks) -> None:
+    for said in ranks.run(2, sharded_runs.wrong):
+        assert "Ghost gives" in said
+        assert "reverse mode" in said
+        assert "suspect" not in said  # what fully_shard puts into the graph is none
+
+
+def test_what_takes_whole_parameters_is_refused(ranks: Ranks) -> None:
+    for said in ranks.run(2, sharded_runs.refusals):
+        assert "use engine='ghost', which is exact, or engine='difference'" in said["forward"]
+        assert "Adafactor looks at whole parameters" in said["adafactor"]
+        assert "take one step (unroll=1)" in said["unroll"]
+        assert "'frozen.weight' is in one piece" in said["partly"]
+        assert "on a mesh of 2 dimensions" in said["copies"]
+        assert "set_requires_gradient_sync(False)" in said["kept"]

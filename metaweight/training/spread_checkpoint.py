@@ -1,0 +1,195 @@
+"""Checkpoints of a loop of one's own, which all processes write together.
+
+torch.distributed.checkpoint holds the large tensors, by name, and gives each process what it needs of them,
+however many wrote and however many read; what is small lies beside them, in a sealed file.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from metaweight.core.atomic import whole_file
+from metaweight.engines.inner import as_one, members
+from metaweight.reweighter import Reweighter
+from metaweight.student import Student
+from metaweight.training import checkpoint
+from metaweight.training.checkpoint import CheckpointError
+
+LATEST, REST = "latest", "rest.pt"
+
+
+def save_checkpoint(reweighter: Reweighter, folder: Path | str) -> None:
+    """Write all that a run needs to go on into ``folder``: student, optimizers, teacher, generators.
+
+    All processes call it, and see the same ``folder``.  What was kept there before is whole until the new
+    checkpoint is, and is then removed.  The student may be in ``fully_shard``, in DistributedDataParallel or
+    alone; whole parameters are never gathered.  Where the data are read on from is your loop's to keep.
+    Raises WriteError where the folder cannot be written.
+    """
+    folder, student = Path(folder), reweighter.student
+    processes = student.processes
+    name = processes.from_first(lambda: _new_place(folder, reweighter.steps))
+    tensors = {**_of_student(student), **_of_optimizers(reweighter)}
+    with _quiet():
+        save(tensors, process_group=processes.group, no_dist=processes.size == 1, checkpoint_id=folder / name)
+    rest = {
+        "groups": _groups(reweighter),
+        "states": {name: list(value.shape) for name, value in tensors.items() if name.startswith("state.")},
+        "plain": _plain_states(reweighter),
+        "teaching": reweighter.teaching_state(),
+        "random": checkpoint.random_state(student.device, processes),
+    }
+    processes.from_first(lambda: _conclude(folder, name, rest, _shapes(reweighter)))
+
+
+def load_checkpoint(reweighter: Reweighter, folder: Path | str) -> None:
+    """Go on from the checkpoint in ``folder``, with any number of processes and any way of sharding.
+
+    ``reweighter``: built as the one that was saved.  With as many processes as before the generators are
+    theirs; a process that is new keeps its own.  torch reads the list of its tensors by pickle: load what
+    you trust.  Raises CheckpointError where there is none, where it is damaged or of another architecture.
+    """
+    folder, student = Path(folder), reweighter.student
+    processes = student.processes
+    if not (folder / LATEST).is_file():
+        raise CheckpointError(f"no checkpoint in {folder}: did the run end before its first one?")
+    place = folder / (folder / LATEST).read_text().strip()
+    rest = checkpoint.load(place / REST, _shapes(reweighter))
+    states = _like_saved(reweighter, rest["states"])
+    try:
+        with _quiet():
+            load(
+                {**_of_student(student), **states},
+                process_group=processes.group,
+                no_dist=processes.size == 1,
+                checkpoint_id=place,
+            )
+    except (CheckpointException, RuntimeError, ValueError, OSError, EOFError) as error:
+        raise CheckpointError(f"{place} is damaged or incomplete: {error}") from error
+    if student.sharded is not None:
+        student.sharded.reshard()
+    _put_optimizers(reweighter, states, rest)
+    reweighter.load_teaching_state(rest["teaching"])
+    checkpoint.restore_random_state(rest["random"], student.device, processes.rank)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's warning that one process is alone, of which it was told."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
+        yield
+
+
+def _new_place(folder: Path, steps: int) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    latest = (folder / LATEST).read_text().strip() if (folder / LATEST).is_file() else None
+    name = f"step-{steps}"
+    if name == latest:
+        name += "-again"
+    shutil.rmtree(folder / name, ignore_errors=True)  # what a process that was killed has left
+    return name
+
+
+def _conclude(folder: Path, name: str, rest: Mapping[str, Any], shapes: Mapping[str, Any]) -> None:
+    """Write what is small, and only then say that the checkpoint is there."""
+    checkpoint.save(folder / name / REST, rest, shapes)
+    with whole_file(folder / LATEST) as file:
+        file.write(name.encode())
+    for place in folder.glob("step-*"):
+        if place.name != name:
+            shutil.rmtree(place)
+
+
+def _of_student(student: Student) -> dict[str, Tensor]:
+    if student.sharded is not None:
+        student.sharded.reshard()
+    return {f"student.{name}": value for name, value in student.module.state_dict().items()}
+
+
+def _held(reweighter: Reweighter) -> list[tuple[str, Tensor, dict[str, Any]]]:
+    """Name, parameter and state of each that an optimizer holds."""
+    names = {id(p): name for name, p in reweighter.student.parameters().items()}
+    return [
+        (names[id(p)], p, one.state.get(p, {}))
+        for one in members(as_one(reweighter.optimizer))
+        for group in one.param_groups
+        for p in group["params"]
+        if id(p) in names
+    ]
+
+
+def _of_optimizers(reweighter: Reweighter) -> dict[str, Tensor]:
+    """What has a parameter's shape in the optimizers' states; the rest is small."""
+    return {
+        f"state.{name}.{key}": value
+        for name, p, state in _held(reweighter)
+        for key, value in state.items()
+        if isinstance(value, Tensor) and value.shape == p.shape
+    }
+
+
+def _plain_states(reweighter: Reweighter) -> dict[str, dict[str, Any]]:
+    return {
+        name: {k: v for k, v in state.items() if not (isinstance(v, Tensor) and v.shape == p.shape)}
+        for name, p, state in _held(reweighter)
+        if state
+    }
+
+
+def _groups(reweighter: Reweighter) -> list[dict[str, Any]]:
+    """The options of each parameter group, through all optimizers."""
+    return [
+        {key: value for key, value in group.items() if key != "params"}
+        for one in members(as_one(reweighter.optimizer))
+        for group in one.param_groups
+    ]
+
+
+def _like_saved(reweighter: Reweighter, shapes: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Room for each state that was saved, laid out as its parameter is."""
+    room: dict[str, Tensor] = {}
+    for name, p, _ in _held(reweighter):
+        prefix = f"state.{name}."
+        keys = [key for key in shapes if key.startswith(prefix) and "." not in key[len(prefix) :]]
+        room |= {key: torch.zeros_like(p, requires_grad=False) for key in keys}
+    return room
+
+
+def _put_optimizers(reweighter: Reweighter, states: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
+    groups = iter(rest["groups"])
+    for one in members(as_one(reweighter.optimizer)):
+        for group in one.param_groups:
+            group.update(next(groups))
+        one.state.clear()
+    for one in members(as_one(reweighter.optimizer)):
+        own = {id(p) for group in one.param_groups for p in group["params"]}
+        for name, p, _ in _held(reweighter):
+            plain = rest["plain"].get(name)
+            if id(p) in own and plain is not None:
+                prefix = f"state.{name}."
+                large = {k[len(prefix) :]: v for k, v in states.items() if k.startswith(prefix)}
+                one.state[p] = {**plain, **large}
+
+
+def _shapes(reweighter: Reweighter) -> dict[str, Any]:
+    """What a checkpoint has to fit: the student's and the teacher's tensors, and the optimizers' groups."""
+    student = reweighter.student
+    if student.sharded is not None:
+        student.sharded.reshard()
+    return {
+        **checkpoint.shapes_of("student", student.module.state_dict()),
+        **checkpoint.shapes_of("teacher", reweighter.teacher.state_dict()),
+        "optimizer.groups": [len(_groups(reweighter))],
+    }

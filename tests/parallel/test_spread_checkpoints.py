@@ -1,0 +1,72 @@
+"""Checkpoints that all processes write: a run goes on from them with any number of processes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import sharded_runs
+import torch
+from several_processes import Ranks
+from torch import Tensor
+from torch.optim import SGD, AdamW
+
+import metaweight as mw
+
+
+def require_close(here: dict[str, Tensor], there: dict[str, Tensor], within: float) -> None:
+    for name, value in there.items():
+        torch.testing.assert_close(here[name], value, rtol=within, atol=within)
+
+
+@pytest.mark.parametrize("optimizer", [AdamW, SGD])
+def test_a_run_goes_on_with_another_number_of_processes(
+    ranks: Ranks, tmp_path: Path, optimizer: type
+) -> None:
+    whole, *_ = ranks.run(3, sharded_runs.resumed, True, str(tmp_path / "whole"), (0, 10), optimizer)
+    ranks.run(3, sharded_runs.resumed, True, str(tmp_path / "half"), (0, 6), optimizer)
+    for size, shard, within in ((3, True, 0.0), (2, True, 1e-12), (4, True, 1e-12), (2, False, 1e-12)):
+        copy = tmp_path / f"{size} {shard}"
+        shutil.copytree(tmp_path / "half", copy)
+        again, *_ = ranks.run(size, sharded_runs.resumed, shard, str(copy), (6, 10), optimizer)
+        require_close(again, whole, within)
+    copy = tmp_path / "alone"
+    shutil.copytree(tmp_path / "half", copy)
+    require_close(sharded_runs.resumed(0, 1, False, str(copy), (6, 10), optimizer), whole, 1e-12)
+    assert [path.name for path in copy.glob("step-*")] == ["step-10"]  # the one before is gone
+    back, *_ = ranks.run(2, sharded_runs.resumed, True, str(copy), (10, 12), optimizer)
+    assert back["steps"] == 12
+
+
+def test_a_checkpoint_that_is_torn_is_not_used(ranks: Ranks, tmp_path: Path) -> None:
+    for said in ranks.run(2, sharded_runs.damaged, str(tmp_path / "run")):
+        assert "is damaged or incomplete" in said
+
+
+def test_what_is_half_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    live, folder = sharded_runs.built("pictures", False), tmp_path / "run"
+    with pytest.raises(mw.MetaweightError, match="no checkpoint in"):
+        mw.load_checkpoint(live, folder)
+    mw.save_checkpoint(live, folder)
+    before = sharded_runs.state(live)
+    live.step(sharded_runs.runs.batch(8, 1), sharded_runs.runs.batch(4, 2))
+    monkeypatch.setattr("metaweight.training.checkpoint.save", _dies)
+    with pytest.raises(KeyboardInterrupt):
+        mw.save_checkpoint(live, folder)
+    monkeypatch.undo()
+    mw.load_checkpoint(live, folder)
+    require_close(sharded_runs.state(live), before, 0.0)
+    mw.save_checkpoint(live, folder)
+    mw.save_checkpoint(live, folder)  # twice at one step
+    mw.load_checkpoint(live, folder)
+
+
+def _dies(*_args: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_of_another_student_it_is_refused(tmp_path: Path) -> None:
+    mw.save_checkpoint(sharded_runs.built("pictures", False), tmp_path / "run")
+    with pytest.raises(mw.MetaweightError, match="is of another architecture"):
+        mw.load_checkpoint(sharded_runs.built("translator", False), tmp_path / "run")

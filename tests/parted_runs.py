@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 import metaweight as mw
-from benchmarks.parallel.work import sums_counted
+from benchmarks.parallel.work import gathers_counted, sums_counted
 
 ROWS, META, CLASSES, SAMPLES = 13, 3, 5, 60
 DOUBLE = torch.float64
@@ -223,17 +223,18 @@ def refusals(rank: int, size: int) -> list[str]:
     return said
 
 
-def bytes_sent(rank: int, size: int, schedule: str, engine: str) -> list[float]:
-    """Bytes of gradients that an iteration sums up, in parameters' bytes, one entry an iteration."""
-    live = reweighter(Case(engine=engine, schedule=schedule, options={"check_every": 0}), rank, size)
-    own = sum(p.nbytes for p in live.student.module.parameters())
-    sent: list[int] = []
+def bytes_sent(rank: int, size: int, case: Case) -> list[tuple[float, float]]:
+    """Bytes that an iteration sums up, and those that it gathers from shards, in parameters' bytes."""
+    live = reweighter(replace(case, options={"check_every": 0}), rank, size)
+    own = sum(p.numel() * p.element_size() for p in live.student.parameters().values())
+    summed: list[int] = []
+    gathered: list[int] = []
     shares = []
     for step in range(4):
-        sent.clear()
-        with sums_counted(sent):
+        summed.clear(), gathered.clear()
+        with sums_counted(summed), gathers_counted(gathered):
             live.step(batch(ROWS, step).part(rank, size), batch(META, 50 + step).part(rank, size))
-        shares.append(sum(sent) / own)
+        shares.append((sum(summed) / own, sum(gathered) / own))
     return shares
 
 

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,6 +23,8 @@ from metaweight.core.markdown import markdown_table
 from metaweight.training.run_folder import RunFolder, manifest
 
 console = Console()
+WHOLE = "DistributedDataParallel: each process holds all parameters, and gradients are summed up."
+SHARDED = "fully_shard: each process holds shards, and each layer is gathered for its call."
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def run(options: Options) -> Path:
     """Measure, write and print; the run's folder.  Raises FileExistsError for a folder that exists."""
     path = Path(options.out) if options.out else Path("runs") / f"parallel-{datetime.now():%Y%m%d-%H%M%S}"
     place = RunFolder.create(path, manifest(asdict(options), sys.argv)).path
-    alone = measured(1, options.job)[0]
+    alone = measured(1, replace(options.job, sharded=False))[0]
     found: dict[int, list[Figures]] = {size: [] for size in options.processes}
     for number in range(options.rounds):
         for size in options.processes:
@@ -111,13 +113,13 @@ def to_markdown(found: dict[int, list[Figures]], job: Job) -> str:
             )
         )
     headings = (
-        *("processes", "rows/s", f"times {next(iter(found))} process's pace", "MiB in a process"),
+        *("processes", "rows/s", f"times {next(iter(found))} process's pace", "MiB for the student"),
         *("copies of the parameters sent", "off from one process, float64"),
     )
     about = (
         f"engine {job.engine}, {job.schedule}; {job.batch_size} rows and {job.meta_batch_size} trusted rows "
         f"in all, {job.depth} layers of {job.width}; one thread a process, {job.device}; medians over "
-        f"{len(first)} interleaved rounds."
+        f"{len(first)} interleaved rounds. {SHARDED if job.sharded else WHOLE}"
     )
     return f"{markdown_table(headings, rows)}\n\n{about}\n"
 

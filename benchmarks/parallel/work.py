@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import inspect
 import os
 import resource
 import time
@@ -15,6 +15,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 import metaweight as mw
@@ -30,6 +32,8 @@ class Job:
     schedule: str = "online"
     width: int = 1024
     depth: int = 4
+    sharded: bool = False
+    """Whether the processes share the student's parameters out (fully_shard), a layer at a time."""
     batch_size: int = 512
     meta_batch_size: int = 128
     iterations: int = 12
@@ -43,21 +47,40 @@ class Taken:
     seconds: float
     """Median of an iteration."""
     memory: float
-    """MiB at its peak."""
+    """MiB at its peak, beyond what the process has without a student."""
     sent: float
-    """Copies of the parameters that it summed up with the others, an iteration."""
+    """Copies of the parameters that are summed up over processes or gathered from them, an iteration."""
     student: dict[str, Tensor]
     """After ten iterations in float64."""
 
 
-def module(job: Job) -> nn.Module:
-    """Wide layers with norms over features; the same in every process."""
-    torch.manual_seed(0)
-    parts: list[nn.Module] = []
-    for number in range(job.depth):
-        width = FEATURES if number == 0 else job.width
-        parts += [nn.Linear(width, job.width), nn.LayerNorm(job.width), nn.GELU()]
-    return nn.Sequential(*parts, nn.Linear(job.width, CLASSES))
+def module(job: Job, device: str, dtype: torch.dtype) -> nn.Module:
+    """Wide layers with norms over features; the same for any number of processes.
+
+    One in shards is never whole in a process: its parameters are made one by one, and cut.
+    """
+    with torch.device("meta"):
+        parts: list[nn.Module] = []
+        for number in range(job.depth):
+            width = FEATURES if number == 0 else job.width
+            parts += [nn.Linear(width, job.width), nn.LayerNorm(job.width), nn.GELU()]
+        net = nn.Sequential(*parts, nn.Linear(job.width, CLASSES)).to(dtype)
+    if job.sharded:
+        for part in (*net, net):
+            if any(True for _ in part.parameters()):
+                fully_shard(part)
+    net.to_empty(device=device)
+    g = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            scale = p.shape[-1] ** -0.5 if p.dim() > 1 else 0.02
+            value = scale * torch.randn(p.shape, generator=g) + float(p.dim() == 1 and "weight" in name)
+            if isinstance(p, DTensor):
+                own = distribute_tensor(value, p.device_mesh, p.placements, src_data_rank=None).to_local()
+                p.to_local().copy_(own)
+            else:
+                p.copy_(value)
+    return net
 
 
 def batch(rows: int, seed: int, dtype: torch.dtype, device: str) -> mw.Batch:
@@ -73,28 +96,34 @@ def work(rank: int, size: int, job: Job, store: str) -> Taken:
     torch.set_num_threads(1)
     backend = "nccl" if job.device == "cuda" else "gloo"
     device = f"cuda:{rank}" if job.device == "cuda" else "cpu"
-    if size > 1:
+    if size > 1 or job.sharded:
         dist.init_process_group(backend, f"file://{store}", rank=rank, world_size=size)
     try:
-        exact = _trained(rank, size, job, device, torch.float64, iterations=10)
-        students = {name: p.detach().cpu() for name, p in exact.student.module.named_parameters()}
-        del exact
+        batch(job.batch_size, 0, torch.float32, device)
+        before = _peak(device)
         live = _reweighter(job, size, device, torch.float32)
-        own = sum(p.nbytes for p in live.student.module.parameters())
+        own = sum(p.numel() * p.element_size() for p in live.student.parameters().values())
         seconds: list[float] = []
         sent: list[int] = []
         for step in range(job.iterations + 2):
             train, meta = _parts(rank, size, job, step, torch.float32, device)
-            with sums_counted(sent):
+            with sums_counted(sent), gathers_counted(sent):
                 started = time.perf_counter()
                 live.step(train, meta)
                 _settle(device)
                 seconds.append(time.perf_counter() - started)
-        shares = sum(sent) / own / len(seconds)
-        return Taken(median(seconds[2:]), _peak(device), shares, students)
+        shares, memory = sum(sent) / own / len(seconds), _peak(device) - before
+        del live
+        exact = _trained(rank, size, job, device, torch.float64, iterations=10)
+        students = {name: _whole(p.detach()).cpu() for name, p in exact.student.parameters().items()}
+        return Taken(median(seconds[2:]), memory, shares, students)
     finally:
-        if size > 1:
+        if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _whole(value: Tensor) -> Tensor:
+    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def _trained(
@@ -107,8 +136,9 @@ def _trained(
 
 
 def _reweighter(job: Job, size: int, device: str, dtype: torch.dtype) -> mw.Reweighter:
-    net = copy.deepcopy(module(job)).to(device, dtype)
-    student = mw.Student(DistributedDataParallel(net) if size > 1 else net, taps=(str(3 * job.depth - 1),))
+    net = module(job, device, dtype)
+    wrapped = DistributedDataParallel(net) if size > 1 and not job.sharded else net
+    student = mw.Student(wrapped, taps=(str(3 * job.depth - 1),))
     spec = student.spec(batch(8, 0, dtype, device))
     torch.manual_seed(1)
     teacher = mw.build_teacher("mlp", spec)
@@ -132,17 +162,32 @@ def _parts(
 @contextmanager
 def sums_counted(sent: list[int]) -> Iterator[None]:
     """Note in ``sent`` the bytes of each tensor that is summed up over processes inside."""
-    real = dist.all_reduce
+    with _counted("all_reduce", "tensor", sent), _counted("reduce_scatter_single", "input", sent):
+        yield
 
-    def counted(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-        sent.append(tensor.nbytes)
-        return real(tensor, *args, **kwargs)
 
-    dist.all_reduce = counted
+@contextmanager
+def gathers_counted(sent: list[int]) -> Iterator[None]:
+    """Note in ``sent`` the bytes of each tensor that is put together from shards inside."""
+    with _counted("all_gather_single", "output_tensor", sent):
+        yield
+
+
+@contextmanager
+def _counted(name: str, which: str, sent: list[int]) -> Iterator[None]:
+    """``which``: the argument of ``torch.distributed``'s function ``name`` that is of full length."""
+    real = getattr(dist, name)
+    signature = inspect.signature(real)
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        sent.append(signature.bind(*args, **kwargs).arguments[which].nbytes)
+        return real(*args, **kwargs)
+
+    setattr(dist, name, counted)
     try:
         yield
     finally:
-        dist.all_reduce = real
+        setattr(dist, name, real)
 
 
 def _settle(device: str) -> None:

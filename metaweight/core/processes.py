@@ -85,6 +85,24 @@ class Processes:
             dist.all_gather([_bytes(one) for one in everyone], _bytes(sent), group=self.group)
         return [one[:count] for one, count in zip(everyone, rows, strict=True)]
 
+    def put_together(self, value: Tensor, rows: Sequence[int]) -> Tensor:
+        """The tensors [rows[rank], ...] of all processes, one after the other [sum(rows), ...]."""
+        if self.size == 1:
+            return value
+        most = max(rows)
+        padded = value
+        if len(value) < most:
+            padded = value.new_zeros(most, *value.shape[1:])
+            padded[: len(value)] = value
+        whole = value.new_empty(self.size * most, *value.shape[1:])
+        with self._in_touch():
+            _by_name("all_gather_single", "all_gather_into_tensor")(
+                whole, padded.contiguous(), group=self.group
+            )
+        if sum(rows) == len(whole):
+            return whole
+        return torch.cat([part[:count] for part, count in zip(whole.split(most), rows, strict=True)])
+
     def scattered(self, value: Tensor, rows: Sequence[int]) -> Tensor:
         """This process's rows [rows[rank], ...] of the sum over all of their ``value`` [sum(rows), ...]."""
         if self.size == 1:
@@ -95,7 +113,9 @@ class Processes:
             place[: len(part)] = part
         total = value.new_empty(most, *value.shape[1:])
         with self._in_touch():
-            dist.reduce_scatter_tensor(total, padded.flatten(0, 1), group=self.group)
+            _by_name("reduce_scatter_single", "reduce_scatter_tensor")(
+                total, padded.flatten(0, 1), group=self.group
+            )
         return total[: rows[self.rank]]
 
     def summed(
@@ -164,6 +184,12 @@ class Processes:
 
 ALONE = Processes()
 """One process, in no group."""
+
+
+def _by_name(name: str, older: str) -> Callable[..., Any]:
+    """A function of torch.distributed that had another name before 2.13."""
+    function: Callable[..., Any] = getattr(dist, name, None) or getattr(dist, older)
+    return function
 
 
 def _bytes(value: Tensor) -> Tensor:

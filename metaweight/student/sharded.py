@@ -121,8 +121,7 @@ class Sharded:
     def gathered(self, name: str, shard: Tensor) -> Tensor:
         """The whole of what each process has a shard of, shaped like the parameter ``name``."""
         dim, rows = self._layout(name)
-        parts = self.processes.gathered(shard.movedim(dim, 0), rows)
-        return torch.cat(parts).movedim(0, dim)
+        return self.processes.put_together(shard.movedim(dim, 0), rows).movedim(0, dim)
 
     def scattered(self, name: str, value: Tensor) -> Tensor:
         """This process's shard of the sum over processes of ``value``, shaped like the parameter ``name``."""
@@ -165,7 +164,8 @@ class Sharded:
 def is_part(module: nn.Module) -> bool:
     """Whether ``module`` went through ``fully_shard``."""
     fsdp = sys.modules.get("torch.distributed.fsdp")
-    return fsdp is not None and isinstance(module, fsdp.FSDPModule)
+    kind = getattr(fsdp, "FSDPModule", None)  # torch has it from 2.6 on
+    return kind is not None and isinstance(module, kind)
 
 
 def kind_of(layer: nn.Module) -> type[nn.Module]:

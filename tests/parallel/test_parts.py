@@ -64,8 +64,27 @@ def test_what_parts_of_a_batch_cannot_do_is_refused(ranks: Ranks) -> None:
 )
 def test_gradients_that_an_iteration_sends(ranks: Ranks, schedule: str, engine: str, copies: int) -> None:
     """Those of the real step, of the meta loss, and with ``lookahead`` of the virtual step."""
-    for sent in ranks.run(2, runs.bytes_sent, schedule, engine):
-        assert all(copies <= share < copies * 1.05 for share in sent)
+    for sent in ranks.run(2, runs.bytes_sent, runs.Case(engine=engine, schedule=schedule)):
+        assert all(copies <= summed < copies * 1.05 and gathered == 0 for summed, gathered in sent)
+
+
+@pytest.mark.parametrize(
+    ("engine", "schedule", "sums", "gathers"),
+    [
+        ("ghost", "online", 2, 5),
+        ("ghost", "lookahead", 3, 5),
+        ("difference", "online", 2, 6),
+        ("difference", "lookahead", 3, 7),
+    ],
+)
+def test_what_shards_send(ranks: Ranks, engine: str, schedule: str, sums: int, gathers: int) -> None:
+    """Parameters for each pass and each backward, and the direction of ``ghost``; gradients as above."""
+    case = runs.Case(engine=engine, schedule=schedule, sharded=True)
+    for sent in ranks.run(2, runs.bytes_sent, case):
+        for summed, gathered in sent[2:]:
+            assert sums <= summed < sums * 1.1
+            # what belongs to no part but the whole stays gathered between a pass and its backward
+            assert gathers - 0.6 < gathered < gathers * 1.1
 
 
 def test_a_batch_is_parted_in_order_and_no_part_is_empty() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
@@ -17,6 +18,8 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 import metaweight as mw
 from benchmarks.parallel.work import gathers_counted, sums_counted
+from metaweight.core import sums
+from metaweight.engines.one_step import joined_gradients
 
 ROWS, META, CLASSES, SAMPLES = 13, 3, 5, 60
 DOUBLE = torch.float64
@@ -251,3 +254,22 @@ def refused_integrations(rank: int, size: int) -> list[str]:
             train()
         said.append(str(caught.value))
     return said
+
+
+def overlap(rank: int, size: int) -> list[str]:
+    """What happens in a backward, in order: sums over processes that begin, and the last gradient."""
+    live, events = reweighter(Case(), rank, size), []
+    forward = live.student(batch(ROWS, 1).part(rank, size))
+    real_reduce, real_bucket = dist.all_reduce, sums.BUCKET
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        events.append("sum")
+        return real_reduce(*args, **kwargs)
+
+    dist.all_reduce, sums.BUCKET = noted, 800
+    live.student.module[0].weight.register_hook(lambda _grad: events.append("first layer"))
+    try:
+        joined_gradients(live.student, forward, torch.ones_like(forward.losses), live.student.parameters())
+    finally:
+        dist.all_reduce, sums.BUCKET = real_reduce, real_bucket
+    return events

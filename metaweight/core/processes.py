@@ -13,10 +13,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from metaweight.core.errors import LostProcessError
+from metaweight.core.sums import Summing
 
 T = TypeVar("T")
-BUCKET = 32 * 2**20
-"""Bytes of gradients that are sent at once: while one bucket travels the next one is packed."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Processes:
             return [list(numbers)]
         own = torch.tensor(numbers, dtype=torch.int64, device=self.device)
         everyone = [torch.empty_like(own) for _ in range(self.size)]
-        with self._in_touch():
+        with self.in_touch():
             dist.all_gather(everyone, own, group=self.group)
         return [list(map(int, one)) for one in torch.stack(everyone).tolist()]
 
@@ -81,7 +80,7 @@ class Processes:
         sent[: len(value)] = value
         everyone = [torch.empty_like(row) for _ in rows]
         # as bytes: no backend knows all types
-        with self._in_touch():
+        with self.in_touch():
             dist.all_gather([_bytes(one) for one in everyone], _bytes(sent), group=self.group)
         return [one[:count] for one, count in zip(everyone, rows, strict=True)]
 
@@ -95,7 +94,7 @@ class Processes:
             padded = value.new_zeros(most, *value.shape[1:])
             padded[: len(value)] = value
         whole = value.new_empty(self.size * most, *value.shape[1:])
-        with self._in_touch():
+        with self.in_touch():
             _by_name("all_gather_single", "all_gather_into_tensor")(
                 whole, padded.contiguous(), group=self.group
             )
@@ -112,7 +111,7 @@ class Processes:
         for place, part in zip(padded, value.split(list(rows)), strict=True):
             place[: len(part)] = part
         total = value.new_empty(most, *value.shape[1:])
-        with self._in_touch():
+        with self.in_touch():
             _by_name("reduce_scatter_single", "reduce_scatter_tensor")(
                 total, padded.flatten(0, 1), group=self.group
             )
@@ -126,16 +125,11 @@ class Processes:
         ``like``: name -> a tensor of that shape, the same names everywhere.  A name that no process has is
         left out; where one lacks a name, that counts as 0.
         """
-        total: dict[str, Tensor] = {}
-        pending: list[tuple[Any, Tensor, list[str]]] = []
-        with self._in_touch():
-            for names in _buckets(like):
-                flat = _packed(own, like, names).mul_(factor)
-                pending.append((dist.all_reduce(flat, group=self.group, async_op=True), flat, names))
-            for work, flat, names in pending:
-                work.wait()
-                total.update(_unpacked(flat, like, names))
-        return total
+        summing = Summing(self, like, factor)
+        for name in like:
+            if name in own:
+                summing.add(name, own[name])
+        return summing.total()
 
     def from_first(self, make: Callable[[], T]) -> T:
         """What ``make`` gives in rank 0, in all; an error that it raises there is raised in all."""
@@ -147,7 +141,7 @@ class Processes:
                 said = [(make(), None)]
             except Exception as error:
                 said = [(None, error)]
-        with self._in_touch():
+        with self.in_touch():
             dist.broadcast_object_list(said, group=self.group, group_src=0)
         value, failure = said[0]
         if failure is not None:
@@ -159,19 +153,19 @@ class Processes:
         if self.size == 1:
             return [value]
         everyone: list[Any] = [None] * self.size
-        with self._in_touch():
+        with self.in_touch():
             dist.all_gather_object(everyone, value, group=self.group)
         return everyone
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Make these tensors, in place, those of rank 0."""
         if self.size > 1:
-            with self._in_touch():
+            with self.in_touch():
                 for tensor in tensors:
                     dist.broadcast(tensor.detach(), group=self.group, group_src=0)
 
     @contextmanager
-    def _in_touch(self) -> Iterator[None]:
+    def in_touch(self) -> Iterator[None]:
         """Raise LostProcessError where another process does not answer."""
         try:
             yield
@@ -194,49 +188,3 @@ def _by_name(name: str, older: str) -> Callable[..., Any]:
 
 def _bytes(value: Tensor) -> Tensor:
     return value.reshape(-1).view(torch.uint8)
-
-
-def _buckets(like: Mapping[str, Tensor]) -> list[list[str]]:
-    """Names of tensors of one type and device that travel together."""
-    buckets: list[list[str]] = []
-    room: dict[tuple[torch.dtype, torch.device], tuple[list[str], int]] = {}
-    for name, value in like.items():
-        key = value.dtype, value.device
-        names, bytes_ = room.get(key, ([], BUCKET))
-        if bytes_ + value.nbytes > BUCKET:
-            names, bytes_ = [], 0
-            buckets.append(names)
-        names.append(name)
-        room[key] = names, bytes_ + value.nbytes
-    return buckets
-
-
-def _packed(own: Mapping[str, Tensor], like: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
-    """One flat tensor of real numbers: the values, then for each name whether it is there."""
-    first = _reals(like[names[0]])
-    flat = first.new_zeros(sum(_reals(like[name]).numel() for name in names) + len(names))
-    place = 0
-    for number, name in enumerate(names):
-        size = _reals(like[name]).numel()
-        if name in own:
-            flat[place : place + size].copy_(_reals(own[name].detach()).reshape(-1))
-            flat[number - len(names)] = 1
-        place += size
-    return flat
-
-
-def _unpacked(flat: Tensor, like: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-    there = flat[len(flat) - len(names) :].tolist()
-    total: dict[str, Tensor] = {}
-    place = 0
-    for name, known in zip(names, there, strict=True):
-        size = _reals(like[name]).numel()
-        if known:
-            real = flat[place : place + size].view(_reals(like[name]).shape)
-            total[name] = torch.view_as_complex(real) if like[name].is_complex() else real
-        place += size
-    return total
-
-
-def _reals(value: Tensor) -> Tensor:
-    return torch.view_as_real(value.detach().resolve_conj()) if value.is_complex() else value.detach()

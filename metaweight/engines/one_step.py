@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch, Forward
+from metaweight.core.sums import Summing
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import Engine, GradientAt, Problem, Recorded, Solution, virtual_pass
 from metaweight.engines.checks import EngineError, checked_weights, require_finite_losses
@@ -191,10 +193,23 @@ def joined(
     student: Student, forward: Forward, scalar: Tensor, parameters: Named, *, keep_graph: bool = False
 ) -> dict[str, Tensor]:
     """Gradients by name of a mean over the joined batch of ``forward``, which is ``scalar`` over the rows
-    here; where parameters are sharded, their shards here."""
+    here; where parameters are sharded, their shards here.
+
+    What is there already travels between the processes while the backward makes the rest.
+    """
+    part = forward.part
     if student.sharded is not None:
-        return student.sharded.gradients(scalar * forward.part.share, parameters, keep_graph=keep_graph)
-    return forward.part.whole_gradient(gradients(scalar, parameters, keep_graph=keep_graph), parameters)
+        return student.sharded.gradients(scalar * part.share, parameters, keep_graph=keep_graph)
+    if part.whole:
+        return gradients(scalar, parameters, keep_graph=keep_graph)
+    summing = Summing(part.processes, parameters, part.share)
+    hooks = [p.register_hook(partial(summing.add, name)) for name, p in parameters.items()]
+    try:
+        gradients(scalar, parameters, keep_graph=keep_graph)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return summing.total()
 
 
 def joined_gradients(

@@ -99,3 +99,9 @@ def test_what_does_not_share_rows_among_processes_is_refused(ranks: Ranks) -> No
     for fit, estimator in ranks.run(2, runs.refused_integrations):
         assert "a group of 2 processes is up, and metaweight.fit does not share" in fit
         assert "and an estimator does not share" in estimator
+
+
+def test_gradients_travel_while_the_backward_goes_on(ranks: Ranks) -> None:
+    for events in ranks.run(2, runs.overlap):
+        assert events.index("first layer") >= 2
+        assert events.count("sum") > 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import parted_runs as runs
@@ -12,7 +13,7 @@ import torch.distributed as dist
 from parted_runs import DOUBLE
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.optim import SGD, Adafactor, AdamW
 
 import metaweight as mw
@@ -211,3 +212,25 @@ def _said(call: Callable[[], object]) -> str:
     with pytest.raises((mw.MetaweightError, ValueError)) as caught:
         call()
     return str(caught.value)
+
+
+def rounded(rank: int, size: int) -> float:
+    """How far slopes are from float32's where parameters are gathered in bfloat16."""
+    slopes = []
+    for kind in (None, torch.bfloat16):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(6, 32), nn.LayerNorm(32), nn.GELU(), nn.Linear(32, runs.CLASSES))
+        policy = MixedPrecisionPolicy(kind, torch.float32, torch.float32)
+        student = mw.Student(fully_shard(net, mp_policy=policy))
+        train, meta = (
+            replace(one, inputs=(one.args[0].float(),))
+            for one in (runs.batch(24, 1).part(rank, size), runs.batch(8, 2).part(rank, size))
+        )
+        optimizer = SGD(student.parameters().values(), lr=0.1)
+        slopes += mw.hypergradient(student, optimizer, train, meta, _even, ()).slopes
+    exact, near = slopes
+    return float((exact - near).norm() / exact.norm())
+
+
+def _even(state: mw.StudentState) -> Tensor:
+    return torch.ones_like(state.loss)

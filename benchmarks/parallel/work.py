@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -32,6 +32,8 @@ class Job:
     schedule: str = "online"
     width: int = 1024
     depth: int = 4
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """With momentum, or AdamW."""
     sharded: bool = False
     """Whether the processes share the student's parameters out (fully_shard), a layer at a time."""
     batch_size: int = 512
@@ -145,11 +147,17 @@ def _reweighter(job: Job, size: int, device: str, dtype: torch.dtype) -> mw.Rewe
     return mw.Reweighter(
         student,
         teacher,
-        optimizer=torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9),
+        optimizer=_optimizer(job, net),
         teacher_optimizer=torch.optim.SGD(teacher.parameters(), lr=1.0),
         engine=job.engine,
         schedule=job.schedule,
     )
+
+
+def _optimizer(job: Job, net: nn.Module) -> torch.optim.Optimizer:
+    if job.optimizer == "adamw":
+        return torch.optim.AdamW(net.parameters(), lr=1e-3, eps=1e-4)
+    return torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
 
 
 def _parts(

@@ -77,8 +77,8 @@ class FiniteDifferences(OneStep):
         lowest = known[train.loss.dtype]
         if lowest not in STEPS[self.sides]:
             raise EngineError(
-                f"{_rounding(train, lowest)} computes in {lowest}, which rounds a difference away; "
-                "use engine='double' or 'forward'"
+                f"{_rounding(train, lowest)} computes in {lowest}, which rounds a difference away; use "
+                + ("engine='double' or 'forward'" if train.student.sharded is None else "engine='ghost'")
             )
         if self.sides == 1 and Graph.of(train.loss).lowest != lowest:
             raise EngineError(

@@ -80,6 +80,10 @@ def test_differences_are_as_near_as_floating_numbers_let_them(ranks: Ranks) -> N
     assert max(ranks.run(2, sharded_runs.precision)) <= 2e-9
 
 
+def test_parameters_gathered_in_bfloat16(ranks: Ranks) -> None:
+    assert 0 < max(ranks.run(2, sharded_runs.rounded)) < 0.02
+
+
 def test_a_wrong_gradient_is_caught_at_the_first_batch(ranks: Ranks) -> None:
     for said in ranks.run(2, sharded_runs.wrong):
         assert "Ghost gives" in said

@@ -20,7 +20,7 @@ from metaweight.engines.ghost.layers import OWN_RULES, RULES, has_rule
 from metaweight.engines.ghost.rows import BLOCKS, Rows, layouts, misfit
 from metaweight.engines.ghost.sources import Source
 from metaweight.student.execution.replaced import replaced
-from metaweight.student.sharded import kind_of
+from metaweight.student.sharded import is_part, kind_of
 
 ELSEWHERE = "use engine='forward' or 'higher'"
 Places = dict[Hashable, str]
@@ -120,7 +120,7 @@ class LayerCalls:
             hook = self.module.register_forward_pre_hook(
                 lambda _module, args, kwargs: follower.marks.take((args, kwargs)),
                 with_kwargs=True,
-                prepend=True,
+                prepend=not is_part(self.module),  # one in fully_shard casts its inputs first
             )
             try:
                 with follower:

@@ -17,7 +17,8 @@ def is_sharded(value: object) -> bool:
     """Whether ``value`` is a DTensor."""
     # whoever made one has imported the module, which takes as long as torch itself
     tensors = sys.modules.get("torch.distributed.tensor")
-    return tensors is not None and isinstance(value, tensors.DTensor)
+    kind = getattr(tensors, "DTensor", None)  # torch has it under this name from 2.5 on
+    return kind is not None and isinstance(value, kind)
 
 
 def own_shard(value: Tensor) -> Tensor:

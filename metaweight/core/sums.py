@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,7 +44,11 @@ class Summing:
         with self._processes.in_touch():
             for bucket in self._buckets:
                 bucket.work.wait()
-        there = torch.cat([bucket.there.float().cpu() for bucket in self._buckets]).tolist()
+        if not self._buckets:
+            return {}
+        first = self._buckets[0].there
+        # one read for all
+        there = torch.cat([bucket.there.to(first.device, torch.float32) for bucket in self._buckets]).tolist()
         names = [name for bucket in self._buckets for name in bucket.names]
         found = {name for name, known in zip(names, there, strict=True) if known}
         return {name: self._bucket_of[name].value(name) for name in self._like if name in found}
@@ -51,6 +56,7 @@ class Summing:
     def _send(self) -> None:
         bucket = self._buckets[self._sent]
         with self._processes.in_touch():
+            bucket.close()
             bucket.flat.mul_(self._factor)
             bucket.work = dist.all_reduce(bucket.flat, group=self._processes.group, async_op=True)
         self._sent += 1
@@ -62,25 +68,38 @@ class _Bucket:
     def __init__(self, like: Mapping[str, Tensor], names: Sequence[str]) -> None:
         self._like, self.names = like, list(names)
         self._places: dict[str, slice] = {}
-        place = 0
+        self._length = 0
         for name in self.names:
             size = _reals(like[name]).numel()
-            self._places[name] = slice(place, place + size)
-            place += size
-        self.flat = _reals(like[self.names[0]]).new_zeros(place + len(self.names))
-        self.there = self.flat[place:]
-        self._left = len(self.names)
+            self._places[name] = slice(self._length, self._length + size)
+            self._length += size
+        self._missing = dict.fromkeys(self.names)
         self.work: Any = None
+
+    @cached_property
+    def flat(self) -> Tensor:
+        return _reals(self._like[self.names[0]]).new_zeros(self._length + len(self.names))
+
+    @property
+    def there(self) -> Tensor:
+        """For each name whether one of the processes has it, once the sum has come."""
+        return self.flat[self._length :]
 
     @property
     def full(self) -> bool:
         """Whether all names have come."""
-        return self._left == 0
+        return not self._missing
 
     def take(self, name: str, value: Tensor) -> None:
+        del self._missing[name]  # each comes once
         self.flat[self._places[name]].copy_(_reals(value).reshape(-1))
-        self.there[self.names.index(name)] = 1
-        self._left -= 1
+        if not self._missing:
+            self.there.fill_(1)
+
+    def close(self) -> None:
+        """What has not come is not there."""
+        if self._missing:
+            self.there.copy_(torch.tensor([float(name not in self._missing) for name in self.names]))
 
     def value(self, name: str) -> Tensor:
         real = self.flat[self._places[name]].view(_reals(self._like[name]).shape)

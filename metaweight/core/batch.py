@@ -102,8 +102,9 @@ class Batch:
 
     def part(self, rank: int, size: int) -> Batch:
         """The rows of process ``rank`` of ``size``, side by side; one that stands in where none are left."""
-        rows = torch.arange(len(self)).tensor_split(size)[rank]
-        return self.rows(rows) if len(rows) else StandIn(**vars(self.rows(torch.tensor([0]))))
+        rows = torch.arange(len(self))
+        own = rows[part_of(len(self), rank, size)]
+        return self.rows(own) if len(own) else StandIn.of(self.rows(rows[:1]))
 
     def _named(self) -> list[tuple[str | int, Any]]:
         return [*enumerate(self.args), *self.kwargs.items()]
@@ -117,6 +118,19 @@ class StandIn(Batch):
     """
 
     stands_in = True
+
+    @staticmethod
+    def of(batch: Batch) -> StandIn:
+        """With the rows of ``batch``."""
+        return StandIn(**vars(batch))
+
+
+def part_of(rows: int, rank: int, size: int) -> slice:
+    """Which of so many rows are those of process ``rank`` of ``size``: side by side, numbers that differ by
+    one at most, none where there are fewer rows than processes."""
+    each, more = divmod(rows, size)
+    first = rank * each + min(rank, more)
+    return slice(first, first + each + (rank < more))
 
 
 def _is_bool(value: Tensor) -> bool:

@@ -5,6 +5,7 @@ Both belong to the process, so one thread at a time works on them: ``alone``.
 
 from __future__ import annotations
 
+import pickle
 import random
 import threading
 from collections.abc import Iterator
@@ -60,6 +61,12 @@ class RandomState:
             torch.cuda.set_rng_state(self.cuda, device)
         random.setstate(self.python)
         np.random.set_state(self.numpy)
+
+    def stands(self) -> bool:
+        """Whether nothing was drawn from those for the CPU since."""
+        now = RandomState.of(torch.device("cpu"))
+        same = torch.equal(self.cpu, now.cpu) and self.python == now.python
+        return same and pickle.dumps(self.numpy) == pickle.dumps(now.numpy)
 
 
 @contextmanager

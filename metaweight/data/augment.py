@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -48,15 +49,40 @@ def pad_crop_flip(
 ) -> Tensor:
     """Pad by reflection, crop at a random place, flip half of the images: [B, C, H, W] -> same shape.
 
-    Draws, in this order: B row and B column offsets in 0..2*padding, then B coins where ``flip``.
-    Any dtype.  Raises ValueError unless 0 <= padding < min(H, W).
+    Draws as ``Crops.drawn``.  Any dtype.  Raises ValueError unless 0 <= padding < min(H, W).
     """
     check_padding(images, padding)
-    count, device = len(images), generator.device
-    offsets = torch.randint(2 * padding + 1, (2, count), generator=generator, device=device)
-    coins = torch.rand(count, generator=generator, device=device) < 0.5 if flip else torch.zeros(count) > 0
-    down, right = offsets.to(images.device)
-    return crop_flip(images, down, right, coins.to(images.device), padding=padding)
+    return Crops.drawn(len(images), padding, flip=flip, generator=generator).of(images)
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """Where each of B images is cropped, and whether it is mirrored."""
+
+    offsets: Tensor
+    """[2, B], row and column, each in 0..2*padding."""
+    flipped: Tensor
+    """[B] bool."""
+    padding: int
+
+    @classmethod
+    def drawn(cls, count: int, padding: int, *, flip: bool, generator: torch.Generator) -> Crops:
+        """Draws, in this order: B row and B column offsets, then B coins where ``flip``."""
+        device = generator.device
+        offsets = torch.randint(2 * padding + 1, (2, count), generator=generator, device=device)
+        coins = (
+            torch.rand(count, generator=generator, device=device) < 0.5 if flip else torch.zeros(count) > 0
+        )
+        return cls(offsets, coins, padding)
+
+    def rows(self, rows: slice) -> Crops:
+        """Those of some of the images."""
+        return replace(self, offsets=self.offsets[:, rows], flipped=self.flipped[rows])
+
+    def of(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> the same shape."""
+        down, right = self.offsets.to(images.device)
+        return crop_flip(images, down, right, self.flipped.to(images.device), padding=self.padding)
 
 
 def check_padding(images: Tensor, padding: int) -> None:

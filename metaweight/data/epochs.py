@@ -1,4 +1,4 @@
-"""What every loader of epochs has: batches by step, by epoch, and one epoch after the other."""
+"""What every loader of epochs has: batches by step, by epoch, one after the other, and parts of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from metaweight.core.batch import StandIn, part_of
 from metaweight.core.contracts import Batch
 from metaweight.data.seeding import derive
 
@@ -61,6 +62,10 @@ class Epochs(ABC):
     def batch(self, epoch: int, position: int) -> Batch:
         """The ``position``-th batch of an epoch, both from 0.  Raises IndexError beyond the epoch's end."""
 
+    def part(self, epoch: int, position: int, rank: int, size: int) -> Batch:
+        """Of a batch what process ``rank`` of ``size`` has, as ``Batch.part``."""
+        return self.batch(epoch, position).part(rank, size)
+
     def at(self, step: int) -> Batch:
         """The ``step``-th batch counted over all epochs: for a meta set, which cycles."""
         return self.batch(*divmod(step, len(self)))
@@ -82,3 +87,28 @@ class Epochs(ABC):
         """Raise IndexError where there is no such batch."""
         if epoch < 0 or not 0 <= position < len(self):
             raise IndexError(f"an epoch has batches 0..{len(self) - 1}, got epoch {epoch}, batch {position}")
+
+
+class ByRow(Epochs):
+    """Epochs of which some rows of a batch can be read without the others."""
+
+    @abstractmethod
+    def rows(self, epoch: int, position: int) -> int:
+        """How many a batch has."""
+
+    @abstractmethod
+    def read(self, epoch: int, position: int, rows: slice) -> Batch:
+        """Those rows of a batch, one or more, which are what they are in the whole of it."""
+
+    def batch(self, epoch: int, position: int) -> Batch:
+        """The ``position``-th batch of an epoch, both from 0.  Raises IndexError beyond the epoch's end."""
+        self.check_position(epoch, position)
+        return self.read(epoch, position, slice(0, self.rows(epoch, position)))
+
+    def part(self, epoch: int, position: int, rank: int, size: int) -> Batch:
+        """Of a batch what process ``rank`` of ``size`` has, as ``Batch.part``; no other rows are read."""
+        self.check_position(epoch, position)
+        own = part_of(self.rows(epoch, position), rank, size)
+        if own.start < own.stop:
+            return self.read(epoch, position, own)
+        return StandIn.of(self.read(epoch, position, slice(0, 1)))

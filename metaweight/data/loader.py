@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch
-from metaweight.data.augment import check_padding, pad_crop_flip, standardise
-from metaweight.data.epochs import EpochOrder, Epochs
+from metaweight.data.augment import Crops, check_padding, standardise
+from metaweight.data.epochs import ByRow, EpochOrder
 from metaweight.data.seeding import derive
 
 
-class ImageLoader(Epochs):
+class ImageLoader(ByRow):
     """Batches of the samples ``index`` [n] of a data set: images [N, C, H, W] uint8 or float, labels [N].
 
     ``Batch.index`` is the position in the whole data set.  Epoch e has the order of a permutation drawn
@@ -82,14 +82,18 @@ class ImageLoader(Epochs):
         whole, rest = divmod(len(self.index), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def batch(self, epoch: int, position: int) -> Batch:
-        """The ``position``-th batch of an epoch, both from 0.  Raises IndexError beyond the epoch's end."""
-        self.check_position(epoch, position)
+    def rows(self, epoch: int, position: int) -> int:
+        """How many a batch has."""
+        return min(self.batch_size, len(self.index) - position * self.batch_size)
+
+    def read(self, epoch: int, position: int, rows: slice) -> Batch:
+        """Those rows of a batch; of the others nothing but where they are cropped is drawn."""
         first = position * self.batch_size
-        picked = self._order.of(epoch)[first : first + self.batch_size]
+        picked = self._order.of(epoch)[first : first + self.batch_size][rows]
         images = self._pixels[self._rows[picked]]
         if self.augment:
-            generator = derive(self.seed, "augment", epoch, position)
-            images = pad_crop_flip(images, padding=self.padding, flip=self.flip, generator=generator)
+            generator, count = derive(self.seed, "augment", epoch, position), self.rows(epoch, position)
+            crops = Crops.drawn(count, self.padding, flip=self.flip, generator=generator)
+            images = crops.rows(rows).of(images)
         inputs = standardise(images, self.mean, self.std, dtype=self.dtype)
         return Batch((inputs,), self._targets[picked], self._index[picked])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import operator
+import random
 
+import numpy as np
 import torch
 
 
@@ -22,3 +24,12 @@ def derive(seed: int, *keys: int | str) -> torch.Generator:
         data = text.encode()
         digest.update(f"{len(data)}:".encode() + data)
     return torch.Generator().manual_seed(int.from_bytes(digest.digest(), "little"))
+
+
+def seed_globals(seed: int, *keys: int | str) -> None:
+    """Make the global generators for the CPU, torch's, NumPy's and Python's, depend on ``seed`` and ``keys``
+    alone, as ``derive``; those of other devices, where dropout masks are drawn, stay as they are."""
+    drawn = derive(seed, *keys).initial_seed()
+    torch.default_generator.manual_seed(drawn)
+    random.seed(drawn)
+    np.random.seed(drawn)

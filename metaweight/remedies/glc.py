@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch
+from metaweight.data.epochs import Epochs
 from metaweight.remedies.base import Facts, Remedy, remedies, require_classes
 from metaweight.remedies.course import Course, Stage
 from metaweight.student.losses import ForwardCorrection, cross_entropy, of_logits
-from metaweight.training.history import Source
 
 
 def estimated_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -25,10 +25,11 @@ def estimated_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:
     return torch.where(count > 0, sums / count.clamp_min(1), torch.eye(classes).to(sums))
 
 
-class Marked:
+class Marked(Epochs):
     """Batches with targets [U, 2]: the label, and 1 where the sample is among the ``trusted`` positions."""
 
-    def __init__(self, source: Source, trusted: Tensor) -> None:
+    def __init__(self, source: Epochs, trusted: Tensor) -> None:
+        super().__init__()
         self.source, self.trusted = source, trusted
 
     def __len__(self) -> int:
@@ -36,7 +37,13 @@ class Marked:
 
     def batch(self, epoch: int, position: int) -> Batch:
         """The ``position``-th batch of an epoch."""
-        batch = self.source.batch(epoch, position)
+        return self._marked(self.source.batch(epoch, position))
+
+    def part(self, epoch: int, position: int, rank: int, size: int) -> Batch:
+        """Of a batch what process ``rank`` of ``size`` has, as ``Batch.part``."""
+        return self._marked(self.source.part(epoch, position, rank, size))
+
+    def _marked(self, batch: Batch) -> Batch:
         marks = torch.isin(batch.index, self.trusted.to(batch.index.device))
         return replace(batch, targets=torch.stack([batch.targets, marks.to(batch.targets)], dim=1))
 

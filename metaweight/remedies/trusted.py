@@ -12,10 +12,11 @@ from metaweight.remedies.base import Facts, Remedy, remedies, require_truth
 from metaweight.remedies.course import Course, Stage
 
 
-class Cycled:
+class Cycled(Epochs):
     """Epochs of ``batches`` batches, however many the source has: it begins anew where it ends."""
 
     def __init__(self, source: Epochs, batches: int) -> None:
+        super().__init__()
         self.source, self.batches = source, batches
 
     def __len__(self) -> int:
@@ -23,7 +24,16 @@ class Cycled:
 
     def batch(self, epoch: int, position: int) -> Batch:
         """The ``position``-th batch of an epoch."""
-        return self.source.at(epoch * self.batches + position)
+        return self.source.batch(*self._place(epoch, position))
+
+    def part(self, epoch: int, position: int, rank: int, size: int) -> Batch:
+        """Of a batch what process ``rank`` of ``size`` has, as ``Batch.part``."""
+        return self.source.part(*self._place(epoch, position), rank, size)
+
+    def _place(self, epoch: int, position: int) -> tuple[int, int]:
+        """Epoch and position of the source."""
+        self.check_position(epoch, position)
+        return divmod(epoch * self.batches + position, len(self.source))
 
 
 @remedies.register("meta-only")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from metaweight.core.contracts import Batch, MetaweightError
+from metaweight.core.processes import Processes
+from metaweight.data.epochs import Epochs
 
 
 class Source(Protocol):
@@ -19,6 +21,15 @@ class Source(Protocol):
     def batch(self, epoch: int, position: int) -> Batch:
         """The ``position``-th batch of an epoch."""
         ...
+
+
+def own_part(source: Source, epoch: int, position: int, processes: Processes) -> Batch:
+    """Of a batch this process's part (``Batch.part``); a loader that can reads no other rows."""
+    if processes.size == 1:
+        return source.batch(epoch, position)
+    if isinstance(source, Epochs):
+        return source.part(epoch, position, processes.rank, processes.size)
+    return source.batch(epoch, position).part(processes.rank, processes.size)
 
 
 class Interrupted(MetaweightError):

@@ -22,7 +22,7 @@ from metaweight.reweighter import Reweighter
 from metaweight.training import checkpoint
 from metaweight.training.callbacks import Callback
 from metaweight.training.evaluation import Evaluate, evaluate
-from metaweight.training.history import History, Interrupted, Source, check_epochs
+from metaweight.training.history import History, Interrupted, Source, check_epochs, own_part
 from metaweight.training.learning_rate import LearningRate, RateCourse
 from metaweight.training.run_folder import RunFolder
 
@@ -40,8 +40,8 @@ class Trainer:
     noise is left in them into steps of full size.  A Reweighter that unrolls K steps gets windows of K
     batches, the last of an epoch may be shorter, and each takes the next meta batch.  With a ``folder`` each
     iteration is logged and ``checkpoint.pt`` written at the end of each epoch and on Ctrl-C, which lets the
-    window end.  In several processes (see ``Reweighter``) all are given the same sources and train on their
-    part of each batch; the first alone has the ``folder``.
+    window end.  In several processes (see ``Reweighter``) all are given the same sources, and each reads and
+    trains on its part of every batch; the first alone has the ``folder``.
     """
 
     def __init__(
@@ -153,19 +153,16 @@ class Trainer:
     def _window(self) -> list[Batch]:
         """The next batches, as many as the Reweighter unrolls; fewer where the epoch ends."""
         end = min(self.position + self.reweighter.unroll, len(self.train))
-        return [self._part(self.train.batch(self.epoch, place)) for place in range(self.position, end)]
-
-    def _part(self, batch: Batch) -> Batch:
-        """Of a batch, what is this process's."""
-        own = self._processes
-        return batch if own.size == 1 else batch.part(own.rank, own.size)
+        places = range(self.position, end)
+        return [own_part(self.train, self.epoch, place, self._processes) for place in places]
 
     def _step(self, window: Sequence[Batch]) -> StepReport:
         teach = self.epoch >= self.warmup_epochs
         meta = None
         if self.meta is not None and teach:
             # the meta set cycles: its own epoch and position at this iteration
-            meta = self._part(self.meta.batch(*divmod(self.reweighter.windows, len(self.meta))))
+            place = divmod(self.reweighter.windows, len(self.meta))
+            meta = own_part(self.meta, *place, self._processes)
         first = self.reweighter.steps
         if self._teacher_rates is not None:
             self._teacher_rates.set(first)

@@ -28,8 +28,11 @@ class CollatedRows:
         """N."""
         return len(self.positions)
 
-    def select(self, positions: Tensor) -> tuple[Tensor, ...] | Mapping[str, Tensor]:
-        """Arguments, or keyword arguments, for the rows at ``positions`` [n]."""
+    def select(
+        self, positions: Tensor, among: Tensor | None = None
+    ) -> tuple[Tensor, ...] | Mapping[str, Tensor]:
+        """Arguments, or keyword arguments, for the rows at ``positions`` [n]; as wide as the user's own
+        ``collate_fn`` makes these alone."""
         batch = self.batch(self.positions[positions.cpu()].tolist())
         return batch.kwargs or batch.args
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch
-from metaweight.data.epochs import EpochOrder, Epochs
+from metaweight.data.epochs import ByRow, EpochOrder
 
 EVALUATED = 4096
 """Rows of a batch that is not trained on, where rows are short."""
@@ -25,8 +25,11 @@ class Inputs(Protocol):
         """N."""
         ...
 
-    def select(self, positions: Tensor) -> tuple[Tensor, ...] | Mapping[str, Tensor]:
-        """Arguments, or keyword arguments, for the rows at ``positions`` [n] int64."""
+    def select(
+        self, positions: Tensor, among: Tensor | None = None
+    ) -> tuple[Tensor, ...] | Mapping[str, Tensor]:
+        """Arguments, or keyword arguments, for the rows at ``positions`` [n] int64, padded as they would be
+        ``among`` those [m] of which they are a part."""
         ...
 
     @property
@@ -49,7 +52,7 @@ class TensorRows:
         """N."""
         return len(self.tensors[0])
 
-    def select(self, positions: Tensor) -> tuple[Tensor, ...]:
+    def select(self, positions: Tensor, among: Tensor | None = None) -> tuple[Tensor, ...]:
         """[n, ...] each."""
         return tuple(value[positions] for value in self.tensors)
 
@@ -63,7 +66,7 @@ class TensorRows:
         return TensorRows(tuple(value.to(device) for value in self.tensors))
 
 
-class RowsLoader(Epochs):
+class RowsLoader(ByRow):
     """Batches of the rows at ``positions`` [n] int64 of ``inputs`` (N rows) and ``targets`` [N, ...].
 
     ``index`` [n] is what a batch calls them by; default: their positions.  Every row is seen once an epoch:
@@ -106,14 +109,23 @@ class RowsLoader(Epochs):
         """Batches an epoch."""
         return self._batches
 
-    def batch(self, epoch: int, position: int) -> Batch:
-        """The ``position``-th batch of an epoch, both from 0.  Raises IndexError beyond the epoch's end."""
-        self.check_position(epoch, position)
-        rows = len(self._positions)
-        first, end = (rows * place // self._batches for place in (position, position + 1))
+    def rows(self, epoch: int, position: int) -> int:
+        """How many a batch has."""
+        first, end = self._span(position)
+        return end - first
+
+    def read(self, epoch: int, position: int, rows: slice) -> Batch:
+        """Those rows of a batch, as wide as the whole of it: processes wait for the longest row anyway."""
+        first, end = self._span(position)
         picked = self._order.of(epoch)[first:end]
         places = self._positions[picked]
-        return Batch(self._inputs.select(places), without_padding(self._targets[places]), self._index[picked])
+        inputs = self._inputs.select(places[rows], places)
+        return Batch(inputs, without_padding(self._targets[places])[rows], self._index[picked[rows]])
+
+    def _span(self, position: int) -> tuple[int, int]:
+        """Where a batch begins and ends in the order of its epoch."""
+        rows = len(self._positions)
+        return rows * position // self._batches, rows * (position + 1) // self._batches
 
 
 def fitting_batch(rows: int) -> int:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch
-from metaweight.data.epochs import Epochs
+from metaweight.data.epochs import ByRow
 from metaweight.data.seeding import derive
 from metaweight.data.text.vocabulary import BOS, EOS, PADDING, UNKNOWN
 
 
-class TextLoader(Epochs):
+class TextLoader(ByRow):
     """Batches of the pairs ``index`` [n] out of encoded sentences, N sources and N targets (no bos, no eos).
 
     A Batch has ``inputs`` = (source [B, S], shifted [B, T]), ``targets`` [B, T] and ``index`` [B], positions
@@ -94,18 +94,22 @@ class TextLoader(Epochs):
         """Batches an epoch."""
         return len(self._cuts) - 1
 
-    def batch(self, epoch: int, position: int) -> Batch:
-        """The ``position``-th batch of an epoch, both from 0.  Raises IndexError beyond the epoch's end."""
-        self.check_position(epoch, position)
+    def rows(self, epoch: int, position: int) -> int:
+        """How many a batch has."""
+        first, end, *_ = self._epoch_plan(epoch).batches[position]
+        return end - first
+
+    def read(self, epoch: int, position: int, rows: slice) -> Batch:
+        """Those rows of a batch, as wide as the whole of it."""
         plan = self._epoch_plan(epoch)
         first, end, source_width, target_width = plan.batches[position]
-        rows = plan.order[first:end]
-        source = self._source.padded(rows, self._columns[:source_width])
-        targets = self._target.padded(rows, self._columns[:target_width])
+        own = plan.order[first:end][rows]
+        source = self._source.padded(own, self._columns[:source_width])
+        targets = self._target.padded(own, self._columns[:target_width])
         shifted = torch.full_like(targets, BOS)
         # a shorter row's eos moves in with the pieces; it is no input of the decoder
         shifted[:, 1:] = targets[:, :-1].masked_fill(targets[:, :-1] == EOS, PADDING)
-        return Batch((source, shifted), targets, self._index[rows])
+        return Batch((source, shifted), targets, self._index[own])
 
     def _cut(self) -> tuple[Tensor | None, list[int]]:
         """The pool of each own pair [n] where it is fixed, and where batches begin in an epoch's order."""

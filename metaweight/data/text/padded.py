@@ -50,14 +50,13 @@ class Ragged:
         """[N] int64."""
         return self.ends.diff(prepend=self.ends.new_zeros(1))
 
-    def padded(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows at ``positions`` [n], right-padded to the longest of them: [n, T, ...] int64.
+    def padded(self, positions: Tensor, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The rows at ``positions`` [n], right-padded to the longest ``among`` others: [n, T, ...] int64.
 
         And which of their positions are real, [n, T] bool.
         """
-        ends = self.ends[positions]
-        starts = torch.where(positions > 0, self.ends[positions - 1], 0)
-        places = torch.arange(int((ends - starts).max()), device=ends.device)
+        (starts, ends), (first, last) = map(self._span, (positions, positions if among is None else among))
+        places = torch.arange(int((last - first).max()), device=ends.device)
         real = places < (ends - starts)[:, None]
         shape = (*real.shape, *self.flat.shape[1:])
         rows = torch.full(shape, self.padding, dtype=torch.int64, device=ends.device)
@@ -67,6 +66,10 @@ class Ragged:
     def to(self, device: torch.device) -> Ragged:
         """The same on a device."""
         return replace(self, flat=self.flat.to(device), ends=self.ends.to(device))
+
+    def _span(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Where rows begin and end."""
+        return torch.where(positions > 0, self.ends[positions - 1], 0), self.ends[positions]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +87,10 @@ class PaddedRows:
         """Rows of a batch that is not trained on."""
         return rows_at_once(self.ids)
 
-    def select(self, positions: Tensor) -> tuple[Tensor, ...]:
-        """The rows at ``positions`` [n], as wide as the longest of them."""
-        return (self.ids.padded(positions)[0],)
+    def select(self, positions: Tensor, among: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The rows at ``positions`` [n], as wide as the longest of them, or of those ``among`` which they
+        are."""
+        return (self.ids.padded(positions, among)[0],)
 
     def to(self, device: torch.device) -> PaddedRows:
         """The same on a device."""
@@ -114,13 +118,13 @@ class MaskedRows:
         """Rows of a batch that is not trained on."""
         return rows_at_once(self.ids)
 
-    def select(self, positions: Tensor) -> Mapping[str, Tensor]:
+    def select(self, positions: Tensor, among: Tensor | None = None) -> Mapping[str, Tensor]:
         """``input_ids``, ``attention_mask`` and ``token_type_ids`` [n, S], and ``places`` [n, T]."""
-        ids, real = self.ids.padded(positions)
+        ids, real = self.ids.padded(positions, among)
         inputs = {"input_ids": ids, "attention_mask": real.long()}
         for name, rows in (("token_type_ids", self.types), ("places", self.places)):
             if rows is not None:
-                inputs[name] = rows.padded(positions)[0]
+                inputs[name] = rows.padded(positions, among)[0]
         return inputs
 
     def to(self, device: torch.device) -> MaskedRows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,27 +11,51 @@ from torch import Tensor
 from metaweight.core.contracts import Batch, Forward
 from metaweight.core.modes import evaluating
 from metaweight.student.student import Student
+from metaweight.training.spread import told_of_each
 
+T = TypeVar("T")
 Evaluate = Callable[[Student, Iterable[Batch]], Mapping[str, float]]
-"""(student, batches) -> figures by name; leaves the student as it was."""
+"""(student, batches) -> figures by name; leaves the student as it was.
+
+In several processes all are called and give the same: what iterates ``batches`` itself passes all of them in
+each process, ``of_each`` shares them out.
+"""
 
 
 def evaluate(student: Student, batches: Iterable[Batch]) -> dict[str, float]:
     """Accuracy in percent and mean loss of the student in eval mode; leaves its mode as it was."""
-    outputs, targets, losses = outputs_of(student, batches)
-    return {"accuracy": accuracy(outputs, targets), "loss": float(losses.mean())}
+
+    def found(batch: Batch) -> tuple[Tensor, Tensor]:
+        forward = without_taps(student, batch)
+        return right(forward.outputs, batch.targets), forward.loss
+
+    correct, losses = map(torch.cat, zip(*of_each(student, batches, found), strict=True))
+    return {"accuracy": 100 * int(correct.sum()) / len(correct), "loss": float(losses.mean())}
 
 
 def outputs_of(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs, targets and losses of the student in eval mode; leaves its mode as it was."""
-    outputs, targets, losses = [], [], []
+
+    def found(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        forward = without_taps(student, batch)
+        return forward.outputs, batch.targets, forward.loss
+
+    outputs, targets, losses = map(torch.cat, zip(*of_each(student, batches, found), strict=True))
+    return outputs, targets, losses
+
+
+def of_each(student: Student, batches: Iterable[Batch], found: Callable[[Batch], T]) -> list[T]:
+    """What ``found`` gives for each batch, in their order, with the student in eval mode; leaves its mode as
+    it was.
+
+    Of ``Spread`` batches each process finds its own and all are told; tensors in it are on the student's
+    device.  Raises ValueError where there is no batch.
+    """
     with evaluating(student.module):
-        for batch in batches:
-            forward = without_taps(student, batch)
-            outputs.append(forward.outputs)
-            targets.append(batch.targets)
-            losses.append(forward.loss)
-    return torch.cat(outputs), torch.cat(targets), torch.cat(losses)
+        told = told_of_each(batches, found, student.device)
+    if not told:
+        raise ValueError("there is nothing to evaluate: give at least one batch")
+    return told
 
 
 def without_taps(student: Student, batch: Batch) -> Forward:
@@ -40,12 +65,12 @@ def without_taps(student: Student, batch: Batch) -> Forward:
 
 def class_probabilities(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
     """Index [n] and softmax of the student's logits [n, C] in eval mode; leaves its mode as it was."""
-    indices, says = [], []
-    with evaluating(student.module):
-        for batch in batches:
-            indices.append(batch.index)
-            says.append(without_taps(student, batch).outputs.softmax(dim=-1))
-    return torch.cat(indices), torch.cat(says)
+
+    def found(batch: Batch) -> tuple[Tensor, Tensor]:
+        return batch.index, without_taps(student, batch).outputs.softmax(dim=-1)
+
+    index, says = map(torch.cat, zip(*of_each(student, batches, found), strict=True))
+    return index, says
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
@@ -53,8 +78,12 @@ def accuracy(outputs: Tensor, targets: Tensor) -> float:
 
     ``outputs``: [N, C] logits, ``targets``: [N].  Raises ValueError for other shapes or no sample.
     """
-    right = (_predicted(outputs, targets) == targets) & ~outputs.isnan().any(dim=1)
-    return 100 * int(right.sum()) / len(targets)
+    return 100 * int(right(outputs, targets).sum()) / len(targets)
+
+
+def right(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Of which samples the largest logit is the target's, [N] bool.  As ``accuracy``."""
+    return (_predicted(outputs, targets) == targets) & ~outputs.isnan().any(dim=1)
 
 
 def confusion(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from metaweight.training.evaluation import Evaluate, evaluate
 from metaweight.training.history import History, Interrupted, Source, check_epochs, own_part
 from metaweight.training.learning_rate import LearningRate, RateCourse
 from metaweight.training.run_folder import RunFolder
+from metaweight.training.spread import spread
 
 
 class Trainer:
@@ -194,7 +195,8 @@ class Trainer:
         self._loss_sum = 0.0
         if self.epoch % self.evaluate_every == 0 or self.epoch == self.epochs:
             for name, batches in self.evaluations.items():
-                for key, value in self.evaluate(self.reweighter.student, batches).items():
+                own = spread(batches, self._processes)
+                for key, value in self.evaluate(self.reweighter.student, own).items():
                     row[f"{name}_{key}"] = value
             if self.monitor.partition("_")[0] in self.evaluations and self.monitor not in row:
                 raise KeyError(f"no evaluation gives {self.monitor!r}.{did_you_mean(self.monitor, row)}")

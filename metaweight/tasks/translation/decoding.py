@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import torch
 
 from metaweight.core.plain_text import is_empty
+from metaweight.core.processes import ALONE, Processes
 from metaweight.data.text.vocabulary import BOS, EOS, PADDING, Vocabularies
 from metaweight.models.beam_search import Hypothesis, beam_search
 from metaweight.models.transformer import Transformer
@@ -22,11 +24,13 @@ def translate(
     nbest: int = 1,
     batch_tokens: int = 4096,
     max_source: int = 1024,
+    processes: Processes = ALONE,
 ) -> list[list[tuple[str, float]]]:
     """Up to ``nbest`` (translation, score), best first, of each sentence; an empty one (``is_empty``: it may
     hold white space of any kind) stays empty.
 
     ``batch_tokens``: source pieces of a batch, padding counted; it changes no translation but for rounding.
+    ``processes``: those that share the work, each a batch in turn; all give all translations.
     See ``beam_search`` for the score and the other options.  Raises ValueError for a sentence of more than
     ``max_source`` pieces, with its line.
     """
@@ -39,7 +43,8 @@ def translate(
             )
     device = next(module.parameters()).device
     translations: dict[int, list[Hypothesis]] = {}
-    for rows in _batches([len(pieces) for pieces in encoded], batch_tokens):
+    batches = _batches([len(pieces) for pieces in encoded], batch_tokens)
+    for rows in islice(batches, processes.rank, None, processes.size):
         width = max(len(encoded[row]) for row in rows) + 1
         padded = [[*encoded[row], EOS, *[PADDING] * (width - 1 - len(encoded[row]))] for row in rows]
         source = torch.tensor(padded, dtype=torch.int64, device=device)
@@ -54,6 +59,7 @@ def translate(
             padding=PADDING,
         )
         translations.update(zip(rows, hypotheses, strict=True))
+    translations = {row: found for part in processes.of_all(translations) for row, found in part.items()}
     return [
         list(
             zip(_decoded(vocabularies, translations[row]), (h.score for h in translations[row]), strict=True)

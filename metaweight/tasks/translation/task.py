@@ -12,7 +12,6 @@ from torch import Tensor
 from metaweight.core.atomic import whole_file
 from metaweight.core.contracts import Batch
 from metaweight.core.csv_text import write_csv
-from metaweight.core.modes import evaluating
 from metaweight.core.weights import auroc
 from metaweight.data.epochs import Epochs
 from metaweight.data.noise import check_rate
@@ -42,6 +41,7 @@ from metaweight.tasks.translation.data import PreparedText, loader
 from metaweight.tasks.translation.decoding import one_line, translate
 from metaweight.tasks.translation.notes import notes, signatures
 from metaweight.tasks.translation.tokenizers import Tokenizer, bleu_with, tokenizer_of
+from metaweight.training.evaluation import of_each
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import number_as_cell
 
@@ -144,15 +144,14 @@ class TranslationTask:
     def conclude(
         self, config: TranslationConfig, prepared: PreparedText, trained: Assembled, folder: RunFolder | None
     ) -> Outcome:
-        module, test = trained.trainer.reweighter.student.module, prepared.text.test
-        assert isinstance(module, Transformer)
-        hypotheses = _translations(config, prepared, module, beam=config.beam)
+        student, test = trained.trainer.reweighter.student, prepared.text.test
+        hypotheses = _translations(config, prepared, student, beam=config.beam)
         references = [one_line(sentence) for sentence in test.target]
         tokenizer = _tokenizer(config, prepared)
         scores = score(hypotheses, references, tokenize=tokenizer.name)
         greedy = scores
         if config.beam > 1:
-            plain = _translations(config, prepared, module, beam=1)
+            plain = _translations(config, prepared, student, beam=1)
             greedy = score(plain, references, tokenize=tokenizer.name)
         truth = text_data.knows_bad_pairs(config, prepared)
         if folder is not None:
@@ -186,16 +185,21 @@ def _tokenizer(config: TranslationConfig, prepared: PreparedText) -> Tokenizer:
 
 
 def _translations(
-    config: TranslationConfig, prepared: PreparedText, module: Transformer, *, beam: int
+    config: TranslationConfig, prepared: PreparedText, student: Student, *, beam: int
 ) -> list[str]:
-    """The test set's best translations, line by line as the files have them: scoring those gives the same."""
+    """The test set's best translations, line by line as the files have them: scoring those gives the same.
+
+    Each process translates its share.
+    """
+    assert isinstance(student.module, Transformer)
     translations = translate(
-        module,
+        student.module,
         prepared.vocabularies,
         prepared.text.test.source,
         beam=beam,
         length_penalty=config.length_penalty,
         max_source=text_data.MAX_PIECES,
+        processes=student.processes,
     )
     return [one_line(best[0][0]) for best in translations]
 
@@ -217,12 +221,14 @@ def build_module(config: TranslationConfig, vocabularies: Vocabularies) -> Trans
 
 def loss_per_token(student: Student, batches: Iterable[Batch]) -> dict[str, float]:
     """Mean loss per real token in nats, label smoothing included; leaves the student as it was."""
-    total, tokens = 0.0, 0.0
-    with torch.no_grad(), evaluating(student.module):
-        for batch in batches:
+
+    def found(batch: Batch) -> tuple[float, float]:
+        with torch.no_grad():
             units = student(batch, taps=False).units
-            size = float(units.size.sum())
-            total, tokens = total + float(units.loss.mean()) * size, tokens + size
+        size = float(units.size.sum())
+        return float(units.loss.mean()) * size, size
+
+    total, tokens = map(sum, zip(*of_each(student, batches, found), strict=True))
     return {"loss": total / tokens}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -19,11 +20,14 @@ def compare(
     *,
     jobs: int,
     console: Console,
+    devices: Sequence[str] = (),
     resume: bool = False,
     tuning: Tuning | None = None,
 ) -> list[CellResult]:
     """Raises as ``suite.compare`` and as ``GridResult.require_all``."""
-    done = suite.compare(grid, path, jobs=jobs, console=console, resume=resume, tuning=tuning)
+    done = suite.compare(
+        grid, path, jobs=jobs, devices=devices, console=console, resume=resume, tuning=tuning
+    )
     publish(done.folder, console)
     done.require_all()
     return list(done.results)

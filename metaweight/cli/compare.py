@@ -16,6 +16,7 @@ from metaweight.comparison.suite import compare
 from metaweight.comparison.tuning import Tuning
 from metaweight.core.atomic import WriteError
 from metaweight.core.console import Terminal
+from metaweight.core.launched import started_as
 from metaweight.report.publication import publish
 from metaweight.tasks import tasks
 from metaweight.tasks.config import RunConfig
@@ -40,7 +41,10 @@ class Compare:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds; every arm gets the same ones."""
     jobs: int = 2
-    """Runs side by side; CPU threads are shared out."""
+    """Runs side by side; CPU threads are shared out. With --devices: as many as these are."""
+    devices: tuple[str, ...] = ()
+    """Devices that the runs are spread over, a run on each at a time, one named twice has two: cuda:0 cuda:1.
+    Default: --device for all. A comparison starts its processes itself, so it is not for torchrun."""
     out: str | None = None
     """Folder of the comparison; must not exist, without --resume. Default: runs/compare-TIME, with the
     names of file and profile in it."""
@@ -71,6 +75,7 @@ class Compare:
         )
 
     def __call__(self) -> None:
+        self._check_places()
         if self.profile is not None and self.grid is None:
             raise ValueError(f"--profile {self.profile} is a table of a grid file: name the file with --grid")
         default = tasks[self.task].config()
@@ -88,6 +93,7 @@ class Compare:
                 grid,
                 folder,
                 jobs=self.jobs,
+                devices=[name for word in self.devices for name in word.split(",") if name],
                 console=Terminal(),
                 resume=self.resume,
                 tuning=self.tuning,
@@ -104,3 +110,17 @@ class Compare:
                 f"{error}\nevery run is kept: metaweight report {folder} writes tables and page anew"
             ) from error
         compared.require_all()
+
+    def _check_places(self) -> None:
+        """Raise ValueError where it is said twice what the runs are trained on, or by whom."""
+        _, processes = started_as()
+        if processes > 1:
+            raise ValueError(
+                f"{processes} processes were started, and a comparison starts its own: leave torchrun out, "
+                "and give --jobs for runs side by side, or --devices"
+            )
+        if self.devices and self.run.device != tasks[self.task].config().device:
+            raise ValueError(
+                f"--device {self.run.device} is one for all runs, --devices are those that they are spread "
+                "over: give one of the two"
+            )

@@ -53,11 +53,13 @@ def compare(
     *,
     jobs: int,
     console: Terminal,
+    devices: Sequence[str] = (),
     resume: bool = False,
     tuning: Tuning | None = None,
 ) -> GridResult:
     """Run a grid in the new folder ``path``: its manifest and plan, a folder for each run, what failed.
 
+    ``jobs`` and ``devices``: how many runs side by side and where, as ``run_cells``.
     With ``resume`` it goes on in a folder that is there: finished runs are read, stopped ones go on from
     their checkpoints; teachers, noises and seeds may be more or fewer, options must be the same.
     With ``tuning`` every arm's options are chosen on the validation set first, by runs below ``tuning/``.
@@ -66,11 +68,12 @@ def compare(
     cells = grid.cells()
     attempts = candidates(grid, tuning) if tuning is not None else []
     trials = [cell for one in attempts for cell in one.cells]
-    prepared = _checked(grid, [*cells, *trials], jobs)
+    prepared = _checked(grid, [*cells, *trials], jobs, devices)
     task = grid.base.task
     if tuning is not None:
         figure, higher = _scored_by(tuning, cells[0].config, prepared)
-    about = {"data": described(prepared), "jobs": jobs}
+    about = {"data": described(prepared), "jobs": len(devices) or jobs}
+    about |= {"devices": list(devices)} if devices else {}
     about |= {"tuning": asdict(tuning)} if tuning is not None else {}
     about = {"task": task} | manifest(asdict(grid), sys.argv) | about
     below = {path / "tuning": trials} if trials else {path: cells}
@@ -83,7 +86,9 @@ def compare(
         if trials:
             console.print(f"tuning on the validation set: {len(trials)} runs")
             with GridProgress(console, [cell.name for cell in trials], counted=counted) as display:
-                trial_results = run_cells(trials, path / "tuning", jobs=jobs, progress=display)
+                trial_results = run_cells(
+                    trials, path / "tuning", jobs=jobs, devices=devices, progress=display
+                )
             choices = choose(attempts, trial_results, figure=figure, higher_is_better=higher)
             write_record(path / CHOICES, choices)
             _keep_failures(path / "tuning", trial_results)
@@ -93,14 +98,18 @@ def compare(
             _keep_plan(path, prepared, cells)
             require_same_runs([(cell, path / "cells" / cell.name) for cell in cells])
         with GridProgress(console, [cell.name for cell in cells], counted=counted) as display:
-            results = run_cells(cells, folder.path, jobs=jobs, timed=grid.seeds[0], progress=display)
+            results = run_cells(
+                cells, folder.path, jobs=jobs, devices=devices, timed=grid.seeds[0], progress=display
+            )
         _keep_failures(folder.path, results)
         return GridResult(folder.path, tuple(results))
 
 
-def _checked(grid: Grid, cells: Sequence[Cell], jobs: int) -> Prepared:
+def _checked(grid: Grid, cells: Sequence[Cell], jobs: int, devices: Sequence[str]) -> Prepared:
     """The data of the first of ``cells``; a mistake stops here, not in the first cell that makes it."""
     require_jobs(jobs)
+    for device in devices:
+        require_device(device)
     for cell in cells:
         check_options(cell.config)
     require_device(grid.base.device)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from metaweight.comparison.cells import Cell, CellResult, Progress, failed, run_
 from metaweight.core.plugins import import_modules, imported_modules
 
 _messages: Any = None
+_device: str | None = None
+"""Where this worker's runs are; None: where their own options say."""
 
 
-def _start_worker(messages: Any, threads: int, modules: Sequence[str]) -> None:
-    global _messages
-    _messages = messages
+def _start_worker(messages: Any, devices: Any, threads: int, modules: Sequence[str]) -> None:
+    global _messages, _device
+    _messages, _device = messages, devices.get()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import_modules(modules)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -39,7 +42,17 @@ def _end_with_parent() -> None:
 
 
 def _work(cell: Cell, folder: Path, cost: bool) -> CellResult:
-    return run_cell(cell, folder, _messages.put, cost=cost)
+    return _run(cell, folder, _messages.put, cost, _device)
+
+
+def _run(cell: Cell, folder: Path, tell: Progress, cost: bool, device: str | None) -> CellResult:
+    """The cell's run, on ``device`` where one is given; the result is the cell's, wherever it ran."""
+    if device is None:
+        return run_cell(cell, folder, tell, cost=cost)
+    if torch.device(device).type == "cuda":
+        torch.cuda.set_device(device)
+    there = replace(cell, config=replace(cell.config, device=device))
+    return replace(run_cell(there, folder, tell, cost=cost), cell=cell)
 
 
 def require_jobs(jobs: int) -> None:
@@ -53,23 +66,29 @@ def run_cells(
     folder: Path,
     *,
     jobs: int = 1,
+    devices: Sequence[str] = (),
     timed: int | None = None,
     progress: Progress | None = None,
 ) -> list[CellResult]:
     """Run every cell, ``jobs`` at a time with the CPU's threads shared out; results in the cells' order.
 
-    The cost of an iteration is measured in the cells of the seed ``timed``.  Raises ValueError for fewer jobs
-    than one.
+    ``devices``: each run takes one that is free, as many at a time as are named; none: the device that its
+    own options say.  The cost of an iteration is measured in the cells of the seed ``timed``.  Raises
+    ValueError for fewer jobs than one.
     """
     require_jobs(jobs)
+    jobs = len(devices) or jobs
+    places: Sequence[str | None] = devices or [None] * jobs
     tell = progress or (lambda _cell: None)
     if jobs == 1:
-        return [run_cell(c, folder, tell, cost=c.config.seed == timed) for c in cells]
+        return [_run(c, folder, tell, c.config.seed == timed, places[0]) for c in cells]
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager:
-        messages = manager.Queue()
-        initial = (messages, threads, imported_modules())
+        messages, free = manager.Queue(), manager.Queue()
+        for place in places:
+            free.put(place)
+        initial = (messages, free, threads, imported_modules())
         with ProcessPoolExecutor(jobs, context, _start_worker, initial) as pool:
             futures = [pool.submit(_work, c, folder, c.config.seed == timed) for c in cells]
             try:

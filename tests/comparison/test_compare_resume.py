@@ -16,7 +16,7 @@ from metaweight.cli.main import main
 from metaweight.comparison import cells
 from metaweight.comparison.grid import Grid
 from metaweight.comparison.progress import TellProgress
-from metaweight.comparison.records import read_failures
+from metaweight.comparison.records import PLAN, read_failures
 from metaweight.core.contracts import MetaweightError
 from metaweight.tasks.config import TranslationConfig
 
@@ -124,6 +124,60 @@ def test_a_run_without_a_checkpoint_starts_anew(grid: Grid, whole: Path, tmp_pat
     assert again["figures"]["bleu"] == first["figures"]["bleu"]
     assert [row["train_loss"] for row in again["history"]] == [row["train_loss"] for row in first["history"]]
     assert len((place / "steps.jsonl").read_text().splitlines()) == 6
+
+
+def test_runs_are_spread_over_devices_which_no_table_shows(grid: Grid, whole: Path, tmp_path: Path) -> None:
+    """Begun on one, gone on with on two."""
+    path = tmp_path / "grid"
+    compare(replace(grid, seeds=(0,)), path, jobs=3, devices=("cpu:0",), console=QUIET)
+    before = ends(path)
+    compare(grid, path, jobs=3, devices=("cpu", "cpu:0"), console=QUIET, resume=True)
+    after = ends(path)
+    assert {name: after[name] for name in before} == before
+    for name in TABLES:
+        assert without_times(path / name) == without_times(whole / name)
+    runs = [json.loads((folder / PLAN).read_text())["runs"] for folder in (path, whole)]
+    assert {run["name"]: run for run in runs[0]} == {run["name"]: run for run in runs[1]}
+    used = {
+        place.name: json.loads((place / "manifest.json").read_text())["config"]["device"]
+        for place in (path / "cells").iterdir()
+    }
+    assert {used[name] for name in before} == {"cpu:0"}
+    assert set(used.values()) <= {"cpu", "cpu:0"}
+    about = json.loads((path / "manifest-2.json").read_text())
+    assert (about["jobs"], about["devices"]) == (2, ["cpu", "cpu:0"])
+    compare(grid, path, jobs=1, console=QUIET, resume=True)
+    assert ends(path) == after
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--devices", "cpu,nowhere"], "device 'nowhere' cannot be used here"),
+        (["--devices", "cpu", "cpu:0", "--device", "cpu:0"], "--device cpu:0 is one for all runs"),
+    ],
+)
+def test_devices_that_cannot_be(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *words, "--out", str(tmp_path / "a")]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_comparison_is_not_for_torchrun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is said once."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    said = []
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        assert main(["compare", "--out", str(tmp_path / "a")]) == 2
+        said.append(" ".join(capsys.readouterr().err.split()))
+    assert "2 processes were started, and a comparison starts its own: leave torchrun out" in said[0]
+    assert said[1] == ""
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_options_are_refused_before_anything_is_run(grid: Grid, whole: Path) -> None:

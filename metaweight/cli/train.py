@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from rich.table import Column, Table
@@ -15,7 +14,14 @@ from metaweight import remedies
 from metaweight.cli.places import run_folder
 from metaweight.comparison.arms import arm_of
 from metaweight.comparison.cells import alone, check_options, keep
-from metaweight.comparison.plain import BESIDE, plain_config, require_comparable, train_beside
+from metaweight.comparison.plain import (
+    BESIDE,
+    is_wanted,
+    plain_config,
+    require_comparable,
+    train_along,
+    train_beside,
+)
 from metaweight.core.atomic import WriteError
 from metaweight.core.console import Terminal
 from metaweight.core.contracts import LostProcessError
@@ -58,23 +64,10 @@ class Train:
                 raise ValueError(f"--threads is 1 or more, got {self.threads}")
             torch.set_num_threads(self.threads)
         with launched(self.run.device) as processes:
-            if processes.size > 1:
-                self._refuse_several(processes.size)
             if processes.rank == 0:
                 self._lead()
             else:
                 self._follow()
-
-    def _refuse_several(self, processes: int) -> None:
-        """Raise ValueError for what one process trains by itself."""
-        begun = self.resume is not None and (Path(self.resume) / BESIDE).is_dir()
-        if self.run.plain_run or begun:
-            raise ValueError(
-                f"a plain run beside a run takes one process, and {processes} were started: leave "
-                "--plain-run out, and go on with the run in one process, train --resume RUN --plain-run"
-            )
-        if self.run.remedy != "none":
-            raise ValueError(f"remedy {self.run.remedy!r} takes one process, and {processes} were started")
 
     def _follow(self) -> None:
         """Train beside the process that keeps the run."""
@@ -84,6 +77,10 @@ class Train:
             config = self._resumed(RunFolder.open(self.resume))
             prepared = tasks[config.task].prepare(config)
         self._run(None, config, prepared)
+        if is_wanted(config, None):
+            plain, own = _plain(config, prepared)
+            with _shown(plain) as display:
+                train_along(plain, own, (display,))
 
     def _lead(self) -> None:
         if self.resume is None:
@@ -124,7 +121,7 @@ class Train:
         for name, what in kinds:
             if (folder.path / name).is_file():
                 console.print(f"{what}: {folder.path / name}", soft_wrap=True)
-        if config.plain_run or (folder.path / BESIDE).is_dir():
+        if is_wanted(config, folder.path):
             _train_beside(folder, config, prepared, result)
 
     def _run(self, folder: RunFolder | None, config: RunConfig, prepared: Prepared) -> Outcome:
@@ -176,14 +173,20 @@ def _shown(config: RunConfig) -> EpochProgress:
 
 def _train_beside(folder: RunFolder, config: RunConfig, prepared: Prepared, result: RunResult) -> None:
     """The plain run of ``config``, and what the run in ``folder``, which gave ``result``, gains over it."""
-    console, plain, task = Terminal(), plain_config(config), tasks[config.task]
+    console = Terminal()
     console.print(f"plain training on the same rows, to compare: {folder.path / BESIDE}", soft_wrap=True)
-    own = task.prepare(plain) if config.probes else prepared
+    plain, own = _plain(config, prepared)
     with _shown(plain) as display:
         trained = train_beside(plain, folder.path, own, (display,))
-    for sentence in gain_of(result, trained, task.presentation).sentences:
+    for sentence in gain_of(result, trained, tasks[config.task].presentation).sentences:
         console.print(sentence, soft_wrap=True)
     console.print(f"both on one page: metaweight report {folder.path}", soft_wrap=True)
+
+
+def _plain(config: RunConfig, prepared: Prepared) -> tuple[RunConfig, Prepared]:
+    """The options and data of the plain run beside one of ``config``."""
+    plain = plain_config(config)
+    return plain, tasks[config.task].prepare(plain) if config.probes else prepared
 
 
 def _belief(folder: RunFolder, config: RunConfig) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from metaweight.comparison.arms import BASE, PLAIN, arm_of
 from metaweight.comparison.cells import alone, finished, trained
+from metaweight.core.processes import Processes
+from metaweight.remedies import run
 from metaweight.tasks import Prepared, tasks
 from metaweight.tasks.config import RunConfig, with_options
 from metaweight.tasks.outcome import RESULT, RunResult
@@ -48,15 +50,38 @@ def require_comparable(config: RunConfig, prepared: Prepared) -> None:
         )
 
 
+def is_wanted(config: RunConfig, folder: Path | None) -> bool:
+    """Whether a plain run belongs beside the run of ``config`` in ``folder``: asked for, or begun once.
+
+    In several processes all ask, the first one with the folder.
+    """
+    begun = folder is not None and (folder / BESIDE).is_dir()
+    return Processes.at_hand().any(config.plain_run or begun)
+
+
 def train_beside(
     config: RunConfig, folder: Path, prepared: Prepared, callbacks: Sequence[Callback] = ()
 ) -> RunResult:
     """Train the plain run of ``config``, itself a ``plain_config``, below the run in ``folder``: begun, gone
     on with, or read where it has ended.
 
-    ``prepared``: its data, those of the other run where that has no probes.
+    ``prepared``: its data, those of the other run where that has no probes.  Of several processes the first
+    one calls it, and the others ``train_along``.
     """
     place = folder / BESIDE
-    if (place / RESULT).is_file():
-        return finished(place)
-    return trained(alone(config, BESIDE), place, prepared, callbacks)
+    ended, _ = _state(place)
+    return finished(place) if ended else trained(alone(config, BESIDE), place, prepared, callbacks)
+
+
+def train_along(config: RunConfig, prepared: Prepared, callbacks: Sequence[Callback] = ()) -> None:
+    """Train with the process that calls ``train_beside``, and keep nothing."""
+    ended, begun = _state(None)
+    if not ended:
+        run(config, prepared=prepared, callbacks=callbacks, resume=begun)
+
+
+def _state(place: Path | None) -> tuple[bool, bool]:
+    """Whether the plain run in ``place`` has ended, and whether it has begun: the first process's to say."""
+    there = place is not None and place.is_dir()
+    ended = place is not None and (place / RESULT).is_file()
+    return Processes.at_hand().from_first(lambda: (ended, there))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from metaweight.core.options import checked_options, options_of, require_options
+from metaweight.core.processes import Processes
 from metaweight.core.registry import Registry
 from metaweight.remedies.course import Course, Stage
 from metaweight.student.losses import losses
@@ -36,6 +37,8 @@ class Remedy(Protocol):
 
     uses_truth: ClassVar[bool] = False
     """Whether it is told which samples are bad: a bound for the others, not a remedy that one can use."""
+    whole_batches: ClassVar[bool] = False
+    """Whether its loss looks at the samples of a batch side by side, so that one process has to have all."""
 
     def check(self, facts: Facts) -> None:
         """Raise ValueError, in a sentence, where this run lacks what the remedy needs; default: nothing."""
@@ -80,7 +83,18 @@ def check(config: RunConfig, prepared: Prepared) -> None:
     """Raise what ``run`` would for a remedy that cannot be, before anything is trained or written."""
     remedy = build_remedy(config)
     if remedy is not None:
-        remedy.check(facts_of(config, prepared))
+        check_built(remedy, config, prepared)
+
+
+def check_built(remedy: Remedy, config: RunConfig, prepared: Prepared) -> None:
+    """Raise ValueError where ``remedy``, which ``config`` names, cannot be."""
+    processes = Processes.at_hand().size
+    if remedy.whole_batches and processes > 1:
+        raise ValueError(
+            f"remedy {config.remedy!r} looks at the samples of a batch side by side, and {processes} "
+            "processes were started, each with a part of it: train it in one, without torchrun"
+        )
+    remedy.check(facts_of(config, prepared))
 
 
 def facts_of(config: RunConfig, prepared: Prepared) -> Facts:

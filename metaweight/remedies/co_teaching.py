@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +94,8 @@ class CoTeaching(Remedy):
     together.  2. The train loss of a run is the sum of both students'.
     Raises ValueError for a rate outside [0, 1) or gradual below 1.
     """
+
+    whole_batches: ClassVar[bool] = True
 
     forget_rate: float | None = None
     gradual: int = 10

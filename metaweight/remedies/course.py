@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from metaweight.core.contracts import Batch
+from metaweight.core.processes import Processes
 from metaweight.data.epochs import Epochs
 from metaweight.remedies.scores import by_position, token_losses
 from metaweight.reweighter import Reweighter
@@ -19,6 +21,7 @@ from metaweight.training.callbacks import Callback
 from metaweight.training.evaluation import class_probabilities
 from metaweight.training.history import Interrupted, Source
 from metaweight.training.run_folder import RunFolder
+from metaweight.training.spread import spread
 
 STAGES = "stages"
 """The sub-folder of a run folder that holds the folders of its earlier stages."""
@@ -48,6 +51,7 @@ class Course:
 
     Where ``folder`` is given, an earlier stage lives in ``stages/NAME`` of it: one that has ended is read
     from its checkpoint, one that was stopped goes on from there, and the last stage has ``folder`` itself.
+    In several processes the first one alone has it.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Course:
         """Of training, all stages so far."""
         self._steps = 0
         self._resume = resume
+        self._processes = Processes.at_hand()
 
     @property
     def plain_batches(self) -> int:
@@ -96,8 +101,10 @@ class Course:
     def train(self, name: str, stage: Stage) -> Assembled:
         """Run an earlier stage, or take up what is there of it."""
         folder, resume = self._enter(name, stage.config)
-        trained = self._fit(stage, folder, resume=resume)
-        if trained.trainer.interrupted:  # in its last iteration, so that the stage has ended
+        trained = self._fit(stage, folder, resume=self._processes.any(resume))
+        if self._processes.any(
+            trained.trainer.interrupted
+        ):  # in its last iteration, so that the stage has ended
             raise Interrupted(f"stopped after stage {name!r}")
         return trained
 
@@ -121,7 +128,7 @@ class Course:
             resume = (self.folder.path / "checkpoint.pt").is_file()
             if not resume:
                 self.folder.truncate_steps(0)  # stopped before the first epoch's end
-        return self._fit(stage, self.folder, resume=resume)
+        return self._fit(stage, self.folder, resume=self._processes.any(resume))
 
     def _fit(self, stage: Stage, folder: RunFolder | None, *, resume: bool) -> Assembled:
         beyond = int(torch.cat([self.pool.train, self.pool.meta]).max()) + 1
@@ -147,10 +154,14 @@ class Course:
 
     def probabilities(self, student: Student, positions: Tensor) -> Tensor:
         """What a student says of each class, in eval mode: [n, C] float64, in the order of ``positions``."""
-        index, values = class_probabilities(student, self.batches(positions, training=False).epoch(0))
+        index, values = class_probabilities(student, self._in_order(positions))
         return by_position(index.cpu(), values.double().cpu(), positions)
 
     def losses(self, student: Student, positions: Tensor) -> Tensor:
         """A student's loss per target in eval mode: [n] float64, in the order of ``positions``."""
-        index, values = token_losses(student, self.batches(positions, training=False).epoch(0))
+        index, values = token_losses(student, self._in_order(positions))
         return by_position(index, values, positions)
+
+    def _in_order(self, positions: Tensor) -> Iterable[Batch]:
+        """Batches of ``positions``, each once as it is, for all processes to share out."""
+        return spread(self.batches(positions, training=False), self._processes)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from metaweight import tasks
-from metaweight.remedies.base import build_remedy, facts_of
+from metaweight.core.processes import Processes
+from metaweight.remedies.base import build_remedy, check_built
 from metaweight.remedies.course import STAGES, Course
 from metaweight.tasks.config import RunConfig
 from metaweight.training.callbacks import Callback
@@ -25,15 +26,16 @@ def run(
     """Train as ``config`` says, in the stages of its remedy where it has one; as ``tasks.run``.
 
     ``resume``: go on where the run was stopped, in whatever stage.  Under a remedy ``seconds`` are those of
-    all stages, ``cost`` is known, and the AUROC is NaN unless samples were dropped.
+    all stages, ``cost`` is known, and the AUROC is NaN unless samples were dropped.  In several processes all
+    call it, and the first alone has a ``folder``.
     """
     remedy = build_remedy(config)
     if remedy is None:
         return tasks.run(config, folder, prepared=prepared, callbacks=callbacks, resume=resume)
     task = tasks.tasks[config.task]
     prepared = task.prepare(config) if prepared is None else prepared
-    remedy.check(facts_of(config, prepared))
-    resume = resume and folder is not None and begun(folder)
+    check_built(remedy, config, prepared)
+    resume = resume and Processes.at_hand().any(folder is not None and begun(folder))
     if folder is not None and not resume:
         tasks.begin(task, prepared, folder)
     course = Course(config, prepared, folder, callbacks=callbacks, resume=resume)

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch
-from metaweight.core.modes import evaluating
 from metaweight.core.weights import group_means
 from metaweight.student.student import Student
 from metaweight.teachers.inputs import unit_loss
-from metaweight.training.evaluation import without_taps
+from metaweight.training.evaluation import of_each, without_taps
 
 
 def token_losses(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
@@ -20,16 +19,16 @@ def token_losses(student: Student, batches: Iterable[Batch]) -> tuple[Tensor, Te
 
     An image has one target; of the tokens of a sentence it is the mean.
     """
-    indices, losses = [], []
-    with evaluating(student.module):
-        for batch in batches:
-            forward = without_taps(student, batch)
-            own = batch.index.sort().values
-            place = torch.searchsorted(own, forward.index)
-            values = unit_loss(forward.state()).double()
-            indices.append(own.cpu())
-            losses.append(group_means(values, place, len(batch)).cpu())
-    return torch.cat(indices), torch.cat(losses)
+
+    def found(batch: Batch) -> tuple[Tensor, Tensor]:
+        forward = without_taps(student, batch)
+        own = batch.index.sort().values
+        place = torch.searchsorted(own, forward.index)
+        values = unit_loss(forward.state()).double()
+        return own, group_means(values, place, len(batch))
+
+    index, losses = map(torch.cat, zip(*of_each(student, batches, found), strict=True))
+    return index.cpu(), losses.cpu()
 
 
 def by_position(index: Tensor, values: Tensor, positions: Tensor) -> Tensor:

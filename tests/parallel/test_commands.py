@@ -19,12 +19,15 @@ import tiny_rows
 from several_processes import Ranks
 
 from metaweight.cli.main import main
+from metaweight.core.records import read_record
+from metaweight.tasks.outcome import RESULT, RunResult
 from metaweight.training.trainer import Trainer
 
 EPOCHS = 4
+MEMORY = ("--teacher", "memory")
 
 
-def arguments(folder: Path, out: str, dropout: float = 0.0) -> list[str]:
+def arguments(folder: Path, out: str, dropout: float = 0.0, arm: tuple[str, ...] = MEMORY) -> list[str]:
     """A run on a table whose training rows are no multiple of the batch, nor batches of the processes.
 
     ``dropout`` draws other masks in each process.
@@ -37,18 +40,24 @@ def arguments(folder: Path, out: str, dropout: float = 0.0) -> list[str]:
         for word in (f"--{part}", str(tiny_rows.write(folder / f"{part}.csv", table)))
     ]
     quick = [str(EPOCHS) if word == "3" else word for word in tiny_rows.QUICK]
-    teacher = ["--teacher", "memory", "--task", "tabular", "--label", "kind"]
-    return ["train", *files, *quick, f"dropout={dropout:g}", *teacher, "--out", str(folder / out)]
+    task = ["--task", "tabular", "--label", "kind"]
+    return ["train", *files, *quick, f"dropout={dropout:g}", *task, *arm, "--out", str(folder / out)]
 
 
-def command(rank: int, size: int, words: list[str], killed: tuple[int, float] | None) -> tuple[int, str, str]:
-    """Exit code, standard output and error; ``killed``: a rank, and the step or second at which it dies."""
+def command(
+    rank: int, size: int, words: list[str], killed: tuple[int, float] | tuple[int, float, int] | None
+) -> tuple[int, str, str]:
+    """Exit code, standard output and error; ``killed``: a rank, and the step or second at which it dies, and
+    of several trainings in which."""
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size))
     real = Trainer._step
+    begun: list[Trainer] = []
     if killed is not None and killed[0] == rank and isinstance(killed[1], int):
 
         def dying(trainer: Trainer, window: object) -> object:
-            if trainer.reweighter.steps == killed[1]:
+            if trainer not in begun:
+                begun.append(trainer)
+            if trainer.reweighter.steps == killed[1] and len(begun) == [*killed, 1][2]:
                 os.kill(os.getpid(), signal.SIGKILL)
             return real(trainer, window)  # type: ignore[arg-type]
 
@@ -86,10 +95,12 @@ def test_a_run_of_several_is_the_run_of_one_and_kept_once(ranks: Ranks, tmp_path
 
 
 def test_a_mistake_is_said_once(ranks: Ranks, tmp_path: Path) -> None:
-    words = [*arguments(tmp_path, "run"), "--remedy", "glc"]
-    first, second = ranks.run(2, command, words, None)
+    arm = ("--teacher", "uniform", "--remedy", "co-teaching", "--remedy-options", "forget_rate=0.2")
+    first, second = ranks.run(2, command, arguments(tmp_path, "run", arm=arm), None)
     assert (first[0], second) == (2, (2, "", ""))
-    assert "remedy 'glc' takes one process, and 2 were started" in first[2]
+    said = " ".join(first[2].split())
+    assert "remedy 'co-teaching' looks at the samples of a batch side by side, and 2 processes" in said
+    assert "train it in one, without torchrun" in said
     assert not (tmp_path / "run").exists()
 
 
@@ -114,6 +125,78 @@ def test_a_process_that_dies_ends_the_run_which_goes_on_later(
     if not dropout:
         assert main(["train", "--resume", str(tmp_path / "other")]) == 0
         require_same(tmp_path / "other", tmp_path / "whole", 1e-4)
+
+
+def remedy(name: str, *options: str) -> tuple[str, ...]:
+    given = ("--remedy-options", *options) if options else ()
+    return "--teacher", "uniform", "--remedy", name, *given
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        remedy("loss-filter", "share=0.2"),
+        remedy("early-stopping"),
+        remedy("fine-tune", "epochs=2"),
+        remedy("meta-only"),
+    ],
+    ids=lambda arm: arm[3],
+)
+def test_a_remedy_of_several_is_that_of_one(ranks: Ranks, tmp_path: Path, arm: tuple[str, ...]) -> None:
+    """Its stages, its filter and the student that it hands out."""
+    assert main(arguments(tmp_path, "one", arm=arm)) == 0
+    (code, _, errors), other = ranks.run(2, command, arguments(tmp_path, "two", arm=arm), None)
+    assert (code, errors, other) == (0, "", (0, "", ""))
+    require_same(tmp_path / "two", tmp_path / "one", 1e-4)
+    ours, theirs = (read_record(RunResult, tmp_path / run / RESULT) for run in ("two", "one"))
+    assert ours.epoch == theirs.epoch
+    figures = [{**found.figures, "seconds": 0} for found in (ours, theirs)]
+    known = [{name: value for name, value in one.items() if value is not None} for one in figures]
+    assert known[0] == pytest.approx(known[1], rel=1e-4)
+    assert sorted(os.listdir(tmp_path / "two")) == sorted(os.listdir(tmp_path / "one"))
+
+
+def test_a_loss_correction_of_several_is_that_of_one(ranks: Ranks, tmp_path: Path) -> None:
+    """A loss of its own, of targets with marks, on pictures."""
+    sizes = ("train", 60), ("meta", 20), ("valid", 20), ("batch", 20), ("meta-batch", 10)
+    words = ["train", *(word for name, size in sizes for word in (f"--{name}-size", str(size)))]
+    words += ["--epochs", "2", "--warmup-epochs", "0", "--model-options", "width=4", "norm=group"]
+    words += [*remedy("glc"), "--noise", "uniform", "--threads", "1", "--out"]
+    assert main([*words, str(tmp_path / "one")]) == 0
+    (code, _, errors), other = ranks.run(2, command, [*words, str(tmp_path / "two")], None)
+    assert (code, errors, other) == (0, "", (0, "", ""))
+    require_same(tmp_path / "two", tmp_path / "one", 1e-4)
+
+
+@pytest.mark.parametrize("step", [5, 12])
+def test_a_remedy_that_loses_a_process_goes_on_in_its_stage(ranks: Ranks, tmp_path: Path, step: int) -> None:
+    """In each of its two stages, in the first epoch and in a later one."""
+    arm = remedy("loss-filter", "share=0.2")
+    ranks.run(2, command, arguments(tmp_path, "whole", arm=arm), None)
+    killed, stage = (1, step), 1 if step == 5 else 2
+    found = ranks.run(2, command, arguments(tmp_path, "run", arm=arm), (*killed, stage))
+    assert found[1] is None
+    assert "has lost another one" in found[0][2]
+    assert (tmp_path / "run" / "stages" / "plain" / "checkpoint.pt").is_file() == (stage == 2)
+    again = ["train", "--resume", str(tmp_path / "run")]
+    assert [answer[::2] for answer in ranks.run(2, command, again, None)] == [(0, "")] * 2
+    require_same(tmp_path / "run", tmp_path / "whole", 0)
+
+
+def test_a_plain_run_beside_a_run_of_several(ranks: Ranks, tmp_path: Path) -> None:
+    """It is kept once, that of one process, goes on where it died, and is read where it has ended."""
+    probed = ("--teacher", "mw-net", "--probes", "0.5", "--plain-run")
+    assert main(arguments(tmp_path, "one", arm=probed)) == 0
+    words, again = arguments(tmp_path, "two", arm=probed), ["train", "--resume", str(tmp_path / "two")]
+    assert ranks.run(2, command, words, (1, 20, 2))[1] is None  # in the second of two trainings
+    assert (tmp_path / "two" / "plain" / "checkpoint.pt").is_file()
+    assert not (tmp_path / "two" / "plain" / RESULT).exists()
+    for _ in range(2):
+        (code, said, errors), other = ranks.run(2, command, again, None)
+        assert (code, errors, other) == (0, "", (0, "", ""))
+        assert "plain training on the same rows" in said
+    for run in ("", "plain"):
+        require_same(tmp_path / "two" / run, tmp_path / "one" / run, 1e-4)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from metaweight.data.noise import Noisy, corrupt, noises
 from metaweight.data.pairing import pairs
 from metaweight.data.seeding import derive
 from metaweight.data.splits import Splits, check_disjoint, check_meta, make_splits
+from metaweight.data.streams import Stream
 
 __all__ = [
     "ImageLoader",
@@ -22,6 +23,7 @@ __all__ = [
     "Indexed",
     "Noisy",
     "Splits",
+    "Stream",
     "check_disjoint",
     "check_meta",
     "collate",

@@ -27,7 +27,7 @@ LABELS = ("labels", "label", "targets", "target")
 """Keys under which a batch by name has its targets."""
 NO_POSITIONS = (
     "a stream has no positions, and a sample needs one to carry a weight: make a map-style data set of it "
-    "(__len__ and __getitem__)"
+    "(__len__ and __getitem__), or read it by metaweight.data.Stream, in a loop of your own"
 )
 _CPU = torch.device("cpu")
 _numbered: WeakKeyDictionary[DataLoader[Any], DataLoader[Batch]] = WeakKeyDictionary()

@@ -152,7 +152,7 @@ class _Lane:
         if self._ended:
             return []
         if self._rows is None:
-            self._rows = islice(iter(self._dataset), 0 if self._found else self._read, None)
+            self._rows = islice(iter(self._dataset), self._read if self._found is None else 0, None)
         items = list(islice(self._rows, self._each))
         self._ended = len(items) < self._each
         first, self._read = self._read, self._read + len(items)

@@ -52,7 +52,7 @@ def of_each(student: Student, batches: Iterable[Batch], found: Callable[[Batch],
     device.  Raises ValueError where there is no batch.
     """
     with evaluating(student.module):
-        told = told_of_each(batches, found, student.device)
+        told = told_of_each(batches, found, student)
     if not told:
         raise ValueError("there is nothing to evaluate: give at least one batch")
     return told

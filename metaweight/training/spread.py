@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map_only
 from metaweight.core.contracts import Batch
 from metaweight.core.processes import Processes
 from metaweight.data.epochs import Epochs
+from metaweight.student.student import Student
 
 T = TypeVar("T")
 
@@ -51,19 +52,27 @@ def spread(batches: Iterable[Batch], processes: Processes) -> Iterable[Batch]:
     return batches if processes.size == 1 else Spread(batches, processes)
 
 
-def told_of_each(batches: Iterable[Batch], found: Callable[[Batch], T], device: torch.device) -> list[T]:
+def told_of_each(batches: Iterable[Batch], found: Callable[[Batch], T], student: Student) -> list[T]:
     """What ``found`` gives for each batch, in their order; of ``Spread`` batches each process finds its own
-    and all are told, tensors on ``device``."""
+    and all are told, tensors on the student's device.  An error in one process is raised in all."""
     if not isinstance(batches, Spread):
         return [found(batch) for batch in batches]
-    own = []
-    for batch, counts in batches.own():
-        value = found(batch)
-        if counts:
-            own.append(_on(value, torch.device("cpu")))
-    everyone = batches.processes.of_all(own)
+    own: list[T] = []
+    failure: Exception | None = None
+    try:
+        for batch, counts in batches.own():
+            value = found(batch)
+            if counts:
+                own.append(_on(value, torch.device("cpu")))
+    except Exception as error:
+        if student.sharded is not None:  # others are in a pass, which ends as this process does
+            raise
+        failure = error
+    everyone, failures = zip(*batches.processes.of_all((own, failure)), strict=True)
+    if first := next(filter(None, failures), None):
+        raise first
     count, size = sum(map(len, everyone)), len(everyone)
-    return [_on(everyone[place % size][place // size], device) for place in range(count)]
+    return [_on(everyone[place % size][place // size], student.device) for place in range(count)]
 
 
 def _on(value: T, device: torch.device) -> T:

@@ -123,6 +123,19 @@ def test_figures_are_those_of_one_process_of_which_each_measures_its_batches(ran
         assert called == [-(-count // size) for count in passes]
 
 
+def failing(rank: int, size: int) -> str:
+    """The second of three batches is none of the student's."""
+    narrow = torch.ones(2, 5, dtype=runs.DOUBLE)
+    good, bad = runs.batch(4, 20), mw.Batch((narrow,), torch.zeros(2).long(), torch.arange(2))
+    with pytest.raises(RuntimeError, match="mat1 and mat2") as caught:
+        evaluate(mw.Student(runs.module()), spread([good, bad, good], Processes.at_hand()))
+    return str(caught.value)
+
+
+def test_an_error_of_one_process_is_raised_in_all(ranks: Ranks) -> None:
+    assert ranks.run(3, failing) == [failing(0, 1)] * 3
+
+
 def measured_in_shards(rank: int, size: int) -> dict[str, float]:
     """Each pass gathers the parameters, so all have to make as many."""
     live = runs.reweighter(runs.Case(sharded=size > 1), rank, size)

@@ -49,8 +49,8 @@ def _run(cell: Cell, folder: Path, tell: Progress, cost: bool, device: str | Non
     """The cell's run, on ``device`` where one is given; the result is the cell's, wherever it ran."""
     if device is None:
         return run_cell(cell, folder, tell, cost=cost)
-    if torch.device(device).type == "cuda":
-        torch.cuda.set_device(device)
+    if (place := torch.device(device)).type == "cuda" and place.index is not None:
+        torch.cuda.set_device(place)
     there = replace(cell, config=replace(cell.config, device=device))
     return replace(run_cell(there, folder, tell, cost=cost), cell=cell)
 

@@ -102,9 +102,8 @@ class Course:
         """Run an earlier stage, or take up what is there of it."""
         folder, resume = self._enter(name, stage.config)
         trained = self._fit(stage, folder, resume=self._processes.any(resume))
-        if self._processes.any(
-            trained.trainer.interrupted
-        ):  # in its last iteration, so that the stage has ended
+        # in its last iteration, so that the stage has ended
+        if self._processes.any(trained.trainer.interrupted):
             raise Interrupted(f"stopped after stage {name!r}")
         return trained
 

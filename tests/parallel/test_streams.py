@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
+import parted_runs as runs
 import pytest
 import torch
 from several_processes import Ranks
@@ -131,6 +132,29 @@ def test_any_number_of_processes_sees_one_order(ranks: Ranks, kind: str) -> None
 
 def numbers() -> list[int]:
     return [100 * shard + number for shard in range(4) for number in range(9 if shard == 3 else 12)]
+
+
+class Rows(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        whole = runs.batch(runs.SAMPLES, 1)
+        return zip(whole.args[0], whole.targets, strict=True)
+
+
+def trained(rank: int, size: int) -> dict[str, torch.Tensor]:
+    """A loop of the user's; the last batch of 60 rows has 2, fewer than there are processes."""
+    live, rows = runs.reweighter(runs.Case(), rank, size), Stream(Rows(), batch_size=29)
+    for epoch in range(3):
+        for step, batch in enumerate(rows):
+            live.step(batch, runs.batch(runs.META, 5000 + 10 * epoch + step).part(rank, size))
+    found = {name: p.detach() for name, p in live.student.module.named_parameters()}
+    return {**found, **{f"teacher.{name}": value for name, value in live.teacher.state_dict().items()}}
+
+
+def test_training_on_a_stream_is_that_of_one_process(ranks: Ranks) -> None:
+    alone = trained(0, 1)
+    for found in ranks.run(3, trained):
+        for name, value in alone.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-12, atol=1e-12)
 
 
 def test_each_process_reads_its_own_shards(ranks: Ranks) -> None:

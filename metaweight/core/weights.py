@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from metaweight.core.reads import Numbers
+
 
 def auroc(weights: Tensor, flipped: Tensor) -> float:
     """Probability that a clean sample has a larger weight than a flipped one, ties counting half.
@@ -35,27 +37,30 @@ def auroc(weights: Tensor, flipped: Tensor) -> float:
 
 def effective_sample_size(weights: Tensor) -> float:
     """(Σw)² / Σw² of weights [N] >= 0: N where all are equal, 1 where one has it all, 0 where all are 0."""
-    weights = _on_cpu(weights)
-    peak = float(weights.max())
-    if peak == 0:
-        return 0.0
-    scaled = weights / peak  # squares neither overflow nor vanish
-    return float(scaled.sum() ** 2 / scaled.square().sum())
+    return float(_effective_size(_in_double(weights)))
 
 
-def weight_summary(weights: Tensor) -> dict[str, float]:
-    """Mean, relative spread and effective share of a batch's weights [U].
+def weight_summary(weights: Tensor) -> Numbers:
+    """Mean, relative spread and effective share of a batch's weights [U], computed where these are.
 
     ``weight_mean``; ``weight_spread``: population std / mean, 0 where all weights are 0; ``ess``: effective
     sample size / U, in [0, 1], which is 1 / (1 + spread²).
     """
-    weights = _on_cpu(weights)
-    mean = float(weights.mean())
-    return {
-        "weight_mean": mean,
-        "weight_spread": float(weights.std(correction=0)) / mean if mean > 0 else 0.0,
-        "ess": effective_sample_size(weights) / len(weights),
-    }
+    weights = _in_double(weights)
+    mean = weights.mean()
+    return Numbers(
+        {
+            "weight_mean": mean,
+            "weight_spread": (weights.std(correction=0) / mean).where(mean > 0, 0.0),
+            "ess": _effective_size(weights) / len(weights),
+        }
+    )
+
+
+def _effective_size(weights: Tensor) -> Tensor:
+    peak = weights.max()
+    scaled = weights / peak  # squares neither overflow nor vanish
+    return (scaled.sum() ** 2 / scaled.square().sum()).where(peak != 0, 0.0)
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
@@ -78,13 +83,22 @@ def mean_after(values: Tensor, warmup: int) -> Tensor:
     return (values if bool(behind.isnan().all()) else behind).nanmean(dim=0)
 
 
-def _on_cpu(weights: Tensor) -> Tensor:
-    """In float64 on the CPU: one transfer instead of one a figure, and sums that lose no digit."""
+def _in_double(weights: Tensor) -> Tensor:
+    """In float64: sums that lose no digit."""
     if weights.dim() != 1 or len(weights) == 0:
         raise ValueError(f"weights are [N] with N >= 1, got {tuple(weights.shape)}")
-    return weights.detach().cpu().double()
+    return weights.detach().double()
 
 
 def group_means(values: Tensor, group: Tensor, groups: int) -> Tensor:
     """The mean of the ``values`` [U] of each group, numbered from 0 in ``group`` [U] int64: [groups]."""
-    return values.new_zeros(groups).index_add_(0, group, values) / torch.bincount(group, minlength=groups)
+    counts = torch.zeros(groups, dtype=torch.int64, device=group.device)
+    counts.index_add_(0, group, torch.ones_like(group))
+    return values.new_zeros(groups).index_add_(0, group, values) / counts
+
+
+def groups_of(values: Tensor) -> Tensor:
+    """A number below U, from 0, for each of ``values`` [U], the same for equal ones: [U] int64."""
+    ascending, order = values.sort()
+    starts = torch.cat([ascending.new_zeros(1, dtype=torch.bool), ascending[1:] != ascending[:-1]])
+    return torch.empty_like(order).scatter_(0, order, starts.cumsum(0))

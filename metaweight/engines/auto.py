@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from metaweight.core.contracts import StudentState
 from metaweight.core.randomness import RandomState, forked_rng
+from metaweight.core.reads import together
 from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import (
@@ -78,7 +79,8 @@ class Auto(Engine):
             if solution is not None:
                 return solution
             try:
-                return answer(engine, problem)
+                with together():
+                    return answer(engine, problem)
             except EngineError as error:
                 if not self.give_up(engine, problem.student.module, error):
                     raise
@@ -121,7 +123,7 @@ class Auto(Engine):
             random.restore(problem.student.device)  # a try that failed may have drawn masks
             engine = self._engine(choice)
             try:
-                with forked_rng(problem.student.device), attention_for(self), torch.enable_grad():
+                with together(), forked_rng(problem.student.device), attention_for(self), torch.enable_grad():
                     solution = answer(engine, _for_a_try(problem, weigh.again()))
             except EngineError as error:
                 refused[choice] = str(error)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Center, StudentState
-from metaweight.core.weights import group_means
+from metaweight.core.weights import group_means, groups_of
 
 Scale = Callable[[StudentState], Tensor | None]
 """What the slopes of a state's units are divided by, [U] >= 0; None: by nothing."""
@@ -50,5 +50,6 @@ def _mean_of_class(targets: Tensor, units: int) -> Callable[[Tensor], Tensor]:
     if targets.shape != (units,) or targets.is_floating_point():
         got = f"{targets.dtype} of shape {tuple(targets.shape)} for {units} units"
         raise ValueError(f"center='class' needs the one class label of each unit, got targets {got}")
-    classes, group = targets.unique(return_inverse=True)
-    return lambda values: group_means(values, group, len(classes))[group]
+    group = groups_of(targets)
+    # as many groups as there may be: to count them would wait for the device
+    return lambda values: group_means(values, group, units)[group]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
 
 from metaweight.core.contracts import Forward, MetaweightError, NonFiniteError
+from metaweight.core.reads import doubt
 from metaweight.student.student import Student
 
 
@@ -21,23 +23,38 @@ def checked_weights(weights: Tensor, index: Tensor) -> Tensor:
         raise TypeError(f"a teacher gives a floating tensor of weights [{len(index)}], got {got}")
     if weights.shape != index.shape:
         raise ValueError(f"a teacher gives weights of shape [{len(index)}], got {tuple(weights.shape)}")
-    require_finite("weight", weights, index)
-    if bool((weights.detach() < 0).any()):
-        raise ValueError(f"weights are non-negative, got a minimum of {float(weights.detach().min()):.3g}")
+    values = weights.detach()
+
+    def fail() -> None:
+        _refuse_not_finite("weight", values, index)
+        raise ValueError(f"weights are non-negative, got a minimum of {float(values.min()):.3g}")
+
+    doubt(~((values >= 0) & (values != math.inf)).all(), fail)
     return weights
 
 
-def require_finite_losses(what: str, forward: Forward) -> None:
-    """Raise NonFiniteError, in all processes, where a loss of the joined batch is NaN or infinite."""
-    if forward.part.whole:
-        require_finite(what, forward.loss, forward.index)
-    elif not bool(forward.losses.isfinite().all()):
-        require_finite(what, forward.losses, forward.part.join(forward.index))
+def require_finite_losses(what: str, forward: Forward, *, where: Tensor | None = None) -> None:
+    """Raise NonFiniteError, in all processes, where a loss of the joined batch is NaN or infinite.
+
+    ``where``: a single bool, whether it matters.
+    """
+    # not the pass itself, whose graph holds what is as large as the parameters
+    losses, index, part = forward.losses, forward.index, forward.part
+    bad = ~losses.isfinite().all()
+    doubt(
+        bad if where is None else bad & where,
+        lambda: _refuse_not_finite(what, losses, part.join(index)),
+    )
 
 
 def require_finite(what: str, values: Tensor, index: Tensor) -> None:
     """Raise NonFiniteError, with the samples' indices, where one of ``values`` [U] is NaN or infinite."""
-    bad = ~values.detach().isfinite()
+    values = values.detach()
+    doubt(~values.isfinite().all(), lambda: _refuse_not_finite(what, values, index))
+
+
+def _refuse_not_finite(what: str, values: Tensor, index: Tensor) -> None:
+    bad = ~values.isfinite()
     if bool(bad.any()):
         samples = index[bad.to(index.device)]
         names = ", ".join(str(int(i)) for i in samples[:10]) + (", ..." if len(samples) > 10 else "")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from metaweight.core.contracts import Forward
+from metaweight.core.reads import doubt
 from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import registry
@@ -132,18 +133,16 @@ class Shifted(Differentiated):
         student = self._train.student
         parameters = student.own(student.parameters())
         length = self._norm(direction)
-        if not bool(length > 0):  # a zero direction, or one that is NaN, which base.py reports
-            return self._train.loss.detach() * length
-        h = self._step * self._norm({name: parameters[name] for name in direction}) / length
-        if not bool(h > 0):
-            raise EngineError(
-                "the parameters are all zero: there is no scale for a difference; use engine='forward'"
-            )
-        above = self._losses(parameters, direction, h)
-        below = self._train.loss.detach() if self._sides == 1 else self._losses(parameters, direction, -h)
-        return (above - below) / (self._sides * h).to(above.dtype)
+        moves = length > 0  # not along zero, nor along NaN, which ``hypergradient`` reports
+        scale = self._norm({name: parameters[name] for name in direction})
+        h = self._step * scale / length.where(moves, torch.ones_like(length))
+        doubt(moves & ~(h > 0), _refuse_no_scale)
+        here = self._train.loss.detach()
+        above = self._losses(parameters, direction, h, moves)
+        below = here if self._sides == 1 else self._losses(parameters, direction, -h, moves)
+        return ((above - below) / (self._sides * h).to(above.dtype)).where(moves, here * length)
 
-    def _losses(self, parameters: Named, direction: Named, h: Tensor) -> Tensor:
+    def _losses(self, parameters: Named, direction: Named, h: Tensor, moves: Tensor) -> Tensor:
         student, recorded = self._train.student, self._train.recorded
         recorded.random.restore(student.device)
         place = {n: torch.addcmul(p, direction[n], h) if n in direction else p for n, p in parameters.items()}
@@ -154,7 +153,7 @@ class Shifted(Differentiated):
 
         with torch.autocast(student.device.type, enabled=False):
             forward = student.without_graph(shifted)
-        require_finite_losses("train loss a step along the hypergradient", forward)
+        require_finite_losses("train loss a step along the hypergradient", forward, where=moves)
         return forward.loss
 
     def _norm(self, values: Named) -> Tensor:
@@ -163,6 +162,10 @@ class Shifted(Differentiated):
             norm: Tensor = torch.linalg.vector_norm(norms)
             return norm
         return self._train.student.total(norms.square().sum()).sqrt()
+
+
+def _refuse_no_scale() -> None:
+    raise EngineError("the parameters are all zero: there is no scale for a difference; use engine='forward'")
 
 
 def _exact_pass(train: TrainPass) -> Forward:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, NonFiniteError, StudentState
 from metaweight.core.randomness import alone, forked_rng
+from metaweight.core.reads import Numbers, doubt, together
 from metaweight.engines.base import (
     CHECK_EVERY,
     Engine,
@@ -41,6 +42,7 @@ class HyperGradient:
     meta_loss: Tensor
     """Scalar, the mean loss on the meta batch after the inner steps."""
     stats: Mapping[str, float]
+    """Read from the device when one of them is asked for."""
     weights: tuple[Tensor, ...] = ()
     """K times [U], detached."""
     slopes: tuple[Tensor, ...] = ()
@@ -58,6 +60,7 @@ class HyperGradient:
     """See ``Solution``."""
 
 
+@together()
 def hypergradient(
     student: Student,
     optimizer: Optimizer | Sequence[Optimizer],
@@ -152,17 +155,17 @@ def hypergradient(
         for s, w, given in zip(own, solution.weights, labels, strict=True)
     )
     grads = _pull_back(solution.weights, slopes, wrt)
-    if not all(bool(g.isfinite().all()) for g in grads):
-        raise NonFiniteError(
-            "the teacher's gradient is NaN or infinite; look at its weights and learning rate"
-        )
+    for grad in grads:
+        doubt(~grad.isfinite().all(), _refuse_gradient)
     return HyperGradient(
         grads=grads,
         meta_loss=solution.meta.losses.mean(),
-        stats={
-            "slope_norm": float(torch.stack([s.norm() for s in slopes]).norm()),
-            "slope_mean": float(torch.cat(solution.slopes).mean()),
-        },
+        stats=Numbers(
+            {
+                "slope_norm": torch.stack([s.norm() for s in slopes]).norm(),
+                "slope_mean": torch.cat(solution.slopes).mean(),
+            }
+        ),
         weights=tuple(w.detach() for w in solution.weights),
         slopes=own,
         index=solution.index,
@@ -172,6 +175,10 @@ def hypergradient(
         gradient_at=solution.gradient_at,
         states=solution.states,
     )
+
+
+def _refuse_gradient() -> None:
+    raise NonFiniteError("the teacher's gradient is NaN or infinite; look at its weights and learning rate")
 
 
 def _pull_back(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch, Forward
+from metaweight.core.reads import doubt
 from metaweight.core.sums import Summing
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import Engine, GradientAt, Problem, Recorded, Solution, virtual_pass
@@ -125,16 +126,17 @@ class OneStep(Engine):
 
     def _require_mean(self, terms: Tensor, gradient: Named, direction: Named, train: TrainPass) -> None:
         """At every batch, for it costs nothing: the weighted mean of the slopes is <gradient, u>."""
-        student = train.student
+        student, loss, losses = train.student, train.loss, train.recorded.forward.losses
         here, scale = terms.mean(), terms.abs().mean()
         there = inner_product(gradient, direction, student)
         off = (here - there).abs()
-        if not bool(off > self.tolerance(terms.dtype) * scale):
-            return
-        noise = rounding(gradient, direction, student)
-        if bool(off > noise) and not saturated(terms, train.recorded.forward.losses):
-            found = suspects(student, train.loss)
-            self.refuse(self.contradiction(float(here), float(there), found), first_time=False)
+
+        def fail() -> None:
+            if bool(off > rounding(gradient, direction, student)) and not saturated(terms, losses):
+                found = suspects(student, loss)
+                self.refuse(self.contradiction(float(here), float(there), found), first_time=False)
+
+        doubt(off > self.tolerance(terms.dtype) * scale, fail)
 
 
 def direction_of(

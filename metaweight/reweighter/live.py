@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, Forward, NonFiniteError, StudentState
 from metaweight.core.randomness import RandomState, forked_rng
+from metaweight.core.reads import settle, together
 from metaweight.engines.base import Engine, Problem, Recorded, Weigh, attention_for, virtual_pass
 from metaweight.engines.checks import EngineError, require_finite_losses
 from metaweight.engines.gradient import HyperGradient, hypergradient
@@ -104,7 +105,7 @@ class Live:
 
         ``backward``: whether the real step backpropagates through it.
         """
-        with self.statistics_kept() as (buffers, random):
+        with self.statistics_kept() as (buffers, random), together():
             with attention_for(engine), engine.keeping(self.student) as kept:
                 forward = self.student(batch)
             require_finite_losses("train loss", forward)
@@ -116,7 +117,7 @@ class Live:
 
         The meta pass inside draws after it, as it would after the real one.
         """
-        with forked_rng(self.student.device):
+        with forked_rng(self.student.device), together():
             with attention_for(engine):
                 recorded = virtual_pass(self.student, batch, engine.keeping(self.student))
             require_finite_losses("train loss", recorded.forward)
@@ -177,6 +178,7 @@ class Live:
 
         ``weights`` [U]: of the joined batch.  ``gradient``: of that loss by name, where an engine has it.
         """
+        settle()
         parameters, part, sharded = self.student.parameters(), forward.part, self.student.sharded
         self.spent.drop(parameters)
         if gradient is None and part.whole and sharded is None:
@@ -211,13 +213,14 @@ class Live:
         self.steps += 1
         return Seen(state, weights)
 
-    def show(self, meta: Batch) -> float:
+    def show(self, meta: Batch) -> Tensor:
         """Let the teacher look at the meta batch, without a trace in module or generators; its mean loss."""
         forward = self.student.glance(meta, plain=False)
         require_finite_losses("meta loss", forward)
         state = forward.joined(self.progress)
+        settle()
         self.teacher.observe(state)
-        return float(state.loss.mean())
+        return state.loss.mean()
 
     @contextmanager
     def statistics_kept(self) -> Iterator[tuple[dict[str, Tensor], RandomState]]:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, StepReport, require_batch
 from metaweight.core.randomness import alone
+from metaweight.core.reads import Numbers, together
 from metaweight.core.shards import is_sharded
 from metaweight.engines.base import CHECK_EVERY, Engine, build_engine
 from metaweight.engines.centring import checked_center
@@ -126,6 +127,8 @@ class Reweighter:
         self.last: StepReport | None = None
         """Of the last call of ``step`` or ``weigh``."""
         self._collapse, self._mode = CollapseWatch(), ModeWatch()
+        self._unread = Numbers({})
+        """Of the last report: they are read with the checks of the next iteration."""
 
     @property
     def student(self) -> Student:
@@ -176,7 +179,7 @@ class Reweighter:
         rates = checked_rates(rates, len(batches), self.live.optimizer)
         meta = self._due(meta, teach)
         schedule, live = SCHEDULES[self.schedule], self.live
-        with alone(), self._blamed(*batches, meta):
+        with alone(), self._blamed(*batches, meta), together([self._unread]):
             if meta is None or not self.learns:
                 taken = plain(live, batches, rates, meta, teach=teach)
             elif len(batches) == 1:
@@ -222,7 +225,12 @@ class Reweighter:
         self._mode.see(self.student.module)
         (batch,) = checked_window(train, 1)
         meta = self._due(meta, teach)
-        with alone(), self._blamed(batch, meta), _without_float16(self.student.device):
+        with (
+            alone(),
+            self._blamed(batch, meta),
+            together([self._unread]),
+            _without_float16(self.student.device),
+        ):
             if meta is None or not self.learns:
                 taken = glance(self.live, batch, meta, teach=teach)
             else:
@@ -246,9 +254,10 @@ class Reweighter:
 
     def _counted(self, taken: Taken, teach: bool) -> StepReport:
         self.windows += 1
-        report = self.last = reported(taken)
+        report = reported(taken)
+        self.last, self._unread = report, report.numbers
         if self.live.learned and teach and len(report.weights) > 1:
-            self._collapse.see(report.stats["weight_mean"], report.stats["weight_spread"])
+            self._collapse.see_later(report.stats)
         return report
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from metaweight.core.contracts import Batch, StudentState
 from metaweight.core.parts import Part
+from metaweight.core.reads import together
 from metaweight.engines.base import Engine, Recorded, attention_for
 from metaweight.engines.checks import require_finite_losses
 from metaweight.engines.gradient import HyperGradient
@@ -80,11 +81,12 @@ def weigh(live: Live, schedule: Schedule, train: Batch, meta: Batch, gathering: 
 
 def glance(live: Live, train: Batch, meta: Batch | None, *, teach: bool) -> Taken:
     """Weights of a teacher that does not learn now, for a step that is somebody else's."""
-    forward = live.student.glance(train, plain=False)
-    require_finite_losses("train loss", forward)
-    state = forward.joined(live.progress)
-    weights = weights_of(live.teacher, state) if teach else torch.ones_like(state.loss)
-    meta_loss = None if meta is None else live.show(meta)
+    with together():
+        forward = live.student.glance(train, plain=False)
+        require_finite_losses("train loss", forward)
+        state = forward.joined(live.progress)
+        weights = weights_of(live.teacher, state) if teach else torch.ones_like(state.loss)
+        meta_loss = None if meta is None else live.show(meta)
     return Taken([live.taken(state, weights)], meta_loss, part=forward.part)
 
 
@@ -119,7 +121,7 @@ def plain(
     progress, meta_loss, steps = live.progress, None, []
     for number, batch in enumerate(batches):
         set_rates(live.optimizer, rates, number)
-        with live.statistics_kept():
+        with live.statistics_kept(), together():
             forward = live.student(batch)
             require_finite_losses("train loss", forward)
             state = forward.joined(progress)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from metaweight.core.batch import Batch
 from metaweight.core.contracts import Forward, StateSpec, StudentState, Target
+from metaweight.core.reads import doubt
 from metaweight.student.losses.base import targets_of
 
 if TYPE_CHECKING:
@@ -74,28 +75,40 @@ def are_positions(student: Student, batch: Batch) -> bool:
     So it is with a contrastive loss: what looks like a label says nothing of the sample.  Ten samples of ten
     classes in their order look the same; there, a batch without its last row has as many columns as before.
     """
-    size = len(batch)
-    if size < 3 or not _counts_up(batch.targets):
-        return False
-    fewer = batch.rows(torch.arange(size - 1, device=batch.index.device))
-    widths = [_width(student, one) for one in (batch, fewer)]
-    return widths == [size, size - 1]
+    up = _counts_up(batch.targets)
+    return up is not None and bool(up) and _follow_the_rows(student, batch)
 
 
 def refuse_positions(student: Student, batch: Batch) -> None:
     """Raise ValueError where ``center="class"`` would centre over places in the batch (``are_positions``)."""
-    if are_positions(student, batch):
+
+    def fail() -> None:
+        if not _follow_the_rows(student, batch):
+            return
         raise ValueError(
             "center='class' needs classes, and this student's targets are places in the batch, 0..U-1, as a "
             "contrastive loss has them: each unit is alone in its class, and nothing is left of its slope; "
             "take center=True or False"
         )
 
+    up = _counts_up(batch.targets)
+    if up is not None:
+        doubt(up, fail)
 
-def _counts_up(targets: Tensor) -> bool:
-    if targets.dim() != 1 or targets.is_floating_point() or targets.dtype == torch.bool:
-        return False
-    return torch.equal(targets, torch.arange(len(targets), dtype=targets.dtype, device=targets.device))
+
+def _counts_up(targets: Tensor) -> Tensor | None:
+    """Whether they are 0, 1, 2, ..., a single bool; None: so few, or of such a kind, they are no places."""
+    if targets.dim() != 1 or targets.is_floating_point() or targets.dtype == torch.bool or len(targets) < 3:
+        return None
+    return (targets == torch.arange(len(targets), device=targets.device)).all()
+
+
+def _follow_the_rows(student: Student, batch: Batch) -> bool:
+    """Whether outputs have a column for each row, of a batch with one row less too."""
+    size = len(batch)
+    fewer = batch.rows(torch.arange(size - 1, device=batch.index.device))
+    widths = [_width(student, one) for one in (batch, fewer)]
+    return widths == [size, size - 1]
 
 
 def _width(student: Student, batch: Batch) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from metaweight.core.contracts import Center, StateSpec, StudentState
 from metaweight.core.options import Options, checked_options, options_of
+from metaweight.core.reads import doubt
 from metaweight.core.registry import Registry
 
 Normalize = Literal["none", "batch"]
@@ -146,7 +147,10 @@ def mean_one(weights: Tensor) -> Tensor:
     Mean 1 keeps the learning rate's meaning: uniform weights give the plain loss.
     Raises ValueError if a weight is negative.  Ren et al. (2018), normalisation step.
     """
-    if bool((weights.detach() < 0).any()):
+
+    def fail() -> None:
         raise ValueError(f"weights are non-negative, got a minimum of {weights.min().item():.3g}")
+
+    doubt((weights.detach() < 0).any(), fail)
     mean = weights.mean()
     return weights / mean.where(mean > 0, mean.new_ones(()))

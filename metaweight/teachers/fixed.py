@@ -101,15 +101,13 @@ class ClassBalanced(Teacher):
         counts, counted = self.counts.to(state.loss.dtype), self._counted(state)
         by_class = 1 / effective_number(counts.clamp_min(1), self.beta)
         mean = (counts * by_class).sum() / counts.sum().clamp_min(1)
-        if not bool(mean > 0):
-            return torch.ones_like(state.loss)
-        return (by_class / mean)[counted].mean(dim=1)
+        return (by_class / mean)[counted].mean(dim=1).where(mean > 0, torch.ones_like(state.loss))
 
     def track(self, state: StudentState) -> None:
         """Count the batch's labels, unless the counts were given."""
         if not self.known:
             counted = self._counted(state).to(self.counts.device).flatten()
-            self.counts = self.counts + torch.bincount(counted, minlength=len(self.counts))
+            self.counts = self.counts.index_add(0, counted, torch.ones_like(counted))
 
     def _counted(self, state: StudentState) -> Tensor:
         """Which of the counts each unit adds to: [U, 1], or one a question [U, L]."""

@@ -108,7 +108,9 @@ class Memory(ReadsSurface):
         """Labels by trusted neighbours: [U, C], rows sum to 1.  Raises ValueError before any was observed."""
         attention = self.attention(state)
         _, targets = self.trusted.held()
-        return attention @ F.one_hot(targets, self.classes).to(attention.dtype)
+        # not one_hot, which reads the labels to know that they are classes
+        is_class = targets[:, None] == torch.arange(self.classes, device=targets.device)
+        return attention @ is_class.to(attention.dtype)
 
     def attention(self, state: StudentState) -> Tensor:
         """How much each unit attends to each trusted sample: [U, N], rows sum to 1.

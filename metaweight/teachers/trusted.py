@@ -34,9 +34,15 @@ class TrustedStates(nn.Module):
         self.register_buffer("targets", targets)
         self.register_buffer("index", torch.zeros(capacity, dtype=torch.int64))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self._known = self.count, _version(self.count), 0
+        """The buffer, how often it was changed, and what it held: to read that waits for the device."""
 
     def __len__(self) -> int:
-        return int(self.count)
+        buffer, version, count = self._known
+        if buffer is not self.count or version != _version(buffer):
+            count = int(self.count)
+            self._known = self.count, _version(self.count), count
+        return count
 
     def held(self) -> tuple[Tensor, Tensor]:
         """States [N, D] and targets, labels [N] or else [N, columns], of the N trusted samples held."""
@@ -57,7 +63,8 @@ class TrustedStates(nn.Module):
         """Take a meta batch's states [U, D], targets [U] or [U, columns] and places in the data set [U]."""
         capacity, n = len(self.states), len(self)
         index = index.to(self.index)
-        keep = ~torch.isin(self.index[:n], index)
+        # as places: a mask would be read by each that takes it
+        keep = (~torch.isin(self.index[:n], index)).nonzero().squeeze(1)
         # out of place: a graph that was built on the old states stays valid
         rows = torch.cat([states.detach().to(self.states), self.states[:n][keep]])[:capacity]
         labels = torch.cat([targets.detach().to(self.targets), self.targets[:n][keep]])[:capacity]
@@ -66,7 +73,12 @@ class TrustedStates(nn.Module):
         self.states = F.pad(rows, (0, 0, 0, empty))
         self.targets = F.pad(labels, (0, empty) if labels.dim() == 1 else (0, 0, 0, empty))
         self.index = F.pad(order, (0, empty))
-        self.count = self.count.new_tensor(len(rows))
+        self.count = torch.full_like(self.count, len(rows))
+        self._known = self.count, _version(self.count), len(rows)
+
+
+def _version(buffer: Tensor) -> int:
+    return 0 if buffer.is_inference() else buffer._version
 
 
 def tap_to_compare(spec: StateSpec, teacher: str) -> tuple[str | None, int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metaweight.core.contracts import Target, Units
 from metaweight.core.options import checked_options, options_of
+from metaweight.core.reads import doubt
 from metaweight.core.registry import Registry
 
 UnitLoss = Callable[[Any, Tensor], "Tensor | tuple[Tensor, Tensor] | Units"]
@@ -120,13 +121,17 @@ def require_logits(outputs: object) -> None:
 
 def check_labels(labels: Tensor, classes: int) -> None:
     """Raise ValueError unless every label lies in 0..classes-1."""
-    wrong = ((labels < 0) | (labels >= classes)).nonzero().flatten()
-    if len(wrong):
+    outside = (labels < 0) | (labels >= classes)
+
+    def fail() -> None:
+        wrong = outside.nonzero().flatten()
         at = ", ".join(f"{int(labels[i])} at position {int(i)}" for i in wrong[:3])
         raise ValueError(
             f"labels run from 0 to {classes - 1}, got {at} ({len(wrong)} in all); "
             "map the labels to 0..C-1, or give the student more outputs"
         )
+
+    doubt(outside.any(), fail)
 
 
 losses: Registry[Callable[..., UnitLoss]] = Registry("loss")

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaweight.core.reads import doubt
 from metaweight.student.losses.base import (
     check_labels,
     of_logits,
@@ -45,11 +46,15 @@ def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     Raises ValueError for other shapes and, on the CPU, for targets outside 0..1.
     """
     logits, truth = _columns(outputs, targets, "binary targets")
-    if truth.device.type == "cpu" and not bool(((truth >= 0) & (truth <= 1)).all()):
+
+    def fail() -> None:
         raise ValueError(
             f"binary targets lie in 0..1, got {float(truth.min()):g} to {float(truth.max()):g}; for -1 and 1 "
             "give (targets + 1) / 2"
         )
+
+    if truth.device.type == "cpu":
+        doubt(~((truth >= 0) & (truth <= 1)).all(), fail)
     return F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=1)
 
 
@@ -86,8 +91,11 @@ class PixelCrossEntropy:
         require_classes(targets, "[U, ...]")
         real = targets != self.ignore_index
         size = real.flatten(1).sum(dim=1)
-        if not bool(size.any()):
+
+        def fail() -> None:
             raise ValueError(f"a batch holds at least one pixel that counts, got {self.ignore_index} only")
+
+        doubt(~size.any(), fail)
         if targets.device.type == "cpu":
             check_labels(targets[real], outputs.shape[1])
         each = F.cross_entropy(outputs, targets, reduction="none", ignore_index=self.ignore_index)

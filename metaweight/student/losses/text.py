@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaweight.core.contracts import Units
+from metaweight.core.reads import doubt
 from metaweight.student.losses.base import check_labels, of_logits, pooled, require_classes
 
 
@@ -48,8 +49,11 @@ def real_tokens(outputs: Tensor, targets: Tensor, padding: int) -> tuple[Tensor,
         raise ValueError(f"sequences have logits [B, T, V] and targets [B, T], got {shapes}")
     real = targets != padding
     size = real.sum(dim=1)
-    if not bool(size.any()):
+
+    def fail() -> None:
         raise ValueError(f"a batch holds at least one real token, got padding ({padding}) only")
+
+    doubt(~size.any(), fail)
     if targets.device.type == "cpu":
         check_labels(targets[real], outputs.shape[-1])
     return real, size
@@ -83,13 +87,16 @@ class TokenCrossEntropy:
         """Units of a batch."""
         if self.unit == "sentence":
             loss, size = token_cross_entropy(outputs, targets, padding=self.padding, smoothing=self.smoothing)
-            if not bool(size.all()):
-                empty = (size == 0).nonzero().flatten().tolist()
-                raise ValueError(
-                    "a sentence as a unit holds at least one real token, got padding only in rows "
-                    f"{empty[:3]} ({len(empty)} in all); leave them out of the data"
-                )
+            doubt(~size.all(), lambda: _refuse_empty(size))
             return Units(loss, size, targets != self.padding, pooled=True)
         real, _ = real_tokens(outputs, targets, self.padding)
         loss = F.cross_entropy(outputs[real], targets[real], reduction="none", label_smoothing=self.smoothing)
         return Units(loss, torch.ones_like(loss.detach()), real, each_token=True)
+
+
+def _refuse_empty(size: Tensor) -> None:
+    empty = (size == 0).nonzero().flatten().tolist()
+    raise ValueError(
+        "a sentence as a unit holds at least one real token, got padding only in rows "
+        f"{empty[:3]} ({len(empty)} in all); leave them out of the data"
+    )

@@ -113,6 +113,7 @@ class Weighing:
         groups = () if reweighter.teacher_optimizer is None else reweighter.teacher_optimizer.param_groups
         self._rates = [float(group["lr"]) for group in groups]
         self._sums: dict[str, tuple[float, int]] = {}
+        self._last: StepReport | None = None
         """Of each figure since the last call of ``figures``: sum and batches."""
 
     def loss(self, train: Batch, epoch: int, *, share: float = 1.0, loss_scale: float = 1.0) -> Tensor:
@@ -141,12 +142,13 @@ class Weighing:
         assert report is not None
         self._make_room(epoch + 1)
         self.history.on_step(Epoch(reweighter, epoch, epoch + 1), train, report)
-        self._add(report)
+        self._sum_up()
+        self._last = report
         return weights
 
     def _make_room(self, epochs: int) -> None:
         """For the weights of so many epochs."""
-        known, samples = self.history.weights.shape
+        known, samples = self.history.shape
         if epochs <= known:
             return
         before = self.history.state_dict()
@@ -167,10 +169,15 @@ class Weighing:
 
     def figures(self) -> dict[str, float]:
         """Means over the batches since the last call: weights, and losses without weights; {} for none."""
+        self._sum_up()
         sums, self._sums = self._sums, {}
         return {name: total / batches for name, (total, batches) in sums.items()}
 
-    def _add(self, report: StepReport) -> None:
+    def _sum_up(self) -> None:
+        """The last report, whose numbers are there after the next iteration, at no wait for the device."""
+        report, self._last = self._last, None
+        if report is None:
+            return
         losses = {"unweighted_loss": report.train_loss, "meta_loss": report.meta_loss}
         shape = {name: report.stats[name] for name in ("weight_mean", "weight_spread", "ess")}
         for name, value in {**shape, **losses}.items():

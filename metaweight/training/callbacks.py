@@ -62,18 +62,30 @@ class Throughput(Callback):
 
     def __init__(self) -> None:
         self.size = self.before = self.seconds = 0.0
+        self._last: StepReport | None = None
+        """Not counted yet: its numbers are there after the next iteration, at no wait for the device."""
 
     def on_start(self, run: Run) -> None:
-        self.size, self.before, self.seconds = 0.0, run.seconds, 0.0
+        self.size, self.before, self.seconds, self._last = 0.0, run.seconds, 0.0, None
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
-        self.size += report.stats["size"]
-        self.seconds = run.seconds - self.before
+        self._count()
+        self._last, self.seconds = report, run.seconds - self.before
+
+    def _count(self) -> None:
+        if self._last is not None:
+            self.size += self._last.stats["size"]
+            self._last = None
 
     @property
     def rate(self) -> float:
         """Targets a second; 0 before the first step."""
+        self._count()
         return self.size / self.seconds if self.seconds else 0.0
+
+
+TOGETHER = 64
+"""Steps whose weights are fetched from the device at once."""
 
 
 class WeightHistory(Callback):
@@ -83,16 +95,42 @@ class WeightHistory(Callback):
     """
 
     def __init__(self, samples: int, epochs: int, warmup: int = 0) -> None:
-        self.warmup = warmup
-        self.weights = torch.full((epochs, samples), float("nan"))
-        self.loss = torch.full((epochs, samples), float("nan"))
+        self.warmup, self.shape = warmup, (epochs, samples)
+        self._weights, self._loss = (torch.full(self.shape, float("nan")) for _ in range(2))
+        self._steps: list[tuple[int, Tensor, Tensor]] = []
+        """Epoch, index [U], weights and losses [2, U], where they were made."""
+
+    @property
+    def weights(self) -> Tensor:
+        """[epochs, samples], NaN where a sample was not seen."""
+        self._take()
+        return self._weights
+
+    @property
+    def loss(self) -> Tensor:
+        """[epochs, samples], as ``weights``."""
+        self._take()
+        return self._loss
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
-        index = report.index.cpu()
-        samples, place = index.unique(return_inverse=True)
-        for rows, values in ((self.weights, report.weights), (self.loss, report.losses)):
+        values = torch.stack([report.weights, report.losses]).float()
+        self._steps.append((run.epoch, report.index, values))
+        if len(self._steps) >= TOGETHER:
+            self._take()
+
+    def _take(self) -> None:
+        """What steps have left, fetched from the device at once."""
+        if not self._steps:
+            return
+        steps, self._steps = self._steps, []
+        sizes = [len(index) for _, index, _ in steps]
+        indices = torch.cat([index for _, index, _ in steps]).cpu().split(sizes)
+        values = torch.cat([each for _, _, each in steps], dim=1).cpu().split(sizes, dim=1)
+        for (epoch, _, _), index, (weights, losses) in zip(steps, indices, values, strict=True):
+            samples, place = index.unique(return_inverse=True)
             # the tokens of a sentence share its row: their mean is kept
-            rows[run.epoch, samples] = group_means(values.to("cpu", torch.float32), place, len(samples))
+            self._weights[epoch, samples] = group_means(weights, place, len(samples))
+            self._loss[epoch, samples] = group_means(losses, place, len(samples))
 
     def mean_weight(self) -> Tensor:
         """Mean weight of each sample [N] after the warm-up (see mean_after); NaN where never seen."""

@@ -23,6 +23,7 @@ from metaweight.training import checkpoint
 from metaweight.training.callbacks import Callback
 from metaweight.training.evaluation import Evaluate, evaluate
 from metaweight.training.history import History, Interrupted, Source, check_epochs, own_part
+from metaweight.training.iterations import Iterations
 from metaweight.training.learning_rate import LearningRate, RateCourse
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.spread import spread
@@ -80,7 +81,7 @@ class Trainer:
         self.history = History()
         self.epoch = self.position = 0
         self.seconds = 0.0
-        self._loss_sum = 0.0
+        self._iterations = Iterations(folder)
         self.interrupted = False
         self._processes = reweighter.student.processes
         if self._processes.rank > 0:  # its own dropout masks
@@ -139,8 +140,9 @@ class Trainer:
             window = self._window()
             report = self._step(window)
             self.seconds += time.perf_counter() - started
-            self._loss_sum += report.train_loss * len(window)
-            self._log(report)
+            rate = float(self.reweighter.live.optimizer.param_groups[0]["lr"])
+            row = {"step": self.reweighter.steps, "epoch": self.epoch + 1, "lr": rate}
+            self._iterations.add(row, report, len(window))
             for callback in self.callbacks:
                 callback.on_step(self, window[-1], report)
             self.position += len(window)
@@ -171,28 +173,22 @@ class Trainer:
         try:
             report = self.reweighter.step(window, meta, teach=teach, rates=rates)
         except NonFiniteError as error:
+            self._iterations.note()
             where = f" The last good checkpoint is {self.checkpoint_path}." if self.has_checkpoint else ""
             raise NonFiniteError(
                 f"epoch {self.epoch + 1}, step {self.reweighter.steps + 1}: {error}.{where}", error.index
             ) from error
         return report
 
-    def _log(self, report: StepReport) -> None:
-        if self.folder is None:
-            return
-        rate = self.reweighter.live.optimizer.param_groups[0]["lr"]
-        row: dict[str, Any] = {"step": self.reweighter.steps, "epoch": self.epoch + 1, "lr": float(rate)}
-        row |= {"train_loss": report.train_loss, "meta_loss": report.meta_loss, **report.stats}
-        self.folder.append_step(row)
-
     def _evaluate(self) -> dict[str, float]:
+        self._iterations.note()
         row: dict[str, float] = {
             "epoch": self.epoch,
             "step": self.reweighter.steps,
             "seconds": self.seconds,
-            "train_loss": self._loss_sum / len(self.train),
+            "train_loss": self._iterations.loss_sum / len(self.train),
         }
-        self._loss_sum = 0.0
+        self._iterations.loss_sum = 0.0
         if self.epoch % self.evaluate_every == 0 or self.epoch == self.epochs:
             for name, batches in self.evaluations.items():
                 own = spread(batches, self._processes)
@@ -278,11 +274,12 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """All of the run's state; of all processes, which are alike but for their generators."""
+        self._iterations.note()
         return {
             "reweighter": self.reweighter.state_dict(),
             "random": checkpoint.random_state(self.reweighter.student.device, self._processes),
             "position": [self.epoch, self.position],
-            "sums": [self.seconds, self._loss_sum],
+            "sums": [self.seconds, self._iterations.loss_sum],
             "history": asdict(self.history),
             "callbacks": [callback.state_dict() for callback in self.callbacks],
         }
@@ -293,7 +290,8 @@ class Trainer:
         rank = self._processes.rank
         checkpoint.restore_random_state(state["random"], self.reweighter.student.device, rank)
         self.epoch, self.position = state["position"]
-        self.seconds, self._loss_sum = state["sums"]
+        self._iterations.forget()
+        self.seconds, self._iterations.loss_sum = state["sums"]
         self.history = History(**state["history"])
         for callback, part in zip(self.callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(part)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from device_reads import DeviceReads
 from run_parts import Batches, StopAt, live
 from students import SHAPE, Dropped, batch
 from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.training import checkpoint
-from metaweight.training.callbacks import Callback, Run, WeightHistory
+from metaweight.training.callbacks import Callback, Run, Throughput, WeightHistory
 from metaweight.training.checkpoint import CheckpointError
 from metaweight.training.evaluation import evaluate
 from metaweight.training.history import Interrupted
@@ -295,3 +296,18 @@ def test_steps_are_logged_as_json(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (folder.path / "steps.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows] == [1, 2, 3]
     assert {"lr", "train_loss", "meta_loss", "weight_mean", "weight_spread", "ess"} <= set(rows[0])
+
+
+def test_logs_and_weights_wait_for_the_device_once_an_epoch(tmp_path: Path) -> None:
+    history, pace = WeightHistory(18, 2), Throughput()
+    run = trainer(RunFolder.create(tmp_path / "run", {}), epochs=2, callbacks=(history, pace))
+    run.reweighter.live.check_every = 0
+    with DeviceReads() as counted:
+        run.fit()
+    found = [one.partition(":")[0] for one in counted.reads]
+    # of each iteration the two before teacher and student move; of each epoch the last report's numbers
+    assert found.count("tolist at core/reads.py") == 2 * (2 * 3 + 1)
+    assert found.count("cpu at training/callbacks.py") == 2 * 2
+    assert pace.rate == 2 * 18 / pace.seconds
+    assert bool(history.weights.isfinite().all())
+    assert [row["step"] for row in RunFolder.open(run.folder.path).read_steps()] == list(range(1, 7))  # type: ignore[union-attr]

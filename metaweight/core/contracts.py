@@ -26,7 +26,10 @@ Center = bool | Literal["class"]
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one meta-iteration did."""
+    """What one meta-iteration did.
+
+    A Reweighter's numbers come from the device with the next iteration, or where one is asked for before.
+    """
 
     weights: Tensor
     """[U], the weights of the real step, detached."""

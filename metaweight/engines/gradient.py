@@ -155,8 +155,9 @@ def hypergradient(
         for s, w, given in zip(own, solution.weights, labels, strict=True)
     )
     grads = _pull_back(solution.weights, slopes, wrt)
-    for grad in grads:
-        doubt(~grad.isfinite().all(), _refuse_gradient)
+    for device in dict.fromkeys(grad.device for grad in grads):
+        flat = torch.cat([grad.flatten() for grad in grads if grad.device == device])
+        doubt(~flat.isfinite().all(), _refuse_gradient)
     return HyperGradient(
         grads=grads,
         meta_loss=solution.meta.losses.mean(),

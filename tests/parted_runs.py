@@ -157,7 +157,7 @@ def trained_on_sentences(rank: int, size: int, unit: str, teacher: str, engine: 
     return {**found, "weights": report.weights, "losses": report.losses, "index": report.index}
 
 
-def loop_of_the_users(rank: int, size: int, no_sync: bool) -> dict[str, Tensor]:
+def loop_of_the_users(rank: int, size: int, no_sync: bool, rows: int) -> dict[str, Tensor]:
     """Weights by ``weigh``; a loop that gathers two micro-batches takes the step, as torch's docs have it."""
     net = module(rank)
     model = DistributedDataParallel(net) if size > 1 else net
@@ -171,7 +171,7 @@ def loop_of_the_users(rank: int, size: int, no_sync: bool) -> dict[str, Tensor]:
     weights = torch.empty(0)
     for step in range(30):
         for micro in range(2):
-            train = batch(12, 100 + 2 * step + micro).part(rank, size)
+            train = batch(rows, 100 + 2 * step + micro).part(rank, size)
             weights = live.weigh(train, batch(META, 5000 + step).part(rank, size), micro_batches=2)
             gathering = size > 1 and no_sync and micro == 0
             with model.no_sync() if gathering else nullcontext():
@@ -239,21 +239,6 @@ def bytes_sent(rank: int, size: int, case: Case) -> list[tuple[float, float]]:
             live.step(batch(ROWS, step).part(rank, size), batch(META, 50 + step).part(rank, size))
         shares.append((sum(summed) / own, sum(gathered) / own))
     return shares
-
-
-def refused_integrations(rank: int, size: int) -> list[str]:
-    """What is said by those that do not share rows and files among processes."""
-    x, y = torch.randn(12, 6).numpy(), (torch.arange(12) % 2).numpy()
-    trained = (
-        lambda: mw.fit("tabular-mlp", (x, y), (x[:4], y[:4])),
-        lambda: mw.ReweightedClassifier(epochs=1, warmup_epochs=0).fit(x, y, X_meta=x[:4], y_meta=y[:4]),
-    )
-    said = []
-    for train in trained:
-        with pytest.raises(mw.MetaweightError) as caught:
-            train()
-        said.append(str(caught.value))
-    return said
 
 
 def overlap(rank: int, size: int) -> list[str]:

@@ -59,6 +59,12 @@ class Part:
         """What the mean loss here counts in that of the joined batch."""
         return self.scale * self.units[self.processes.rank] / self.total
 
+    @property
+    def among_means(self) -> float:
+        """What the mean loss here counts in a mean of those of all processes, that this be the joined batch's:
+        1 where all have as many units."""
+        return self.scale * self.units[self.processes.rank] * self.processes.size / self.total
+
     def join(self, own: Tensor) -> Tensor:
         """Values [held, ...] -> those of the joined batch [total, ...], the same in every process."""
         if self.whole:

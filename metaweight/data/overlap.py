@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
+    DistributedSampler,
     RandomSampler,
     SequentialSampler,
     Subset,
@@ -27,6 +28,8 @@ ROWS = 65_536
 """Rows of either side whose fingerprints are kept."""
 ELEMENTS = 4_096
 """Elements of a row that enter its fingerprint, evenly spread; all where there are fewer."""
+WHOLE = (SequentialSampler, RandomSampler, DistributedSampler)
+"""Samplers that show all of a data set, the last one in all processes together."""
 _compared: weakref.WeakKeyDictionary[Any, weakref.WeakSet[Any]] = weakref.WeakKeyDictionary()
 """Meta loader -> training loaders that it was compared with."""
 Pair = TypeVar("Pair")
@@ -52,7 +55,7 @@ def positions(loader: DataLoader[Any]) -> tuple[object, Tensor] | None:
         return None
     if type(sampler) is SubsetRandomSampler:
         shown = _tensor(sampler.indices)
-    elif type(sampler) in (SequentialSampler, RandomSampler) and isinstance(loader.dataset, Sized):
+    elif type(sampler) in WHOLE and isinstance(loader.dataset, Sized):
         shown = torch.arange(len(loader.dataset))
     else:
         return None

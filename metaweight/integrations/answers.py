@@ -23,17 +23,17 @@ class Answers:
         self._known = torch.zeros(samples, dtype=torch.bool)
 
     def see(self, forward: Forward) -> None:
-        """Take what a pass over rows gave; a row's last one counts."""
+        """Take what a pass over rows gave, in all processes those of all; a row's last one counts."""
         targets, outputs = forward.batch.targets, forward.outputs.detach().float()
         if self._target not in ("class", "number") or forward.units.real is not None or not outputs.numel():
             return
-        classes = self._target == "class"
-        given = targets if classes else targets.float().flatten()
-        said = outputs.softmax(dim=1) if classes else outputs.flatten()
+        classes, join = self._target == "class", forward.part.join
+        given = join(targets if classes else targets.float().flatten())
+        said = join(outputs.softmax(dim=1) if classes else outputs.flatten())
         if not len(self._given):
             self._given = torch.zeros(self._samples, dtype=given.dtype)
             self._said = torch.zeros(self._samples, *said.shape[1:])
-        index = forward.batch.index.cpu()
+        index = join(forward.batch.index).cpu()
         self._given[index], self._said[index] = given.cpu(), said.cpu()
         self._known[index] = True
 

@@ -30,10 +30,15 @@ DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout
 
 
 def described(module: nn.Module | Student, batch: Batch, loss: UnitLoss = cross_entropy) -> Student:
-    """A student of ``module`` that the teacher looks into at ``last_hidden``; a Student stays as it is."""
+    """A student of ``module`` that the teacher looks into at ``last_hidden``; a Student stays as it is.
+
+    In several processes it is what the first one finds.
+    """
     if isinstance(module, Student):
         return module
-    return Student(module, loss, taps=last_hidden(Student(module, loss), batch))
+    bare = Student(module, loss)
+    found = last_hidden(bare, batch)
+    return Student(module, loss, taps=bare.processes.from_first(lambda: found))
 
 
 def last_hidden(student: Student, batch: Batch) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from metaweight.core.batch import Batch, require_batch
+from metaweight.core.errors import MetaweightError
+from metaweight.core.processes import Processes
 from metaweight.data.indexed import Indexed, collate
 from metaweight.data.loaders import bears_positions, rows_in
 from metaweight.engines.base import Engine
@@ -34,6 +36,7 @@ from metaweight.teachers import Teacher
 
 try:
     from lightning.pytorch import LightningModule
+    from lightning.pytorch.strategies import DDPStrategy
 except ImportError as error:
     raise ImportError("lightning is not installed: pip install 'metaweight[lightning]'") from error
 
@@ -56,8 +59,12 @@ class Weighted(Weighed, LightningModule):
     Teacher, a class, or "auto" (``Plan``).  ``samples``: rows of the training data; None: counted where
     ``loader`` or ``mw.data.numbered`` made the DataLoader.
     ``trusted_batch_size``: None for the train batch's.  Accumulation, clipping by norm, precision, schedulers
-    are the Trainer's; its checkpoints hold the teacher.  Raises ValueError for clipping by value,
-    MetaweightError for several processes.
+    are the Trainer's; its checkpoints hold the teacher.
+
+    In several processes (``strategy="ddp"``) each has a part of the joined batch, of trusted rows too, whose
+    size is that of the joined batch; weights are of all rows in all processes, and the first one writes.  Of
+    "ddp_spawn" and "ddp_notebook" the files alone are left: their processes end with ``fit``.  Raises
+    ValueError for clipping by value, MetaweightError for other strategies of several processes.
     """
 
     _begins = "Trainer.fit"
@@ -85,6 +92,7 @@ class Weighted(Weighed, LightningModule):
         options = teacher_options or {}, teacher_learning_rate, engine, schedule, reweighter_options or {}
         self._plan = Plan(teacher, *options, seed)
         self._weighing: Weighing | None = None
+        self._place: Path | None = None
         self._resumed: dict[str, Any] | None = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -107,7 +115,14 @@ class Weighted(Weighed, LightningModule):
         return loss
 
     def _begun(self, batch: Batch) -> Weighing:
-        trainer = self.trainer
+        trainer, processes = self.trainer, Processes.at_hand()
+        if processes.size > 1 and not isinstance(trainer.strategy, DDPStrategy):
+            raise MetaweightError(
+                f"{type(trainer.strategy).__name__} does not keep gradients alike in the {processes.size} "
+                "processes as metaweight has them: take Trainer(strategy='ddp')"
+            )
+        # once, for all processes have to ask for it together
+        self._place = Path(trainer.log_dir or trainer.default_root_dir)
         clip = trainer.gradient_clip_val
         if clip and trainer.gradient_clip_algorithm == "value":
             raise ValueError(
@@ -119,7 +134,7 @@ class Weighted(Weighed, LightningModule):
             described(*self._given, batch),
             self.optimizers(use_pl_optimizer=False),
             batch,
-            self._trusted_rows(len(batch)),
+            self._trusted_rows(sum(rows for (rows,) in processes.told([len(batch)]))),
             samples=_rows_of(trainer.train_dataloader) if self._samples is None else self._samples,
             total_steps=int(steps) if math.isfinite(steps) else None,
             max_norm=clip or None,
@@ -146,12 +161,13 @@ class Weighted(Weighed, LightningModule):
 
     def on_train_end(self) -> None:
         """Writes the weights and the page into the log's folder."""
-        if self._weighing is not None and not self.trainer.fast_dev_run:
+        if self._weighing is not None and self._weighing.leads and not self.trainer.fast_dev_run:
             self._weighing.write(self._folder())
             write_report(self._folder())
 
     def _folder(self) -> Path:
-        return Path(self.trainer.log_dir or self.trainer.default_root_dir)
+        assert self._place is not None
+        return self._place
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The teacher, its optimizer, counters and weights beside Lightning's own."""

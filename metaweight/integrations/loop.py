@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from metaweight.core.batch import Batch, require_batch
+from metaweight.core.errors import MetaweightError
 from metaweight.core.modes import evaluating
+from metaweight.core.processes import ALONE, Processes
+from metaweight.core.shards import is_sharded
 from metaweight.data.loaders import LoaderBatches, numbered, rows_in
 from metaweight.data.overlap import check_views
 from metaweight.engines.base import Engine
@@ -58,7 +63,14 @@ class Loop(Weighed):
     of a step of yours, where they are several.  ``max_norm``: to which you clip the gradient.  ``scaler``:
     your GradScaler.  ``folder``: of the run's files; None: a new one among the temporary files.
 
-    Raises TypeError for a stream, and for a loss beside a Student's; ValueError for rows that are in both.
+    In several processes, with the module in DistributedDataParallel and a DistributedSampler for ``train``,
+    or another that gives each as many batches, the loop is that of one process on the joined batches: all
+    have the weights of all rows, and the first one writes.  ``trusted`` is the same in all, and each takes
+    its part of every batch.  Those of a data set are as large as the joined ones of ``train``; a loader's
+    have its ``batch_size``, with a DistributedSampler so many rows for each process.
+
+    Raises TypeError for a stream, and for a loss beside a Student's; ValueError for rows that are in both;
+    MetaweightError for a module that nothing keeps alike in several processes.
     """
 
     _begins = "`for x, y, weights in loop`"
@@ -90,6 +102,7 @@ class Loop(Weighed):
         if loss is not None and isinstance(module, Student):
             raise TypeError("a Student has its loss already: Student(module, loss)")
         self._given, self._loss = module, loss or cross_entropy
+        self._processes = _processes_of(module)
         self._module = module.module if isinstance(module, Student) else module
         self._optimizer, self._train, self._samples = optimizer, train, rows_in(train)
         self._trusted = None if trusted is None else self._trusted_rows(trusted, seed)
@@ -107,11 +120,11 @@ class Loop(Weighed):
 
     def _trusted_rows(self, trusted: Any, seed: int) -> Epochs:
         if not isinstance(trusted, DataLoader):
-            size, collate_fn = self._train.batch_size or 64, self._train.collate_fn
-            rows = with_positions(trusted, "trusted")
+            size = (self._train.batch_size or 64) * self._processes
+            rows, collate_fn = with_positions(trusted, "trusted"), self._train.collate_fn
             trusted = DataLoader(rows, batch_size=size, shuffle=True, collate_fn=collate_fn)
         check_views(self._train, trusted)
-        return LoaderBatches(trusted, seed=seed)
+        return LoaderBatches(_joined(trusted), seed=seed)
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -145,12 +158,14 @@ class Loop(Weighed):
 
     def suspects(self) -> DataFrame:
         """The rows that were seen, the most suspect first: index, given and suggested label where each has
-        one, mean_weight, loss, is_suspect.  The student is asked about every row once."""
+        one, mean_weight, loss, is_suspect.  The student is asked about every row once, a sharded one in all
+        processes."""
         self._look()
         return super().suspects()
 
     def report(self, path: Path | str = "page.html") -> Path:
-        self._look()
+        if self.weighing.leads or self.weighing.reweighter.student.sharded is not None:
+            self._look()
         return super().report(path)
 
     def _look(self) -> None:
@@ -162,7 +177,8 @@ class Loop(Weighed):
         plain = DataLoader(train.dataset, batch_size=train.batch_size or 64, collate_fn=train.collate_fn)
         with evaluating(student.module):
             for batch in LoaderBatches(plain).epoch(0):
-                weighing.answers.see(student.glance(batch.to(student.device), plain=False))
+                forward = student.glance(batch.to(student.device), plain=False)
+                weighing.answers.see(replace(forward, processes=ALONE))  # any process may ask by itself
         self._looked = weighing.reweighter.windows
 
     def _folder(self) -> Path:
@@ -177,6 +193,36 @@ class Loop(Weighed):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state_dict()`` of the end of an epoch, module and optimizer being where they were."""
         self._begun, self._resumed, self._weighing = int(state["epochs"]), state, None
+
+
+def _processes_of(module: nn.Module | Student) -> int:
+    """How many train it together; raises MetaweightError where their steps would make it another in each."""
+    if isinstance(module, Student):
+        return module.processes.size
+    if isinstance(module, DistributedDataParallel):
+        return Processes.at_hand(module.process_group).size
+    processes = Processes.at_hand().size
+    if processes > 1 and not any(map(is_sharded, module.parameters())):
+        raise MetaweightError(
+            f"a group of {processes} processes is up, and each would take steps of its own with this module: "
+            "give Loop, and call, DistributedDataParallel(module); or give Student(module) where your loop "
+            "takes the mean of the gradients itself"
+        )
+    return processes
+
+
+def _joined(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """The loader of all processes' batches together, where a DistributedSampler gives each its share."""
+    sampler = loader.sampler
+    if not isinstance(sampler, DistributedSampler) or loader.batch_size is None:
+        return loader
+    return DataLoader(
+        loader.dataset,
+        batch_size=loader.batch_size * sampler.num_replicas,
+        shuffle=sampler.shuffle,
+        collate_fn=loader.collate_fn,
+        drop_last=loader.drop_last,
+    )
 
 
 def _as_given(batch: Batch) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,7 +20,6 @@ from metaweight.reweighter import Reweighter
 from metaweight.student import Student
 from metaweight.teachers import Teacher, build_teacher
 from metaweight.teachers.fitting import fitting
-from metaweight.training.launch import refuse_several
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,14 @@ class Plan:
         known: KnownRows | None = None,
         warmup: int = 0,
     ) -> Weighing:
-        """Build teacher and Reweighter for a student, measured on its first ``batch``."""
-        spec = student.spec(batch, samples=samples)
+        """Build teacher and Reweighter for a student, measured on its first ``batch``.
+
+        In several processes the first one's counts.
+        """
+        own = student.spec(batch, samples=samples)
+        spec = replace(student.processes.from_first(lambda: own), device=own.device)
         teacher = self.teacher_for(student, spec)
         learned = [p for p in teacher.parameters() if p.requires_grad]
-        refuse_several("a loop that metaweight joins (Lightning, Loop)")
         reweighter = Reweighter(
             student,
             teacher,

@@ -73,7 +73,10 @@ class Weighed:
 
     def report(self, path: Path | str = "page.html") -> Path:
         """Write the page of the run so far, one HTML file, and say where it is; its data go into the run's
-        folder.  Raises FileExistsError where another file is in the way."""
+        folder.  Of several processes the first one writes.  Raises FileExistsError where another file is in
+        the way."""
+        if not self.weighing.leads:
+            return Path(path)
         self.weighing.write(self._folder())
         return write_report(self._folder(), path)
 
@@ -89,6 +92,10 @@ class Weighing:
     what people know the rows by.  ``warmup``: the first epochs, in which all weights are 1.  ``seed``:
     what the page says of it.  The teacher's learning rate takes the course of the student's, as in
     metaweight's own Trainer.
+
+    In several processes each gives its part of a batch and the same ``trusted``, whose batches are parted;
+    weights, losses and answers of all rows are then in all of them, and nothing that is asked of them waits
+    for another process.
     """
 
     def __init__(
@@ -110,18 +117,24 @@ class Weighing:
         self.reweighter, self.trusted = reweighter, trusted
         self.history, self.answers = WeightHistory(samples, 1, warmup), Answers(samples, target)
         self.known, self.seed = KnownRows() if known is None else known, seed
+        self._processes = reweighter.student.processes
         groups = () if reweighter.teacher_optimizer is None else reweighter.teacher_optimizer.param_groups
         self._rates = [float(group["lr"]) for group in groups]
         self._sums: dict[str, tuple[float, int]] = {}
         self._last: StepReport | None = None
         """Of each figure since the last call of ``figures``: sum and batches."""
 
-    def loss(self, train: Batch, epoch: int, *, share: float = 1.0, loss_scale: float = 1.0) -> Tensor:
-        """The weighted loss of a batch, mean(weights * losses), with its graph; the teacher has learnt.
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the run's files: of several the first one does."""
+        return self._processes.rank == 0
 
-        Arguments as of ``weigh``; ``share`` is also what this loss is multiplied by.
-        """
-        weights = self.weigh(train, epoch, share=share, loss_scale=loss_scale)
+    def loss(self, train: Batch, epoch: int, *, share: float = 1.0, loss_scale: float = 1.0) -> Tensor:
+        """The weighted loss of a batch, with its graph: ``weighted`` by what ``weigh`` gives."""
+        return self.weighted(train, self.weigh(train, epoch, share=share, loss_scale=loss_scale))
+
+    def weighted(self, train: Batch, weights: Tensor) -> Tensor:
+        """mean(weights * losses) of a batch, with its graph; ``weights`` [U] are those of ``weigh``."""
         forward = self.reweighter.student(train)
         self.answers.see(forward)
         return (weights * forward.loss).mean()
@@ -136,7 +149,7 @@ class Weighing:
         self._follow_rate()
         teach, device = epoch >= self.history.warmup, reweighter.student.device
         due = self.trusted if teach else None
-        meta = None if due is None else due.at(reweighter.windows).to(device)
+        meta = None if due is None else self._part(due.at(reweighter.windows)).to(device)
         weights = reweighter.weigh(train, meta, teach=teach, micro_batches=1 / share, loss_scale=loss_scale)
         report = reweighter.last
         assert report is not None
@@ -145,6 +158,11 @@ class Weighing:
         self._sum_up()
         self._last = report
         return weights
+
+    def _part(self, batch: Batch) -> Batch:
+        """Of a batch that all processes have, what is this one's."""
+        own = self._processes
+        return batch if own.size == 1 else batch.part(own.rank, own.size)
 
     def _make_room(self, epochs: int) -> None:
         """For the weights of so many epochs."""
@@ -219,7 +237,10 @@ class Weighing:
         return DataFrame(Suspects(samples).columns({"index": index, **own}, self.known.classes))
 
     def write(self, folder: Path) -> None:
-        """The files of a run, ``weights.csv`` among them, into ``folder``; older ones are replaced."""
+        """The files of a run, ``weights.csv`` among them, into ``folder``; older ones are replaced.
+
+        Of several processes the one that ``leads`` is to do it.
+        """
         live = self.reweighter.live
         options = {
             "model": type(live.student.module).__name__,

@@ -201,6 +201,8 @@ class Reweighter:
         """Weights [U] of the units here, detached, for a step of your own loop; the teacher has learnt.
 
         ``(weights * losses).mean()`` is then yours: backward, clipping, the optimizer's step, the scheduler.
+        In several processes DistributedDataParallel takes the mean of what each has: where they have other
+        numbers of rows, the weights here are multiplied so that it is the mean over the joined batch.
         Nothing of the student is moved here, and the pass that follows draws the same dropout masks.  Where
         several micro-batches make one step, say how many (Accelerate's ``gradient_accumulation_steps``): your
         loss is divided by ``micro_batches``, by ``accelerator.backward`` or you, and the virtual step adds
@@ -236,8 +238,10 @@ class Reweighter:
             else:
                 gathering = Gathering(1 / micro_batches, loss_scale)
                 taken = weigh(self.live, SCHEDULES[self.schedule], batch, meta, gathering)
-        assert taken.part is not None
-        return taken.part.own(self._counted(taken, teach).weights)
+        part = taken.part
+        assert part is not None
+        own = part.own(self._counted(taken, teach).weights)
+        return own if part.whole else own * part.among_means
 
     def _due(self, meta: Batch | None, teach: bool) -> Batch | None:
         """The meta batch where the teacher is to see one now."""

@@ -10,7 +10,6 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from metaweight.core.contracts import MetaweightError
 from metaweight.core.launched import started_as
 from metaweight.core.processes import Processes
 
@@ -34,14 +33,3 @@ def launched(device: str) -> Iterator[Processes]:
     finally:
         with suppress(RuntimeError):
             dist.destroy_process_group()
-
-
-def refuse_several(what: str) -> None:
-    """Raise MetaweightError where a group of several processes is up, in which ``what`` does not work yet."""
-    processes = Processes.at_hand()
-    if processes.size > 1:
-        raise MetaweightError(
-            f"a group of {processes.size} processes is up, and {what} does not share its rows and files "
-            "among them yet: train in one process, by torchrun -m metaweight train, or by a Reweighter of "
-            "your own, which does"
-        )

@@ -18,8 +18,10 @@ from metaweight.comparison.arms import arm_of
 from metaweight.comparison.cells import alone, check_options, keep
 from metaweight.comparison.plain import plain_config, require_comparable, train_beside
 from metaweight.core.console import Terminal
+from metaweight.core.processes import Processes
 from metaweight.core.randomness import forked_rng
 from metaweight.core.registry import Registry, did_you_mean
+from metaweight.integrations.alike import require_alike
 from metaweight.integrations.fit.given import as_dataset, as_rows, is_place, is_sentences
 from metaweight.integrations.fit.result import Fit, weights_of
 from metaweight.models.pretrained import is_pretrained
@@ -28,17 +30,18 @@ from metaweight.models.text import taggers, text_models
 from metaweight.report.statistics.gain import gain_of
 from metaweight.student.execution.execution import require_device
 from metaweight.student.losses import UnitLoss
-from metaweight.tasks import assemble, begin, run_manifest, tasks
+from metaweight.tasks import Outcome, assemble, begin, run_manifest, tasks
 from metaweight.tasks.config import ModuleConfig, RowsConfig, with_options
 from metaweight.tasks.config.module import GIVEN
 from metaweight.tasks.guess import guess_of_rows, guess_task
 from metaweight.tasks.module import ModuleData, prepare_module
 from metaweight.tasks.module.data import TARGET
+from metaweight.tasks.outcome import RunResult
 from metaweight.tasks.rows import PreparedRows, RowsTask
 from metaweight.teachers.base import name_of
-from metaweight.training.launch import refuse_several
 from metaweight.training.progress import EpochProgress
 from metaweight.training.run_folder import RunFolder
+from metaweight.training.sample_weights import SampleWeights
 
 MODELS: Mapping[str, Registry[Any]] = {"tabular": tabular_models, "text": text_models, "tokens": taggers}
 """Task -> its models by name."""
@@ -82,9 +85,12 @@ def fit(
     what the weights gain.  ``folder``: where the run is kept; default: a new one among the temporary files.
     The global random state is left as it was.
 
+    In several processes (torchrun, in a group that is up) all call it with the same data and options; each
+    trains on its part of every batch, the first one keeps the run, and all have the result, which is that of
+    one process up to rounding.
+
     Raises TypeError and ValueError, in words, for data and options that do not do.
     """
-    refuse_several("metaweight.fit")
     config: RowsConfig
     if isinstance(model, nn.Module):
         config, prepare = _of_module(
@@ -173,21 +179,28 @@ def _run(config: RowsConfig, prepare: Prepare, folder: Path | None, verbose: boo
     require_device(config.device)
     prepared = prepare(config)
     require_comparable(config, prepared)
-    task = tasks[config.task]
-    place = Path(tempfile.mkdtemp(prefix="metaweight-")) / arm_of(config) if folder is None else folder
-    console = Terminal()
-    shown = (
-        EpochProgress(console, config.epochs, describe=lambda row: "", counted="rows") if verbose else None
-    )
+    processes, task, console = Processes.at_hand(), tasks[config.task], Terminal()
+    if processes.size > 1 and config.plain_run:
+        raise ValueError(
+            f"a plain run beside a run takes one process, and a group of {processes.size} is up: leave "
+            "plain_run out"
+        )
+    require_alike("metaweight.fit", lambda: run_manifest(config, prepared)["digests"])
+    leads = processes.rank == 0
+    shown = None
+    if verbose and leads:
+        shown = EpochProgress(console, config.epochs, describe=lambda row: "", counted="rows")
     with forked_rng(torch.device(config.device)):
         assembled = assemble(config, prepared, None)
-        own = RunFolder.create(place, run_manifest(config, prepared))
-        with own.held(), shown or nullcontext():
+        place = processes.from_first(lambda: _created(config, prepared, folder))
+        own = RunFolder.open(place) if leads else None
+        with nullcontext() if own is None else own.held(), shown or nullcontext():
             assembled = assemble(config, prepared, own, callbacks=() if shown is None else (shown,))
-            begin(task, prepared, own)
+            if own is not None:
+                begin(task, prepared, own)
             assembled.trainer.fit()
             outcome = task.conclude(config, prepared, assembled, own)
-        result = keep(alone(config, place.name), place, outcome, cost=outcome.cost)
+        result, samples = processes.from_first(lambda: _kept(config, place, outcome))
         gain = None
         if config.plain_run:
             plain = plain_config(config)
@@ -195,7 +208,6 @@ def _run(config: RowsConfig, prepare: Prepare, folder: Path | None, verbose: boo
             gain = gain_of(result, beside, task.presentation)
     student = assembled.trainer.reweighter.student
     student.module.eval()
-    samples = own.read_weights()
     return Fit(
         student.module,
         weights_of(samples, prepared.parts),
@@ -207,4 +219,17 @@ def _run(config: RowsConfig, prepare: Prepare, folder: Path | None, verbose: boo
         prepared,
         result,
         gain,
+        leads,
     )
+
+
+def _created(config: RowsConfig, prepared: PreparedRows, folder: Path | None) -> Path:
+    """The new folder of the run."""
+    place = Path(tempfile.mkdtemp(prefix="metaweight-")) / arm_of(config) if folder is None else folder
+    return RunFolder.create(place, run_manifest(config, prepared)).path
+
+
+def _kept(config: RowsConfig, place: Path, outcome: Outcome) -> tuple[RunResult, SampleWeights]:
+    """What the folder of a run that has ended says."""
+    result = keep(alone(config, place.name), place, outcome, cost=outcome.cost)
+    return result, RunFolder.open(place).read_weights()

@@ -59,6 +59,8 @@ class Fit:
     result: RunResult
     gain: Gain | None = None
     """Over plain training on the same rows: ``.difference``, ``.sentences``; None without ``plain_run``."""
+    leads: bool = True
+    """Whether this process writes files: of several the first one does."""
 
     def suspects(self) -> pd.DataFrame:
         """The rows that were weighed, the most suspect first: where they are, the user's own columns, given
@@ -157,13 +159,19 @@ class Fit:
         return [own.cpu() for _, own in token_probabilities(self.student, batches)]
 
     def save(self, path: Path | str) -> None:
-        """Write the model's plain ``state_dict``, for ``module.load_state_dict(torch.load(path))``."""
+        """Write the model's plain ``state_dict``, for ``module.load_state_dict(torch.load(path))``.
+
+        Of several processes the first one does.
+        """
+        if not self.leads:
+            return
         with whole_file(Path(path)) as file:
             torch.save(self.model.state_dict(), file)
 
     def report(self, path: Path | str = "page.html") -> Path:
-        """Write the run's page, one HTML file, and say where it is.  Raises FileExistsError."""
-        return write_page(read_study(self.folder), path)
+        """Write the run's page, one HTML file, and say where it is.  Of several processes the first one writes.
+        Raises FileExistsError."""
+        return write_page(read_study(self.folder), path) if self.leads else Path(path)
 
     def __repr__(self) -> str:
         known = {name: value for name, value in self.figures.items() if value is not None}

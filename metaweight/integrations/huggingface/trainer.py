@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback
 
 from metaweight.core.contracts import Batch, MetaweightError
+from metaweight.core.processes import Processes
 from metaweight.engines.base import Engine
 from metaweight.integrations.files import write_report
 from metaweight.integrations.huggingface.known import known_rows
@@ -23,6 +24,7 @@ from metaweight.integrations.huggingface.objective import (
     student_of,
     unit_loss,
 )
+from metaweight.integrations.huggingface.passes import inside, passed
 from metaweight.integrations.huggingface.preparation import TRUSTED, after, before
 from metaweight.integrations.huggingface.rows import ROW, NumberedCollator, NumberedRows
 from metaweight.integrations.plan import Plan
@@ -31,7 +33,6 @@ from metaweight.integrations.weighing import FILE, Weighed, Weighing
 from metaweight.student.losses import UnitLoss
 from metaweight.teachers import Teacher
 from metaweight.training.checkpoint import CheckpointError
-from metaweight.training.launch import refuse_several
 
 Base: Any = object
 """What stands behind the mixin is a Trainer."""
@@ -45,7 +46,12 @@ class ReweightingMixin(Weighed, Base):
     ``taps``: submodules that the teacher looks into, None for the last layers.  ``loss``: (outputs, targets)
     -> [B], None for the model's own, found and compared with the Trainer's on the first batch.
     ``trusted_batch_size``: None for the train batch's.  ``reweighter_options``: more of ``Reweighter``.
-    Raises TypeError for a data set that is a stream, MetaweightError for several processes or devices.
+
+    Started in several processes (torchrun, ``accelerate launch``), which DistributedDataParallel keeps alike,
+    each has a part of the joined batch, and of trusted rows, whose batch is as large as the joined one;
+    losses are means over the joined batch, where parts are uneven as well.  Weights are of all rows in all
+    processes, and the first one writes.  Raises TypeError for a data set that is a stream, MetaweightError
+    for several devices of one process.
     """
 
     train_dataset: Any
@@ -69,7 +75,6 @@ class ReweightingMixin(Weighed, Base):
         reweighter_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        refuse_several("Hugging Face's Trainer with metaweight")
         text_unit(unit)
         if trusted_dataset is not None:
             with_positions(trusted_dataset, TRUSTED)
@@ -99,8 +104,13 @@ class ReweightingMixin(Weighed, Base):
         """Raise for what cannot be weighed: several devices, compiled models, streams, a loss of a batch."""
         if self.args.n_gpu > 1:
             raise MetaweightError(
-                f"{self.args.n_gpu} devices are visible, and metaweight trains on one: set "
-                "CUDA_VISIBLE_DEVICES=0"
+                f"{self.args.n_gpu} devices are visible, and metaweight trains on one in each process: set "
+                "CUDA_VISIBLE_DEVICES=0, or start a process for each with torchrun"
+            )
+        if self.args.world_size > 1 and not self.args.average_tokens_across_devices:
+            raise ValueError(
+                "metaweight weighs the joined batch of all processes, whose loss is the mean over all of its "
+                "labels: leave average_tokens_across_devices=True"
             )
         if self.args.torch_compile:
             raise ValueError(
@@ -144,7 +154,7 @@ class ReweightingMixin(Weighed, Base):
             )
         self._share = 1 / self.current_gradient_accumulation_steps
         if num_items_in_batch is not None and self._own_loss is None:
-            real = self._objective(inputs).real(inputs)
+            real = self._total(self._objective(inputs).real(inputs))
             self._share = real / self._real if real else self._share  # of none the loss says what to do
         step: Tensor = super().training_step(model, inputs)
         return step
@@ -152,8 +162,14 @@ class ReweightingMixin(Weighed, Base):
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """As the Trainer's; where it counts the labels of a step, they are counted as the loss has them."""
         batches, items = super().get_batch_samples(*args, **kwargs)
-        self._real = 0 if items is None else sum(self._objective(one).real(one) for one in batches)
+        self._real = 0
+        if items is not None:
+            self._real = self._total(sum(self._objective(one).real(one) for one in batches))
         return batches, items
+
+    def _total(self, number: int) -> int:
+        """Over all processes."""
+        return sum(theirs for (theirs,) in Processes.at_hand().told([number]))
 
     def _objective(self, inputs: Mapping[str, Any]) -> Objective:
         return Objective.of(self.model, self.label_names, inputs, self._unit)
@@ -167,15 +183,16 @@ class ReweightingMixin(Weighed, Base):
         objective = self._objective(inputs)
         batch = objective.batch(inputs, rows)
         if self._weighing is None:
-            trainers = super().compute_loss
-            self._weighing = self._begun(model, objective, batch, lambda: trainers(model, dict(inputs)))
-        scaler = getattr(self.accelerator, "scaler", None)
-        loss = self._weighing.loss(
+            trainers, bared = super().compute_loss, inside(model)
+            self._weighing = self._begun(bared, objective, batch, lambda: trainers(bared, dict(inputs)))
+        weighing, scaler = self._weighing, getattr(self.accelerator, "scaler", None)
+        weights = weighing.weigh(
             batch,
             int(self.state.epoch or 0),
             share=self._share,
             loss_scale=1.0 if scaler is None else scaler.get_scale(),
         )
+        loss = passed(model, lambda: weighing.weighted(batch, weights))
         return loss * (self._share * self.current_gradient_accumulation_steps)
 
     def _begun(
@@ -211,12 +228,12 @@ class ReweightingMixin(Weighed, Base):
             inputs = self._prepare_inputs(collate(list(items)))
             return objective.batch(inputs, rows.to(self.args.device))
 
-        size = self._trusted_size or self._train_batch_size
+        size = self._trusted_size or self._train_batch_size * self.args.world_size
         return TrustedRows(self._narrowed(self._trusted, TRUSTED), batch_of, size, self.args.seed)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        if self._weighing is not None:
+        if self._weighing is not None and self.args.should_save:
             self._weighing.save(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -248,7 +265,7 @@ class Course(TrainerCallback):
         self.trainer._weighing = None
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.trainer._weighing is not None:
+        if self.trainer._weighing is not None and self.trainer._weighing.leads:
             self.trainer._weighing.write(Path(args.output_dir))
             write_report(Path(args.output_dir))
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validat
 from torch import Tensor, nn
 
 from metaweight.core.contracts import Center
+from metaweight.core.processes import Processes
 from metaweight.data.rows.loader import fitting_batch
 from metaweight.data.tabular import EncodedTable, TableEncoder, as_frame
 from metaweight.integrations.sklearn.course import Course, Rows, in_float64, outputs_of, teach
@@ -52,6 +53,9 @@ class ReweightedEstimator(BaseEstimator):
 
     Trusted rows say what to be good at: take them as rows will come later, with the shares of the classes.
     They are not trained on.
+
+    In several processes (torchrun, in a group that is up) all call ``fit`` with the same rows and a number as
+    ``random_state``: each trains on its part of every batch, and all are fitted alike.
     """
 
     def __init__(
@@ -136,7 +140,7 @@ class ReweightedEstimator(BaseEstimator):
         self._check_final()
         self.encoder_ = TableEncoder().fit(frame)
         self.notes_ = (*self.encoder_.notes, trusted.note)
-        if self.verbose:
+        if self._speaks:
             print(*self.notes_, sep="\n")
         encoded = self.encoder_.transform(frame)
         train_at, meta_at = torch.from_numpy(trusted.train), torch.from_numpy(trusted.meta)
@@ -164,7 +168,7 @@ class ReweightedEstimator(BaseEstimator):
         self.sample_weight_[trusted.train] = seen.own.mean_weight().double().numpy()
         self._fit_final(rows, right)
         self.belief_ = belief(seen)
-        if self.verbose and self.belief_ is not None:
+        if self._speaks and self.belief_ is not None:
             print(*mixed.notes, *self.belief_.sentences, sep="\n")
         return Sighting(frame.index, seen, mixed.train.targets, self._net(mixed.train.inputs))
 
@@ -206,8 +210,13 @@ class ReweightedEstimator(BaseEstimator):
             weight_decay=self.weight_decay,
             seed=check_random_state(self.random_state).randint(2**31 - 1),
             device=self.device,
-            verbose=self.verbose,
+            verbose=self._speaks,
         )
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether this process prints: of several the first one does."""
+        return self.verbose and Processes.at_hand().rank == 0
 
     def _own_module(self, inputs: int, outputs: int, options: Mapping[str, Any]) -> nn.Module:
         """What a ``model`` of the user's own builds."""

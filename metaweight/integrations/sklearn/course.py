@@ -14,15 +14,16 @@ from torch import Tensor, nn
 
 from metaweight.core.console import Terminal
 from metaweight.core.contracts import Center
+from metaweight.core.digest import digest
 from metaweight.core.randomness import forked_rng
 from metaweight.data.rows.loader import RowsLoader, TensorRows
+from metaweight.integrations.alike import require_alike
 from metaweight.reweighter import Reweighter
 from metaweight.student.losses import UnitLoss
 from metaweight.student.student import Student
 from metaweight.teachers.base import Teacher, build_teacher, name_of
 from metaweight.training.callbacks import WeightHistory
 from metaweight.training.history import check_epochs
-from metaweight.training.launch import refuse_several
 from metaweight.training.learning_rate import LearningRate
 from metaweight.training.progress import EpochProgress
 from metaweight.training.trainer import Trainer
@@ -39,6 +40,11 @@ class Rows:
     targets: Tensor
     index: Tensor
     """[n] int64: position in X; of rows that X has not, from its length on."""
+
+    @property
+    def digest(self) -> str:
+        """Of all of them, in their order."""
+        return digest(*self.inputs, self.targets, self.index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +97,18 @@ class Taught:
 def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[int] | None) -> Taught:
     """Train a student on ``train``, its weights learnt from ``trusted``; global generators stay as they were.
 
-    Raises as Student, Teacher, Reweighter and Trainer do for options that do not go together.
+    In several processes each trains on its part of every batch.  Raises as Student, Teacher, Reweighter and
+    Trainer do for options that do not go together, ValueError for processes with other rows or another seed.
     """
     course.check()
+    require_alike(
+        "an estimator's fit",
+        lambda: {
+            "random_state (None is another in each)": str(course.seed),
+            "training rows": train.digest,
+            "trusted rows": trusted.digest,
+        },
+    )
     samples = 1 + max(int(rows.index.max()) for rows in (train, trusted))
     device = torch.device(course.device)
     with forked_rng(device):
@@ -142,7 +157,6 @@ def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[
 
 def _reweighter(course: Course, student: Student, teacher: Teacher) -> Reweighter:
     learned = [p for p in teacher.parameters() if p.requires_grad]
-    refuse_several("an estimator")
     return Reweighter(
         student,
         teacher,

@@ -103,7 +103,7 @@ def trusted_loader(plan: Looped, rank: int, size: int) -> DataLoader[Any]:
 def looped(
     rank: int, size: int, plan: Looped, folder: Path, before: dict[str, Any] | None = None
 ) -> tuple[Found, mw.Loop, dict[str, Any]]:
-    """What a run has learnt, and what its checkpoint holds; of one process on the joined batches: ``size`` 1."""
+    """What a run has learnt, and what its checkpoint holds; one process on the joined batches: ``size`` 1."""
     net = module(rank)
     model = DistributedDataParallel(net) if size > 1 else net
     optimizer = torch.optim.SGD(net.parameters(), lr=0.2, momentum=0.9)

@@ -61,7 +61,7 @@ class Part:
 
     @property
     def among_means(self) -> float:
-        """What the mean loss here counts in a mean of those of all processes, that this be the joined batch's:
+        """What the mean loss here is multiplied by, that the mean over processes be that of the joined batch;
         1 where all have as many units."""
         return self.scale * self.units[self.processes.rank] * self.processes.size / self.total
 

@@ -169,8 +169,10 @@ class Fit:
             torch.save(self.model.state_dict(), file)
 
     def report(self, path: Path | str = "page.html") -> Path:
-        """Write the run's page, one HTML file, and say where it is.  Of several processes the first one writes.
-        Raises FileExistsError."""
+        """Write the run's page, one HTML file, and say where it is; of several processes the first one writes.
+
+        Raises FileExistsError.
+        """
         return write_page(read_study(self.folder), path) if self.leads else Path(path)
 
     def __repr__(self) -> str:

@@ -169,7 +169,7 @@ class Fit:
             torch.save(self.model.state_dict(), file)
 
     def report(self, path: Path | str = "page.html") -> Path:
-        """Write the run's page, one HTML file, and say where it is; of several processes the first one writes.
+        """Write the run's page, one HTML file, and say where it is; of several processes the first writes.
 
         Raises FileExistsError.
         """

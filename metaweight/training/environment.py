@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from metaweight.core.processes import Processes
 from metaweight.core.version import __version__
 
 RECORDED = ("higher", "numpy", "sacrebleu", "sentencepiece", "Babel")
@@ -29,7 +30,7 @@ def manifest(config: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any
 
 
 def environment() -> dict[str, Any]:
-    """Start time, commit, versions, devices, threads and platform, as plain values.
+    """Start time, commit, versions, devices, threads, processes and platform, as plain values.
 
     ``commit`` is that of metaweight's source and ``modified`` whether its tracked files differ from it;
     both are None where the package was not imported from a git checkout.
@@ -50,6 +51,7 @@ def environment() -> dict[str, Any]:
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": Processes.at_hand().size,
         "platform": platform.platform(),
     }
 

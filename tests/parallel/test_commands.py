@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import random
 import shutil
@@ -90,6 +91,8 @@ def test_a_run_of_several_is_the_run_of_one_and_kept_once(ranks: Ranks, tmp_path
     assert "test accuracy" in said
     assert others == [(0, "", "")] * 2
     require_same(tmp_path / "three", tmp_path / "one", 1e-4)  # in float32
+    manifests = [json.loads((tmp_path / run / "manifest.json").read_text()) for run in ("three", "one")]
+    assert [one["processes"] for one in manifests] == [3, 1]
     names = [{path.name for path in (tmp_path / run).iterdir()} for run in ("three", "one")]
     assert names[0] == names[1]
 

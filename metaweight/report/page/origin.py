@@ -54,6 +54,7 @@ def origin(study: Study) -> Origin:
 def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     versions = about.get("versions", {})
     changed = ", with changes of its own" if about.get("modified") else ""
+    processes = about.get("processes", 1)
     return [
         ("started", str(about.get("started", ""))),
         ("commit", f"{about.get('commit') or ''}{changed}"),
@@ -61,6 +62,7 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("processor", str(about.get("cpu", ""))),
         ("GPUs", ", ".join(map(str, about.get("gpus", ())))),
         ("threads", str(about.get("threads", ""))),
+        *([("processes", str(processes))] if processes > 1 else []),
         ("platform", str(about.get("platform", ""))),
     ]
 

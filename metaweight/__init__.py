@@ -14,6 +14,8 @@ _BESIDE_TORCH = (
     "fit",
     "huggingface",
     "lightning",
+    "load_checkpoint",
+    "save_checkpoint",
 )
 __getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
 __all__ = [name for name in _names if name not in _BESIDE_TORCH]

@@ -201,18 +201,14 @@ class Reweighter:
         """Weights [U] of the units here, detached, for a step of your own loop; the teacher has learnt.
 
         ``(weights * losses).mean()`` is then yours: backward, clipping, the optimizer's step, the scheduler.
-        In several processes DistributedDataParallel takes the mean of what each has: where they have other
-        numbers of rows, the weights here are multiplied so that it is the mean over the joined batch.
+        The mean that DistributedDataParallel takes of it over processes is that over the joined batch.
         Nothing of the student is moved here, and the pass that follows draws the same dropout masks.  Where
         several micro-batches make one step, say how many (Accelerate's ``gradient_accumulation_steps``): your
-        loss is divided by ``micro_batches``, by ``accelerator.backward`` or you, and the virtual step adds
-        this batch's share to the gradient that has been gathered since the last step.  It is no whole number
-        where your loss is divided otherwise, by the tokens of all micro-batches say: 1 / this batch's share.
+        loss is divided by them, and the virtual step adds this batch's share to the gradient gathered since
+        the last step.  Where your loss is divided otherwise, by all tokens say: 1 / this batch's share.
         ``loss_scale``: what that gradient was multiplied by (a GradScaler's ``get_scale()``).  Each call
         counts as one step of ``total_steps`` and ``every``.  Under a float16 autocast the passes in here run
-        in full precision, for no GradScaler keeps their gradients from vanishing.
-
-        Raises ValueError where the Reweighter unrolls several steps, and as ``step``.
+        in full precision.  Raises ValueError where several steps are unrolled, and as ``step``.
         """
         if self.unroll != 1:
             raise ValueError(
@@ -236,8 +232,8 @@ class Reweighter:
             if meta is None or not self.learns:
                 taken = glance(self.live, batch, meta, teach=teach)
             else:
-                gathering = Gathering(1 / micro_batches, loss_scale)
-                taken = weigh(self.live, SCHEDULES[self.schedule], batch, meta, gathering)
+                share = Gathering(1 / micro_batches, loss_scale)
+                taken = weigh(self.live, SCHEDULES[self.schedule], batch, meta, share)
         part = taken.part
         assert part is not None
         own = part.own(self._counted(taken, teach).weights)

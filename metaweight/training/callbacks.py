@@ -61,12 +61,12 @@ class Throughput(Callback):
     """Targets (images, tokens) that a run trains on in a second, since it was started or resumed."""
 
     def __init__(self) -> None:
-        self.size = self.before = self.seconds = 0.0
+        self._size = self.before = self.seconds = 0.0
         self._last: StepReport | None = None
         """Not counted yet: its numbers are there after the next iteration, at no wait for the device."""
 
     def on_start(self, run: Run) -> None:
-        self.size, self.before, self.seconds, self._last = 0.0, run.seconds, 0.0, None
+        self._size, self.before, self.seconds, self._last = 0.0, run.seconds, 0.0, None
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
         self._count()
@@ -74,13 +74,18 @@ class Throughput(Callback):
 
     def _count(self) -> None:
         if self._last is not None:
-            self.size += self._last.stats["size"]
+            self._size += self._last.stats["size"]
             self._last = None
+
+    @property
+    def size(self) -> float:
+        """Targets so far."""
+        self._count()
+        return self._size
 
     @property
     def rate(self) -> float:
         """Targets a second; 0 before the first step."""
-        self._count()
         return self.size / self.seconds if self.seconds else 0.0
 
 

@@ -40,6 +40,8 @@ BESIDE_TORCH = (
     "fit",
     "huggingface",
     "lightning",
+    "load_checkpoint",
+    "save_checkpoint",
 )
 """Public names that take another library: no part of ``from metaweight import *``."""
 HEAVY = (

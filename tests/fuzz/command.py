@@ -61,14 +61,15 @@ def _command(words: Sequence[str], folder: Path, stop_at: int | None, out: int, 
         from metaweight.training.trainer import Trainer
 
         if stop_at is not None:
-            log = Trainer._log
+            step = Trainer._step
 
-            def stopping(trainer: Trainer, report: object) -> None:
-                log(trainer, report)  # type: ignore[arg-type]
+            def stopping(trainer: Trainer, window: object) -> object:
+                report = step(trainer, window)  # type: ignore[arg-type]
                 if trainer.reweighter.steps == stop_at:
                     os.kill(os.getpid(), signal.SIGINT)
+                return report
 
-            Trainer._log = stopping  # type: ignore[method-assign]
+            Trainer._step = stopping  # type: ignore[assignment,method-assign]
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             status = main(list(words))

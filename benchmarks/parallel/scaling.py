@@ -18,7 +18,7 @@ WHOLE, HALF = 4, 2
 
 
 @dataclass(frozen=True)
-class Cost:
+class Passes:
     """Of an engine with a schedule, in units that do not depend on the student's size."""
 
     train: float
@@ -27,6 +27,12 @@ class Cost:
     """The same of attention's products, which have no parameters."""
     meta: float
     """Passes over the meta batch."""
+
+
+@dataclass(frozen=True)
+class Cost(Passes):
+    """Where parameters are sharded, what is sent and held too."""
+
     gathers: int
     """Times that the parameters are gathered from their shards, in bfloat16."""
     exact: int
@@ -37,8 +43,6 @@ class Cost:
     """Shards of the parameters' size, beside parameters and optimizer, at the iteration's peak; AdamW."""
     deltas: bool = False
     """Whether the gradients of all layers' outputs are kept."""
-    sharded: bool = True
-    """Whether it runs where parameters are sharded."""
 
 
 COSTS = {
@@ -47,13 +51,16 @@ COSTS = {
     "ghost, lookahead": Cost(5, 3, 3, 4, 1, 3, 6, deltas=True),
     "difference, online": Cost(5, 5, 3, 0, 6, 2, 6),
     "difference, lookahead": Cost(7, 7, 3, 0, 7, 3, 6),
-    "forward, online": Cost(5, 6, 3, 0, 0, 2, 6, sharded=False),
-    "forward, lookahead": Cost(7, 8, 3, 0, 0, 3, 6, sharded=False),
-    "double, online": Cost(5, 5, 3, 0, 0, 2, 6, sharded=False),
-    "double, lookahead": Cost(7, 7, 3, 0, 0, 3, 6, sharded=False),
-    "higher, online": Cost(6, 6, 3, 0, 0, 2, 6, sharded=False),
-    "higher, lookahead": Cost(8, 8, 3, 0, 0, 3, 6, sharded=False),
 }
+WHOLE_PARAMETERS = {
+    "forward, online": Passes(5, 6, 3),
+    "forward, lookahead": Passes(7, 8, 3),
+    "double, online": Passes(5, 5, 3),
+    "double, lookahead": Passes(7, 7, 3),
+    "higher, online": Passes(6, 6, 3),
+    "higher, lookahead": Passes(8, 8, 3),
+}
+"""Engines that take parameters as a whole."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ class Setting:
     """Tokens of the meta batch in each process."""
 
 
-def flops(cost: Cost, setting: Setting) -> float:
+def flops(cost: Passes, setting: Setting) -> float:
     """Of an iteration in each process."""
     student = setting.student
     train = 2 * student.matrices * cost.train + student.attention() * cost.attention
@@ -133,11 +140,8 @@ def held(cost: Cost, setting: Setting) -> tuple[float, float, float]:
 def page(setting: Setting) -> str:
     """The page, in Markdown."""
     student, plain = setting.student, flops(COSTS["plain"], setting)
-    rows, whole = [], []
+    rows = []
     for name, cost in COSTS.items():
-        if not cost.sharded:
-            whole.append((name, f"{flops(cost, setting) / plain:.2f}"))
-            continue
         resident, passing, kept = held(cost, setting)
         rows.append(
             (
@@ -157,6 +161,7 @@ def page(setting: Setting) -> str:
         ),
         rows,
     )
+    whole = [(name, f"{flops(cost, setting) / plain:.2f}") for name, cost in WHOLE_PARAMETERS.items()]
     others = markdown_table(("engine, schedule", "plain steps"), whole)
     return TEXT.format(
         parameters=f"{student.parameters / 1e9:.2f}",

@@ -1,10 +1,12 @@
-"""A module's training mode, put aside and taken up again."""
+"""A module's training mode and an autocast, put aside and taken up again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -18,3 +20,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
+
+
+def without_float16(device: torch.device) -> AbstractContextManager[Any]:
+    """No float16 autocast inside; one in another type stays."""
+    if torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16:
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()

@@ -75,10 +75,8 @@ class Processes:
         """The tensors [rows[rank], ...] of all processes, alike in all other dimensions, by rank."""
         if self.size == 1:
             return [value]
-        row = value[:0].new_empty(max(rows), *value.shape[1:])
-        sent = row if len(value) == len(row) else row.zero_()
-        sent[: len(value)] = value
-        everyone = [torch.empty_like(row) for _ in rows]
+        sent = _filled_up(value, max(rows))
+        everyone = [torch.empty_like(sent) for _ in rows]
         # as bytes: no backend knows all types
         with self.in_touch():
             dist.all_gather([_bytes(one) for one in everyone], _bytes(sent), group=self.group)
@@ -89,14 +87,10 @@ class Processes:
         if self.size == 1:
             return value
         most = max(rows)
-        padded = value
-        if len(value) < most:
-            padded = value.new_zeros(most, *value.shape[1:])
-            padded[: len(value)] = value
         whole = value.new_empty(self.size * most, *value.shape[1:])
         with self.in_touch():
             _by_name("all_gather_single", "all_gather_into_tensor")(
-                whole, padded.contiguous(), group=self.group
+                whole, _filled_up(value, most), group=self.group
             )
         if sum(rows) == len(whole):
             return whole
@@ -107,14 +101,10 @@ class Processes:
         if self.size == 1:
             return value
         most = max(rows)
-        padded = value.new_zeros(self.size, most, *value.shape[1:])
-        for place, part in zip(padded, value.split(list(rows)), strict=True):
-            place[: len(part)] = part
+        padded = torch.cat([_filled_up(part, most) for part in value.split(list(rows))])
         total = value.new_empty(most, *value.shape[1:])
         with self.in_touch():
-            _by_name("reduce_scatter_single", "reduce_scatter_tensor")(
-                total, padded.flatten(0, 1), group=self.group
-            )
+            _by_name("reduce_scatter_single", "reduce_scatter_tensor")(total, padded, group=self.group)
         return total[: rows[self.rank]]
 
     def summed(
@@ -184,6 +174,15 @@ def _by_name(name: str, older: str) -> Callable[..., Any]:
     """A function of torch.distributed that had another name before 2.13."""
     function: Callable[..., Any] = getattr(dist, name, None) or getattr(dist, older)
     return function
+
+
+def _filled_up(value: Tensor, rows: int) -> Tensor:
+    """``value`` [n, ...] in one piece of memory with so many rows; the last ones are 0."""
+    if len(value) == rows:
+        return value.contiguous()
+    full = value.new_zeros(rows, *value.shape[1:])
+    full[: len(value)] = value
+    return full
 
 
 def _bytes(value: Tensor) -> Tensor:

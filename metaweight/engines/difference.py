@@ -15,7 +15,7 @@ from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import registry
 from metaweight.engines.checks import EngineError, described, require_finite_losses
 from metaweight.engines.graph import Graph
-from metaweight.engines.one_step import Differentiated, OneStep, TrainPass
+from metaweight.engines.one_step import Differentiated, OneStep, TrainPass, norms
 from metaweight.student.moving import Buffers
 from metaweight.student.student import Named
 
@@ -157,11 +157,8 @@ class Shifted(Differentiated):
         return forward.loss
 
     def _norm(self, values: Named) -> Tensor:
-        norms = torch.stack([torch.linalg.vector_norm(v) for v in values.values()])
-        if self._train.student.sharded is None:
-            norm: Tensor = torch.linalg.vector_norm(norms)
-            return norm
-        return self._train.student.total(norms.square().sum()).sqrt()
+        norm: Tensor = torch.linalg.vector_norm(norms(values, self._train.student))
+        return norm
 
 
 def _refuse_no_scale() -> None:

@@ -228,6 +228,12 @@ def inner_product(a: Named, b: Named, student: Student) -> Tensor:
     return student.total(torch.stack([torch.dot(_reals(a[n]), _reals(b[n])) for n in b if n in a]).sum())
 
 
+def norms(values: Named, student: Student) -> Tensor:
+    """2-norm of each, over all shards of it: [n]."""
+    own = torch.stack([torch.linalg.vector_norm(value) for value in values.values()])
+    return own if student.sharded is None else student.total(own.square()).sqrt()
+
+
 def saturated(terms: Tensor, loss: Tensor) -> bool:
     """Whether a batch is learnt by heart down to rounding: slopes are 0 then, and gradients noise."""
     small = 1e3 * torch.finfo(loss.dtype).eps

@@ -21,9 +21,16 @@ from metaweight.engines.base import Engine, Problem, Recorded, Solution, virtual
 from metaweight.engines.checks import described
 from metaweight.engines.graph import Graph, suspects
 from metaweight.engines.inner import InnerStep
-from metaweight.engines.one_step import direction_of, inner_product, joined_gradients, rounding, saturated
+from metaweight.engines.one_step import (
+    direction_of,
+    inner_product,
+    joined_gradients,
+    norms,
+    rounding,
+    saturated,
+)
 from metaweight.student.moving import Buffers
-from metaweight.student.student import Named, Student
+from metaweight.student.student import Named
 
 PROJECTIONS = 3
 """Random projections of the slopes at a student's first batch; later one."""
@@ -141,10 +148,10 @@ class Verification:
             return
         student = self.problem.student
         off = {name: g - ours[name] if name in ours else g for name, g in real.items()}
-        norms, errors = _norms(real, student), _norms(off, student)
+        sizes, errors = norms(real, student), norms(off, student)
         # a gradient that is zero but for rounding (a key's bias in attention) has no digits to compare
-        floor = 1e-3 * _norm(norms)
-        for name, norm, error in zip(real, norms, errors, strict=True):
+        floor = 1e-3 * _norm(sizes)
+        for name, norm, error in zip(real, sizes, errors, strict=True):
             if bool(error > tolerance * (norm + floor)):
                 part = described(student.module, student.module.get_submodule(name.rpartition(".")[0]))
                 share = f"{float(error / norm):.1e} of the real loss's"
@@ -243,13 +250,6 @@ class _Run:
 def problem_dtype(problem: Problem) -> torch.dtype:
     """The floating type of the student's parameters."""
     return next(iter(problem.student.parameters().values())).dtype.to_real()
-
-
-def _norms(values: Named, student: Student) -> Tensor:
-    """2-norm of each, over all shards of it."""
-    if student.sharded is None:
-        return torch.stack([_norm(value) for value in values.values()])
-    return student.total(torch.stack([_norm(value) ** 2 for value in values.values()])).sqrt()
 
 
 def _norm(value: Tensor) -> Tensor:

@@ -121,8 +121,9 @@ class Weighing:
         groups = () if reweighter.teacher_optimizer is None else reweighter.teacher_optimizer.param_groups
         self._rates = [float(group["lr"]) for group in groups]
         self._sums: dict[str, tuple[float, int]] = {}
-        self._last: StepReport | None = None
         """Of each figure since the last call of ``figures``: sum and batches."""
+        self._last: StepReport | None = None
+        """Not summed up yet."""
 
     @property
     def leads(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Center, StepReport, require_batch
+from metaweight.core.modes import without_float16
 from metaweight.core.randomness import alone
 from metaweight.core.reads import Numbers, together
 from metaweight.core.shards import is_sharded
@@ -204,11 +205,14 @@ class Reweighter:
         The mean that DistributedDataParallel takes of it over processes is that over the joined batch.
         Nothing of the student is moved here, and the pass that follows draws the same dropout masks.  Where
         several micro-batches make one step, say how many (Accelerate's ``gradient_accumulation_steps``): your
-        loss is divided by them, and the virtual step adds this batch's share to the gradient gathered since
-        the last step.  Where your loss is divided otherwise, by all tokens say: 1 / this batch's share.
+        loss is divided by ``micro_batches``, by ``accelerator.backward`` or you, and the virtual step adds
+        this batch's share to the gradient that has been gathered since the last step.  It is no whole number
+        where your loss is divided otherwise, by the tokens of all micro-batches say: 1 / this batch's share.
         ``loss_scale``: what that gradient was multiplied by (a GradScaler's ``get_scale()``).  Each call
         counts as one step of ``total_steps`` and ``every``.  Under a float16 autocast the passes in here run
-        in full precision.  Raises ValueError where several steps are unrolled, and as ``step``.
+        in full precision, for no GradScaler keeps their gradients from vanishing.
+
+        Raises ValueError where the Reweighter unrolls several steps, and as ``step``.
         """
         if self.unroll != 1:
             raise ValueError(
@@ -227,13 +231,13 @@ class Reweighter:
             alone(),
             self._blamed(batch, meta),
             together([self._unread]),
-            _without_float16(self.student.device),
+            without_float16(self.student.device),
         ):
             if meta is None or not self.learns:
                 taken = glance(self.live, batch, meta, teach=teach)
             else:
-                share = Gathering(1 / micro_batches, loss_scale)
-                taken = weigh(self.live, SCHEDULES[self.schedule], batch, meta, share)
+                gathering = Gathering(1 / micro_batches, loss_scale)
+                taken = weigh(self.live, SCHEDULES[self.schedule], batch, meta, gathering)
         part = taken.part
         assert part is not None
         own = part.own(self._counted(taken, teach).weights)
@@ -292,9 +296,3 @@ class Reweighter:
         self.live.steps = state["steps"]
         self.windows = state.get("windows", self.live.steps)  # one and the same before windows had K steps
         self._collapse.load_state_dict(state["collapse"])
-
-
-def _without_float16(device: torch.device) -> AbstractContextManager[Any]:
-    if torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16:
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()

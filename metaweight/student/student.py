@@ -148,7 +148,7 @@ class Student:
         exact = exact or plain
         self.learn_what_moves(batch)
         self.moving.complete(buffers)
-        values = dict(buffers)
+        values = {**parameters, **buffers}
 
         def run() -> Forward:
             if self.compiled is not None and not plain:
@@ -161,7 +161,7 @@ class Student:
 
         # the loss belongs in there, for it may read the module's parameters (a penalty on them)
         with self.moving.visited(buffers):
-            forward = self._standing_on(parameters, values, run)
+            forward = self._standing_on(values, run)
         if self.compiled is None or plain:
             buffers.update((name, values[name].detach()) for name in buffers)
         return forward
@@ -187,17 +187,16 @@ class Student:
 
     def standing_on(self, values: Named, call: Callable[[], T]) -> T:
         """``call()`` with other tensors in the module; what is kept elsewhere is the live one."""
-        named = self.parameters()
-        parameters = {name: value for name, value in values.items() if name in named}
-        return self._standing_on(parameters, {n: v for n, v in values.items() if n not in named}, call)
+        return self._standing_on(dict(values), call)
 
-    def _standing_on(self, parameters: Named, buffers: dict[str, Tensor], call: Callable[[], T]) -> T:
-        """What the module assigns anew to one of ``buffers`` stands there afterwards."""
-        if self.sharded is not None:
-            return self.sharded.standing_on(parameters, lambda: standing_on(self.module, buffers, call))
-        values = {**parameters, **buffers}
-        result = standing_on(self.module, values, call)
-        buffers.update((name, values[name]) for name in buffers)
+    def _standing_on(self, values: dict[str, Tensor], call: Callable[[], T]) -> T:
+        """What the module assigns anew to a buffer among ``values`` stands there afterwards."""
+        if self.sharded is None:
+            return standing_on(self.module, values, call)
+        shards = {name: value for name, value in values.items() if name in self.sharded.parameters}
+        buffers = {name: value for name, value in values.items() if name not in shards}
+        result = self.sharded.standing_on(shards, lambda: standing_on(self.module, buffers, call))
+        values.update(buffers)
         return result
 
     def outputs_kept(self) -> AbstractContextManager[LayerOutputs]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
+from torch.optim import Optimizer
 
 from metaweight.core.atomic import whole_file
 from metaweight.engines.inner import as_one, members
@@ -40,12 +42,13 @@ def save_checkpoint(reweighter: Reweighter, folder: Path | str) -> None:
     folder, student = Path(folder), reweighter.student
     processes = student.processes
     name = processes.from_first(lambda: _new_place(folder, reweighter.steps))
-    tensors = {**_of_student(student), **_of_optimizers(reweighter)}
+    states = _of_optimizers(reweighter)
+    tensors = {**_of_student(student), **states}
     with _quiet():
         save(tensors, process_group=processes.group, no_dist=processes.size == 1, checkpoint_id=folder / name)
     rest = {
         "groups": _groups(reweighter),
-        "states": {name: list(value.shape) for name, value in tensors.items() if name.startswith("state.")},
+        "states": {place: value.dtype for place, value in states.items()},
         "plain": _plain_states(reweighter),
         "teaching": reweighter.teaching_state(),
         "random": checkpoint.random_state(student.device, processes),
@@ -118,33 +121,34 @@ def _of_student(student: Student) -> dict[str, Tensor]:
     return {f"student.{name}": value for name, value in student.module.state_dict().items()}
 
 
-def _held(reweighter: Reweighter) -> list[tuple[str, Tensor, dict[str, Any]]]:
-    """Name, parameter and state of each that an optimizer holds."""
+def _held(reweighter: Reweighter) -> Iterator[tuple[Optimizer, str, Tensor]]:
+    """Optimizer and name of each parameter that is held, with the parameter."""
     names = {id(p): name for name, p in reweighter.student.parameters().items()}
-    return [
-        (names[id(p)], p, one.state.get(p, {}))
-        for one in members(as_one(reweighter.optimizer))
-        for group in one.param_groups
-        for p in group["params"]
-        if id(p) in names
-    ]
+    for one in members(as_one(reweighter.optimizer)):
+        for p in (p for group in one.param_groups for p in group["params"] if id(p) in names):
+            yield one, names[id(p)], p
+
+
+def _is_large(value: object, parameter: Tensor) -> bool:
+    """Whether a part of an optimizer's state has its parameter's shape; the rest is small."""
+    return isinstance(value, Tensor) and value.shape == parameter.shape
 
 
 def _of_optimizers(reweighter: Reweighter) -> dict[str, Tensor]:
-    """What has a parameter's shape in the optimizers' states; the rest is small."""
+    """What is large in the optimizers' states."""
     return {
         f"state.{name}.{key}": value
-        for name, p, state in _held(reweighter)
-        for key, value in state.items()
-        if isinstance(value, Tensor) and value.shape == p.shape
+        for one, name, p in _held(reweighter)
+        for key, value in one.state.get(p, {}).items()
+        if _is_large(value, p)
     }
 
 
 def _plain_states(reweighter: Reweighter) -> dict[str, dict[str, Any]]:
     return {
-        name: {k: v for k, v in state.items() if not (isinstance(v, Tensor) and v.shape == p.shape)}
-        for name, p, state in _held(reweighter)
-        if state
+        name: {key: value for key, value in one.state[p].items() if not _is_large(value, p)}
+        for one, name, p in _held(reweighter)
+        if one.state.get(p)
     }
 
 
@@ -157,14 +161,21 @@ def _groups(reweighter: Reweighter) -> list[dict[str, Any]]:
     ]
 
 
-def _like_saved(reweighter: Reweighter, shapes: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Room for each state that was saved, laid out as its parameter is."""
-    room: dict[str, Tensor] = {}
-    for name, p, _ in _held(reweighter):
-        prefix = f"state.{name}."
-        keys = [key for key in shapes if key.startswith(prefix) and "." not in key[len(prefix) :]]
-        room |= {key: torch.zeros_like(p, requires_grad=False) for key in keys}
-    return room
+def _like_saved(reweighter: Reweighter, saved: Mapping[str, torch.dtype]) -> dict[str, Tensor]:
+    """Room for each state that was ``saved``, of its type, laid out as its parameter is."""
+    held = {name: p for _, name, p in _held(reweighter)}
+    owners = {place: _owner(place)[0] for place in saved}
+    return {
+        place: torch.zeros_like(held[name], dtype=saved[place], requires_grad=False)
+        for place, name in owners.items()
+        if name in held
+    }
+
+
+def _owner(place: str) -> tuple[str, str]:
+    """The parameter whose state is in a checkpoint under the name ``place``, and which state of it."""
+    name, _, key = place.removeprefix("state.").rpartition(".")
+    return name, key
 
 
 def _put_optimizers(reweighter: Reweighter, states: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
@@ -173,23 +184,19 @@ def _put_optimizers(reweighter: Reweighter, states: Mapping[str, Tensor], rest: 
         for group in one.param_groups:
             group.update(next(groups))
         one.state.clear()
-    for one in members(as_one(reweighter.optimizer)):
-        own = {id(p) for group in one.param_groups for p in group["params"]}
-        for name, p, _ in _held(reweighter):
-            plain = rest["plain"].get(name)
-            if id(p) in own and plain is not None:
-                prefix = f"state.{name}."
-                large = {k[len(prefix) :]: v for k, v in states.items() if k.startswith(prefix)}
-                one.state[p] = {**plain, **large}
+    large: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for place, value in states.items():
+        name, key = _owner(place)
+        large[name][key] = value
+    for one, name, p in _held(reweighter):
+        if name in rest["plain"]:
+            one.state[p] = {**rest["plain"][name], **large[name]}
 
 
 def _shapes(reweighter: Reweighter) -> dict[str, Any]:
     """What a checkpoint has to fit: the student's and the teacher's tensors, and the optimizers' groups."""
-    student = reweighter.student
-    if student.sharded is not None:
-        student.sharded.reshard()
     return {
-        **checkpoint.shapes_of("student", student.module.state_dict()),
+        **{name: list(value.shape) for name, value in _of_student(reweighter.student).items()},
         **checkpoint.shapes_of("teacher", reweighter.teacher.state_dict()),
         "optimizer.groups": [len(_groups(reweighter))],
     }

@@ -12,7 +12,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import metaweight as mw
 from benchmarks.parallel.run import measured
-from benchmarks.parallel.scaling import COSTS, PAGE, Setting, Transformer, flops, held, page, sent
+from benchmarks.parallel.scaling import (
+    COSTS,
+    PAGE,
+    WHOLE_PARAMETERS,
+    Setting,
+    Transformer,
+    flops,
+    held,
+    page,
+    sent,
+)
 from benchmarks.parallel.work import Job
 
 WIDTH, LAYERS, LENGTH = 32, 12, 24
@@ -62,10 +72,10 @@ def batch(rows: int, seed: int) -> mw.Batch:
     return mw.Batch((x,), x.mean(dim=1).argmax(dim=1), torch.arange(rows))
 
 
-@pytest.mark.parametrize("name", [name for name in COSTS if name != "plain"])
+@pytest.mark.parametrize("name", [name for name in (*COSTS, *WHOLE_PARAMETERS) if name != "plain"])
 def test_flops(name: str) -> None:
     engine, schedule = name.split(", ")
-    cost = COSTS[name]
+    cost = {**COSTS, **WHOLE_PARAMETERS}[name]
     matrices, products = 2 * 4 * WIDTH**2 * LAYERS * LENGTH, 4 * LENGTH * WIDTH * LAYERS * LENGTH
     few, more, trusted = (counted(engine, schedule, *sizes) for sizes in ((8, 4), (16, 4), (8, 8)))
     train = cost.train * matrices + cost.attention * products

@@ -5,15 +5,10 @@ from __future__ import annotations
 import parted_runs as runs
 import pytest
 import torch
+from held_against import require_close
 from several_processes import Ranks
-from torch import Tensor
 
 from benchmarks.parallel.scaling import COSTS
-
-
-def require_close(here: dict[str, Tensor], there: dict[str, Tensor]) -> None:
-    for name, value in there.items():
-        torch.testing.assert_close(here[name], value, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(

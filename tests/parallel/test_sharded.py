@@ -6,56 +6,43 @@ from dataclasses import replace
 
 import pytest
 import sharded_runs
-import torch
+from held_against import EXACT, require_equal, require_near
 from parted_runs import Case, trained
 from several_processes import Ranks
-from torch import Tensor
-
-EXACT = 1e-12
 
 
-def off(here: Tensor, there: Tensor) -> float:
-    if not there.is_floating_point():
-        return 0.0 if torch.equal(here, there) else 1.0
-    return float((here - there).abs().max() / there.abs().max().clamp_min(1e-3))
-
-
-def require_equal(ranks: Ranks, size: int, case: Case, within: float = EXACT) -> None:
-    """All alike to the bit, and like one process with the whole parameters."""
+def require_run(ranks: Ranks, size: int, case: Case, within: float = EXACT) -> None:
+    """All alike, and like one process with the whole parameters."""
     alone = trained(0, 1, replace(case, sharded=False, engine="ghost"))
-    first, *others = ranks.run(size, trained, case)
-    for other in others:
-        assert all(torch.equal(value, other[name]) for name, value in first.items())
-    for name, value in alone.items():
-        assert off(first[name], value) <= within, f"{name} is off by {off(first[name], value):.1e}"
+    require_equal(ranks.run(size, trained, case), alone, within)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("schedule", ["lookahead", "online"])
 def test_the_exact_engine(ranks: Ranks, schedule: str, size: int) -> None:
-    require_equal(ranks, size, Case(schedule=schedule, sharded=True))
+    require_run(ranks, size, Case(schedule=schedule, sharded=True))
 
 
 @pytest.mark.parametrize("schedule", ["lookahead", "online"])
 def test_differences(ranks: Ranks, schedule: str) -> None:
-    require_equal(ranks, 2, Case(engine="difference", schedule=schedule, steps=10, sharded=True), within=1e-6)
+    require_run(ranks, 2, Case(engine="difference", schedule=schedule, steps=10, sharded=True), within=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "two"])
 def test_optimizers(ranks: Ranks, optimizer: str) -> None:
-    require_equal(ranks, 2, Case(optimizer=optimizer, sharded=True))
+    require_run(ranks, 2, Case(optimizer=optimizer, sharded=True))
 
 
 @pytest.mark.parametrize(
     "options", [{"every": 3}, {"center": "class"}, {"max_norm": 0.5}, {"scope": ["5"]}], ids=str
 )
 def test_options(ranks: Ranks, options: dict[str, object]) -> None:
-    require_equal(ranks, 3, Case(options=options, sharded=True))
+    require_run(ranks, 3, Case(options=options, sharded=True))
 
 
 @pytest.mark.parametrize("teacher", ["l2rw", "memory", "attention", "uniform"])
 def test_teachers(ranks: Ranks, teacher: str) -> None:
-    require_equal(ranks, 2, Case(teacher=teacher, sharded=True))
+    require_run(ranks, 2, Case(teacher=teacher, sharded=True))
 
 
 @pytest.mark.parametrize("kind", ["translator", "pictures"])
@@ -64,16 +51,14 @@ def test_students(ranks: Ranks, kind: str, size: int) -> None:
     """Tied, frozen and padded parameters, attention, convolutions; more processes than rows of a bias."""
     alone = sharded_runs.trained(0, 1, kind, shard=False)
     first, *_ = ranks.run(size, sharded_runs.trained, kind, True)
-    for name, value in alone.items():
-        assert off(first[name], value) <= EXACT, f"{name} is off by {off(first[name], value):.1e}"
+    require_near(first, alone)
 
 
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_a_loop_of_the_users(ranks: Ranks, pieces: int) -> None:
     alone = sharded_runs.loop_of_the_users(0, 1, False, pieces)
     first, *_ = ranks.run(2, sharded_runs.loop_of_the_users, True, pieces)
-    for name, value in alone.items():
-        assert off(first[name], value) <= EXACT, f"{name} is off by {off(first[name], value):.1e}"
+    require_near(first, alone)
 
 
 def test_differences_are_as_near_as_floating_numbers_let_them(ranks: Ranks) -> None:

@@ -8,16 +8,11 @@ from pathlib import Path
 import pytest
 import sharded_runs
 import torch
+from held_against import require_close
 from several_processes import Ranks
-from torch import Tensor
 from torch.optim import SGD, AdamW
 
 import metaweight as mw
-
-
-def require_close(here: dict[str, Tensor], there: dict[str, Tensor], within: float) -> None:
-    for name, value in there.items():
-        torch.testing.assert_close(here[name], value, rtol=within, atol=within)
 
 
 @pytest.mark.parametrize("optimizer", [AdamW, SGD])
@@ -70,3 +65,17 @@ def test_of_another_student_it_is_refused(tmp_path: Path) -> None:
     mw.save_checkpoint(sharded_runs.built("pictures", False), tmp_path / "run")
     with pytest.raises(mw.MetaweightError, match="is of another architecture"):
         mw.load_checkpoint(sharded_runs.built("translator", False), tmp_path / "run")
+
+
+def test_a_state_keeps_a_type_other_than_its_parameters(tmp_path: Path) -> None:
+    live, again = (sharded_runs.built("pictures", False) for _ in range(2))
+    live.step(sharded_runs.runs.batch(8, 1), sharded_runs.runs.batch(4, 2))
+    for state in live.live.optimizer.state.values():
+        state["exp_avg"] = state["exp_avg"].float()
+    mw.save_checkpoint(live, tmp_path / "run")
+    mw.load_checkpoint(again, tmp_path / "run")
+    ours, theirs = (list(one.live.optimizer.state.values()) for one in (again, live))
+    for here, there in zip(ours, theirs, strict=True):
+        assert here["exp_avg"].dtype == torch.float32
+        assert torch.equal(here["exp_avg"], there["exp_avg"])
+        assert torch.equal(here["exp_avg_sq"], there["exp_avg_sq"])

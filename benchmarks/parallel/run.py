@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 import tyro
 from rich.console import Console
@@ -23,6 +25,8 @@ from metaweight.core.markdown import markdown_table
 from metaweight.training.run_folder import RunFolder, manifest
 
 console = Console()
+GIVING_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""With these glibc gives back at once what a process frees: else its peak is that of the allocator."""
 WHOLE = "DistributedDataParallel: each process holds all parameters, and gradients are summed up."
 SHARDED = "fully_shard: each process holds shards, and each layer is gathered for its call."
 
@@ -80,6 +84,7 @@ def run(options: Options) -> Path:
 def measured(size: int, job: Job) -> list[Taken]:
     """What ``size`` new processes measure, by rank."""
     with (
+        patch.dict(os.environ, GIVING_BACK),
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(size, mp_context=get_context("spawn")) as pool,
     ):

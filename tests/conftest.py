@@ -1,8 +1,9 @@
-"""Specs and states of students that do not exist, for tests of teachers."""
+"""Specs and states of students that do not exist, for tests of teachers; Accelerate with no state yet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -20,3 +21,18 @@ def make_spec() -> Callable[..., StateSpec]:
 def make_state() -> Callable[..., StudentState]:
     """``make_state(units, seed=...)``: logits, labels and hidden states at random, loss = cross-entropy."""
     return class_state
+
+
+@pytest.fixture
+def accelerator() -> Iterator[Callable[..., Any]]:
+    """Builds an ``Accelerator``; its state is the process's: that of other tests is dropped first."""
+    accelerate = pytest.importorskip("accelerate")
+    from accelerate.state import AcceleratorState, GradientState
+
+    def reset() -> None:
+        GradientState._reset_state()
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+    reset()
+    yield lambda **options: accelerate.Accelerator(cpu=True, **options)
+    reset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,18 +17,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import metaweight as mw
 from metaweight.data import Indexed, collate
 
-accelerate = pytest.importorskip("accelerate")
-from accelerate.state import AcceleratorState, GradientState  # noqa: E402
+pytest.importorskip("accelerate")
 
 EPOCHS = 2
-
-
-@pytest.fixture
-def accelerator() -> Iterator[Callable[..., Any]]:
-    """Builds one; Accelerate keeps its state for the whole process."""
-    yield lambda **options: accelerate.Accelerator(cpu=True, **options)
-    GradientState._reset_state()
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 class Run:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from students import batch
@@ -47,11 +50,10 @@ def test_wrappers_are_looked_through() -> None:
         as_one(Lookahead(sgd))
 
 
-def test_accelerates_optimizer_is_looked_through() -> None:
-    accelerate = pytest.importorskip("accelerate")
+def test_accelerates_optimizer_is_looked_through(accelerator: Callable[..., Any]) -> None:
     module = linear()
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.05)
-    wrapped = accelerate.Accelerator(cpu=True).prepare(optimizer)
+    wrapped = accelerator().prepare(optimizer)
     assert wrapped is not optimizer
     student, train = mw.Student(module), batch((8,), 6, 1)
     teacher = mw.build_teacher("mw-net", spec=student.spec(train))

@@ -27,6 +27,8 @@ from metaweight.training.run_folder import RunFolder, manifest
 console = Console()
 GIVING_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """With these glibc gives back at once what a process frees: else its peak is that of the allocator."""
+NO_GROUP = 0
+"""In place of a number of processes: one, as ``python`` starts it."""
 WHOLE = "DistributedDataParallel: each process holds all parameters, and gradients are summed up."
 SHARDED = "fully_shard: each process holds shards, and each layer is gathered for its call."
 
@@ -35,6 +37,7 @@ SHARDED = "fully_shard: each process holds shards, and each layer is gathered fo
 class Options:
     """Trains one student in 1, 2, 4 processes on this machine, each with a part of the same batches.
 
+    Beside them: one process without a group, as ``python`` starts it.
     Writes table.md and manifest.json into a folder.
     """
 
@@ -65,14 +68,15 @@ def run(options: Options) -> Path:
     """Measure, write and print; the run's folder.  Raises FileExistsError for a folder that exists."""
     path = Path(options.out) if options.out else Path("runs") / f"parallel-{datetime.now():%Y%m%d-%H%M%S}"
     place = RunFolder.create(path, manifest(asdict(options), sys.argv)).path
-    alone = measured(1, replace(options.job, sharded=False))[0]
-    found: dict[int, list[Figures]] = {size: [] for size in options.processes}
+    plain = replace(options.job, sharded=False)
+    alone = measured(NO_GROUP, plain)[0]
+    found: dict[int, list[Figures]] = {size: [] for size in (NO_GROUP, *options.processes)}
     for number in range(options.rounds):
-        for size in options.processes:
-            figures = figures_of(measured(size, options.job), alone)
+        for size in found:
+            figures = figures_of(measured(size, options.job if size else plain), alone)
             found[size].append(figures)
             pace = options.job.batch_size / figures.seconds
-            console.print(f"round {number + 1}, {size} processes: {pace:,.0f} rows/s", highlight=False)
+            console.print(f"round {number + 1}, {named(size)}: {pace:,.0f} rows/s", highlight=False)
     table = to_markdown(found, options.job)
     with whole_file(place / "table.md") as file:
         file.write(table.encode())
@@ -82,14 +86,20 @@ def run(options: Options) -> Path:
 
 
 def measured(size: int, job: Job) -> list[Taken]:
-    """What ``size`` new processes measure, by rank."""
+    """What ``size`` new processes measure, by rank; one without a group where that is ``NO_GROUP``."""
     with (
         patch.dict(os.environ, GIVING_BACK),
         tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(size, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(max(size, 1), mp_context=get_context("spawn")) as pool,
     ):
-        store = str(Path(folder) / "store")
-        return list(pool.map(work, range(size), [size] * size, [job] * size, [store] * size))
+        store = str(Path(folder) / "store") if size else None
+        waiting = [pool.submit(work, rank, max(size, 1), job, store) for rank in range(max(size, 1))]
+        return [one.result() for one in waiting]
+
+
+def named(size: int) -> str:
+    """As the table says it."""
+    return str(size) if size else "1, no group"
 
 
 def figures_of(taken: Sequence[Taken], alone: Taken) -> Figures:
@@ -103,22 +113,22 @@ def figures_of(taken: Sequence[Taken], alone: Taken) -> Figures:
 
 def to_markdown(found: dict[int, list[Figures]], job: Job) -> str:
     """A row for each number of processes; medians over rounds."""
-    first = next(iter(found.values()))
+    first = found[NO_GROUP]
     rows = []
     for size, rounds in found.items():
         ratios = [one.seconds / other.seconds for one, other in zip(first, rounds, strict=True)]
         rows.append(
             (
-                str(size),
+                named(size),
                 f"{job.batch_size / median(one.seconds for one in rounds):,.0f}",
-                f"{median(ratios):.2f}",
+                f"{median(ratios):.3f}",
                 f"{median(one.memory for one in rounds):,.0f}",
                 f"{rounds[0].sent:.2f}",
                 f"{max(one.off for one in rounds):.1e}",
             )
         )
     headings = (
-        *("processes", "rows/s", f"times {next(iter(found))} process's pace", "MiB for the student"),
+        *("processes", "rows/s", "times the pace of no group", "MiB for the student"),
         *("copies of the parameters sent", "off from one process, float64"),
     )
     about = (

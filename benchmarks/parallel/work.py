@@ -94,17 +94,17 @@ def batch(rows: int, seed: int, dtype: torch.dtype, device: str) -> mw.Batch:
     return mw.Batch((x.to(dtype),), targets, torch.arange(rows)).to(device)
 
 
-def work(rank: int, size: int, job: Job, store: str) -> Taken:
-    """Train in a group of ``size``; alone without one where that is 1."""
+def work(rank: int, size: int, job: Job, store: str | None) -> Taken:
+    """Train in a group of ``size`` that meets at the file ``store``; without a group where that is None."""
     torch.set_num_threads(1)
     backend = "nccl" if job.device == "cuda" else "gloo"
     device = f"cuda:{rank}" if job.device == "cuda" else "cpu"
-    if size > 1 or job.sharded:
+    if store is not None:
         dist.init_process_group(backend, f"file://{store}", rank=rank, world_size=size)
     try:
         batch(job.batch_size, 0, torch.float32, device)
         before = _held(device)
-        live = _reweighter(job, size, device, torch.float32)
+        live = _reweighter(job, device, torch.float32)
         own = sum(p.numel() * p.element_size() for p in live.student.parameters().values())
         seconds: list[float] = []
         sent: list[int] = []
@@ -132,15 +132,15 @@ def _whole(value: Tensor) -> Tensor:
 def _trained(
     rank: int, size: int, job: Job, device: str, dtype: torch.dtype, *, iterations: int
 ) -> mw.Reweighter:
-    live = _reweighter(job, size, device, dtype)
+    live = _reweighter(job, device, dtype)
     for step in range(iterations):
         live.step(*_parts(rank, size, job, step, dtype, device))
     return live
 
 
-def _reweighter(job: Job, size: int, device: str, dtype: torch.dtype) -> mw.Reweighter:
+def _reweighter(job: Job, device: str, dtype: torch.dtype) -> mw.Reweighter:
     net = module(job, device, dtype)
-    wrapped = DistributedDataParallel(net) if size > 1 and not job.sharded else net
+    wrapped = DistributedDataParallel(net) if dist.is_initialized() and not job.sharded else net
     student = mw.Student(wrapped, taps=(str(3 * job.depth - 1),))
     spec = student.spec(batch(8, 0, dtype, device))
     torch.manual_seed(1)

@@ -42,14 +42,14 @@ def pairs(count: int, seed: int) -> TensorDataset:
 class Shares:
     """Batches of all rows in another order each epoch, parted among processes as a user's own sampler may."""
 
-    def __init__(self, rows: int, size: int, batch: int) -> None:
-        self.rows, self.size, self.batch, self.epoch = rows, size, batch, 0
+    def __init__(self, rows: int, size: int, batch: int, seed: int = 3) -> None:
+        self.rows, self.size, self.batch, self.seed, self.epoch = rows, size, batch, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def of(self, rank: int) -> list[list[int]]:
-        order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(self.epoch))
+        order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(self.seed + self.epoch))
         return [part.tensor_split(self.size)[rank].tolist() for part in order.split(self.batch)]
 
 
@@ -57,7 +57,8 @@ class Distributed(Shares):
     """As torch's DistributedSampler has it: each process as many rows, the first ones again at the end."""
 
     def of(self, rank: int) -> list[list[int]]:
-        sampler = DistributedSampler(range(self.rows), num_replicas=self.size, rank=rank, seed=3)  # type: ignore[arg-type,var-annotated]
+        rows: Any = range(self.rows)
+        sampler: Any = DistributedSampler(rows, num_replicas=self.size, rank=rank, seed=self.seed)
         sampler.set_epoch(self.epoch)
         return list(BatchSampler(sampler, self.batch // self.size, drop_last=False))
 
@@ -66,15 +67,15 @@ class Own:
     """The batches of one process; of all of them together where ``rank`` is None."""
 
     def __init__(self, shares: Shares, rank: int | None) -> None:
-        self.shares, self.rank = shares, rank
+        self.sampler, self.rank = shares, rank  # under a name that trainers know
 
     def __len__(self) -> int:
-        return len(self.shares.of(0))
+        return len(self.sampler.of(0))
 
     def __iter__(self) -> Iterator[list[int]]:
         if self.rank is not None:
-            return iter(self.shares.of(self.rank))
-        everyone = [self.shares.of(rank) for rank in range(self.shares.size)]
+            return iter(self.sampler.of(self.rank))
+        everyone = [self.sampler.of(rank) for rank in range(self.sampler.size)]
         return ([row for batch in batches for row in batch] for batches in zip(*everyone, strict=True))
 
 

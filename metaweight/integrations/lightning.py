@@ -118,8 +118,8 @@ class Weighted(Weighed, LightningModule):
         trainer, processes = self.trainer, Processes.at_hand()
         if processes.size > 1 and not isinstance(trainer.strategy, DDPStrategy):
             raise MetaweightError(
-                f"{type(trainer.strategy).__name__} does not keep gradients alike in the {processes.size} "
-                "processes as metaweight has them: take Trainer(strategy='ddp')"
+                f"a group of {processes.size} processes is up, and metaweight follows no "
+                f"{type(trainer.strategy).__name__} there: take Trainer(strategy='ddp')"
             )
         # once, for all processes have to ask for it together
         self._place = Path(trainer.log_dir or trainer.default_root_dir)

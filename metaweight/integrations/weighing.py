@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from metaweight.core.batch import Batch
 from metaweight.core.contracts import MetaweightError, StepReport, Target
@@ -130,13 +130,22 @@ class Weighing:
         """Whether this process writes the run's files: of several the first one does."""
         return self._processes.rank == 0
 
-    def loss(self, train: Batch, epoch: int, *, share: float = 1.0, loss_scale: float = 1.0) -> Tensor:
-        """The weighted loss of a batch, with its graph: ``weighted`` by what ``weigh`` gives."""
-        return self.weighted(train, self.weigh(train, epoch, share=share, loss_scale=loss_scale))
+    def loss(
+        self,
+        train: Batch,
+        epoch: int,
+        *,
+        share: float = 1.0,
+        loss_scale: float = 1.0,
+        module: nn.Module | None = None,
+    ) -> Tensor:
+        """The weighted loss of a batch, mean(weights * losses), with its graph; the teacher has learnt.
 
-    def weighted(self, train: Batch, weights: Tensor) -> Tensor:
-        """mean(weights * losses) of a batch, with its graph; ``weights`` [U] are those of ``weigh``."""
-        forward = self.reweighter.student(train)
+        Arguments as of ``weigh``; ``share`` is also what this loss is multiplied by.  ``module``: what is
+        called, the student's with something around it that sums up its gradients over processes.
+        """
+        weights = self.weigh(train, epoch, share=share, loss_scale=loss_scale)
+        forward = self.reweighter.student(train, module=module, taps=False)
         self.answers.see(forward)
         return (weights * forward.loss).mean()
 

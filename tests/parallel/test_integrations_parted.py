@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import parted_integrations as runs
+import parted_script as script
+import parted_trainers as runs_of
 import pytest
 import torch
 from several_processes import Ranks
@@ -23,6 +28,17 @@ def require_one_run(found: list[runs.Found], alone: runs.Found, exact: float = 1
     for name, value in alone.items():
         within = 1e-6 if name in TABLES else exact
         torch.testing.assert_close(found[0][name], value, rtol=within, atol=within, equal_nan=True)
+
+
+def require_same_tables(ours: list[Any], theirs: list[Any]) -> None:
+    """Weights and suspects: the same rows in the same order, and what is said of them."""
+    for here, there in zip(ours, theirs, strict=True):
+        assert list(here) == list(there)
+        for name, column in there.items():
+            if isinstance(column[0], float):
+                np.testing.assert_allclose(here[name], column, rtol=1e-5)
+            else:
+                assert here[name] == column
 
 
 LOOPS = {
@@ -43,9 +59,7 @@ def test_a_loop_of_the_users(ranks: Ranks, name: str, tmp_path: Path) -> None:
     # Adam divides the small gradients of a large teacher by their size, and rounding with them
     require_one_run([one for one, _ in found], alone, 1e-9 if plan.teacher == "auto" else 1e-12)
     for _, theirs in found:
-        assert [list(part["index"]) for part in theirs] == [list(part["index"]) for part in tables]
-        for ours, expected in zip(theirs, tables, strict=True):
-            np.testing.assert_allclose(ours["mean_weight"], expected["mean_weight"], rtol=1e-5)
+        require_same_tables(theirs, tables)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "run-0"]
 
 
@@ -96,3 +110,94 @@ def test_estimators(ranks: Ranks) -> None:
             np.testing.assert_allclose(one[name], value, rtol=1e-4, atol=1e-4)  # in float32
     for refused in ranks.run(2, runs.estimator_refusal):
         assert "random_state (None is another in each)" in refused
+
+
+TUNED = {
+    "even": runs_of.Tuned("bert", 24, {"max_grad_norm": 0.1}),
+    "shuffled": runs_of.Tuned("bert", 32, in_order=False),
+    "repeated": runs_of.Tuned("bert", 22, again=2),
+    "uneven": runs_of.Tuned("gpt2", 22, {"accelerator_config": {"even_batches": False}}),
+    "gathering": runs_of.Tuned(
+        "gpt2", 46, {"gradient_accumulation_steps": 2, "dataloader_drop_last": True, "save_strategy": "epoch"}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(TUNED))
+def test_a_trainer_of_hugging_face(ranks: Ranks, name: str, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    plan = TUNED[name]
+    alone, tables, losses = runs_of.tuned(0, 1, plan, tmp_path / "one")
+    found = ranks.run(2, runs_of.tuned, plan, tmp_path / "two")
+    require_one_run([one for one, *_ in found], alone)
+    for _, theirs, logged in found:
+        require_same_tables(theirs, tables)
+        assert logged == pytest.approx(losses, rel=1e-6)
+    names = [{path.name for path in (tmp_path / run).iterdir()} for run in ("one", "two")]
+    assert names[0] == names[1]
+    if name == "gathering":
+        assert (tmp_path / "two" / "checkpoint-3" / "metaweight.pt").is_file()
+
+
+def test_a_trainer_of_hugging_face_goes_on(ranks: Ranks, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    for resumed, whole in ranks.run(2, runs_of.tuned_on, tmp_path):
+        assert whole["history"].shape == (2, 24)
+        assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+
+
+def test_rows_by_length(ranks: Ranks, tmp_path: Path) -> None:
+    """Whatever rows a sampler puts together, every row has its weight, the same in all."""
+    pytest.importorskip("transformers")
+    plan = runs_of.Tuned("gpt2", 24, {"train_sampling_strategy": "group_by_length"}, in_order=False)
+    (found, (weights, _), _), (other, *_) = ranks.run(2, runs_of.tuned, plan, tmp_path)
+    require_one_run([found, other], {})
+    assert np.isfinite(weights["mean_weight"]).all()
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_lightning(ranks: Ranks, parts: int, tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    alone, tables = runs_of.lightened(0, 1, tmp_path / "one", parts)
+    found = ranks.run(2, runs_of.lightened, tmp_path / "two", parts)
+    require_one_run([one for one, _ in found], alone)
+    for _, theirs in found:
+        require_same_tables(theirs, tables)
+    names = [{path.name for path in (tmp_path / run).iterdir()} for run in ("one", "two")]
+    assert names[0] == names[1]
+    resumed = ranks.run(2, runs_of.lightened, tmp_path / "again", parts, tmp_path / "two" / "epoch=0.ckpt")
+    for one, _ in resumed:
+        assert all(torch.equal(one[name], value) for name, value in found[0][0].items())
+
+
+def test_what_trainers_refuse(ranks: Ranks, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    for said in ranks.run(2, runs_of.trainer_refusal, tmp_path):
+        assert "leave average_tokens_across_devices=True" in said
+    pytest.importorskip("lightning")
+    for said in ranks.run(2, runs_of.lightning_refusal, tmp_path):
+        assert "metaweight follows no SingleDeviceStrategy there: take Trainer(strategy='ddp')" in said
+
+
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "launcher"), [("loop", TORCHRUN), ("hugging-face", TORCHRUN), ("lightning", ())]
+)
+def test_launchers(kind: str, launcher: tuple[str, ...], tmp_path: Path) -> None:
+    """As a user starts them, Lightning's processes by itself."""
+    pytest.importorskip({"loop": "torch", "hugging-face": "transformers", "lightning": "lightning"}[kind])
+    folder = tmp_path / "two"
+    folder.mkdir()
+    words = [sys.executable, *launcher, script.__file__, kind, str(folder)]
+    subprocess.run(words, check=True, capture_output=True, timeout=200)
+    if kind == "loop":
+        alone, _, _ = runs.looped(0, 1, script.LOOP, tmp_path)
+    elif kind == "hugging-face":
+        alone, _, _ = runs_of.tuned(0, 1, script.TUNED, tmp_path)
+    else:
+        alone, _ = runs_of.lightened(0, 1, tmp_path, 1)
+    require_one_run([torch.load(folder / f"found-{rank}.pt") for rank in range(2)], alone)
+    assert (folder / "run-0" if kind == "loop" else folder).joinpath("weights.csv").is_file()

@@ -9,9 +9,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from transformers.loss.loss_utils import ForCausalLMLoss
 
 from metaweight.core.batch import Batch
+from metaweight.core.errors import MetaweightError
+from metaweight.core.processes import Processes
 from metaweight.core.randomness import forked_rng
 from metaweight.integrations.huggingface.layers import IGNORED, TimeMasks, text_unit
 from metaweight.models.stacks import last_layers
@@ -29,6 +32,23 @@ from metaweight.student.losses import (
 def bare(model: Any) -> Any:
     """The Hugging Face model inside of PEFT's."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def inside(model: nn.Module) -> nn.Module:
+    """The module that a Trainer's step is given, without DistributedDataParallel around it.
+
+    Raises MetaweightError for another wrapper of several processes.
+    """
+    if isinstance(model, DistributedDataParallel):
+        inner: nn.Module = model.module
+        return inner
+    processes = Processes.at_hand().size
+    if processes > 1:
+        raise MetaweightError(
+            f"the Trainer trains a {type(model).__name__} in {processes} processes, and metaweight follows "
+            "DistributedDataParallel alone there: leave out fsdp, deepspeed and parallelism_config"
+        )
+    return model
 
 
 @dataclass(frozen=True)

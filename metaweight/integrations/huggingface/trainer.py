@@ -20,11 +20,11 @@ from metaweight.integrations.huggingface.layers import text_unit
 from metaweight.integrations.huggingface.objective import (
     Objective,
     bare,
+    inside,
     require_same_loss,
     student_of,
     unit_loss,
 )
-from metaweight.integrations.huggingface.passes import inside, passed
 from metaweight.integrations.huggingface.preparation import TRUSTED, after, before
 from metaweight.integrations.huggingface.rows import ROW, NumberedCollator, NumberedRows
 from metaweight.integrations.plan import Plan
@@ -185,14 +185,14 @@ class ReweightingMixin(Weighed, Base):
         if self._weighing is None:
             trainers, bared = super().compute_loss, inside(model)
             self._weighing = self._begun(bared, objective, batch, lambda: trainers(bared, dict(inputs)))
-        weighing, scaler = self._weighing, getattr(self.accelerator, "scaler", None)
-        weights = weighing.weigh(
+        scaler = getattr(self.accelerator, "scaler", None)
+        loss = self._weighing.loss(
             batch,
             int(self.state.epoch or 0),
             share=self._share,
             loss_scale=1.0 if scaler is None else scaler.get_scale(),
+            module=model,
         )
-        loss = passed(model, lambda: weighing.weighted(batch, weights))
         return loss * (self._share * self.current_gradient_accumulation_steps)
 
     def _begun(

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from parted_runs import CLASSES, DOUBLE, module
+from parted_runs import CLASSES, DOUBLE, module, whole
 from step_parts import ByLoss
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
 
@@ -90,6 +91,7 @@ class Looped:
     """From which to which."""
     spread_trusted: bool = False
     """Whether the trusted loader has a DistributedSampler."""
+    sharded: bool = False
 
 
 def trusted_loader(plan: Looped, rank: int, size: int) -> DataLoader[Any]:
@@ -104,9 +106,14 @@ def trusted_loader(plan: Looped, rank: int, size: int) -> DataLoader[Any]:
 def looped(
     rank: int, size: int, plan: Looped, folder: Path, before: dict[str, Any] | None = None
 ) -> tuple[Found, mw.Loop, dict[str, Any]]:
-    """What a run has learnt, and what its checkpoint holds; one process on the joined batches: ``size`` 1."""
-    net = module(rank)
-    model = DistributedDataParallel(net) if size > 1 else net
+    """What a run has learnt, and its checkpoint; of one process on the joined batches: ``size`` 1."""
+    net = module(0 if plan.sharded else rank)
+    model = net
+    if size > 1 and plan.sharded:
+        for part in (net[0], net[3], net):
+            fully_shard(part)
+    elif size > 1:
+        model = DistributedDataParallel(net)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.2, momentum=0.9)
     batches = Own(plan.shares, rank if size > 1 else None)
     loop = mw.Loop(
@@ -140,7 +147,7 @@ def looped(
 def seen(weighing: Any, net: nn.Module) -> Found:
     """What a run has learnt, in the last batch's full precision and in that of tables."""
     live = weighing.reweighter
-    found = {f"student.{name}": p.detach() for name, p in net.named_parameters()}
+    found = {f"student.{name}": whole(p.detach()) for name, p in net.named_parameters()}
     found |= {f"teacher.{name}": value for name, value in live.teacher.state_dict().items()}
     found |= {"last": live.last.weights, "losses": live.last.losses, "index": live.last.index}
     return found | {"history": weighing.history.weights, "history.loss": weighing.history.loss}
@@ -152,10 +159,11 @@ def told(weighed: Any) -> list[Any]:
 
 
 def loop_in_a_process(rank: int, size: int, plan: Looped, folder: Path) -> tuple[Found, list[Any]]:
-    """``looped``; the first process alone writes the page, and the others do not wait for it."""
+    """``looped``; the first process writes the page, by itself unless it holds shards alone."""
     found, loop, _ = looped(rank, size, plan, folder / f"run-{rank}")
-    if rank == 0:
+    if rank == 0 or plan.sharded:
         loop.report(folder / "page.html")
+    torch.distributed.barrier()
     return found, told(loop)
 
 
@@ -210,12 +218,12 @@ def fitted(rank: int, size: int, model: str, folder: Path) -> dict[str, Any]:
     before = torch.get_rng_state()
     result = mw.fit(given, table(100, 1, True), table(20, 2), table(30, 3), folder=folder, **SHORT, **options)
     assert torch.equal(before, torch.get_rng_state())
-    page = result.report(folder.parent / "page.html")
+    result.report(folder.parent / f"page-{rank}.html")
     return {
         "weights": result.weights,
         "figures": dict(result.figures),
         "suspects": result.suspects()["index"].tolist(),
-        "folder": (result.folder, page),
+        "folder": result.folder,
         "said": result.suspects()["share"].to_numpy(),
     }
 

@@ -63,11 +63,12 @@ class Loop(Weighed):
     of a step of yours, where they are several.  ``max_norm``: to which you clip the gradient.  ``scaler``:
     your GradScaler.  ``folder``: of the run's files; None: a new one among the temporary files.
 
-    In several processes, with the module in DistributedDataParallel and a DistributedSampler for ``train``,
-    or another that gives each as many batches, the loop is that of one process on the joined batches: all
-    have the weights of all rows, and the first one writes.  ``trusted`` is the same in all, and each takes
-    its part of every batch.  Those of a data set are as large as the joined ones of ``train``; a loader's
-    have its ``batch_size``, with a DistributedSampler so many rows for each process.
+    In several processes, with the module in DistributedDataParallel (or ``fully_shard``) and a
+    DistributedSampler for ``train``, or another that gives each as many batches, the loop is that of one
+    process on the joined batches: all have the weights of all rows, and the first one writes.  ``trusted`` is
+    the same in all, and each takes its part of every batch.  Those of a data set are as large as the joined
+    ones of ``train``; a loader's have its ``batch_size``, with a DistributedSampler so many rows for each
+    process.
 
     Raises TypeError for a stream, and for a loss beside a Student's; ValueError for rows that are in both;
     MetaweightError for a module that nothing keeps alike in several processes.

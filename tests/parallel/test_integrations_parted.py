@@ -46,6 +46,7 @@ LOOPS = {
     "uneven": (3, runs.Looped(runs.Shares(47, 3, 13))),
     "padded": (2, runs.Looped(runs.Distributed(47, 2, 12), spread_trusted=True)),
     "gathering": (2, runs.Looped(runs.Shares(39, 2, 13), micro_batches=3)),
+    "sharded": (2, runs.Looped(runs.Shares(47, 2, 13), sharded=True)),
     "auto": (2, runs.Looped(runs.Distributed(48, 2, 12), teacher="auto")),
 }
 
@@ -80,8 +81,9 @@ def test_fit(ranks: Ranks, model: str, tmp_path: Path) -> None:
     (tmp_path / "alone").mkdir()
     alone = runs.fitted(0, 1, model, tmp_path / "alone" / "one")
     found = ranks.run(3, runs.fitted, model, tmp_path / "run")
+    assert [path.name for path in tmp_path.glob("page*")] == ["page-0.html"]
     for one in found:
-        assert one["folder"] == (tmp_path / "run", tmp_path / "page.html")
+        assert one["folder"] == tmp_path / "run"
         for name in ("weights", "said"):
             assert np.array_equal(one[name], found[0][name])
             np.testing.assert_allclose(one[name], alone[name], rtol=1e-4, atol=1e-4)  # in float32

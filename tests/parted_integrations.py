@@ -214,14 +214,17 @@ def fitted(rank: int, size: int, model: str, folder: Path) -> dict[str, Any]:
         given = net_of_table()
         with torch.no_grad():
             given[0].weight += rank
-    options = {} if model == "module" else {"model_options": {"width": 8, "depth": 1, "dropout": 0.0}}
+    options: dict[str, Any] = {"folder": folder, "plain_run": True}
+    if model != "module":
+        options["model_options"] = {"width": 8, "depth": 1, "dropout": 0.0}
     before = torch.get_rng_state()
-    result = mw.fit(given, table(100, 1, True), table(20, 2), table(30, 3), folder=folder, **SHORT, **options)
+    result = mw.fit(given, table(100, 1, True), table(20, 2), table(30, 3), **SHORT, **options)
     assert torch.equal(before, torch.get_rng_state())
+    assert result.gain is not None
     result.report(folder.parent / f"page-{rank}.html")
     return {
         "weights": result.weights,
-        "figures": dict(result.figures),
+        "figures": (result.figures["accuracy"], result.gain.reached, result.gain.plain),
         "suspects": result.suspects()["index"].tolist(),
         "folder": result.folder,
         "said": result.suspects()["share"].to_numpy(),
@@ -229,7 +232,7 @@ def fitted(rank: int, size: int, model: str, folder: Path) -> dict[str, Any]:
 
 
 def fit_refusals(rank: int, size: int, folder: Path) -> list[str]:
-    """Other rows, other options, a plain run, and a folder that is in the way."""
+    """Other rows, other options, and a folder that is in the way."""
     train, meta = table(40, 1), table(10, 2)
     own = table(40, 1 + rank)
     taken = folder / "taken"
@@ -237,7 +240,6 @@ def fit_refusals(rank: int, size: int, folder: Path) -> list[str]:
     calls: Sequence[tuple[Any, dict[str, Any]]] = (
         (own, {}),
         (train, {"lr": 0.01 * (1 + rank)}),
-        (train, {"plain_run": True}),
         (train, {"folder": taken}),
     )
     said = []

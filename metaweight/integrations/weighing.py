@@ -21,6 +21,7 @@ from metaweight.reweighter import Reweighter
 from metaweight.teachers.base import name_of
 from metaweight.training import checkpoint
 from metaweight.training.callbacks import WeightHistory
+from metaweight.training.history import own_part
 from metaweight.training.sample_weights import SampleWeights
 
 if TYPE_CHECKING:
@@ -159,7 +160,9 @@ class Weighing:
         self._follow_rate()
         teach, device = epoch >= self.history.warmup, reweighter.student.device
         due = self.trusted if teach else None
-        meta = None if due is None else self._part(due.at(reweighter.windows)).to(device)
+        meta = None
+        if due is not None:
+            meta = own_part(due, *divmod(reweighter.windows, len(due)), self._processes).to(device)
         weights = reweighter.weigh(train, meta, teach=teach, micro_batches=1 / share, loss_scale=loss_scale)
         report = reweighter.last
         assert report is not None
@@ -168,11 +171,6 @@ class Weighing:
         self._sum_up()
         self._last = report
         return weights
-
-    def _part(self, batch: Batch) -> Batch:
-        """Of a batch that all processes have, what is this one's."""
-        own = self._processes
-        return batch if own.size == 1 else batch.part(own.rank, own.size)
 
     def _make_room(self, epochs: int) -> None:
         """For the weights of so many epochs."""

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from metaweight.comparison.arms import arm_of
 from metaweight.comparison.cells import alone, check_options, keep
-from metaweight.comparison.plain import plain_config, require_comparable, train_beside
+from metaweight.comparison.plain import plain_config, require_comparable, train_along, train_beside
 from metaweight.core.console import Terminal
 from metaweight.core.processes import Processes
 from metaweight.core.randomness import forked_rng
@@ -180,11 +180,6 @@ def _run(config: RowsConfig, prepare: Prepare, folder: Path | None, verbose: boo
     prepared = prepare(config)
     require_comparable(config, prepared)
     processes, task, console = Processes.at_hand(), tasks[config.task], Terminal()
-    if processes.size > 1 and config.plain_run:
-        raise ValueError(
-            f"a plain run beside a run takes one process, and a group of {processes.size} is up: leave "
-            "plain_run out"
-        )
     require_alike("metaweight.fit", lambda: run_manifest(config, prepared)["digests"])
     leads = processes.rank == 0
     shown = None
@@ -203,9 +198,7 @@ def _run(config: RowsConfig, prepare: Prepare, folder: Path | None, verbose: boo
         result, samples = processes.from_first(lambda: _kept(config, place, outcome))
         gain = None
         if config.plain_run:
-            plain = plain_config(config)
-            beside = train_beside(plain, place, prepare(plain))
-            gain = gain_of(result, beside, task.presentation)
+            gain = gain_of(result, _beside(config, prepare, place), task.presentation)
     student = assembled.trainer.reweighter.student
     student.module.eval()
     return Fit(
@@ -227,6 +220,18 @@ def _created(config: RowsConfig, prepared: PreparedRows, folder: Path | None) ->
     """The new folder of the run."""
     place = Path(tempfile.mkdtemp(prefix="metaweight-")) / arm_of(config) if folder is None else folder
     return RunFolder.create(place, run_manifest(config, prepared)).path
+
+
+def _beside(config: RowsConfig, prepare: Prepare, place: Path) -> RunResult:
+    """What the plain run beside the one in ``place`` comes to, in all processes."""
+    plain, processes, trained = plain_config(config), Processes.at_hand(), None
+    if processes.rank == 0:
+        trained = train_beside(plain, place, prepare(plain))
+    else:
+        train_along(plain, prepare(plain))
+    result = processes.from_first(lambda: trained)
+    assert result is not None
+    return result
 
 
 def _kept(config: RowsConfig, place: Path, outcome: Outcome) -> tuple[RunResult, SampleWeights]:

@@ -104,7 +104,7 @@ def trained(rank: int, size: int, case: Case) -> dict[str, Tensor]:
         meta = batch(META, 5000 + step).part(rank, size)
         report = live.step(train if case.unroll > 1 else train[0], meta, teach=step > 1)
     found = {f"student.{name}": whole(p.detach()) for name, p in live.student.module.named_parameters()}
-    found |= {f"teacher.{name}": value.detach() for name, value in live.teacher.state_dict().items()}
+    found |= {f"teacher.{name}": whole(value.detach()) for name, value in live.teacher.state_dict().items()}
     found |= {"weights": report.weights, "losses": report.losses, "index": report.index}
     found["meta"] = torch.tensor(report.meta_loss or 0.0, dtype=DOUBLE)
     return found

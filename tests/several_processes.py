@@ -79,6 +79,7 @@ def _work(connection: Connection) -> None:
                 "gloo", f"file://{store}", rank=rank, world_size=size, timeout=timedelta(seconds=SECONDS)
             )
             try:
+                dist.barrier()  # one that is done must not leave while others still connect
                 answer = True, function(rank, size, *args)
             finally:
                 dist.destroy_process_group()

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metaweight.core.processes import ALONE, Processes
+
 Target = Literal["class", "soft", "several", "number", "other"]
 """What a unit is to be told: one class label (a sentence: words); a distribution of classes [C]; answers in
 0..1 to yes-or-no questions, one logit each [L]; numbers [D], as the outputs have them; or something of which
@@ -109,6 +111,8 @@ class StateSpec:
     """Taps over the source of a sentence pair, from early to deep."""
     target: Target = "class"
     """What kind of target a unit has."""
+    processes: Processes = ALONE
+    """Those that train the student together; tables with a row a sample are shared out among them."""
 
     @property
     def labels(self) -> bool:

@@ -147,8 +147,7 @@ class Course:
         self.seconds += trainer.seconds
         self._steps += stage.students * trainer.reweighter.steps
         if stage.kept is not None:
-            dropped = self.pool.train[~torch.isin(self.pool.train, stage.kept)]
-            assembled.weights.weights[:, dropped] = 0
+            assembled.weights.leave_out(self.pool.train[~torch.isin(self.pool.train, stage.kept)])
         return assembled if stage.conclude is None else stage.conclude(assembled)
 
     def probabilities(self, student: Student, positions: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ from metaweight.reweighter.teaching import ByGradient, ByParameters
 from metaweight.reweighter.window import Taken, checked_window, reported
 from metaweight.student.student import Student
 from metaweight.teachers.base import Teacher
+from metaweight.teachers.per_sample import held_alike
 
 
 class Reweighter:
@@ -98,7 +99,7 @@ class Reweighter:
         refuse_parted_statistics(student)
         for module in (student.module, teacher):
             whole = [p for p in module.parameters() if not is_sharded(p)]
-            student.processes.broadcast([*whole, *module.buffers()])
+            student.processes.broadcast([*whole, *held_alike(module)])
         built = build_engine(engine)
         check_unroll(unroll, built.abilities, schedule)
         scope_of(student, scope)
@@ -265,7 +266,7 @@ class Reweighter:
         return report
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs from here: student, teacher, optimizers, counters."""
+        """All that a resumed run needs from here; shares of several processes as DTensors."""
         return {
             "student": self.student.module.state_dict(),
             "optimizer": self.live.optimizer.state_dict(),

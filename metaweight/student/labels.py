@@ -32,6 +32,7 @@ def spec_of(
         target=target_kind(student, batch, forward),
         class_counts=class_counts,
         samples=samples,
+        processes=student.processes,
     )
 
 

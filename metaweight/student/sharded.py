@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from metaweight.core.errors import MetaweightError
 from metaweight.core.processes import Processes
-from metaweight.core.shards import is_sharded, own_shard, sum_over_shards
+from metaweight.core.shards import is_sharded, own_shard, shard_lengths, sum_over_shards
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
@@ -132,8 +132,7 @@ class Sharded:
         """The dimension along which a parameter is sharded, and how long each process's shard is."""
         like, (placement,), size = self.parameters[name], self.parameters[name].placements, self.mesh.size()
         dim: int = placement.dim  # type: ignore[attr-defined]
-        most = -(-like.shape[dim] // size)
-        return dim, [max(0, min(most, like.shape[dim] - rank * most)) for rank in range(size)]
+        return dim, shard_lengths(like.shape[dim], size)
 
     def of_shard(self, name: str, shard: Tensor) -> DTensor:
         """The tensor shaped like the parameter ``name`` of which ``shard`` is this process's."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from metaweight.core.csv_text import write_csv
+from metaweight.core.processes import Processes
 from metaweight.data.origins import COLUMNS
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.assembly import Assembled
@@ -38,7 +39,10 @@ def assemble(
     """
     task = tasks[config.task]
     weights = WeightHistory(
-        prepared.samples if samples is None else samples, config.epochs, config.warmup_epochs
+        prepared.samples if samples is None else samples,
+        config.epochs,
+        config.warmup_epochs,
+        processes=Processes.at_hand(),
     )
     attention = AttentionHistory()
     watchers = tuple(task.watchers(config, prepared)) if isinstance(task, Watching) else ()

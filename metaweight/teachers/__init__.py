@@ -24,11 +24,13 @@ from metaweight.teachers.base import (
     registry,
     weights_from,
 )
+from metaweight.teachers.per_sample import PerSample
 
 names = registry.names
 
 __all__ = [
     "Normalize",
+    "PerSample",
     "Teacher",
     "build_teacher",
     "mean_one",

@@ -38,7 +38,7 @@ class Teacher(nn.Module, ABC):
     wants_meta: ClassVar[bool] = False
     """Whether it looks at the meta set: set by defining ``observe``."""
     needs_samples: ClassVar[bool] = False
-    """Whether it keeps something of every sample, and so needs ``StateSpec.samples``."""
+    """Whether it keeps something of every sample (see ``PerSample``), and so needs ``StateSpec.samples``."""
     centered: Center = True
     """How ``Reweighter(center=None)`` centres this teacher's hypergradient: over a batch's units, over the
     units of each given class ("class"), or not at all."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch, StepReport
+from metaweight.core.processes import ALONE, Processes
 from metaweight.core.weights import group_means, mean_after
 from metaweight.reweighter import Reweighter
 
@@ -36,6 +37,9 @@ class Run(Protocol):
 
 class Callback:
     """A seam for outside code; every method does nothing by default."""
+
+    kept_once: bool = False
+    """Whether of several processes the first alone keeps it: a run that goes on gives the others ``{}``."""
 
     def on_start(self, run: Run) -> None:
         """Before the first (or first resumed) iteration."""
@@ -96,12 +100,15 @@ TOGETHER = 64
 class WeightHistory(Callback):
     """Keeps each sample's weight and loss of every epoch, by its position in the data set.
 
-    ``warmup``: the first epochs, in which the teacher has no say.
+    ``warmup``: the first epochs, in which the teacher has no say.  ``processes``: those of which the first
+    alone keeps them, in the others every sample stays one that was never seen, and takes no memory.
     """
 
-    def __init__(self, samples: int, epochs: int, warmup: int = 0) -> None:
+    def __init__(self, samples: int, epochs: int, warmup: int = 0, *, processes: Processes = ALONE) -> None:
         self.warmup, self.shape = warmup, (epochs, samples)
-        self._weights, self._loss = (torch.full(self.shape, float("nan")) for _ in range(2))
+        self.kept_once, self.keeps = processes.size > 1, processes.rank == 0
+        unseen = torch.full((), float("nan")).expand(self.shape)
+        self._weights, self._loss = (unseen.clone() if self.keeps else unseen for _ in range(2))
         self._steps: list[tuple[int, Tensor, Tensor]] = []
         """Epoch, index [U], weights and losses [2, U], where they were made."""
 
@@ -118,6 +125,8 @@ class WeightHistory(Callback):
         return self._loss
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
+        if not self.keeps:
+            return
         values = torch.stack([report.weights, report.losses]).float()
         self._steps.append((run.epoch, report.index, values))
         if len(self._steps) >= TOGETHER:
@@ -137,20 +146,29 @@ class WeightHistory(Callback):
             self._weights[epoch, samples] = group_means(weights, place, len(samples))
             self._loss[epoch, samples] = group_means(losses, place, len(samples))
 
+    def leave_out(self, samples: Tensor) -> None:
+        """Give the samples at these positions [n] the weight 0 in every epoch: they are not trained on."""
+        if self.keeps:
+            self.weights[:, samples] = 0
+
     def mean_weight(self) -> Tensor:
         """Mean weight of each sample [N] after the warm-up (see mean_after); NaN where never seen."""
-        return mean_after(self.weights, self.warmup)
+        return self._mean(self.weights)
 
     def mean_loss(self) -> Tensor:
         """Mean loss of each sample [N], as its mean weight."""
-        return mean_after(self.loss, self.warmup)
+        return self._mean(self.loss)
+
+    def _mean(self, values: Tensor) -> Tensor:
+        return mean_after(values, self.warmup) if self.keeps else values[0]
 
     def state_dict(self) -> dict[str, Any]:
         return {"weights": self.weights, "loss": self.loss}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.weights.copy_(state["weights"])
-        self.loss.copy_(state["loss"])
+        if self.keeps:
+            self.weights.copy_(state["weights"])
+            self.loss.copy_(state["loss"])
 
 
 class AttentionHistory(Callback):

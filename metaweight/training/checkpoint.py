@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from metaweight.core.contracts import MetaweightError
 from metaweight.core.processes import ALONE, Processes
 from metaweight.core.randomness import RandomState
 from metaweight.core.seal import SealedFile, seal_fits
+from metaweight.core.shards import is_sharded, put_from_first, whole_in_first
+from metaweight.reweighter import Reweighter
+from metaweight.training.callbacks import Callback
 
 FORMAT = 2
 """Checkpoints of format 1 have no seal."""
@@ -94,6 +97,41 @@ def _require_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, An
             f"{path} is of another architecture: {name} is {stored.get(name, 'absent')} there and "
             f"{wanted.get(name, 'absent')} in this run; build the run as it was started"
         )
+
+
+def whole_tables(reweighter: Reweighter) -> dict[str, Any]:
+    """``state_dict()`` of a Reweighter whose teacher's tables, where processes share them out, are whole in
+    the first process, on its CPU; the others have none of their rows.  All processes call it."""
+    state = reweighter.state_dict()
+    teacher = {n: whole_in_first(v) if is_sharded(v) else v for n, v in state["teacher"].items()}
+    return {**state, "teacher": teacher}
+
+
+def handed_out(
+    read: Callable[[], dict[str, Any]], reweighter: Reweighter, callbacks: Sequence[Callback]
+) -> dict[str, Any]:
+    """What ``read`` gives in the first process, a Trainer's state, in all.
+
+    Of the tables that the teacher shares out each takes its own rows, at once; these are in what is returned.
+    What the first process alone keeps of ``callbacks`` is not sent.
+    """
+    tables: dict[str, Any] = {n: v for n, v in reweighter.teacher.state_dict().items() if is_sharded(v)}
+    whole: dict[str, Tensor] = {}
+    kept: list[dict[str, Any]] = []
+
+    def rest() -> dict[str, Any]:
+        state = read()
+        teacher = state["reweighter"]["teacher"]
+        whole.update({name: teacher.pop(name) for name in tables})
+        kept.extend(state["callbacks"])
+        parts = zip(callbacks, kept, strict=True)
+        return {**state, "callbacks": [{} if callback.kept_once else part for callback, part in parts]}
+
+    state = reweighter.student.processes.from_first(rest)
+    for name, table in tables.items():
+        put_from_first(table, whole.pop(name, None))
+    state["reweighter"]["teacher"] |= tables
+    return {**state, "callbacks": kept or state["callbacks"]}
 
 
 def random_state(device: torch.device, processes: Processes = ALONE) -> dict[str, Any]:

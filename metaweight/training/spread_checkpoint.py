@@ -42,15 +42,15 @@ def save_checkpoint(reweighter: Reweighter, folder: Path | str) -> None:
     folder, student = Path(folder), reweighter.student
     processes = student.processes
     name = processes.from_first(lambda: _new_place(folder, reweighter.steps))
-    states = _of_optimizers(reweighter)
-    tensors = {**_of_student(student), **states}
+    states, (memory, teaching) = _of_optimizers(reweighter), _of_teacher(reweighter)
+    tensors = {**_of_student(student), **states, **memory}
     with _quiet():
         save(tensors, process_group=processes.group, no_dist=processes.size == 1, checkpoint_id=folder / name)
     rest = {
         "groups": _groups(reweighter),
         "states": {place: value.dtype for place, value in states.items()},
         "plain": _plain_states(reweighter),
-        "teaching": reweighter.teaching_state(),
+        "teaching": teaching,
         "random": checkpoint.random_state(student.device, processes),
     }
     processes.from_first(lambda: _conclude(folder, name, rest, _shapes(reweighter)))
@@ -70,10 +70,11 @@ def load_checkpoint(reweighter: Reweighter, folder: Path | str) -> None:
     place = folder / (folder / LATEST).read_text().strip()
     rest = checkpoint.load(place / REST, _shapes(reweighter))
     states = _like_saved(reweighter, rest["states"])
+    memory, _ = _of_teacher(reweighter)
     try:
         with _quiet():
             load(
-                {**_of_student(student), **states},
+                {**_of_student(student), **states, **memory},
                 process_group=processes.group,
                 no_dist=processes.size == 1,
                 checkpoint_id=place,
@@ -83,7 +84,9 @@ def load_checkpoint(reweighter: Reweighter, folder: Path | str) -> None:
     if student.sharded is not None:
         student.sharded.reshard()
     _put_optimizers(reweighter, states, rest)
-    reweighter.load_teaching_state(rest["teaching"])
+    loaded = {name.removeprefix("teacher."): value for name, value in memory.items()}
+    teacher = {**rest["teaching"]["teacher"], **loaded}
+    reweighter.load_teaching_state({**rest["teaching"], "teacher": teacher})
     checkpoint.restore_random_state(rest["random"], student.device, processes.rank)
 
 
@@ -119,6 +122,14 @@ def _of_student(student: Student) -> dict[str, Tensor]:
     if student.sharded is not None:
         student.sharded.reshard()
     return {f"student.{name}": value for name, value in student.module.state_dict().items()}
+
+
+def _of_teacher(reweighter: Reweighter) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The teacher's tensors, of which processes may share some out, and the teaching state without them."""
+    state = reweighter.teaching_state()
+    tensors = {name: value for name, value in state["teacher"].items() if isinstance(value, Tensor)}
+    rest = {name: value for name, value in state["teacher"].items() if name not in tensors}
+    return {f"teacher.{name}": value for name, value in tensors.items()}, {**state, "teacher": rest}
 
 
 def _held(reweighter: Reweighter) -> Iterator[tuple[Optimizer, str, Tensor]]:

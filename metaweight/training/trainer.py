@@ -252,7 +252,7 @@ class Trainer:
                 raise ValueError("resume takes a path, or a Trainer with a folder")
             return checkpoint.load(place, self._shapes())
 
-        self.load_state_dict(self._processes.from_first(read))
+        self.load_state_dict(checkpoint.handed_out(read, self.reweighter, self.callbacks))
         if self.folder is not None:
             self.folder.truncate_steps(self.reweighter.steps)
 
@@ -273,10 +273,10 @@ class Trainer:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """All of the run's state; of all processes, which are alike but for their generators."""
+        """All of the run's state; in processes but the first without the tables that a teacher shares out."""
         self._iterations.note()
         return {
-            "reweighter": self.reweighter.state_dict(),
+            "reweighter": checkpoint.whole_tables(self.reweighter),
             "random": checkpoint.random_state(self.reweighter.student.device, self._processes),
             "position": [self.epoch, self.position],
             "sums": [self.seconds, self._iterations.loss_sum],

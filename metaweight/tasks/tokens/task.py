@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from metaweight.core.processes import Processes
 from metaweight.core.weights import auroc
 from metaweight.data.rows import Rows, Targets
 from metaweight.data.rows.loader import IGNORED
@@ -123,7 +124,9 @@ class TokensTask(RowsTask[TokensConfig]):
 
     def watchers(self, config: TokensConfig, prepared: PreparedRows) -> Iterable[Callback]:
         """The weights of tokens, where they are units."""
-        return (TokenWeights(prepared.given, config.warmup_epochs),) if config.unit == "token" else ()
+        if config.unit != "token":
+            return ()
+        return (TokenWeights(prepared.given, config.warmup_epochs, processes=Processes.at_hand()),)
 
     def measure(self, prepared: PreparedRows) -> Evaluate:
         return measure(prepared.targets.classes)

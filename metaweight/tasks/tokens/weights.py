@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import Batch, StepReport
+from metaweight.core.processes import ALONE, Processes
 from metaweight.data.rows.loader import IGNORED
 from metaweight.training.callbacks import Callback, Run
 
@@ -16,17 +17,20 @@ from metaweight.training.callbacks import Callback, Run
 class TokenWeights(Callback):
     """Keeps the mean weight of each token over the epochs after the warm-up.
 
-    ``targets`` [N, T]: those of all sentences, by position in the data set.
+    ``targets`` [N, T]: those of all sentences, by position in the data set.  ``processes``: as in
+    ``WeightHistory``.
     """
 
-    def __init__(self, targets: Tensor, warmup: int) -> None:
+    def __init__(self, targets: Tensor, warmup: int, *, processes: Processes = ALONE) -> None:
         self.warmup = warmup
+        self.kept_once, self.keeps = processes.size > 1, processes.rank == 0
         self.ends = (targets != IGNORED).sum(dim=1).cumsum(0)
         tokens = int(self.ends[-1])
-        self.sums, self.seen = torch.zeros(tokens), torch.zeros(tokens)
+        none = torch.zeros(()).expand(tokens)
+        self.sums, self.seen = (none.clone(), none.clone()) if self.keeps else (none, none)
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
-        if run.epoch < self.warmup:
+        if run.epoch < self.warmup or not self.keeps:
             return
         slots = self.slots(report.index.cpu())
         self.sums[slots] += report.weights.to("cpu", torch.float32)
@@ -56,5 +60,6 @@ class TokenWeights(Callback):
         return {"sums": self.sums, "seen": self.seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.sums.copy_(state["sums"])
-        self.seen.copy_(state["seen"])
+        if self.keeps:
+            self.sums.copy_(state["sums"])
+            self.seen.copy_(state["seen"])

@@ -72,10 +72,10 @@ def test_the_examples_are_as_short_as_the_readme_says() -> None:
 @pytest.mark.parametrize("name", mw.teachers.names())
 def test_every_teacher_runs_by_one_word_of_the_example(name: str) -> None:
     training = block("build_teacher").replace("range(30)", "range(2)")
-    assert training.count('"memory"') == 1
+    assert training.count('"jury"') == 1
     names = scope()
     before = {k: v.clone() for k, v in names["module"].state_dict().items()}
-    exec(training.replace('"memory"', f'"{name}"'), names)
+    exec(training.replace('"jury"', f'"{name}"'), names)
     assert names["report"].weights.shape == (10,)
     assert (names["report"].meta_loss is not None) == names["reweighter"].needs_meta
     assert any(not torch.equal(v, before[k]) for k, v in names["module"].state_dict().items())

@@ -29,7 +29,7 @@ from metaweight.report.statistics.belief import belief
 from metaweight.report.statistics.gain import gain_of
 from metaweight.report.suspects import Suspects
 from metaweight.student.execution.execution import require_device
-from metaweight.tasks import Outcome, Prepared, assemble, cost_line, described, run_manifest, tasks
+from metaweight.tasks import Outcome, Prepared, assemble, choice_lines, described, run_manifest, tasks
 from metaweight.tasks.base import kept_config
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.identity import FREE, other_options
@@ -126,7 +126,7 @@ class Train:
 
     def _run(self, folder: RunFolder | None, config: RunConfig, prepared: Prepared) -> Outcome:
         """What all processes do alike."""
-        if (line := cost_line(config, prepared)) is not None:
+        for line in choice_lines(config, prepared):
             Terminal().print(line, soft_wrap=True)
         with _shown(config) as display:
             return remedies.run(

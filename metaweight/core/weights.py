@@ -91,10 +91,11 @@ def _in_double(weights: Tensor) -> Tensor:
 
 
 def group_means(values: Tensor, group: Tensor, groups: int) -> Tensor:
-    """The mean of the ``values`` [U] of each group, numbered from 0 in ``group`` [U] int64: [groups]."""
+    """The mean of the ``values`` [U, ...] of each ``group`` [U], int64 from 0: [groups, ...]."""
     counts = torch.zeros(groups, dtype=torch.int64, device=group.device)
     counts.index_add_(0, group, torch.ones_like(group))
-    return values.new_zeros(groups).index_add_(0, group, values) / counts
+    sums = values.new_zeros(groups, *values.shape[1:]).index_add_(0, group, values)
+    return sums / counts.view(-1, *[1] * (values.dim() - 1))
 
 
 def groups_of(values: Tensor) -> Tensor:

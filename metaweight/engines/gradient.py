@@ -120,12 +120,7 @@ def hypergradient(
             "engine='higher' takes any number"
         )
     sight = scale is not None or center == "class"
-    seen: list[StudentState] = []
-
-    def sighted(state: StudentState) -> Tensor:
-        seen.append(state)
-        return weigh(state)
-
+    sighted = _Sighted(weigh)
     problem = Problem(
         student,
         optimizer,
@@ -146,7 +141,7 @@ def hypergradient(
     for index, slope in zip(solution.index, solution.slopes, strict=True):
         require_finite("hypergradient", slope, index)
     own = solution.slopes
-    states = (solution.states or (seen[-1],)) if sight else ()
+    states = (solution.states or (sighted.seen[-1],)) if sight else ()
     if scale is not None:
         own = tuple(unscaled(s, scale(state)) for s, state in zip(own, states, strict=True))
     labels = (state.targets for state in states) if sight else (batch.targets for batch in batches)
@@ -180,6 +175,17 @@ def hypergradient(
 
 def _refuse_gradient() -> None:
     raise NonFiniteError("the teacher's gradient is NaN or infinite; look at its weights and learning rate")
+
+
+class _Sighted:
+    """Weighs, and keeps the states that it saw."""
+
+    def __init__(self, weigh: Weigh) -> None:
+        self.weigh, self.seen = weigh, list[StudentState]()
+
+    def __call__(self, state: StudentState) -> Tensor:
+        self.seen.append(state)
+        return self.weigh(state)
 
 
 def _pull_back(

@@ -6,13 +6,14 @@ hide.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from metaweight.core.contracts import Batch
@@ -171,6 +172,11 @@ class _Run:
         self, problem: Problem, random: RandomState, through_state: bool, dtype: torch.dtype
     ) -> None:
         self.problem, self.random, self.through_state, self.dtype = problem, random, through_state, dtype
+        teacher = getattr(problem.weigh, "weigh", problem.weigh)
+        self._weigh = problem.weigh
+        if through_state and isinstance(teacher, nn.Module):
+            # the rounding of a teacher with fewer digits is larger than what a nudge does to its weights
+            self._weigh = copy.deepcopy(teacher).to(dtype)
         self._constant: list[Named] = []
         """Of each step, what is out of scope: its gradients at unmoved weights."""
         self._still: list[Named] = []
@@ -195,7 +201,7 @@ class _Run:
             )
             w = weights[number]
             if self.through_state and number > 0:
-                w = problem.weigh(forward.state(problem.progress)).detach()
+                w = self._weigh(forward.state(problem.progress)).detach()
             w = self._cast(w) + h * self._cast(apart[number])
             here = partial(joined_gradients, student, forward, w, leaves)
             gradient = student.within(leaves, buffers, here)

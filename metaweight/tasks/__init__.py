@@ -5,7 +5,7 @@
 
 from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.base import Evaluation, Prepared, Sources, Task, described, tasks
-from metaweight.tasks.cost import COST, cost_line, iteration_cost
+from metaweight.tasks.cost import COST, choice_lines, iteration_cost
 from metaweight.tasks.identity import require_same_run, run_manifest
 from metaweight.tasks.image import task as image
 from metaweight.tasks.module import task as module
@@ -37,7 +37,7 @@ __all__ = [
     "Task",
     "assemble",
     "begin",
-    "cost_line",
+    "choice_lines",
     "described",
     "iteration_cost",
     "pooled",

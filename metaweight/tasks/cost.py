@@ -10,6 +10,7 @@ from metaweight.reweighter import Reweighter
 from metaweight.tasks.base import Prepared, tasks
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.figures import Column
+from metaweight.teachers.base import name_of
 
 COST = Column("cost, plain steps", "cost", digits=1, spread=False)
 """The column that every task's table ends with; a grid measures it."""
@@ -20,14 +21,23 @@ def iteration_cost(config: RunConfig, prepared: Prepared, *, rounds: int = 8) ->
     return _measured(config, prepared, tasks[config.task].build(config, prepared), rounds)
 
 
-def cost_line(config: RunConfig, prepared: Prepared) -> str | None:
-    """What ``metaweight train`` says of its engine, measured; None where no meta-gradient is taken."""
+def choice_lines(config: RunConfig, prepared: Prepared) -> tuple[str, ...]:
+    """What ``metaweight train`` says of the teacher that ``auto`` took, and of its engine, measured.
+
+    Nothing of an engine where no meta-gradient is taken.
+    """
+    reweighter, lines = tasks[config.task].build(config, prepared), []
+    if why := reweighter.teacher.choice:
+        lines.append(f"teacher {config.teacher}: {name_of(reweighter.teacher)}, for {why}")
+    if reweighter.learns:
+        lines.append(_engine(config, prepared, reweighter))
+    return tuple(lines)
+
+
+def _engine(config: RunConfig, prepared: Prepared, reweighter: Reweighter) -> str:
     engine = f"engine {config.engine}, {config.schedule}"
     if config.compile:
         return f"{engine}: compiled, so the first iterations take minutes"
-    reweighter = tasks[config.task].build(config, prepared)
-    if not reweighter.learns:
-        return None
     cost = _measured(config, prepared, reweighter, rounds=3)
     if reweighter.engine.choice:
         engine += f" ({reweighter.engine.choice})"

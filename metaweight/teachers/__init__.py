@@ -7,6 +7,7 @@ from metaweight.teachers import auto as _auto
 from metaweight.teachers import deep as _deep
 from metaweight.teachers import evidence as _evidence
 from metaweight.teachers import fixed as _fixed
+from metaweight.teachers import jury as _jury
 from metaweight.teachers import l2rw as _l2rw
 from metaweight.teachers import layer_attention as _attention
 from metaweight.teachers import loss_net as _loss_net
@@ -40,4 +41,17 @@ __all__ = [
     "registry",
     "weights_from",
 ]
-del _attention, _auto, _deep, _evidence, _fixed, _l2rw, _loss_net, _memory, _neighbours, _recall, _surface
+del (
+    _attention,
+    _auto,
+    _deep,
+    _evidence,
+    _fixed,
+    _jury,
+    _l2rw,
+    _loss_net,
+    _memory,
+    _neighbours,
+    _recall,
+    _surface,
+)

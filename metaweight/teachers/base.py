@@ -43,6 +43,9 @@ class Teacher(nn.Module, ABC):
     """How ``Reweighter(center=None)`` centres this teacher's hypergradient: over a batch's units, over the
     units of each given class ("class"), or not at all."""
 
+    choice: str = ""
+    """Why ``auto`` took it; empty for a teacher that was asked for by name."""
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.wants_meta = cls.wants_meta or "observe" in vars(cls)

@@ -1,24 +1,42 @@
-"""Which teacher ``teacher="auto"`` takes, for a student that is known by what it shows."""
+"""Which teacher ``teacher="auto"`` takes, for a student that is known by what it shows, and why."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from metaweight.core.contracts import StateSpec
 
 
-def fitting(spec: StateSpec, *, table: bool = False, tagged: bool = False) -> str:
-    """The name of a teacher that can read ``spec`` (benchmarks/which-teacher.md has the comparisons).
+class Fitting(NamedTuple):
+    """A teacher by name."""
 
-    ``memory`` where there are labels, soft ones or several answers too, and hidden states to compare with the
-    trusted rows' (of sentence pairs: of both sides; of tokens: where they are ``tagged`` with a few labels);
-    without such states ``surface`` for texts and tokens, ``recall`` for the rest.  Of numbers, and of the
-    rows of a ``table`` with hidden states, ``evidence``: there weights learnt from a few trusted rows lost to
-    plain training on some sets, and these did not.
+    name: str
+    why: str
+    """As it is said to the user."""
+
+
+def fitting(spec: StateSpec, *, table: bool = False, tagged: bool = False) -> Fitting:
+    """A teacher that can read ``spec`` (benchmarks/which-teacher.md has the comparisons).
+
+    ``jury`` where there are labels, soft ones or several answers too, and hidden states to compare with the
+    trusted rows'; ``memory`` for sentence pairs with such states on both sides, and for tokens that are
+    ``tagged`` with a few labels; without such states ``surface`` for texts and tokens, ``recall`` for the
+    rest.  Of numbers, and of the rows of a ``table`` with hidden states, ``evidence``: there weights learnt
+    from a few trusted rows lost to plain training on some sets, and these did not.
     Where nothing is known of targets ``self-paced``.
     """
     if spec.target == "other":
-        return "self-paced"
+        return Fitting("self-paced", "nothing is known of the targets but their loss")
     if spec.target == "number":
-        return "evidence"
-    if bool(spec.source_taps) if spec.sentences else bool(spec.features) and (tagged or not spec.tokens):
-        return "evidence" if table else "memory"
-    return "surface" if spec.sentences or spec.tokens else "recall"
+        return Fitting("evidence", "of numbers the trusted rows' residuals say most")
+    if spec.sentences or spec.tokens:
+        if spec.source_taps if spec.sentences else spec.features and tagged:
+            return Fitting("memory", "hidden states can be compared with those of the trusted ones")
+        return Fitting("surface", "there are no hidden states to compare with those of the trusted ones")
+    if not spec.features:
+        return Fitting("recall", "the student shows no hidden states: its gradients say most")
+    if table:
+        return Fitting("evidence", "of a table's rows the student and the nearest trusted ones say most")
+    return Fitting(
+        "jury", "it starts from all that the student and the trusted rows say, and learns the rest"
+    )

@@ -6,58 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StateSpec, StudentState
-from metaweight.core.processes import ALONE, Processes
-from metaweight.core.weights import group_means
 from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
 from metaweight.teachers.inputs import residual_size
-from metaweight.teachers.per_sample import PerSample
+from metaweight.teachers.sample_means import SampleSignals
 from metaweight.teachers.surface import ReadsSurface
-
-CLIP = 3.0
-"""Of a signal, in standard deviations of its batch: one step with a wild gradient is no evidence."""
-
-
-class SampleSignals(PerSample):
-    """A running mean of each sample's signal, which is minus its hypergradient as the batch has it.
-
-    A batch's hypergradient is centred, divided by its root mean square and clipped to +-CLIP, so that early
-    and late visits count alike.  The mean is plain at first, then exponential with ``decay``; with 0 it is
-    the signal of the last visit.
-    """
-
-    mean: Tensor
-    """[N], 0 where a sample was never seen; of those kept here, see ``PerSample``."""
-    visits: Tensor
-    """[N] int64."""
-
-    def __init__(self, samples: int, *, decay: float, processes: Processes = ALONE) -> None:
-        rows = {"mean": torch.zeros(()), "visits": torch.zeros((), dtype=torch.int64)}
-        super().__init__(samples, rows, processes)
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay lies in [0, 1), got {decay}")
-        self.decay = decay
-
-    def of(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean signal [U] of the samples ``index``, and the share of their visits in 1 / (1 - decay) [U]."""
-        kept = self.read(index)
-        seen = kept["visits"].to(kept["mean"]) * (1 - self.decay)
-        return kept["mean"], seen.clamp_max(1)
-
-    def put(self, index: Tensor, hypergradient: Tensor) -> None:
-        """Take dL_meta/dw [U] of the samples ``index`` [U]; the tokens of a sentence count as their mean."""
-        samples, place = index.unique(return_inverse=True)
-        here, places = self.own(samples)
-        hypergradient = hypergradient.detach()
-        centred = hypergradient.to(self.mean) - hypergradient.mean().to(self.mean)
-        size = centred.square().mean().sqrt()
-        signal = (-centred / size.where(size > 0, torch.ones_like(size))).clamp(-CLIP, CLIP)
-        signal = group_means(signal, place, len(samples))[here]
-        # what was read are copies: a graph that was built on them stays valid
-        visits = self.visits[places] + 1
-        rate = (1 / visits.to(signal)).clamp_min(1 - self.decay)
-        self.mean[places] = self.mean[places].lerp(signal, rate)
-        self.visits[places] = visits
 
 
 @register_teacher("recall")

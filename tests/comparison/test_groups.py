@@ -11,7 +11,7 @@ from metaweight.teachers.base import registry as teachers
 
 GROUPS = {
     "plain": {"uniform", "cross-entropy"},
-    "internal": {"auto", "mlp", "attention", "memory"},
+    "internal": {"auto", "mlp", "attention", "memory", "jury"},
     "surface": {"surface", "mw-net", "cmw-net", "l2rw", "recall"},
     "bound": {"clean-and-meta"},
 }

@@ -213,7 +213,7 @@ def test_numbers_and_several_labels(tmp_path: Path) -> None:
         rows = [{**row, "labels": labels if len(labels) > 1 else labels[0]} for row in text(6, 1, "class")]
         args = arguments(transformers, tmp_path, num_train_epochs=1)
         trainer = run(model, tmp_path, rows, args=args, trusted_dataset=rows[:3], engine="double")
-        taken = "Memory" if len(labels) > 1 else "Evidence"
+        taken = "Jury" if len(labels) > 1 else "Evidence"
         assert type(trainer.weighing.reweighter.teacher).__name__ == taken
         assert trainer.weights()["mean_weight"].notna().all()
 

@@ -11,7 +11,7 @@ from torch import nn
 
 import metaweight as mw
 from metaweight.teachers import build_teacher
-from metaweight.teachers.recall import CLIP, SampleSignals
+from metaweight.teachers.sample_means import CLIP, SampleSignals
 
 DOUBLE = torch.float64
 

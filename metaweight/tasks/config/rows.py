@@ -20,8 +20,6 @@ class RowsConfig(OwnData):
     """Trusted rows for model selection that are drawn alike; a file valid is used whole."""
     noise: str = "none"
     """none, uniform, flip, flip2, asymmetric, or shuffled (of numbers and several labels)."""
-    teacher: str = "auto"
-    """See `metaweight teachers`; auto: the one that fits what the student shows."""
     teacher_lr: float = 3e-3
     epochs: int = 20
     warmup_epochs: int = 2

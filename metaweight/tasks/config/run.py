@@ -48,8 +48,8 @@ class RunConfig:
     """Options of the model as key=value."""
     taps: tuple[str, ...] = ()
     """Submodules that the teacher sees; default: the model's own."""
-    teacher: str = "memory"
-    """See `metaweight teachers`."""
+    teacher: str = "auto"
+    """See `metaweight teachers`; auto: the one that fits the student."""
     teacher_options: Options = field(default_factory=dict)
     """Options of the teacher as key=value."""
     teacher_lr: float

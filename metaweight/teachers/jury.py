@@ -1,0 +1,134 @@
+"""Starts from all evidence, each kind believed as far as it goes on trusted samples; learns the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from metaweight.core.contracts import StateSpec, StudentState
+from metaweight.teachers.base import Normalize, Teacher, register_teacher
+from metaweight.teachers.calibration import Calibration
+from metaweight.teachers.head import WeightHead
+from metaweight.teachers.inputs import in_columns, residual_size
+from metaweight.teachers.sample_means import SampleMeans, SampleSignals
+from metaweight.teachers.surface import Surface
+from metaweight.teachers.witnesses import FAR, Witnesses
+
+SIGNAL = 2.0
+"""First gain of signals.  Of numbers, whose slopes grow with the residual, they lost to none."""
+TRIED = 3
+"""Targets of other trusted samples that each of them is tried with."""
+SURE = 8.0
+"""Log odds beyond which nothing gets surer."""
+
+
+@register_teacher("jury")
+class Jury(Teacher):
+    """An MLP that starts from what witnesses say of a sample's target, and from its hypergradients.
+
+    Witnesses are the student's outputs and the trusted samples that are like the sample (``Witnesses``), in
+    the mean over its visits.  Trusted samples under their own targets, and under those of others, tell how
+    far each can be believed: the log odds that a target is right (``Calibration``); of sentences, which
+    cannot be tried so, the witnesses' plain sum.  To these, times a gain that starts at 1, comes the mean of
+    the sample's signals (``SampleSignals``) as far as the witnesses are in two minds, 4 p (1 - p) of it,
+    times a gain that starts at ``signal`` (None: 2, of numbers 0), and an MLP on all of it and on the
+    surface, which starts at 0.  Gains and MLP learn from the meta-gradient.  Weights have the mean 1 in each
+    batch unless ``normalize`` says "none": what is left of a batch is stepped on as a whole one.
+    Without taps trusted samples are no witness; without ``StateSpec.samples``, and of tokens, which share
+    their sentence's place, there are neither means over visits nor signals.  ``decay``: of both means.
+    Raises ValueError for targets of no known kind, a capacity below 1 and a decay outside [0, 1).
+    """
+
+    sees = "states"
+
+    def __init__(
+        self,
+        spec: StateSpec,
+        *,
+        signal: float | None = None,
+        decay: float = 0.8,
+        capacity: int = 512,
+        width: int = 64,
+        label_width: int = 8,
+        normalize: Normalize = "batch",
+    ) -> None:
+        super().__init__()
+        self.target = spec.target
+        self.surface = Surface(spec, "teacher 'jury'", label_width=label_width)
+        self.witnesses = Witnesses(spec, "jury", capacity=capacity)
+        columns = self.witnesses.number
+        self.calibration = None if spec.sentences else Calibration(columns)
+        self.gain = nn.Parameter(torch.ones(()))
+        self.said: SampleMeans | None = None
+        self.signals: SampleSignals | None = None
+        features = self.surface.width + columns + 1
+        if spec.samples is not None and not spec.tokens:
+            self.said = SampleMeans(spec.samples, decay=decay, shape=(columns,), processes=spec.processes)
+            self.signals = SampleSignals(spec.samples, decay=decay, processes=spec.processes)
+            first = (0.0 if self.target == "number" else SIGNAL) if signal is None else signal
+            self.signal_gain = nn.Parameter(torch.full((), float(first)))
+            features += 2
+        self.head = WeightHead(features, width, normalize=normalize)
+
+    def forward(self, state: StudentState) -> Tensor:
+        """Weights [U]."""
+        said = self._said(state)
+        odds = self.log_odds(said)
+        start, features = self.gain * odds, [self.surface(state), said / FAR, odds[:, None] / SURE]
+        if self.signals is not None:
+            signal, known = self.signals.of(state.index)
+            sure = odds.sigmoid()
+            start = start + self.signal_gain * 4 * sure * (1 - sure) * signal
+            features.append(torch.stack([signal, known], dim=1))
+        weights: Tensor = self.head(torch.cat(features, dim=1), start=start)
+        return weights.to(state.loss.dtype)
+
+    def log_odds(self, said: Tensor) -> Tensor:
+        """That targets are right, from what witnesses say [U, number] of them: [U] in +-SURE.
+
+        0 before a trusted sample was seen.
+        """
+        odds = said.sum(dim=1) if self.calibration is None else self.calibration.log_odds(said)
+        seen = self.surface.best_meta_loss.isfinite()
+        return odds.clamp(-SURE, SURE).where(seen, torch.zeros_like(odds))
+
+    def slope_scale(self, state: StudentState) -> Tensor | None:
+        """Of numbers their residuals' size."""
+        return residual_size(state) if self.target == "number" else None
+
+    def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
+        """Remember what the batch's hypergradient says of its samples."""
+        if self.signals is not None:
+            self.signals.put(index, hypergradient)
+
+    def track(self, state: StudentState) -> None:
+        """See ``Surface.track``; also remembers what witnesses say of the batch's samples."""
+        self.surface.track(state)
+        if self.said is not None:
+            self.said.put(state.index, self._now(state))
+
+    def observe(self, meta_state: StudentState) -> None:
+        """See ``Surface.observe``; also remembers the trusted samples, and what witnesses say of them."""
+        self.surface.observe(meta_state)
+        self.witnesses.observe(meta_state)
+        if self.calibration is not None:
+            self._calibrate(self.calibration, meta_state)
+
+    def _now(self, state: StudentState, *, others: bool = False) -> Tensor:
+        said: Tensor = self.witnesses(state, others=others)
+        return said.to(self.gain.dtype)
+
+    def _said(self, state: StudentState) -> Tensor:
+        now = self._now(state)
+        return now if self.said is None else self.said.with_now(state.index, now)
+
+    def _calibrate(self, calibration: Calibration, meta_state: StudentState) -> None:
+        """Try each trusted sample with targets of others of its batch; equal ones do not count."""
+        own, targets = self._now(meta_state, others=True), meta_state.targets
+        tried = [targets.roll(shift, dims=0) for shift in range(1, TRIED + 1)]
+        others = [self._now(replace(meta_state, targets=one), others=True) for one in tried]
+        differs = [in_columns(one != targets, own.dtype).amax(dim=1) for one in tried]
+        fair, units = self.witnesses.tried(meta_state)
+        calibration.put(own, torch.cat(others), torch.cat([fair.to(own), *differs]), units=units)

@@ -42,6 +42,7 @@ def test_the_implicit_engine(ranks: Ranks) -> None:
         "attention",
         "memory",
         "recall",
+        "jury",
         "l2rw",
         "knn",
         "evidence",

@@ -20,11 +20,14 @@ def require_close(here: dict[str, Tensor], there: dict[str, Tensor], within: flo
         torch.testing.assert_close(here[name], value, rtol=within, atol=within, equal_nan=True)
 
 
-@pytest.mark.parametrize(("schedule", "size"), [("lookahead", 3), ("online", 2), ("online", 4)])
+@pytest.mark.parametrize(
+    ("teacher", "schedule", "size"),
+    [("recall", "lookahead", 3), ("recall", "online", 2), ("recall", "online", 4), ("jury", "lookahead", 3)],
+)
 def test_rows_that_are_shared_out_are_those_of_whole_tables_to_the_bit(
-    ranks: Ranks, schedule: str, size: int
+    ranks: Ranks, teacher: str, schedule: str, size: int
 ) -> None:
-    case = Case(teacher="recall", schedule=schedule, teacher_options={"decay": 0.5}, steps=15)
+    case = Case(teacher=teacher, schedule=schedule, teacher_options={"decay": 0.5}, steps=15)
     found = [one for pair in ranks.run(size, tables.both, case) for one in pair]
     for other in found[1:]:
         assert all(torch.equal(value, other[name]) for name, value in found[0].items())

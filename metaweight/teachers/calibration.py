@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -48,7 +50,7 @@ class Calibration(nn.Module):
         ``counts`` [n + m]: 1 where it counts, else 0; nothing is taken where none of either does.  ``units``:
         how many different trusted units such evidence comes from.
         """
-        right = torch.sigmoid(self.log_odds(own) + torch.logit(own.new_tensor(RIGHT)))
+        right = torch.sigmoid(self.log_odds(own) + math.log(RIGHT / (1 - RIGHT)))
         weights = (counts[: len(own)] * right, counts[len(own) :])
         sums = [weight.sum() for weight in weights]
         taken = ((sums[0] > 0) & (sums[1] > 0)).to(own)
@@ -73,7 +75,8 @@ class Calibration(nn.Module):
         """[U, columns] -> [U]."""
         own, others = self.means / self.total.clamp_min(1)
         covariance = self.scatter / self.total.clamp_min(1) + torch.diag(torch.full_like(own, self.least))
-        slope = torch.linalg.solve(covariance, own - others).clamp_min(0)
+        # solve itself would wait for the device, to see whether it could
+        slope = torch.linalg.solve_ex(covariance, (own - others)[:, None]).result.squeeze(1).clamp_min(0)
         known = self.units / (self.units + PRIOR)
         middle = known * (own + others) / 2
         odds: Tensor = (evidence - middle) @ (known * slope + (1 - known) * SLOPE)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from metaweight.core.errors import MetaweightError
 from metaweight.core.processes import ALONE, Processes
+from metaweight.core.reads import doubt
 from metaweight.core.shards import is_sharded, of_blocks, own_shard, shard_lengths
 
 SHARED_FROM = 2**23
@@ -46,6 +47,7 @@ class PerSample(nn.Module):
 
         Raises ValueError for a sample that there is not.
         """
+        index = self._known(index)
         _, places = self.own(index)
         rows = {name: table[places] for name, table in self.named_buffers(recurse=False)}
         if not self.shared:
@@ -66,10 +68,11 @@ class PerSample(nn.Module):
             table = self.get_buffer(name)
             table[places] = value[here].to(table)
 
-    def own(self, index: Tensor) -> tuple[Tensor | slice, Tensor]:
+    def own(self, index: Tensor, *, ask: bool = True) -> tuple[Tensor | slice, Tensor]:
         """Which of the samples ``index`` [U] this process keeps, to index what is [U, ...], and the places of
-        these in its tables.  Raises as ``read``."""
-        self._require_known(index)
+        these in its tables.  Raises as ``read``; without ``ask``, for samples that were read in the same
+        iteration, nothing is raised, and others than there are have any place."""
+        index = self._known(index) if ask else index.clamp(0, self.samples - 1)
         if not self.shared:
             return slice(None), index
         rank = self.processes.rank
@@ -77,18 +80,24 @@ class PerSample(nn.Module):
         here = (places >= 0) & (places < self._lengths[rank])
         return here, places[here]
 
-    def _require_known(self, index: Tensor) -> None:
+    def _known(self, index: Tensor) -> Tensor:
+        """``index`` within the tables; that it was so is asked when doubts are settled."""
         if self.processes.size != len(self._lengths):
             raise MetaweightError(
                 f"this teacher remembers a part of the {self.samples} samples, and the processes with the "
                 "others are not here: keep its state_dict (metaweight.save_checkpoint), not the object"
             )
-        least, most = torch.stack(index.aminmax()).tolist() if index.numel() else (0, -1)
-        if least < 0 or most >= self.samples:
+        beyond = (index < 0) | (index >= self.samples)
+
+        def fail() -> None:
+            least, most = (int(end) for end in index.aminmax())
             raise ValueError(
                 f"sample {least if least < 0 else most} lies beyond the {self.samples} samples that the "
                 "teacher was built for: student.spec(batch, samples=N) names one more than the largest index"
             )
+
+        doubt(beyond.any(), fail)
+        return index.clamp(0, self.samples - 1)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.processes import ALONE, Processes
-from metaweight.core.weights import group_means
+from metaweight.core.weights import group_means, groups_of
 from metaweight.teachers.per_sample import PerSample
 
 CLIP = 3.0
@@ -46,10 +46,14 @@ class SampleMeans(PerSample):
         return self._moved(kept["mean"], values.to(kept["mean"]), kept["visits"] + 1)
 
     def put(self, index: Tensor, values: Tensor) -> None:
-        """Take ``values`` [U, ...] of the samples ``index`` [U]; tokens of a sentence count as their mean."""
-        samples, place = index.unique(return_inverse=True)
-        here, places = self.own(samples)
-        values = group_means(values.detach().to(self.mean), place, len(samples))[here]
+        """Take ``values`` [U, ...] of the samples ``index`` [U]; tokens of a sentence count as their mean.
+
+        Samples that ``of`` or ``with_now`` was asked for: whether there are such is not asked again.
+        """
+        place = groups_of(index)
+        values = group_means(values.detach().to(self.mean), place, len(index))[place]
+        here, places = self.own(index, ask=False)
+        values = values[here]
         # what was read are copies: a graph that was built on them stays valid
         visits = self.visits[places] + 1
         self.mean[places] = self._moved(self.mean[places], values, visits)

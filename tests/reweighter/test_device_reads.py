@@ -52,7 +52,7 @@ def counts_of(reweighter: mw.Reweighter) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("check_every", [0, 100])
-@pytest.mark.parametrize("teacher", ["mlp", "mw-net", "memory"])
+@pytest.mark.parametrize("teacher", ["mlp", "mw-net", "memory", "jury"])
 @pytest.mark.parametrize("engine", ["forward", "ghost", "double"])
 @pytest.mark.parametrize("schedule", ["lookahead", "online"])
 def test_an_iteration_waits_once_before_each_change(
@@ -61,7 +61,7 @@ def test_an_iteration_waits_once_before_each_change(
     """Before the teacher's step, and with ``lookahead`` before the student's, for its weights are new."""
     found = reads_of(build(teacher, engine=engine, schedule=schedule, check_every=check_every))
     expected = [SETTLED, SETTLED] if schedule == "lookahead" else [SETTLED]
-    assert sorted(found) == sorted([*expected, *([REMEMBERED] if teacher == "memory" else [])])
+    assert sorted(found) == sorted([*expected, *([REMEMBERED] if teacher in ("memory", "jury") else [])])
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,7 @@ def test_an_iteration_waits_once_before_each_change(
         ({"schedule": "online", "scope": ["2"]}, 1),
         ({"teacher": "class-balanced"}, 1),
         ({"teacher": "l2rw"}, 2),
+        ({"teacher": "recall"}, 2),
     ],
 )
 def test_options_add_no_wait(options: dict[str, object], waits: int) -> None:

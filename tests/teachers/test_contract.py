@@ -63,6 +63,8 @@ def test_learned_teachers_start_from_weights_of_exactly_one(
 ) -> None:
     teacher = build(name, make_spec())
     assert torch.equal(teacher(make_state(33)), torch.ones(33))
+    if name == "jury":  # which starts from evidence, once there is some
+        return
     teacher.track(make_state(33))
     teacher.observe(make_state(8, seed=1))
     assert torch.equal(teacher(make_state(33)), torch.ones(33))

@@ -64,6 +64,8 @@ def test_the_weights_have_the_losses_dtype_where_the_teacher_has_another(name: s
 def test_learned_teachers_start_from_weights_of_exactly_one(name: str) -> None:
     teacher = build(name, sentence_spec())
     assert torch.equal(teacher(sentence_state(33)), torch.ones(33))
+    if name == "jury":  # which starts from evidence, once there is some
+        return
     teacher.track(sentence_state(33))
     teacher.observe(sentence_state(8, seed=1))
     later = teacher(sentence_state(33))

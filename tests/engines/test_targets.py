@@ -53,7 +53,7 @@ REFUSED = {
     "multi-label": {"cmw-net"},
     "number": {"focal", "class-balanced", "cmw-net"},
     "numbers": {"focal", "class-balanced", "cmw-net"},
-    "pixels": {*LABELLED, "evidence"},
+    "pixels": {*LABELLED, "evidence", "jury"},
 }
 WHAT = {"soft": "soft labels", "number": "numbers", "numbers": "numbers"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import accelerate_state
 import pytest
 
 from metaweight.core.contracts import StateSpec, StudentState
@@ -27,12 +28,5 @@ def make_state() -> Callable[..., StudentState]:
 def accelerator() -> Iterator[Callable[..., Any]]:
     """Builds an ``Accelerator``; its state is the process's: that of other tests is dropped first."""
     accelerate = pytest.importorskip("accelerate")
-    from accelerate.state import AcceleratorState, GradientState
-
-    def reset() -> None:
-        GradientState._reset_state()
-        AcceleratorState._reset_state(reset_partial_state=True)
-
-    reset()
-    yield lambda **options: accelerate.Accelerator(cpu=True, **options)
-    reset()
+    with accelerate_state.fresh():
+        yield lambda **options: accelerate.Accelerator(cpu=True, **options)

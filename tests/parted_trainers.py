@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import accelerate_state
 import pytest
 import torch
 from hugging_face_models import CASES, arguments, gpt2, text
@@ -111,14 +112,10 @@ def tune(rank: int, size: int, plan: Tuned, folder: Path) -> Any:
 
 @contextmanager
 def accelerated() -> Iterator[None]:
-    """Around a run that Accelerate keeps a state of, for the whole process."""
-    from accelerate.state import AcceleratorState
-
+    """Around a run of a Hugging Face Trainer."""
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    try:
+    with accelerate_state.fresh():
         yield
-    finally:
-        AcceleratorState._reset_state(True)
 
 
 def tuned_on(rank: int, size: int, folder: Path) -> tuple[Found, Found]:

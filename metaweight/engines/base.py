@@ -56,6 +56,17 @@ def virtual_pass(
     return Recorded(forward, before, random, after, keep_graph=False, kept=kept)
 
 
+class Sighted:
+    """Weighs, and keeps the states that it saw."""
+
+    def __init__(self, weigh: Weigh) -> None:
+        self.weigh, self.seen = weigh, list[StudentState]()
+
+    def __call__(self, state: StudentState) -> Tensor:
+        self.seen.append(state)
+        return self.weigh(state)
+
+
 @dataclass(frozen=True)
 class Problem:
     """dL_meta(theta_K)/dw for K inner steps from the student's and the optimizer's present state."""

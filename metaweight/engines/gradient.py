@@ -18,6 +18,7 @@ from metaweight.engines.base import (
     GradientAt,
     Problem,
     Recorded,
+    Sighted,
     Weigh,
     attention_for,
     build_engine,
@@ -120,7 +121,7 @@ def hypergradient(
             "engine='higher' takes any number"
         )
     sight = scale is not None or center == "class"
-    sighted = _Sighted(weigh)
+    sighted = Sighted(weigh)
     problem = Problem(
         student,
         optimizer,
@@ -175,17 +176,6 @@ def hypergradient(
 
 def _refuse_gradient() -> None:
     raise NonFiniteError("the teacher's gradient is NaN or infinite; look at its weights and learning rate")
-
-
-class _Sighted:
-    """Weighs, and keeps the states that it saw."""
-
-    def __init__(self, weigh: Weigh) -> None:
-        self.weigh, self.seen = weigh, list[StudentState]()
-
-    def __call__(self, state: StudentState) -> Tensor:
-        self.seen.append(state)
-        return self.weigh(state)
 
 
 def _pull_back(

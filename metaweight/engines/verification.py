@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from metaweight.core.contracts import Batch
 from metaweight.core.randomness import RandomState
-from metaweight.engines.base import Engine, Problem, Recorded, Solution, virtual_pass
+from metaweight.engines.base import Engine, Problem, Recorded, Sighted, Solution, virtual_pass
 from metaweight.engines.checks import described
 from metaweight.engines.graph import Graph, suspects
 from metaweight.engines.inner import InnerStep
@@ -172,11 +172,10 @@ class _Run:
         self, problem: Problem, random: RandomState, through_state: bool, dtype: torch.dtype
     ) -> None:
         self.problem, self.random, self.through_state, self.dtype = problem, random, through_state, dtype
-        teacher = getattr(problem.weigh, "weigh", problem.weigh)
-        self._weigh = problem.weigh
-        if through_state and isinstance(teacher, nn.Module):
+        self._weigh = problem.weigh.weigh if isinstance(problem.weigh, Sighted) else problem.weigh
+        if through_state and isinstance(self._weigh, nn.Module):
             # the rounding of a teacher with fewer digits is larger than what a nudge does to its weights
-            self._weigh = copy.deepcopy(teacher).to(dtype)
+            self._weigh = copy.deepcopy(self._weigh).to(dtype)
         self._constant: list[Named] = []
         """Of each step, what is out of scope: its gradients at unmoved weights."""
         self._still: list[Named] = []

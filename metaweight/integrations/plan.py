@@ -19,7 +19,7 @@ from metaweight.integrations.weighing import Weighing
 from metaweight.reweighter import Reweighter
 from metaweight.student import Student
 from metaweight.teachers import Teacher, build_teacher
-from metaweight.teachers.fitting import Fitting, fitting
+from metaweight.teachers.fitting import fitting
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,7 @@ class Plan:
         with forked_rng(student.device):
             torch.manual_seed(self.seed)
             if isinstance(self.teacher, str):
-                fit = fitting(spec) if self.teacher == "auto" else Fitting(self.teacher, "")
-                teacher = build_teacher(fit.name, spec, **self.teacher_options)
-                teacher.choice = fit.why
-                return teacher
+                if self.teacher == "auto":
+                    return fitting(spec).build(spec, **self.teacher_options)
+                return build_teacher(self.teacher, spec, **self.teacher_options)
             return self.teacher(spec, **self.teacher_options).to(device=spec.device, dtype=spec.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metaweight.core.contracts import StateSpec
-from metaweight.teachers.base import Teacher, build_teacher, register_teacher
+from metaweight.teachers.base import Teacher, register_teacher
 from metaweight.teachers.fitting import fitting
 
 
@@ -21,9 +21,7 @@ class Auto(Teacher):
     wants_meta = True
 
     def __new__(cls, spec: StateSpec, *, table: bool = False, tagged: bool = False) -> Teacher:  # type: ignore[misc]
-        name, why = fitting(spec, table=table, tagged=tagged)
-        teacher = build_teacher(name, spec)
-        teacher.choice = why
+        teacher = fitting(spec, table=table, tagged=tagged).build(spec)
         if tagged and spec.tokens:
             teacher.centered = "class"
         return teacher

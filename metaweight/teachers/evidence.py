@@ -16,15 +16,14 @@ from metaweight.teachers.inputs import (
     label_log_probability,
     require_outputs,
 )
-from metaweight.teachers.neighbours import equal_parts, neighbours_agree
+from metaweight.teachers.neighbours import equal_parts, likelier_word, neighbours_agree
 from metaweight.teachers.numbers import CLIP, number_evidence
-from metaweight.teachers.pair_states import pair_taps
 from metaweight.teachers.sentences import likelier_than_expected, output_log_probabilities, sentence_surplus
 from metaweight.teachers.trusted import (
     TrustedStates,
+    compared,
     cosines,
     hidden_or_none,
-    tap_to_compare,
     told,
     told_columns,
 )
@@ -58,11 +57,7 @@ class Evidence(Teacher):
         if k < 1 or vote < 0:
             raise ValueError(f"k is 1 or more, vote 0 or more, got {k} and {vote}")
         self.target, self.words, self.k, self.vote = spec.target, spec.tokens, k, vote
-        self.tap, width = tap_to_compare(spec, "evidence")
-        self.pair = pair_taps(spec, "evidence") if spec.sentences else None
-        if self.pair is not None:
-            self.source_width = spec.features[self.pair[0]]
-            width += self.source_width
+        self.tap, self.pair, width, self.source_width = compared(spec, "evidence")
         self.trusted = TrustedStates(width, capacity=capacity, columns=told_columns(spec))
 
     def forward(self, state: StudentState) -> Tensor:
@@ -108,14 +103,11 @@ class Evidence(Teacher):
         if self.pair is not None:
             return CLIP * neighbours_agree(self.trusted, state, self.pair, self.source_width, self.k)
         nearest = self._nearest(state)
+        if self.words:
+            return likelier_word(nearest, targets, class_labels(state), FLOOR)
         if self.target == "class":
-            labels = class_labels(state)[:, None]
-            # not one_hot: a vocabulary's would not fit into memory
-            log_share = (nearest * (targets == labels)).sum(dim=1).clamp_min(FLOOR).log()
-            if not self.words:
-                return above_chance(log_share, state.outputs.shape[1])
-            log_shares = (nearest @ (targets == targets[:, None]).to(nearest)).clamp_min(FLOOR).log()
-            return (log_share - (nearest * log_shares).sum(dim=1)).clamp(-CLIP, CLIP)
+            share = (nearest * (targets == class_labels(state)[:, None])).sum(dim=1)
+            return above_chance(share.clamp_min(FLOOR).log(), state.outputs.shape[1])
         given, shares = in_columns(state.targets, nearest.dtype), nearest @ targets
         if self.target == "soft":
             return (given * above_chance(shares.clamp_min(FLOOR).log(), shares.shape[1])).sum(dim=1)

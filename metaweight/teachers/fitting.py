@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from metaweight.core.contracts import StateSpec
+from metaweight.teachers.base import Teacher, build_teacher
 
 
 class Fitting(NamedTuple):
@@ -13,6 +14,12 @@ class Fitting(NamedTuple):
     name: str
     why: str
     """As it is said to the user."""
+
+    def build(self, spec: StateSpec, **options: Any) -> Teacher:
+        """It, with the reason as its ``choice``.  Raises as ``build_teacher``."""
+        teacher = build_teacher(self.name, spec, **options)
+        teacher.choice = self.why
+        return teacher
 
 
 def fitting(spec: StateSpec, *, table: bool = False, tagged: bool = False) -> Fitting:

@@ -116,8 +116,8 @@ class Jury(Teacher):
         if self.calibration is not None:
             self._calibrate(self.calibration, meta_state)
 
-    def _now(self, state: StudentState, *, others: bool = False) -> Tensor:
-        said: Tensor = self.witnesses(state, others=others)
+    def _now(self, state: StudentState) -> Tensor:
+        said: Tensor = self.witnesses(state)
         return said.to(self.gain.dtype)
 
     def _said(self, state: StudentState) -> Tensor:
@@ -126,9 +126,11 @@ class Jury(Teacher):
 
     def _calibrate(self, calibration: Calibration, meta_state: StudentState) -> None:
         """Try each trusted sample with targets of others of its batch; equal ones do not count."""
-        own, targets = self._now(meta_state, others=True), meta_state.targets
-        tried = [targets.roll(shift, dims=0) for shift in range(1, TRIED + 1)]
-        others = [self._now(replace(meta_state, targets=one), others=True) for one in tried]
-        differs = [in_columns(one != targets, own.dtype).amax(dim=1) for one in tried]
+        targets, heard = meta_state.targets, self.witnesses.heard(meta_state, others=True)
+        tried = [targets.roll(shift, dims=0) for shift in range(TRIED + 1)]
+        own, *others = (
+            self.witnesses.about(replace(meta_state, targets=one), heard).to(self.gain.dtype) for one in tried
+        )
+        differs = [in_columns(one != targets, own.dtype).amax(dim=1) for one in tried[1:]]
         fair, units = self.witnesses.tried(meta_state)
         calibration.put(own, torch.cat(others), torch.cat([fair.to(own), *differs]), units=units)

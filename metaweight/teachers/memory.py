@@ -27,10 +27,9 @@ from metaweight.teachers.pair_states import (
     centred_sides,
     pair_agreement,
     pair_states,
-    pair_taps,
 )
 from metaweight.teachers.surface import ReadsSurface
-from metaweight.teachers.trusted import TrustedStates, told, told_columns
+from metaweight.teachers.trusted import TrustedStates, compared, told, told_columns
 
 AGREEMENTS: Mapping[Target, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "soft": lambda attention, held, own: soft_agreement(attention @ held, own),
@@ -77,10 +76,9 @@ class Memory(ReadsSurface):
             raise ValueError(f"projection and temperature are positive, got {projection} and {temperature}")
         self.classes = spec.classes
         self.tap, features = last_tap(spec, "memory")
-        self.pair = pair_taps(spec, "memory") if spec.sentences else None
-        state_width = features if self.pair is None else sum(spec.features[tap] for tap in self.pair)
-        self.trusted = TrustedStates(state_width, capacity=capacity, columns=told_columns(spec))
-        features = features if self.pair is None else spec.features[self.pair[0]]
+        _, self.pair, width_held, source_width = compared(spec, "memory")
+        self.trusted = TrustedStates(width_held, capacity=capacity, columns=told_columns(spec))
+        features = features if self.pair is None else source_width
         self.project = nn.Linear(features, min(features, projection), bias=False)
         if features <= projection:
             nn.init.eye_(self.project.weight)

@@ -8,13 +8,13 @@ from torch import Tensor
 from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Teacher, register_teacher
 from metaweight.teachers.inputs import class_labels, require_target
-from metaweight.teachers.numbers import number_evidence
-from metaweight.teachers.pair_states import centred_sides, pair_agreement, pair_states, pair_taps
+from metaweight.teachers.numbers import CLIP, number_evidence
+from metaweight.teachers.pair_states import centred_sides, pair_agreement, pair_states
 from metaweight.teachers.trusted import (
     TrustedStates,
+    compared,
     cosines,
     hidden_or_none,
-    tap_to_compare,
     told,
     told_columns,
 )
@@ -50,11 +50,7 @@ class Neighbours(Teacher):
         require_target(spec, "teacher 'knn'", "class", "soft", "several", "number")
         self.target = spec.target
         self.k = k
-        self.tap, width = tap_to_compare(spec, "knn")
-        self.pair = pair_taps(spec, "knn") if spec.sentences else None
-        if self.pair is not None:
-            self.source_width = spec.features[self.pair[0]]
-            width += self.source_width
+        self.tap, self.pair, width, self.source_width = compared(spec, "knn")
         self.trusted = TrustedStates(width, capacity=capacity, columns=told_columns(spec))
         self.share = share
         self.register_buffer("limit", torch.zeros(()) if spec.target in ("soft", "several") else None)
@@ -110,6 +106,18 @@ def neighbours_agree(
     nearness = source @ sources.T
     k = min(k, len(states) // 2)  # all of them would leave nothing to compare with but rounding
     return pair_agreement(equal_parts(nearness, k), nearness, target, translations)[:, 2]
+
+
+def likelier_word(parts: Tensor, held: Tensor, labels: Tensor, floor: float) -> Tensor:
+    """How much likelier than expected units' words ``labels`` [U] are by trusted ones: nats [U] in +-CLIP.
+
+    ``parts`` [U, N], rows sum to 1: how much each of the words ``held`` [N] counts.  log of the share of a
+    unit's word less the mean of such logs over what counts; no share is below ``floor``.
+    """
+    # not one_hot: a vocabulary's would not fit into memory
+    log_share = (parts * (held == labels[:, None])).sum(dim=1).clamp_min(floor).log()
+    log_shares = (parts @ (held == held[:, None]).to(parts)).clamp_min(floor).log()
+    return (log_share - (parts * log_shares).sum(dim=1)).clamp(-CLIP, CLIP)
 
 
 def equal_parts(nearness: Tensor, k: int) -> Tensor:

@@ -48,7 +48,7 @@ class PerSample(nn.Module):
         Raises ValueError for a sample that there is not.
         """
         index = self._known(index)
-        _, places = self.own(index)
+        _, places = self.own(index, ask=False)
         rows = {name: table[places] for name, table in self.named_buffers(recurse=False)}
         if not self.shared:
             return rows

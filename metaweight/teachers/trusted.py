@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StateSpec, StudentState, Target
 from metaweight.teachers.inputs import class_labels, hidden, in_columns, last_tap, residuals
-from metaweight.teachers.pair_states import pair_states
+from metaweight.teachers.pair_states import pair_states, pair_taps
 
 
 class TrustedStates(nn.Module):
@@ -81,11 +83,29 @@ def _version(buffer: Tensor) -> int:
     return 0 if buffer.is_inference() else buffer._version
 
 
-def tap_to_compare(spec: StateSpec, teacher: str) -> tuple[str | None, int]:
-    """The deepest tap and its width; of numbers (None, 0) where there is none.  Raises as ``last_tap``."""
+class Compared(NamedTuple):
+    """Which of a student's states samples are compared by."""
+
+    tap: str | None
+    """The deepest; None of numbers where there is none."""
+    pair: tuple[str, str] | None
+    """Of sentences the deepest tap over the source and over the target."""
+    width: int
+    """Columns in all."""
+    source_width: int
+    """The first of them, of a sentence's source."""
+
+
+def compared(spec: StateSpec, teacher: str) -> Compared:
+    """Raises as ``last_tap``, but of numbers, and as ``pair_taps``."""
     if spec.target == "number" and not spec.features:
-        return None, 0
-    return last_tap(spec, teacher)
+        return Compared(None, None, 0, 0)
+    tap, width = last_tap(spec, teacher)
+    if not spec.sentences:
+        return Compared(tap, None, width, 0)
+    pair = pair_taps(spec, teacher)
+    source = spec.features[pair[0]]
+    return Compared(tap, pair, source + width, source)
 
 
 def hidden_or_none(state: StudentState, tap: str | None) -> Tensor:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.inputs import class_labels, in_columns, label_log_probability, require_outputs
-from metaweight.teachers.neighbours import neighbours_agree
+from metaweight.teachers.neighbours import likelier_word, neighbours_agree
 from metaweight.teachers.numbers import CLIP, number_evidence
-from metaweight.teachers.pair_states import pair_taps
 from metaweight.teachers.sentences import likelier_than_expected, output_log_probabilities, sentence_surplus
 from metaweight.teachers.trusted import (
+    Compared,
     TrustedStates,
+    compared,
     cosines,
     hidden_or_none,
-    tap_to_compare,
     told,
     told_columns,
 )
@@ -27,6 +30,17 @@ TEMPERATURE = 10.0
 """Factor on the cosine to trusted samples, before the softmax."""
 NEIGHBOURS = 10
 """Of a sentence."""
+
+
+class Heard(NamedTuple):
+    """What is known of units, whatever they are told."""
+
+    outputs: Tensor | None
+    """By the student's outputs margins [U, C], log odds of yes [U, L], of words log p [U, C]; None of numbers
+    and sentences."""
+    trusted: Tensor | None
+    """By trusted samples the same, of words and numbers the attention to each [U, N], of sentences what is
+    said [U]; None before two were observed."""
 
 
 class Witnesses(nn.Module):
@@ -47,23 +61,36 @@ class Witnesses(nn.Module):
         super().__init__()
         require_outputs(spec, f"teacher {reader!r}", "class", "soft", "several", "number")
         self.target, self.words, self.classes = spec.target, spec.tokens, spec.classes
-        compares = bool(spec.source_taps if spec.sentences else spec.features) or self.target == "number"
-        self.tap, width = tap_to_compare(spec, reader) if compares else (None, 0)
-        self.pair = pair_taps(spec, reader) if spec.sentences and compares else None
-        if self.pair is not None:
-            self.source_width = spec.features[self.pair[0]]
-            width += self.source_width
-        self.compares, self.number = compares, 1 + (compares and self.target != "number")
+        self.compares = bool(spec.source_taps if spec.sentences else spec.features) or self.target == "number"
+        seen = compared(spec, reader) if self.compares else Compared(None, None, 0, 0)
+        self.tap, self.pair, width, self.source_width = seen
+        self.number = 1 + (self.compares and self.target != "number")
         self.trusted = TrustedStates(width, capacity=capacity, columns=told_columns(spec))
 
-    def forward(self, state: StudentState, *, others: bool = False) -> Tensor:
-        """What they say: [U, number]; of trusted samples 0 before two were observed.
+    def forward(self, state: StudentState) -> Tensor:
+        """What they say: [U, number]; of trusted samples 0 before two were observed."""
+        return self.about(state, self.heard(state))
+
+    def heard(self, state: StudentState, *, others: bool = False) -> Heard:
+        """What they know of units before it is asked what these are told.
 
         ``others``: units are trusted themselves, and none is compared with itself.
         """
-        said = [] if self.target == "number" else [self._outputs(state)]
+        outputs = None
+        if self.target != "number" and state.real is None:
+            outputs = self._of_outputs(state)
+        held = len(self.trusted) if self.compares else 0
+        return Heard(outputs, self._of_trusted(state, others) if held >= 2 + others else None)
+
+    def about(self, state: StudentState, heard: Heard) -> Tensor:
+        """What they say of what units are told: [U, number]."""
+        said = []
+        if state.real is not None:
+            said.append(sentence_surplus(state, CLIP))
+        elif heard.outputs is not None:
+            said.append(self._own(state, heard.outputs))
         if self.compares:
-            said.append(self._trusted(state, others).to(state.loss))
+            said.append(self._by_trusted(state, heard.trusted))
         return torch.stack(said, dim=1)
 
     def observe(self, meta_state: StudentState) -> None:
@@ -84,20 +111,16 @@ class Witnesses(nn.Module):
         same = [(given[:, None] == targets).sum(dim=1) > 1 for given in (labels, targets)]
         return same[0].to(state.loss), same[1].sum()
 
-    def _outputs(self, state: StudentState) -> Tensor:
-        if state.real is not None:
-            return sentence_surplus(state, CLIP)
+    def _of_outputs(self, state: StudentState) -> Tensor:
         log_p = output_log_probabilities(state, state.loss.dtype, self.target)
         if self.words:
-            return likelier_than_expected(log_p, class_labels(state)).clamp(-CLIP, CLIP)
+            return log_p
         if self.target == "several":
-            return self._of_targets(state, log_p - F.logsigmoid(-state.outputs.to(log_p.dtype)))
-        return self._of_targets(state, margins(log_p))
+            return log_p - F.logsigmoid(-state.outputs.to(log_p.dtype))
+        return margins(log_p)
 
-    def _trusted(self, state: StudentState, others: bool) -> Tensor:
+    def _of_trusted(self, state: StudentState, others: bool) -> Tensor:
         states, targets = self.trusted.held()
-        if len(states) < 2 + others:
-            return torch.zeros_like(state.loss)
         if self.pair is not None:
             return CLIP * neighbours_agree(self.trusted, state, self.pair, self.source_width, NEIGHBOURS)
         nearness = TEMPERATURE * cosines(hidden_or_none(state, self.tap).to(states), states)
@@ -105,22 +128,31 @@ class Witnesses(nn.Module):
             itself = state.index[:, None] == self.trusted.index[: len(states)]
             nearness = nearness.masked_fill(itself, -torch.inf)
         attention = nearness.softmax(dim=1)
-        if self.target == "number":
-            return number_evidence(attention, targets, told(state, self.target, states.dtype))
-        if self.words:
-            # not one_hot: a vocabulary's would not fit into memory
-            log_share = logs((attention * (targets == class_labels(state)[:, None])).sum(dim=1))
-            log_shares = logs(attention @ (targets == targets[:, None]).to(attention))
-            return (log_share - (attention * log_shares).sum(dim=1)).clamp(-CLIP, CLIP)
+        if self.words or self.target == "number":
+            return attention
         if self.target == "class":
-            classes = torch.arange(self.classes, device=targets.device)
-            return self._of_targets(
-                state, margins(logs(attention @ (targets[:, None] == classes).to(states)))
-            )
+            targets = (targets[:, None] == torch.arange(self.classes, device=targets.device)).to(states)
         shares = attention @ targets
-        if self.target == "several":
-            return self._of_targets(state, logs(shares) - logs(1 - shares))
-        return self._of_targets(state, margins(logs(shares)))
+        return logs(shares) - logs(1 - shares) if self.target == "several" else margins(logs(shares))
+
+    def _own(self, state: StudentState, outputs: Tensor) -> Tensor:
+        if self.words:
+            return likelier_than_expected(outputs, class_labels(state)).clamp(-CLIP, CLIP)
+        return self._of_targets(state, outputs)
+
+    def _by_trusted(self, state: StudentState, known: Tensor | None) -> Tensor:
+        if known is None:
+            return torch.zeros_like(state.loss)
+        _, targets = self.trusted.held()
+        if self.pair is not None:
+            said = known
+        elif self.words:
+            said = likelier_word(known, targets, class_labels(state), math.exp(-FAR))
+        elif self.target == "number":
+            said = number_evidence(known, targets, told(state, self.target, known.dtype))
+        else:
+            said = self._of_targets(state, known)
+        return said.to(state.loss)
 
     def _of_targets(self, state: StudentState, says: Tensor) -> Tensor:
         """Margins of classes [U, C], or log odds of yes [U, L], as they bear on what units are told: [U]."""

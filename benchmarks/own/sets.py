@@ -18,6 +18,7 @@ from metaweight.data.folder import find_file
 
 Array = np.ndarray[Any, Any]
 TABLES = ("spambase", "telco_churn", "satellite", "magic_gamma", "student_grades", "defects_derby")
+MORE_TABLES = ("letter", "hpc_jobs")
 TEXTS = ("trec_rules", "youtube_lf", "agnews_human_a", "mr_sentences")
 NUMBERS = ("ames_housing", "bikeshare_hourly", "concrete", "wage_midatlantic")
 TAGGED = ("hausa_ner", "restaurant_slots")
@@ -125,7 +126,7 @@ def _cifar(folder: Path, size: int = 3000) -> Whole:
 
 
 SETS: Mapping[str, tuple[str, Callable[[Path], Whole]]] = {
-    **{name: ("tabular", partial(_table, name)) for name in TABLES},
+    **{name: ("tabular", partial(_table, name)) for name in (*TABLES, *MORE_TABLES)},
     **{name: ("text", partial(_text, name)) for name in TEXTS},
     "digits": ("image", _digits),
     "cifar10": ("image", _cifar),

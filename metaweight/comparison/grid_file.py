@@ -75,19 +75,32 @@ def read_plan(path: Path, *, task: str | None = None, profile: str | None = None
     FileNotFoundError, with the nearest file, KeyError for an unknown profile, ValueError, with all profiles,
     where none is named, and as ``plan`` with the file's name.
     """
+    table, where = read_table(path, profile)
+    if task is not None and table.get("task", task) != task:
+        raise ValueError(f"{path} is for the task {table['task']!r}, --task says {task!r}")
+    return plan({"task": task or GridTable.task, **table}, where=where)
+
+
+def read_toml(path: Path) -> Mapping[str, Any]:
+    """What a TOML file says.  Raises FileNotFoundError, with the nearest file, and ValueError for no TOML."""
     if not path.is_file():
         beside = [other.name for other in path.parent.glob("*.toml")]
         raise FileNotFoundError(f"{path}: there is no such file.{did_you_mean(path.name, beside)}")
     try:
-        file = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
+
+
+def read_table(path: Path, profile: str | None) -> tuple[Mapping[str, Any], str]:
+    """The keys of a GridTable as a TOML file has them for ``profile``, some perhaps left out, and where.
+
+    Raises as ``read_plan`` does for the file and its profile.
+    """
+    file = read_toml(path)
     where = str(path) if profile is None else f"{path}, profile {profile}"
     with _at(where):
-        table = _profile(file, profile)
-    if task is not None and table.get("task", task) != task:
-        raise ValueError(f"{path} is for the task {table['task']!r}, --task says {task!r}")
-    return plan({"task": task or GridTable.task, **table}, where=where)
+        return _profile(file, profile), where
 
 
 def _profile(file: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,6 +37,9 @@ class Parts:
     """[n], where each training row stands in what was read, from 0; None: they are all of it."""
     marked: Ints | None = None
     """[m], the same of trusted rows that a column of the training rows marks."""
+    human: Sequence[Any] | None = None
+    """[n], the label that people gave each training row, wrong ones among them, of a set whose ``train`` has
+    the right ones."""
     left_out: LeftOut = LeftOut.none()  # noqa: RUF009 (frozen, and empty)
     notes: tuple[str, ...] = ()
 
@@ -116,6 +120,7 @@ def without_training(
         parts,
         train=parts.train.select(~gone),
         places=places[~gone],
+        human=None if parts.human is None else list(itertools.compress(parts.human, ~gone)),
         left_out=parts.left_out.join(left_out(parts.train.select(gone), own)),
         notes=(*parts.notes, f"{len(own):,} training rows are left out: {reason}"),
     )

@@ -14,8 +14,8 @@ from metaweight.data.rows.targets import Targets
 
 SHUFFLED = "shuffled"
 """The noise of numbers and of several labels: some rows get the target of another one."""
-OF_PICTURES = ("cluster", "human", "instance")
-"""Kinds of noise that look at pictures, or at labels that came with them."""
+OF_PICTURES = ("cluster", "instance")
+"""Kinds of noise that look at pictures."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +41,21 @@ def check_spoil(kind: str, rate: float) -> None:
         raise KeyError(f"unknown noise {kind!r} of rows.{did_you_mean(kind, known)}")
 
 
-def spoil(targets: Targets, values: Tensor, kind: str, *, rate: float, generator: torch.Generator) -> Spoilt:
+def spoil(
+    targets: Targets,
+    values: Tensor,
+    kind: str,
+    *,
+    rate: float,
+    generator: torch.Generator,
+    human: Tensor | None = None,
+) -> Spoilt:
     """Give a share ``rate`` of right ``values`` [n] a wrong one, by the noise ``kind``.
 
     ``shuffled`` redistributes the targets of that share among its own rows, whatever they are; other kinds
-    are those of classes (`corrupt`); ``uniform`` is also one of tokens, see ``other_labels``.  Raises as
-    ``check_spoil``, and ValueError for a kind of classes where targets are not.
+    are those of classes (`corrupt`); ``uniform`` is also one of tokens, see ``other_labels``; ``human`` takes
+    the labels [n] that people gave.  Raises as ``check_spoil``, and ValueError for a kind of classes where
+    targets are not, and for ``human`` where there are no such labels.
     """
     check_spoil(kind, rate)
     if kind == "none":
@@ -64,7 +73,16 @@ def spoil(targets: Targets, values: Tensor, kind: str, *, rate: float, generator
         return Spoilt(given, other.flatten(1).any(dim=1) if other.dim() > 1 else other, rate)
     if targets.kind not in ("classes", "one-logit"):
         raise ValueError(f"noise {kind!r} is one of classes; for {targets.kind} take {SHUFFLED!r}")
-    noisy = corrupt(kind, values.long(), rate=rate, classes=len(targets.classes), generator=generator)
+    if kind == "human" and human is None:
+        raise ValueError("noise 'human' takes the labels that people gave, and this set brings none")
+    noisy = corrupt(
+        kind,
+        values.long(),
+        rate=rate,
+        classes=len(targets.classes),
+        human=None if human is None else human.long(),
+        generator=generator,
+    )
     return Spoilt(noisy.labels.to(values.dtype), noisy.flipped, noisy.nominal)
 
 

@@ -19,7 +19,8 @@ class RowsConfig(OwnData):
     valid_size: int = 100
     """Trusted rows for model selection that are drawn alike; a file valid is used whole."""
     noise: str = "none"
-    """none, uniform, flip, flip2, asymmetric, or shuffled (of numbers and several labels)."""
+    """none, uniform, flip, flip2, asymmetric, shuffled (of numbers and several labels), or human: the labels
+    that people gave, of a set that brings them."""
     teacher_lr: float = 3e-3
     epochs: int = 20
     warmup_epochs: int = 2

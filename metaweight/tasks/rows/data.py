@@ -133,6 +133,7 @@ def prepare(
         config.noise,
         rate=config.noise_rate,
         generator=derive(config.seed, "noise"),
+        human=None if parts.human is None else _human(parts, targets)[train],
     )
     given = right.clone()
     given[train] = noise.targets
@@ -187,6 +188,11 @@ def _planted(
 def _read(parts: Parts, targets: Targets, part: str) -> Tensor:
     rows = getattr(parts, part)
     return targets.encode(parts.cells(rows), rows.origins, SAID[part])
+
+
+def _human(parts: Parts, targets: Targets) -> Tensor:
+    assert parts.human is not None
+    return targets.encode(parts.human, parts.train.origins, "human")
 
 
 def loader(

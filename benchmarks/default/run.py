@@ -73,13 +73,12 @@ def run(options: Options) -> Path:
     runs: list[Run] = []
     absent: list[str] = []
     for one in todo:
-        try:
-            runs += _of_set(one, place / "sets" / one.name, options)
-        except ValueError as error:
-            if (place / "sets" / one.name).is_dir():
-                raise
+        console.rule(one.name)
+        if why := _not_here(one):
             absent.append(one.name)
-            console.print(f"{one.name} is left out: {error}", style="yellow", soft_wrap=True)
+            console.print(f"{one.name} is left out: {why}", style="yellow", soft_wrap=True)
+        else:
+            runs += _of_set(one, place / "sets" / one.name, options)
     if not runs:
         raise ValueError("no set's data are here: METAWEIGHT_DATA names their folder")
     write_csv(place / RUNS, [field.name for field in fields(Run)], map(astuple, runs))
@@ -98,9 +97,17 @@ def _arms(options: Options) -> dict[str, object]:
     return dict(arms(options.arms, of=options.profile))
 
 
+def _not_here(one: SetPlan) -> str:
+    """Why the set cannot be read, by plain training's options; empty where it can."""
+    try:
+        tasks[one.plan.task].prepare(one.plan.grid.cells()[0].config)
+    except (ValueError, ImportError) as error:
+        return str(error)
+    return ""
+
+
 def _of_set(one: SetPlan, place: Path, options: Options) -> list[Run]:
-    """The comparison of one set, run or gone on with.  Raises ValueError where its data are not here."""
-    console.rule(one.name)
+    """The comparison of one set, run or gone on with."""
     place.parent.mkdir(exist_ok=True)
     found = compare(
         one.plan.grid,

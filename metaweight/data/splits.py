@@ -37,12 +37,14 @@ def make_splits(
     train_size: int | None = None,
     classes: int,
     names: Sequence[str] = (),
+    balanced: bool = True,
     generator: torch.Generator,
 ) -> Splits:
     """Split samples with clean ``labels`` [N] int64 at random into disjoint sets.
 
     The meta set is class-balanced: equal counts, or counts that differ by one, with the larger ones at
-    random classes; a class without samples takes no part.  Validation and training set are drawn from the
+    random classes; a class without samples takes no part.  Not ``balanced`` it is drawn as samples come, but
+    for one at least of each class.  Validation and training set are drawn from the
     rest; ``train_size`` None takes all that is left.  ``names`` of the classes, for errors.  Raises
     ValueError for a meta set of less than two classes, an empty training set, a class with too few samples,
     or sizes beyond what there is.
@@ -61,9 +63,16 @@ def make_splits(
     available = torch.bincount(labels, minlength=classes).cpu()
     present = available.nonzero().flatten()
     counts = torch.zeros(classes, dtype=torch.int64)
-    # one of the larger counts each, where the size leaves some over
-    extra = torch.randperm(len(present), generator=generator, device=device).cpu() < meta_size % len(present)
-    counts[present] = meta_size // len(present) + extra.long()
+    if balanced:
+        # one of the larger counts each, where the size leaves some over
+        order = torch.randperm(len(present), generator=generator, device=device).cpu()
+        counts[present] = meta_size // len(present) + (order < meta_size % len(present)).long()
+    else:
+        drawn = torch.randperm(len(labels), generator=generator, device=device)[:meta_size].to(labels.device)
+        counts = torch.bincount(labels[drawn], minlength=classes).cpu()
+        for lacking in present[counts[present] == 0].tolist():
+            counts[counts.argmax()] -= 1
+            counts[lacking] = 1
     if bool((counts > available).any()):
         least = int(available[present].min())
         k = int((counts > available).nonzero()[0])

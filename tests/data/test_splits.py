@@ -116,3 +116,23 @@ def test_a_draw_per_class_has_its_counts_and_every_sample_the_same_chance():
     assert chosen[7] == 0
     assert (chosen[labels == 0] / 400 - 1 / 3).abs().max() < 0.12  # 5 standard errors
     assert (chosen[labels == 2] / 400 - 1 / 2).abs().max() < 0.125
+
+
+def test_a_meta_set_that_is_not_balanced_has_the_shares_of_all_and_one_of_each_class():
+    labels = torch.tensor([0] * 900 + [1] * 97 + [2] * 3)
+    counts = torch.zeros(3)
+    for seed in range(40):
+        meta = make_splits(
+            labels,
+            meta_size=50,
+            valid_size=10,
+            classes=3,
+            balanced=False,
+            generator=torch.Generator().manual_seed(seed),
+        ).meta
+        own = torch.bincount(labels[meta], minlength=3)
+        assert own.sum() == 50
+        assert (own > 0).all()
+        counts += own
+    shares = counts / counts.sum()
+    assert shares[:2].tolist() == pytest.approx([0.885, 0.095], abs=0.02)  # one of each 50 is class 2's

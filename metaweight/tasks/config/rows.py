@@ -16,6 +16,8 @@ class RowsConfig(OwnData):
     classes by one output); default: as the labels look, and that is said."""
     meta_size: int = 100
     """Trusted rows that are drawn out of a data set, or with --meta-from-train; a file meta is used whole."""
+    meta_balanced: bool = True
+    """Draw as many trusted rows of each class; no: as they come, one at least of each class."""
     valid_size: int = 100
     """Trusted rows for model selection that are drawn alike; a file valid is used whole."""
     noise: str = "none"

@@ -72,6 +72,7 @@ def _drawn(
             train_size=config.train_size,
             classes=len(names),
             names=names,
+            balanced=config.meta_balanced,
             generator=generator,
         )
     order = torch.randperm(len(values), generator=generator)

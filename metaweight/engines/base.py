@@ -25,6 +25,9 @@ from metaweight.student.student import Student
 CHECK_EVERY = 100
 """Batches between two checks of an engine's answer."""
 Weigh = Callable[[StudentState], Tensor]
+MetaWeights = Callable[[Tensor], Tensor | None]
+"""Positions [U] of trusted units -> what they count in the meta loss [U] >= 0; None: all alike.  Within one
+problem the same answer at each call."""
 GradientAt = Callable[[Tensor], Mapping[str, Tensor]]
 """Weights [U] -> parameter name -> gradient of mean(weights * loss), detached."""
 
@@ -67,6 +70,14 @@ class Sighted:
         return self.weigh(state)
 
 
+def shares_of(counts: Tensor) -> Tensor:
+    """Non-negative ``counts`` [U] with the mean 1; all 1 where they are all 0."""
+    mean = counts.mean()
+    return torch.where(
+        mean > 0, counts / mean.where(mean > 0, torch.ones_like(mean)), torch.ones_like(counts)
+    )
+
+
 @dataclass(frozen=True)
 class Problem:
     """dL_meta(theta_K)/dw for K inner steps from the student's and the optimizer's present state."""
@@ -91,6 +102,28 @@ class Problem:
     """What the first inner step's gradient is multiplied by, as where a step has several micro-batches."""
     check_every: int = CHECK_EVERY
     """Batches after which the engine's answer is checked again, see ``watch``."""
+
+    weigh_meta: MetaWeights | None = None
+    """What trusted units count; constants of the meta loss."""
+
+    def meta_loss(self, meta: Forward) -> Tensor:
+        """The meta loss of the units here, a scalar with its graph."""
+        counts = self._counts(meta)
+        return (
+            meta.loss.mean() if counts is None else (meta.part.own(counts).to(meta.loss) * meta.loss).mean()
+        )
+
+    def joined_meta_loss(self, meta: Forward) -> float:
+        """The meta loss of the joined batch, without a graph, added up in float64."""
+        counts, losses = self._counts(meta), meta.losses.double()
+        return float(losses.mean() if counts is None else (counts * losses).mean())
+
+    def _counts(self, meta: Forward) -> Tensor | None:
+        """[U] of the joined batch, with the mean 1; all 0 count as all alike."""
+        if self.weigh_meta is None:
+            return None
+        counts = self.weigh_meta(meta.part.join(meta.index))
+        return None if counts is None else shares_of(counts.detach())
 
     def step_gradient(self, number: int, gradient: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the optimizer gets in the inner step ``number`` for the gradient of the weighted loss."""

@@ -16,6 +16,7 @@ from metaweight.engines.base import (
     CHECK_EVERY,
     Engine,
     GradientAt,
+    MetaWeights,
     Problem,
     Recorded,
     Sighted,
@@ -41,7 +42,7 @@ class HyperGradient:
     grads: tuple[Tensor, ...]
     """Aligned with ``wrt``; zeros where a tensor has no influence."""
     meta_loss: Tensor
-    """Scalar, the mean loss on the meta batch after the inner steps."""
+    """Scalar, the mean loss on the meta batch after the inner steps, whatever its units count."""
     stats: Mapping[str, float]
     """Read from the device when one of them is asked for."""
     weights: tuple[Tensor, ...] = ()
@@ -82,6 +83,7 @@ def hypergradient(
     share: float = 1.0,
     check_every: int = CHECK_EVERY,
     scale: Scale | None = None,
+    weigh_meta: MetaWeights | None = None,
 ) -> HyperGradient:
     """Gradient of the meta loss after K weighted inner steps, with respect to what the weights depend on.
 
@@ -98,8 +100,10 @@ def hypergradient(
     is added, as where a step has several micro-batches.  ``check_every``: batches after which an engine's
     answer is held against reverse mode of the real loss again, beside those where something has changed; 0:
     never; what is seen at once, and what then only, says ``watch``.  ``scale``: StudentState -> what the
-    slopes dL/dw of its units are divided by, before they are centred; None: nothing.  Module, buffers,
-    optimizer and random state are left bit for bit.  One call runs at a time; other threads wait.
+    slopes dL/dw of its units are divided by, before they are centred; None: nothing.  ``weigh_meta``:
+    positions [U] of trusted units -> what they count in the meta loss, constants whose mean is made 1; None:
+    all alike.  Module, buffers, optimizer and random state are left bit for bit.  One call runs at a time;
+    other threads wait.
     Raises NonFiniteError for a NaN, EngineError where the engine cannot differentiate the student,
     KeyError for an unknown submodule, TypeError or ValueError for an optimizer whose step cannot be
     differentiated through.
@@ -136,6 +140,7 @@ def hypergradient(
         gathered or {},
         share,
         check_every,
+        weigh_meta,
     )
     with alone(), forked_rng(student.device), attention_for(solver), torch.enable_grad():
         solution = solver.solve(problem) if solver.abilities.asks_others else answer(solver, problem)

@@ -102,7 +102,7 @@ class HigherCopy(Engine):
             )
             meta = copy.run(problem.meta)
             require_finite_losses("meta loss", meta)
-            slopes = _slopes(meta.loss.mean() * meta.part.share, steps)
+            slopes = _slopes(problem.meta_loss(meta) * meta.part.share, steps)
         if all(slope is None for slope in slopes):
             raise EngineError(
                 "the meta loss does not depend on the weights: no parameter that the optimizer moves has an "

@@ -165,13 +165,13 @@ def direction_of(
 def meta_pass(
     problem: Problem, virtual: Named, buffers: Named, inner: InnerStep
 ) -> tuple[Forward, dict[str, Tensor]]:
-    """The meta batch at parameters with requires_grad, and its mean loss's gradient, in scope."""
+    """The meta batch at parameters with requires_grad, and the meta loss's gradient, in scope."""
     pull: dict[str, Tensor] = {}
     inside = {n: virtual[n] for n in inner.options if problem.scope is None or n in problem.scope}
 
     def backward(meta: Forward) -> None:
         require_finite_losses("meta loss", meta)
-        pull.update(joined(student, meta, meta.loss.mean(), inside))
+        pull.update(joined(student, meta, problem.meta_loss(meta), inside))
 
     student = problem.student
     return student.functional(problem.meta, virtual, Buffers(buffers), then=backward), pull

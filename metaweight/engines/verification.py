@@ -116,7 +116,7 @@ class Verification:
     ) -> _Run:
         """Runs in float64, or in the student's own precision where it is another student in float64."""
         problem, own = self.problem, problem_dtype(self.problem)
-        known = float(solution.meta.losses.double().mean())
+        known = problem.joined_meta_loss(solution.meta)
         for dtype in dict.fromkeys((torch.float64, own)):
             run = _Run(problem, self._random, engine.through_state, dtype)
             try:
@@ -184,7 +184,7 @@ class _Run:
         """Of each step, what its update's rounding adds: a difference of runs would see that alone."""
 
     def meta_loss(self, weights: Sequence[Tensor], apart: Sequence[Tensor], h: float) -> float:
-        """The mean loss on the meta batch after steps at ``weights`` + h * ``apart``, K times [U]."""
+        """The meta loss after steps at ``weights`` + h * ``apart``, K times [U]."""
         problem, student = self.problem, self.problem.student
         self.random.restore(student.device)
         everything = dict(student.module.named_parameters())
@@ -208,7 +208,7 @@ class _Run:
         meta = student.without_graph(
             lambda: student.functional(self._batch(problem.meta), parameters, buffers, taps=False, exact=True)
         )
-        return float(meta.losses.double().mean())
+        return problem.joined_meta_loss(meta)
 
     @torch.no_grad()
     def _stepped(

@@ -24,7 +24,7 @@ from metaweight.reweighter.spent import Spent
 from metaweight.reweighter.teaching import Teaching
 from metaweight.reweighter.window import Seen
 from metaweight.student.student import Student
-from metaweight.teachers.base import Teacher
+from metaweight.teachers.base import Teacher, weighs_meta
 
 T = TypeVar("T")
 
@@ -155,6 +155,7 @@ class Live:
             share=1.0 if gathering is None else gathering.share,
             check_every=self.check_every,
             scale=self.teacher.slope_scale,
+            weigh_meta=self.teacher.meta_weights if weighs_meta(self.teacher) else None,
         )
 
     def gathered(self, gathering: Gathering | None = None) -> dict[str, Tensor]:

@@ -71,6 +71,11 @@ class Teacher(nn.Module, ABC):
         None: by nothing.  A slope is zero where this is."""
         return None
 
+    def meta_weights(self, index: Tensor) -> Tensor | None:
+        """What the trusted units of these samples [U] count in the meta loss, [U] >= 0, by what is remembered
+        of them; their mean is made 1.  None: all alike."""
+        return None
+
     def last_attention(self) -> dict[str, float]:
         """Tap -> its share of the attention in the last batch, of teachers that attend to layers."""
         return {}
@@ -80,6 +85,11 @@ class Teacher(nn.Module, ABC):
         raise NotImplementedError(
             f"{type(self).__name__} sees the gradient: define from_hypergradient(hypergradient)"
         )
+
+
+def weighs_meta(teacher: Teacher) -> bool:
+    """Whether ``teacher`` says what trusted units count."""
+    return type(teacher).meta_weights is not Teacher.meta_weights
 
 
 def register_teacher(name: str) -> Any:

@@ -50,8 +50,7 @@ class Calibration(nn.Module):
         ``counts`` [n + m]: 1 where it counts, else 0; nothing is taken where none of either does.  ``units``:
         how many different trusted units such evidence comes from.
         """
-        right = torch.sigmoid(self.log_odds(own) + math.log(RIGHT / (1 - RIGHT)))
-        weights = (counts[: len(own)] * right, counts[len(own) :])
+        weights = (counts[: len(own)] * self.right(own), counts[len(own) :])
         sums = [weight.sum() for weight in weights]
         taken = ((sums[0] > 0) & (sums[1] > 0)).to(own)
         shares = [
@@ -70,6 +69,10 @@ class Calibration(nn.Module):
             spread = spread + (part - centre).T @ ((part - centre) * share) / 2
         self.scatter = self.scatter * kept + taken * spread
         self.units = torch.as_tensor(units).to(self.units) * taken + self.units * (1 - taken)
+
+    def right(self, evidence: Tensor) -> Tensor:
+        """The probability that trusted units with this evidence [U, columns] are right: [U]."""
+        return torch.sigmoid(self.log_odds(evidence) + math.log(RIGHT / (1 - RIGHT)))
 
     def log_odds(self, evidence: Tensor) -> Tensor:
         """[U, columns] -> [U]."""

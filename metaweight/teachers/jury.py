@@ -14,6 +14,7 @@ from metaweight.teachers.head import WeightHead
 from metaweight.teachers.inputs import in_columns, residual_size
 from metaweight.teachers.sample_means import SampleMeans, SampleSignals
 from metaweight.teachers.surface import Surface
+from metaweight.teachers.trusted_means import TrustedMeans
 from metaweight.teachers.witnesses import FAR, Witnesses
 
 SIGNAL = 2.0
@@ -60,6 +61,9 @@ class Jury(Teacher):
         self.witnesses = Witnesses(spec, "jury", capacity=capacity)
         columns = self.witnesses.number
         self.calibration = None if spec.sentences else Calibration(columns)
+        self.of_trusted: TrustedMeans | None = None
+        if not (spec.sentences or spec.tokens):
+            self.of_trusted = TrustedMeans(columns, capacity=capacity, decay=decay)
         self.gain = nn.Parameter(torch.ones(()))
         self.said: SampleMeans | None = None
         self.signals: SampleSignals | None = None
@@ -98,6 +102,14 @@ class Jury(Teacher):
         """Of numbers their residuals' size."""
         return residual_size(state) if self.target == "number" else None
 
+    def meta_weights(self, index: Tensor) -> Tensor | None:
+        """The probability that trusted samples are right themselves, by what the others say of them."""
+        if self.calibration is None or self.of_trusted is None:
+            return None
+        said, visits = self.of_trusted.of(index)
+        right = self.calibration.right(said)
+        return right.where(visits > 0, torch.ones_like(right))
+
     def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
         """Remember what the batch's hypergradient says of its samples."""
         if self.signals is not None:
@@ -133,4 +145,6 @@ class Jury(Teacher):
         )
         differs = [in_columns(one != targets, own.dtype).amax(dim=1) for one in tried[1:]]
         fair, units = self.witnesses.tried(meta_state)
+        if self.of_trusted is not None:
+            self.of_trusted.put(meta_state.index, own)
         calibration.put(own, torch.cat(others), torch.cat([fair.to(own), *differs]), units=units)

@@ -53,6 +53,8 @@ def test_first_weights_are_the_calibrated_odds_and_the_signals_at_mean_one():
     reference = Calibration(2).double()
     assert meta.targets.bincount().min() > 1  # no class has one trusted sample alone
     reference.put(own, torch.cat(tried), torch.cat([torch.ones(50, dtype=DOUBLE), *differs]), units=50)
+    torch.testing.assert_close(jury.meta_weights(meta.index), reference.right(own), rtol=1e-9, atol=1e-12)
+    assert jury.meta_weights(torch.tensor([999])).tolist() == [1.0]  # nothing is known of it yet
     other = replace(class_state(12, seed=3, dtype=DOUBLE), index=torch.arange(12))
     jury.track(other)
     slopes = torch.linspace(-1, 2, 12, dtype=DOUBLE)
@@ -103,7 +105,9 @@ def test_a_run_finds_the_wrong_labels(schedule: str):
     module = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3))
     student = mw.Student(module, taps=("1",))
     train = [mw.Batch((x[at],), given[at], at) for at in torch.arange(240).split(40)]
-    meta = mw.Batch((x[240:],), right[240:], torch.arange(60))
+    trusted = right[240:].clone()
+    trusted[:10] = (trusted[:10] + 1) % 3  # a sixth of those that are trusted are wrong too
+    meta = mw.Batch((x[240:],), trusted, torch.arange(60))
     teacher = build_teacher("jury", student.spec(train[0], samples=240))
     live = mw.Reweighter(
         student, teacher, optimizer=torch.optim.SGD(module.parameters(), lr=0.1), schedule=schedule
@@ -113,6 +117,8 @@ def test_a_run_finds_the_wrong_labels(schedule: str):
         for one in train:
             weights[one.index] = live.step(one, meta).weights
     assert auroc(weights, wrong[:240]) > 0.9
+    counts = teacher.meta_weights(torch.arange(60))
+    assert auroc(counts, torch.arange(60) < 10) > 0.9
     assert float(weights[wrong[:240]].mean()) < 0.5 < 1.2 < float(weights[~wrong[:240]].mean())
 
 

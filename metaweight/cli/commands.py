@@ -93,6 +93,16 @@ def suspects(_: Ahead) -> Command:
     return Suspects(run=tyro.MISSING)
 
 
+def rate(_: Ahead) -> Command:
+    """Weigh rows that were never trained on, with the student and the teacher that a finished run left.
+
+    Example: metaweight rate new.csv --rater runs/jury-20260101-120000 --out rated.csv
+    """
+    from metaweight.cli.rate import Rate
+
+    return Rate(new=tyro.MISSING, rater=tyro.MISSING)
+
+
 def choose_trusted(_: Ahead) -> Command:
     """Draw rows of your own data for you to check, as many of each class: what --meta needs.
 
@@ -151,6 +161,7 @@ COMMANDS = {
         compare,
         report,
         suspects,
+        rate,
         choose_trusted,
         translate,
         score,
@@ -159,5 +170,5 @@ COMMANDS = {
         remedies,
     )
 }
-KEEPING = {"train", "compare", "report", "suspects", "choose-trusted"}
+KEEPING = {"train", "compare", "report", "suspects", "rate", "choose-trusted"}
 """Those whose results are in files: what they print is a view of them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,7 +179,7 @@ class Fit:
             new = replace(reader, encoder=Places(data)).of_rows(data.rows("new"))
         else:
             tagged = self.prepared.targets.kind == "tokens"
-            read = partial(reader.task.read, reader.config)
+            read = lambda place, _: reader.task.later(reader.asked, reader.config, place)  # noqa: E731
             new = reader.of_rows(as_rows(rows, "new", read, tagged=tagged))
         return self.rater.rate(new, batch_size=batch_size).frame()
 

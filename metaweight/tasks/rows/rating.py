@@ -33,8 +33,10 @@ class RowsReader(Generic[C]):
     """What the training rows of a run have shown, and later rows as its students take them."""
 
     task: RowsTask[C]
+    asked: C
+    """The run's options."""
     config: C
-    """With the columns of the labels and of the texts by name, as the training rows have them."""
+    """The same with the columns of labels and texts by name, as the training rows have them."""
     label: str
     columns: tuple[str, ...]
     """Those that are learnt from."""
@@ -48,7 +50,7 @@ class RowsReader(Generic[C]):
 
     def read(self, place: str) -> New:
         """The rows of a file, see ``Reader.read``."""
-        return self.of_rows(self.task.read(self.config, place, "train"))
+        return self.of_rows(self.task.later(self.asked, self.config, place))
 
     def of_rows(self, rows: Rows) -> New:
         """Rows that were read.  Those without a label, or without an input, are not weighed."""

@@ -190,6 +190,10 @@ class RowsTask(ABC, Generic[C]):
         """``config`` with the columns by name that the training rows had."""
         return replace(config, label=label)
 
+    def later(self, asked: C, settled: C, file: str) -> Rows:
+        """Rows that come after a run of the options ``asked``, with the columns that ``settled`` names."""
+        return self.read(settled, file, "train")
+
     def kept_encoder(self, config: C, record: Mapping[str, Any], folder: Path) -> Encoder:
         """The encoder whose ``record`` is kept, with the vocabulary in ``folder``."""
         raise NotImplementedError
@@ -209,13 +213,13 @@ class RowsTask(ABC, Generic[C]):
         encoder = self.kept_encoder(config, reading["encoder"], folder)
         label, columns = reading["label"], tuple(reading["columns"])
         own = self.settled(config, label, encoder)
-        return RowsReader(self, own, label, columns, targets_of(reading["targets"]), encoder)
+        return RowsReader(self, config, own, label, columns, targets_of(reading["targets"]), encoder)
 
     def reader_at_hand(self, config: C, prepared: PreparedRows) -> RowsReader[C]:
         """The reader of a run in memory."""
         label, columns = prepared.parts.label, tuple(map(str, prepared.frame.columns))
         own = self.settled(config, label, prepared.encoder)
-        return RowsReader(self, own, label, columns, prepared.targets, prepared.encoder)
+        return RowsReader(self, config, own, label, columns, prepared.targets, prepared.encoder)
 
     def conclude(
         self, config: C, prepared: PreparedRows, trained: Assembled, folder: RunFolder | None

@@ -106,6 +106,11 @@ class TokensTask(RowsTask[TokensConfig]):
         assert isinstance(encoder, SentenceTokens | PretrainedTokens)
         return replace(config, label=label, text=encoder.column)
 
+    def later(self, asked: TokensConfig, settled: TokensConfig, file: str) -> Rows:
+        rows = self.read(asked, file, "train")  # of a file without header columns have no names to go by
+        names = {token_column(rows, asked.text): settled.text, self.label(asked, rows): settled.label}
+        return replace(rows, frame=rows.frame.rename(columns=names))
+
     def kept_encoder(
         self, config: TokensConfig, record: Mapping[str, Any], folder: Path
     ) -> SentenceTokens | PretrainedTokens:

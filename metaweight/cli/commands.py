@@ -103,6 +103,16 @@ def rate(_: Ahead) -> Command:
     return Rate(new=tyro.MISSING, rater=tyro.MISSING)
 
 
+def curate(_: Ahead) -> Command:
+    """Write the share of new rows that a finished run gives the highest weights, in their file's own format.
+
+    Example: metaweight curate new.csv --rater runs/jury-20260101-120000 --keep 0.6 --out kept.csv
+    """
+    from metaweight.cli.curate import Curate
+
+    return Curate(new=tyro.MISSING, rater=tyro.MISSING, keep=tyro.MISSING, out=tyro.MISSING)
+
+
 def choose_trusted(_: Ahead) -> Command:
     """Draw rows of your own data for you to check, as many of each class: what --meta needs.
 
@@ -162,6 +172,7 @@ COMMANDS = {
         report,
         suspects,
         rate,
+        curate,
         choose_trusted,
         translate,
         score,
@@ -170,5 +181,5 @@ COMMANDS = {
         remedies,
     )
 }
-KEEPING = {"train", "compare", "report", "suspects", "rate", "choose-trusted"}
+KEEPING = {"train", "compare", "report", "suspects", "rate", "curate", "choose-trusted"}
 """Those whose results are in files: what they print is a view of them."""

@@ -12,6 +12,7 @@ from metaweight.core.contracts import Batch
 from metaweight.data import ImageLoader
 from metaweight.data.own_images import Wanted
 from metaweight.data.own_images.later import LaterImages, load_later
+from metaweight.data.tables import is_table
 from metaweight.models import build_model, default_taps
 from metaweight.student.losses import build_loss
 from metaweight.student.student import Student
@@ -94,6 +95,7 @@ class ImageReader:
             classes=found.labels.tolist(),
             notes=found.notes,
             says=says,
+            paths=is_table(place),
         )
 
     def _loader(self, found: LaterImages, size: int) -> ImageLoader:

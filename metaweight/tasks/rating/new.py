@@ -52,6 +52,8 @@ class New:
     """Of sentences of labelled tokens; None of other rows."""
     pairs: bool = False
     """Whether rows are sentence pairs."""
+    paths: bool = False
+    """Whether cells are paths that begin at the folder of the source."""
 
     def __len__(self) -> int:
         return len(self.origins)

@@ -32,7 +32,10 @@ def excerpt(
     ends = [*firsts[1:], len(lines)]
     own = lines[: firsts[0]]
     for position in sorted(kept):
-        own += lines[firsts[position] : ends[position]]
+        row = lines[firsts[position] : ends[position]]
+        while len(row) > 1 and not row[-1].strip() and not comments:  # of a table; sentences end so
+            row.pop()
+        own += row
     return "".join(f"{line}\n" for line in own).encode()
 
 

@@ -158,10 +158,10 @@ def to_markdown(done: Sequence[Trial], options: Options) -> str:
         if all(own):
             rows.append((arm, *(f"{fmean(v):.2f} ± {stdev(v) if len(v) > 1 else 0:.2f}" for v in own)))
     about = (
-        f"AUROC for finding the bad ones among {options.pairs:,} new pairs, {options.rate:.0%} of them bad "
-        f"(mixed). Raters were trained on {options.train_size:,} phrases of the CLDR, as bad; "
-        f"{len(options.seeds)} seeds, mean ± standard deviation. `loss`: a token's, of the student of the run "
-        f"with `{options.teachers[0]}`."
+        f"AUROC for finding the bad ones among {options.pairs:,} new pairs, {options.rate:.0%} of them "
+        f"bad (mixed). Raters were trained on {options.train_size:,} phrases of the CLDR, as bad; "
+        f"{len(options.seeds)} seeds, mean ± standard deviation. `loss`: a token's, of the student of the "
+        f"run with `{options.teachers[0]}`."
     )
     return f"{markdown_table(('arm', *options.sets), rows)}\n\n{about}"
 

@@ -44,8 +44,9 @@ class Curate:
     """Draw rows with probabilities in proportion to their weights, none twice, in place of the highest."""
     seed: int = 0
     """Seeds which ones --sample draws."""
-    per_class: bool = False
-    """Keep the share in each class. Else a class whose weights are low may vanish, and that is said."""
+    per_class: bool = True
+    """Keep the share in each class, where a row has one, so that none vanishes: weights of one class may lie
+    below those of another. --no-per-class: of all rows alike; a class that vanishes is said."""
     batch_size: int | None = None
     """Rows that go through the student at once; weights do not depend on it. Default: as many as fit."""
     device: str | None = None
@@ -60,8 +61,6 @@ class Curate:
             self.new, self.rater, batch_size=self.batch_size, device=self.device, threads=self.threads
         )
         new = rated.new
-        if self.per_class and new.classes is None:
-            raise ValueError(f"--per-class: rows of {self.new} have no class each; leave it out")
         generator = torch.Generator().manual_seed(self.seed) if self.sample else None
         classes = new.classes if self.per_class else None
         weights = rated.weights[new.places]
@@ -71,7 +70,8 @@ class Curate:
         console.print(f"{said(new, own.tolist())}: {', '.join(map(str, outs))}", soft_wrap=True)
         if lost := vanished(new, own.tolist()):
             console.print(
-                f"no row of class {', '.join(map(repr, lost))} is kept: --per-class keeps the share in each",
+                f"no row of class {', '.join(map(repr, lost))} is kept: without --no-per-class the share is "
+                "kept in each",
                 soft_wrap=True,
             )
 

@@ -19,7 +19,7 @@ from metaweight.cli.main import main
 from metaweight.core.csv_text import read_csv
 from metaweight.data.tables.excerpt import excerpt
 from metaweight.tasks.image import data as image_data
-from metaweight.tasks.rating.choice import chosen, count_of, drawn, most
+from metaweight.tasks.rating.choice import chosen, count_of, counts_of, drawn, most
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -53,7 +53,7 @@ def test_the_highest_weights_are_kept_in_the_files_own_format(ending: str, capsy
     weights = [float(row["weight"] or -1) for row in read_csv(Path("rated.csv"))]
     best = sorted(sorted(range(40), key=lambda place: (-weights[place], place))[:23])  # of 39 that have one
     capsys.readouterr()
-    assert curate(str(new), f"kept.{ending}") == 0
+    assert curate(str(new), f"kept.{ending}", "--no-per-class") == 0
     if ending == "parquet":
         kept = pd.read_parquet("kept.parquet")
         assert kept.to_dict("records") == [rows[place] for place in best]
@@ -88,14 +88,14 @@ def test_drawn_rows_are_the_same_for_a_seed() -> None:
     assert all(len(text.splitlines()) == 21 for text in texts)
 
 
-def test_a_class_that_vanishes_is_said_and_per_class_keeps_its_share(capsys: Capsys) -> None:
+def test_each_class_keeps_its_share_and_one_that_vanishes_is_said(capsys: Capsys) -> None:
     rows = table(60)
     kept = [row for row in rows if row["kind"] == "cat"][:20]
     odd = {**next(row for row in rows if row["kind"] == "dog"), "x": "3", "y": "3"}  # a cat by all it shows
     new = str(tiny_rows.write(Path("new.csv"), [*kept, odd, odd, odd, odd]))
-    assert curate(new, "all.csv", keep="0.5") == 0
-    assert "no row of class 'dog' is kept: --per-class keeps the share in each" in words(capsys)
-    assert curate(new, "each.csv", "--per-class", keep="0.5") == 0
+    assert curate(new, "all.csv", "--no-per-class", keep="0.5") == 0
+    assert "no row of class 'dog' is kept: without --no-per-class the share is kept in" in words(capsys)
+    assert curate(new, "each.csv", keep="0.5") == 0
     assert "kept 12 of 24 rows (50.0%): cat 10 of 20, dog 2 of 4: each.csv" in words(capsys)
 
 
@@ -107,7 +107,7 @@ def test_pictures_become_a_list_that_train_takes() -> None:
     write_folder(Path("new"), range(60, 80), right(range(60, 80)))
     assert curate("new", "lists/kept.csv") == 2  # there is no such folder
     Path("lists").mkdir()
-    assert curate("new", "lists/kept.csv", "--per-class", keep="0.5") == 0
+    assert curate("new", "lists/kept.csv", keep="0.5") == 0
     kept = read_csv(Path("lists/kept.csv"))
     assert len(kept) == 10
     assert all((Path("lists") / row["image"]).is_file() for row in kept)
@@ -129,9 +129,7 @@ def test_sentences_and_pairs_stay_what_they_are(here: Path, capsys: Capsys) -> N
     sides = [Path(f"kept.{side}").read_text(encoding="utf-8").splitlines() for side in (0, 1)]
     assert lines == ["\t".join(pair) for pair in zip(*sides, strict=True)]
     assert len(lines) == 10
-    capsys.readouterr()
-    assert curate("new.tsv", "each.tsv", "--per-class") == 2
-    assert "--per-class: rows of new.tsv have no class each; leave it out" in words(capsys)
+    assert "kept 10 of 20 rows (50.0%): kept.tsv" in words(capsys)
     tiny_texts.write_bio(Path("train.bio"), tiny_texts.sentences(60, 0, (3, 10, 11)))
     tiny_texts.write_bio(Path("meta.bio"), tiny_texts.sentences(20, 1000))
     new = tiny_texts.sentences(10, 2000)
@@ -168,9 +166,11 @@ def test_mistakes_say_how_to_mend_them(new: str, out: str, keep: str, text: str,
 
 def test_the_share_is_that_of_the_highest_and_ties_go_to_the_first() -> None:
     weights = torch.tensor([1.0, 2.0, 1.0, 1.0, 0.5])
-    assert most(weights, 0.4).tolist() == [0, 1]
-    assert most(weights, 0.6).tolist() == [0, 1, 2]
-    assert most(weights, 0.01).tolist() == [1]
+    assert [chosen(weights, share).tolist() for share in (0.4, 0.6, 0.01)] == [[0, 1], [0, 1, 2], [1]]
+    assert most(weights, 4).tolist() == [0, 1, 2, 3]
+    assert counts_of(0.5, [19, 21]) == [10, 10]
+    assert counts_of(0.6, [10, 1, 4]) == [6, 1, 2]
+    assert counts_of(0.1, [3, 100, 3]) == [1, 10, 1]
     assert [count_of(0.5, rows) for rows in (1, 3, 4)] == [1, 2, 2]
     each = chosen(torch.tensor([5.0, 4.0, 3.0, 0.1, 0.2]), 0.5, classes=[0, 0, 0, 7, 7])
     assert each.tolist() == [0, 1, 4]
@@ -180,7 +180,7 @@ def test_draws_have_the_probabilities_of_the_weights() -> None:
     """Two of three without putting back: the chance of each pair in closed form."""
     weights, times = torch.tensor([1.0, 2.0, 5.0, 0.0]), 20_000
     generator = torch.Generator().manual_seed(0)
-    counts = Counter(tuple(drawn(weights, 0.5, generator).tolist()) for _ in range(times))
+    counts = Counter(tuple(drawn(weights, 2, generator).tolist()) for _ in range(times))
     p = (weights / weights.sum()).tolist()
     for one, other in ((0, 1), (0, 2), (1, 2)):
         chance = p[one] * p[other] / (1 - p[one]) + p[other] * p[one] / (1 - p[other])
@@ -188,8 +188,8 @@ def test_draws_have_the_probabilities_of_the_weights() -> None:
         assert abs(counts[(one, other)] / times - chance) < 4 * spread
     assert sum(counts.values()) == times
     assert set(counts) == {(0, 1), (0, 2), (1, 2)}
-    with pytest.raises(ValueError, match="all weights are 0"):
-        drawn(torch.zeros(3), 0.5, generator)
+    assert len(drawn(weights, 4, generator)) == 3
+    assert {tuple(drawn(torch.zeros(3), 2, generator).tolist()) for _ in range(50)} == set(counts)
 
 
 def test_a_table_of_pictures_is_written_where_its_paths_begin(here: Path, capsys: Capsys) -> None:

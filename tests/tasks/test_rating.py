@@ -47,6 +47,8 @@ def test_the_folder_and_the_memory_give_the_same(fit: mw.Fit, tmp_path: Path) ->
     rater = load_rater(fit.folder)
     rated = rater.rate(rater.reader.read(str(place))).frame()
     in_memory = fit.rate(new)
+    pd.testing.assert_frame_equal(mw.rate(fit.folder, place), rated)
+    pd.testing.assert_frame_equal(mw.rate(fit.folder, new, batch_size=50), in_memory)
     assert rated["weight"].tolist() == in_memory["weight"].tolist()
     assert rated["row"].tolist() == [str(line) for line in range(2, 52)]
     assert rated["suggested_label"].tolist() == fit.predict(new).tolist()

@@ -13,6 +13,7 @@ from metaweight import teachers
 from metaweight.core.contracts import MetaweightError, StateSpec, StudentState
 from metaweight.teachers import Teacher, build_teacher
 from metaweight.teachers.base import Recipe, registry
+from metaweight.teachers.inputs import average_rank
 from metaweight.teachers.per_sample import PerSample
 from metaweight.teachers.rating import lasting_state, rate, rating_teacher, recipe_of, recipe_record
 from metaweight.testing.states import class_spec, class_state, mapped, sentence_spec, sentence_state
@@ -168,3 +169,11 @@ def test_rating_leaves_the_random_state_alone() -> None:
     assert teacher.recipe is not None
     rate(teacher.recipe, lasting_state(teacher), UNITS, states)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_rank_among_all_is_that_of_the_whole_batch() -> None:
+    values = torch.tensor([3.0, 1.0, 1.0, 5.0])
+    assert average_rank(values).tolist() == pytest.approx([1 / 3, -2 / 3, -2 / 3, 1])
+    for rows in ([0], [1, 3]):
+        assert torch.equal(average_rank(values[rows], values), average_rank(values)[rows])
+    assert average_rank(values[:1], values[:1]).tolist() == [0]

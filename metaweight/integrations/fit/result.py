@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from torch import nn
 from metaweight.core.atomic import whole_file
 from metaweight.data.rows.loader import RowsLoader
 from metaweight.data.rows.parts import Parts
-from metaweight.integrations.fit.given import as_dataset, as_rows, later_rows
+from metaweight.integrations.fit.given import later_rows
+from metaweight.integrations.fit.rating import read_new
 from metaweight.report.page.document import write_page
 from metaweight.report.page.study import read_study
 from metaweight.report.statistics.gain import Gain
@@ -27,7 +28,6 @@ from metaweight.tasks.outcome import RunResult
 from metaweight.tasks.rating import Rater
 from metaweight.tasks.rows import PreparedRows
 from metaweight.tasks.rows.measures import two_logits
-from metaweight.tasks.rows.rating import RowsReader
 from metaweight.tasks.text.pretrained import PretrainedTokens
 from metaweight.tasks.tokens.said import later_sentences, token_probabilities
 from metaweight.tasks.tokens.words import SentenceTokens
@@ -171,17 +171,7 @@ class Fit:
         on.  Raises ValueError for a teacher that cannot, and for a class that the run does not know.
         """
         assert self.rater is not None
-        reader = self.rater.reader
-        assert isinstance(reader, RowsReader)
-        encoder = self.prepared.encoder
-        if isinstance(encoder, Places):
-            data = replace(encoder.data, parts={"new": as_dataset(rows, "new", label=label)})
-            new = replace(reader, encoder=Places(data)).of_rows(data.rows("new"))
-        else:
-            tagged = self.prepared.targets.kind == "tokens"
-            read = lambda place, _: reader.task.later(reader.asked, reader.config, place)  # noqa: E731
-            new = reader.of_rows(as_rows(rows, "new", read, tagged=tagged))
-        return self.rater.rate(new, batch_size=batch_size).frame()
+        return self.rater.rate(read_new(self.rater, rows, label=label), batch_size=batch_size).frame()
 
     def save(self, path: Path | str) -> None:
         """Write the model's plain ``state_dict``, for ``module.load_state_dict(torch.load(path))``.

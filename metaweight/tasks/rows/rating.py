@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -47,6 +47,10 @@ class RowsReader(Generic[C]):
         """A student like that of the run, untrained."""
         module = self.task.module(self.config, self).to(self.config.device)
         return self.task.student(self.config, module, self)
+
+    def with_encoder(self, encoder: Encoder) -> RowsReader[C]:
+        """The same for rows that are encoded otherwise."""
+        return replace(self, encoder=encoder)
 
     def read(self, place: str) -> New:
         """The rows of a file, see ``Reader.read``."""

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_folders
+import tiny_texts
 import torch
 from tiny_rows import rows, write
 from torch import nn
@@ -166,3 +168,18 @@ def test_a_run_of_a_teacher_that_cannot_rate_is_refused_in_words() -> None:
     for call in (lambda: fit.rate(frame(20, 2)), lambda: load_rater(fit.folder)):
         with pytest.raises(ValueError, match=r"'l2rw' cannot rate .* take evidence"):
             call()
+
+
+def test_a_pretrained_model_of_texts_rates_from_its_folder(tmp_path: Path) -> None:
+    model = tiny_folders.folder_of("SequenceClassification", tmp_path / "model")
+    train, meta, new = (
+        pd.DataFrame(tiny_texts.texts(count, first)) for count, first in ((40, 0), (16, 100), (12, 200))
+    )
+    options = {"label": "kind", "epochs": 2, "warmup_epochs": 1, "batch_size": 20, "teacher": "memory"}
+    fit = mw.fit(f"path:{model}", train, meta, folder=tmp_path / "run", **options)
+    rated = mw.rate(tmp_path / "run", new)
+    assert rated["weight"].tolist() == fit.rate(new)["weight"].tolist()
+    assert rated["suggested_label"].tolist() == fit.predict(new).tolist()
+    assert np.allclose(
+        mw.rate(tmp_path / "run", new, batch_size=1)["weight"], rated["weight"], atol=1e-5, rtol=0
+    )

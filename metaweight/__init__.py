@@ -15,6 +15,7 @@ _BESIDE_TORCH = (
     "huggingface",
     "lightning",
     "load_checkpoint",
+    "rate",
     "save_checkpoint",
 )
 __getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)

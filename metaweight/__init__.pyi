@@ -18,6 +18,7 @@ from .integrations import huggingface as huggingface
 from .integrations import lightning as lightning
 from .integrations.fit import Fit as Fit
 from .integrations.fit import fit as fit
+from .integrations.fit.rating import rate as rate
 from .integrations.loop import Loop as Loop
 from .integrations.sklearn import ReweightedClassifier as ReweightedClassifier
 from .integrations.sklearn import ReweightedRegressor as ReweightedRegressor

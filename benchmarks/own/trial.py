@@ -102,7 +102,7 @@ def reference(case: Case, seed: int) -> Trial:
     residuals of a cross-validated forest.
     """
     began = time.perf_counter()
-    arm, scores = ("forest", _residuals(case, seed)) if case.kind == "number" else _quality(case, seed)
+    arm, scores = ("forest", _residuals(case, seed)) if case.kind == "number" else quality(case, seed)
     area = auroc(torch.tensor(scores), torch.tensor(case.wrong))
     about = (case.name, case.kind, arm, seed, len(case.train), float(case.wrong.mean()))
     return Trial(*about, None, None, None, None, area, "", time.perf_counter() - began)
@@ -116,7 +116,7 @@ def _residuals(case: Case, seed: int) -> Any:
     return -np.abs(cross_val_predict(forest, _one_hot(case), given, cv=folds) - given)
 
 
-def _quality(case: Case, seed: int) -> tuple[str, Any]:
+def quality(case: Case, seed: int) -> tuple[str, Any]:
     """The arm's name, and cleanlab's score of each label [n]."""
     from cleanlab.rank import get_label_quality_scores
 

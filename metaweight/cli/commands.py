@@ -93,6 +93,26 @@ def suspects(_: Ahead) -> Command:
     return Suspects(run=tyro.MISSING)
 
 
+def rate(_: Ahead) -> Command:
+    """Weigh rows that were never trained on, with the student and the teacher that a finished run left.
+
+    Example: metaweight rate new.csv --rater runs/jury-20260101-120000 --out rated.csv
+    """
+    from metaweight.cli.rate import Rate
+
+    return Rate(new=tyro.MISSING, rater=tyro.MISSING)
+
+
+def curate(_: Ahead) -> Command:
+    """Write the share of new rows that a finished run gives the highest weights, in their file's own format.
+
+    Example: metaweight curate new.csv --rater runs/jury-20260101-120000 --keep 0.6 --out kept.csv
+    """
+    from metaweight.cli.curate import Curate
+
+    return Curate(new=tyro.MISSING, rater=tyro.MISSING, keep=tyro.MISSING, out=tyro.MISSING)
+
+
 def choose_trusted(_: Ahead) -> Command:
     """Draw rows of your own data for you to check, as many of each class: what --meta needs.
 
@@ -151,6 +171,8 @@ COMMANDS = {
         compare,
         report,
         suspects,
+        rate,
+        curate,
         choose_trusted,
         translate,
         score,
@@ -159,5 +181,5 @@ COMMANDS = {
         remedies,
     )
 }
-KEEPING = {"train", "compare", "report", "suspects", "choose-trusted"}
+KEEPING = {"train", "compare", "report", "suspects", "rate", "curate", "choose-trusted"}
 """Those whose results are in files: what they print is a view of them."""

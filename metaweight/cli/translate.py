@@ -19,7 +19,7 @@ from metaweight.student.execution.execution import require_device
 from metaweight.tasks.config import TranslationConfig, config_from
 from metaweight.tasks.translation.bleu import bleu_statistics, bootstrap_interval, score
 from metaweight.tasks.translation.decoding import one_line, translate
-from metaweight.tasks.translation.task import build_module
+from metaweight.tasks.translation.rating import build_module
 from metaweight.tasks.translation.tokenizers import tokenizer_of
 from metaweight.training import checkpoint
 from metaweight.training.run_folder import RunFolder

@@ -84,6 +84,9 @@ class StudentState:
     """[U, T] bool, the real target tokens of sentences; None where a unit has one target."""
     lengths: Mapping[str, Tensor] = field(default_factory=dict)
     """Tap over the source -> [U], its real positions: the source's length."""
+    among: Tensor | None = None
+    """[N], losses per target of all units that these are a part of, to rank theirs among; None: these are
+    all."""
 
     def __len__(self) -> int:
         return len(self.loss)

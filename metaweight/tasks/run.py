@@ -13,6 +13,7 @@ from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.base import Prepared, Task, Watching, tasks
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import Outcome
+from metaweight.tasks.rating.kept import keep_rater
 from metaweight.training.callbacks import AttentionHistory, Callback, WeightHistory
 from metaweight.training.history import Source
 from metaweight.training.learning_rate import LearningRate
@@ -89,7 +90,10 @@ def run(
     elif folder is not None:
         begin(task, prepared, folder)
     assembled.trainer.fit()
-    return task.conclude(config, prepared, assembled, folder)
+    outcome = task.conclude(config, prepared, assembled, folder)
+    if folder is not None:
+        keep_rater(config, prepared, assembled.trainer.reweighter, folder)
+    return outcome
 
 
 def begin(task: Task[Any, Any], prepared: Prepared, folder: RunFolder) -> None:

@@ -31,7 +31,7 @@ def soft_scalars(state: StudentState, log_p: Tensor) -> Tensor:
         scaled_log((given * log_p).sum(dim=1), classes),
         expected_margin(p, given),
         -(p * log_p).sum(dim=1) / math.log(classes),
-        average_rank(loss),
+        average_rank(loss, state.among),
         -torch.xlogy(given, given).sum(dim=1) / math.log(classes),
     ]
     return torch.stack(columns, dim=1)
@@ -52,7 +52,7 @@ def several_scalars(state: StudentState, log_yes: Tensor) -> Tensor:
         scaled_log((given * log_yes + (1 - given) * log_no).mean(dim=1), 2),
         margin.mean(dim=1),
         -(yes * log_yes + no * log_no).mean(dim=1) / math.log(2),
-        average_rank(loss),
+        average_rank(loss, state.among),
         margin.amin(dim=1),
         (given * no).amax(dim=1),
         ((1 - given) * yes).amax(dim=1),

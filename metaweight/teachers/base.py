@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
 
 from torch import Tensor, nn
 
@@ -18,8 +19,18 @@ Sees = Literal["nothing", "loss", "surface", "states", "gradient"]
 """What a teacher's weights depend on: nothing of the student, its loss, surface information beside it
 (outputs, label, progress, what was remembered of these), its internal states, or the batch's own
 hypergradient."""
+GRADIENT = "its weights are the meta-gradient of a step, and there is no step here"
 registry: Registry[type[Teacher]] = Registry("teacher", group="metaweight.teachers")
 AnyTeacher = TypeVar("AnyTeacher", bound="type[Teacher]")
+
+
+class Recipe(NamedTuple):
+    """What a teacher is made from."""
+
+    name: str
+    spec: StateSpec
+    options: Mapping[str, Any]
+    """All that it takes, defaults too."""
 
 
 class Teacher(nn.Module, ABC):
@@ -43,14 +54,20 @@ class Teacher(nn.Module, ABC):
     """How ``Reweighter(center=None)`` centres this teacher's hypergradient: over a batch's units, over the
     units of each given class ("class"), or not at all."""
 
+    unrated: ClassVar[str] = ""
+    """Why it has no weight for rows that were never trained on, in words; empty where it has."""
+
     choice: str = ""
     """Why ``auto`` took it; empty for a teacher that was asked for by name."""
+    recipe: Recipe | None = None
+    """What ``build_teacher`` made it from; None for one that was made by hand."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.wants_meta = cls.wants_meta or "observe" in vars(cls)
         if "from_hypergradient" in vars(cls):  # else its weights would be asked for and never taken
             cls.sees = "gradient"
+            cls.unrated = cls.unrated or GRADIENT
 
     @abstractmethod
     def forward(self, state: StudentState) -> Tensor:
@@ -120,7 +137,10 @@ def build_teacher(name: str, spec: StateSpec, **chosen: Any) -> Teacher:
     of another type.
     """
     own = checked_teacher_options(name, chosen)
-    return registry[name](spec, **own).to(device=spec.device, dtype=spec.dtype)
+    teacher = registry[name](spec, **own).to(device=spec.device, dtype=spec.dtype)
+    if teacher.recipe is None:  # one that another name chose has it already
+        teacher.recipe = Recipe(name, spec, {**options(name), **own})
+    return teacher
 
 
 def name_of(teacher: Teacher) -> str:

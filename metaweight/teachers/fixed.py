@@ -24,6 +24,7 @@ class Uniform(Teacher):
     """Weight 1 for every sample: plain training, bit for bit."""
 
     sees, learns = "nothing", False
+    unrated = "it gives every row the weight 1"
 
     def __init__(self, spec: StateSpec) -> None:
         super().__init__()
@@ -42,6 +43,7 @@ class Random(Teacher):
     """
 
     sees, learns = "nothing", False
+    unrated = "it draws weights at random"
 
     generator_state: Tensor
 
@@ -187,6 +189,7 @@ class SelfPaced(Teacher):
     """
 
     sees, learns = "loss", False
+    unrated = "at the end of a run it keeps every row"
 
     losses: Tensor
     count: Tensor

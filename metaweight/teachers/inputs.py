@@ -127,17 +127,18 @@ def scaled_log(log_p: Tensor, classes: int) -> Tensor:
     return (1 + log_p / math.log(classes)).clamp_min(-3)
 
 
-def average_rank(values: Tensor) -> Tensor:
+def average_rank(values: Tensor, among: Tensor | None = None) -> Tensor:
     """Rank of each value within the batch, [U] -> [U] in [-1, 1]; ties share their mean rank.
 
-    The least value has -1, the greatest 1; a batch of one has 0.
+    The least value has -1, the greatest 1; a batch of one has 0.  ``among`` [N]: all values, of which the
+    batch has a part.
     """
-    if len(values) == 1:
+    ascending = (values if among is None else among.to(values)).sort().values
+    if len(ascending) == 1:
         return torch.zeros_like(values)
-    ascending = values.sort().values
     below = torch.searchsorted(ascending, values)
     up_to = torch.searchsorted(ascending, values, right=True)
-    return (below + up_to - 1).to(values.dtype) / (len(values) - 1) - 1
+    return (below + up_to - 1).to(values.dtype) / (len(ascending) - 1) - 1
 
 
 def required_taps(spec: StateSpec, teacher: str) -> dict[str, int]:

@@ -53,7 +53,7 @@ class NumberScale(nn.Module):
         columns = [
             *(magnitude(in_scales(own, scale)) for scale in (self.right, self.usual)),
             signed(in_scales(own, self.usual)),
-            average_rank(state.loss.to(own.dtype)),
+            average_rank(state.loss.to(own.dtype), state.among),
             signed(self.standardised(state)),
         ]
         return torch.stack(columns, dim=1)

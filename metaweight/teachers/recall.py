@@ -27,6 +27,7 @@ class Recall(ReadsSurface):
     """
 
     sees, needs_samples = "surface", True
+    unrated = "it starts from the meta-gradients of a row's own steps, and a new row has made none"
 
     def __init__(
         self,

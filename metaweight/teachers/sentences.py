@@ -51,7 +51,7 @@ def class_scalars(state: StudentState, log_p: Tensor) -> Tensor:
         scaled_log(label_log_probability(log_p, labels), classes),
         margin_to_best_other(p, labels),
         _entropy(p, log_p),
-        average_rank(loss),
+        average_rank(loss, state.among),
     ]
     return torch.stack(columns, dim=1)
 
@@ -73,7 +73,7 @@ def sentence_scalars(state: StudentState, log_p: Tensor) -> Tensor:
     last = real.shape[1] - 1 - real.flip(1).int().argmax(dim=1, keepdim=True)
     columns = [
         scaled_loss(loss, classes),
-        average_rank(loss),
+        average_rank(loss, state.among),
         _mean(log_y, real),
         log_y.where(real, log_y.new_tensor(math.inf)).amin(dim=1),
         log_y.gather(1, first).squeeze(1),

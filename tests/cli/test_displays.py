@@ -24,6 +24,7 @@ KEPT = [
     "classes.json",
     "left_out.csv",
     "manifest.json",
+    "rater.pt",
     "result.json",
     "steps.jsonl",
     "weights.csv",

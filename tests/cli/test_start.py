@@ -41,6 +41,7 @@ BESIDE_TORCH = (
     "huggingface",
     "lightning",
     "load_checkpoint",
+    "rate",
     "save_checkpoint",
 )
 """Public names that take another library: no part of ``from metaweight import *``."""

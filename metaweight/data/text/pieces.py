@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from metaweight.core.registry import did_you_mean
-from metaweight.data.text.vocabulary import BOS, UNKNOWN, train_vocabulary
-from metaweight.data.text.words import learn_words
+from metaweight.data.text.vocabulary import BOS, UNKNOWN, Vocabulary, train_vocabulary
+from metaweight.data.text.words import WordVocabulary, learn_words
 
 PIECES = ("words", "unigram", "bpe")
 SEPARATOR = BOS
@@ -54,6 +54,19 @@ def learn_vocabulary(texts: Sequence[str], pieces: str, size: int) -> TextVocabu
     if pieces == "words":
         return learn_words(texts, size or SIZES[pieces])
     return train_vocabulary(texts, size or SIZES[pieces], model=pieces, at_most=size == 0)
+
+
+def load_vocabulary(stem: Path) -> TextVocabulary:
+    """The vocabulary that was saved as ``stem`` with its ``ending``.
+
+    Raises as ``Vocabulary.load`` and ``WordVocabulary.load``.
+    """
+    pieces = stem.with_name(f"{stem.name}.model")
+    return (
+        Vocabulary.load(pieces)
+        if pieces.is_file()
+        else WordVocabulary.load(stem.with_name(f"{stem.name}.json"))
+    )
 
 
 def encode_texts(vocabulary: TextVocabulary, texts: Sequence[str]) -> list[list[int]]:

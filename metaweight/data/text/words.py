@@ -73,6 +73,19 @@ class WordVocabulary:
         with whole_file(path) as file:
             file.write(json.dumps(self.words, ensure_ascii=False, indent=0).encode())
 
+    @classmethod
+    def load(cls, path: Path) -> WordVocabulary:
+        """Raises FileNotFoundError where there is no such file, ValueError where it is damaged."""
+        if not path.is_file():
+            raise FileNotFoundError(f"the vocabulary {path} is missing: copy it from where the run was made")
+        try:
+            words = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+                raise ValueError("it is no list of words")
+            return cls(tuple(words))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}; copy it from where the run was made") from error
+
     @property
     def ending(self) -> str:
         """Of the name of its file."""

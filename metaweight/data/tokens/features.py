@@ -18,16 +18,19 @@ PIECES_OF_A_TOKEN = 8
 
 
 class TokenIds:
-    """The ids of tokens, learnt from the training sentences.  Raises ValueError as ``learn_vocabulary``."""
+    """The ids of tokens in a vocabulary."""
 
-    def __init__(self, sentences: Sequence[Sequence[str]], pieces: str, size: int) -> None:
-        self.vocabulary: TextVocabulary
+    def __init__(self, vocabulary: TextVocabulary) -> None:
+        self.vocabulary = vocabulary
+        self._known: dict[str, list[int]] = {}
+
+    @classmethod
+    def learn(cls, sentences: Sequence[Sequence[str]], pieces: str, size: int) -> TokenIds:
+        """Of the training sentences.  Raises ValueError as ``learn_vocabulary``."""
         if pieces == "words":
             seen = (features(token) for token in chain.from_iterable(sentences))
-            self.vocabulary = frequent_words(seen, size or SIZES[pieces])
-        else:
-            self.vocabulary = learn_vocabulary([" ".join(row) for row in sentences], pieces, size)
-        self._known: dict[str, list[int]] = {}
+            return cls(frequent_words(seen, size or SIZES[pieces]))
+        return cls(learn_vocabulary([" ".join(row) for row in sentences], pieces, size))
 
     def encode(self, sentences: Sequence[Sequence[str]]) -> PaddedRows:
         """Ids [n, T, F] of sentences of one token or more."""

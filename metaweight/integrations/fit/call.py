@@ -37,6 +37,7 @@ from metaweight.tasks.guess import guess_of_rows, guess_task
 from metaweight.tasks.module import ModuleData, prepare_module
 from metaweight.tasks.module.data import TARGET
 from metaweight.tasks.outcome import RunResult
+from metaweight.tasks.rating import keep_rater, rater_of
 from metaweight.tasks.rows import PreparedRows, RowsTask
 from metaweight.teachers.base import name_of
 from metaweight.training.progress import EpochProgress
@@ -180,6 +181,7 @@ def _run(config: RowsConfig, prepare: Prepare, folder: Path | None, verbose: boo
     prepared = prepare(config)
     require_comparable(config, prepared)
     processes, task, console = Processes.at_hand(), tasks[config.task], Terminal()
+    assert isinstance(task, RowsTask)
     require_alike("metaweight.fit", lambda: run_manifest(config, prepared)["digests"])
     leads = processes.rank == 0
     shown = None
@@ -195,6 +197,8 @@ def _run(config: RowsConfig, prepare: Prepare, folder: Path | None, verbose: boo
                 begin(task, prepared, own)
             assembled.trainer.fit()
             outcome = task.conclude(config, prepared, assembled, own)
+            if own is not None:
+                keep_rater(config, prepared, assembled.trainer.reweighter, own)
         result, samples = processes.from_first(lambda: _kept(config, place, outcome))
         gain = None
         if config.plain_run:
@@ -213,6 +217,7 @@ def _run(config: RowsConfig, prepare: Prepare, folder: Path | None, verbose: boo
         result,
         gain,
         leads,
+        rater_of(assembled.trainer.reweighter, task.reader_at_hand(config, prepared)),
     )
 
 

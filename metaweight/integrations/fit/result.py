@@ -16,6 +16,7 @@ from metaweight.core.atomic import whole_file
 from metaweight.data.rows.loader import RowsLoader
 from metaweight.data.rows.parts import Parts
 from metaweight.integrations.fit.given import later_rows
+from metaweight.integrations.fit.rating import read_new
 from metaweight.report.page.document import write_page
 from metaweight.report.page.study import read_study
 from metaweight.report.statistics.gain import Gain
@@ -24,6 +25,7 @@ from metaweight.report.suspects import Suspects
 from metaweight.student.student import Student
 from metaweight.tasks.module.data import Places
 from metaweight.tasks.outcome import RunResult
+from metaweight.tasks.rating import Rater
 from metaweight.tasks.rows import PreparedRows
 from metaweight.tasks.rows.measures import two_logits
 from metaweight.tasks.text.pretrained import PretrainedTokens
@@ -61,6 +63,8 @@ class Fit:
     """Over plain training on the same rows: ``.difference``, ``.sentences``; None without ``plain_run``."""
     leads: bool = True
     """Whether this process writes files: of several the first one does."""
+    rater: Rater | None = None
+    """Student and teacher as they were at the end."""
 
     def suspects(self) -> pd.DataFrame:
         """The rows that were weighed, the most suspect first: where they are, the user's own columns, given
@@ -157,6 +161,17 @@ class Fit:
         assert isinstance(encoder, SentenceTokens | PretrainedTokens)
         batches = later_sentences(encoder, later_rows(X, [encoder.column], tagged=True)).epoch(0)
         return [own.cpu() for _, own in token_probabilities(self.student, batches)]
+
+    def rate(self, rows: Any, *, label: str | None = None, batch_size: int | None = None) -> pd.DataFrame:
+        """The weight of rows that were never trained on, each with the label that it was given.
+
+        ``rows``: as ``train`` in ``metaweight.fit``; ``label``: its column in a table for a module of your
+        own.  A row each in their order: file, row, name, your own columns, given_label, weight,
+        suggested_label, share; NaN where a row has no label.  See ``Rater.rate`` for what a weight depends
+        on.  Raises ValueError for a teacher that cannot, and for a class that the run does not know.
+        """
+        assert self.rater is not None
+        return self.rater.rate(read_new(self.rater, rows, label=label), batch_size=batch_size).frame()
 
     def save(self, path: Path | str) -> None:
         """Write the model's plain ``state_dict``, for ``module.load_state_dict(torch.load(path))``.

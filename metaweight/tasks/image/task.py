@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from metaweight.core.weights import auroc
 from metaweight.data.epochs import Epochs
-from metaweight.models import build_model, checked_model_options, default_taps
+from metaweight.models import checked_model_options
 from metaweight.reweighter import Reweighter
 from metaweight.student.losses import build_loss
-from metaweight.student.student import Student
-from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
+from metaweight.tasks.assembly import Assembled, build_reweighter, seed_of
 from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.class_names import keep_classes
 from metaweight.tasks.config import ImageConfig
@@ -23,6 +25,7 @@ from metaweight.tasks.image import data as image_data
 from metaweight.tasks.image.data import PreparedImages, loader
 from metaweight.tasks.image.notes import notes
 from metaweight.tasks.image.parts import check_trusted
+from metaweight.tasks.image.rating import ImageReader, reading
 from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.pool import Pool
 from metaweight.tasks.rows.results import write_columns
@@ -95,17 +98,7 @@ class ImageTask:
     def build(self, config: ImageConfig, prepared: PreparedImages) -> Reweighter:
         torch.manual_seed(seed_of(config.seed, "initial"))
         images = prepared.images
-        _, channels, size, _ = images.train_images.shape
-        module = build_model(
-            config.model,
-            classes=len(images.classes),
-            channels=channels,
-            size=size,
-            **config.model_options,
-        ).to(config.device)
-        taps = config.taps or default_taps(config.model)
-        loss = build_loss(config.loss, **config.loss_options)
-        student = Student(module, loss, taps=taps, execution=execution(config))
+        student = ImageReader.of(config, reading(prepared)).student()
         counts = torch.bincount(prepared.labels[prepared.splits.train], minlength=len(images.classes))
         probe = loader(config, prepared, "meta", batch_size=2, training=False).batch(0, 0)
         return build_reweighter(
@@ -139,6 +132,12 @@ class ImageTask:
                 if size
             }
         )
+
+    def reading(self, config: ImageConfig, prepared: PreparedImages) -> Mapping[str, Any]:
+        return reading(prepared)
+
+    def reader(self, config: ImageConfig, reading: Mapping[str, Any], folder: Path) -> ImageReader:
+        return ImageReader.of(config, reading)
 
     def conclude(
         self, config: ImageConfig, prepared: PreparedImages, trained: Assembled, folder: RunFolder | None

@@ -72,6 +72,10 @@ class Places:
     def __init__(self, data: ModuleData) -> None:
         self.data = data
 
+    def with_parts(self, parts: dict[str, Any]) -> ModuleData:
+        """Other data sets for the same module."""
+        return replace(self.data, parts=parts)
+
     def encode(self, rows: Rows) -> CollatedRows:
         """The items themselves."""
         items = self.data.items

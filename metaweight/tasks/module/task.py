@@ -18,7 +18,7 @@ from metaweight.tasks.assembly import execution
 from metaweight.tasks.config.module import ModuleConfig
 from metaweight.tasks.module.data import ModuleData, Places, RawTargets, parts_of_module, stacked
 from metaweight.tasks.rows import Encoder, PreparedRows, RowsTask
-from metaweight.tasks.rows.data import prepare
+from metaweight.tasks.rows.data import Learnt, prepare
 from metaweight.tasks.rows.losses import LOSSES
 
 
@@ -43,16 +43,19 @@ class ModuleTask(RowsTask[ModuleConfig]):
     def encoder(self, config: ModuleConfig, rows: Rows) -> Encoder:
         raise NotImplementedError  # a run is prepared by ``prepare_module``
 
-    def module(self, config: ModuleConfig, prepared: PreparedRows) -> nn.Module:
+    def reading(self, config: ModuleConfig, prepared: PreparedRows) -> None:
+        """Nothing: its rows are in no file."""
+
+    def module(self, config: ModuleConfig, prepared: Learnt) -> nn.Module:
         return _given(prepared).module
 
     def taps(self, config: ModuleConfig) -> Sequence[str]:
         return ()
 
-    def loss(self, config: ModuleConfig, prepared: PreparedRows) -> UnitLoss:
+    def loss(self, config: ModuleConfig, prepared: Learnt) -> UnitLoss:
         return _given(prepared).loss or LOSSES[prepared.targets.kind]
 
-    def student(self, config: ModuleConfig, module: nn.Module, prepared: PreparedRows) -> Student:
+    def student(self, config: ModuleConfig, module: nn.Module, prepared: Learnt) -> Student:
         loss = self.loss(config, prepared)
         return Student(module, loss, taps=config.taps, execution=execution(config))
 
@@ -80,6 +83,6 @@ def _targets(data: ModuleData, outputs: Tensor, values: Tensor) -> RawTargets:
     return RawTargets("number", note="targets are numbers")
 
 
-def _given(prepared: PreparedRows) -> ModuleData:
+def _given(prepared: Learnt) -> ModuleData:
     assert isinstance(prepared.encoder, Places)
     return prepared.encoder.data

@@ -43,6 +43,16 @@ class Encoder(Protocol):
         ...
 
 
+class Learnt(Protocol):
+    """What a student is built by: what the training rows show of their targets and inputs."""
+
+    @property
+    def targets(self) -> Targets: ...
+
+    @property
+    def encoder(self) -> Encoder: ...
+
+
 @dataclass(frozen=True, eq=False)
 class PreparedRows:
     """The data of a run.  A position counts over training rows, then trusted, then validation rows: N."""

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from metaweight.core.registry import Registry
 from metaweight.core.weights import auroc
 from metaweight.data.epochs import Epochs
 from metaweight.data.rows import Rows, Targets, read_rows, read_targets
+from metaweight.data.rows.loader import Inputs
 from metaweight.data.rows.parts import Parts, label_column, parts_of
 from metaweight.data.rows.spoil import check_spoil
 from metaweight.reweighter import Reweighter
@@ -27,11 +29,13 @@ from metaweight.tasks.config.rows import RowsConfig
 from metaweight.tasks.figures import Presentation
 from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.pool import Pool
+from metaweight.tasks.rating.new import ByToken
 from metaweight.tasks.rows import data as rows_data
-from metaweight.tasks.rows.data import Encoder, PreparedRows, loader
+from metaweight.tasks.rows.data import Encoder, Learnt, PreparedRows, loader
 from metaweight.tasks.rows.figures import PRESENTATION
 from metaweight.tasks.rows.losses import LOSSES
 from metaweight.tasks.rows.measures import MAIN, measure
+from metaweight.tasks.rows.rating import RowsReader, reading, targets_of
 from metaweight.tasks.rows.results import save
 from metaweight.teachers.base import name_of
 from metaweight.training.run_folder import RunFolder
@@ -66,7 +70,7 @@ class RowsTask(ABC, Generic[C]):
         """What the training rows show of the columns that are learnt from."""
 
     @abstractmethod
-    def module(self, config: C, prepared: PreparedRows) -> nn.Module:
+    def module(self, config: C, prepared: Learnt) -> nn.Module:
         """A student's module, initialised from torch's generator."""
 
     @abstractmethod
@@ -77,7 +81,7 @@ class RowsTask(ABC, Generic[C]):
         """Columns that are not learnt from, beside the label."""
         return ()
 
-    def student(self, config: C, module: nn.Module, prepared: PreparedRows) -> Student:
+    def student(self, config: C, module: nn.Module, prepared: Learnt) -> Student:
         """``module`` with its loss and taps."""
         taps = config.taps or self.taps(config)
         return Student(module, LOSSES[prepared.targets.kind], taps=taps, execution=execution(config))
@@ -117,8 +121,13 @@ class RowsTask(ABC, Generic[C]):
         self.check(config)
         return self.prepared(config, self.parts(config))
 
+    def usable(self, config: C, parts: Parts) -> Parts:
+        """``parts`` without training rows that have no input.  Raises ValueError for other such rows."""
+        return parts
+
     def prepared(self, config: C, parts: Parts) -> PreparedRows:
         """``parts``, split, spoilt and encoded as ``config`` says."""
+        parts = self.usable(config, parts)
         return rows_data.prepare(
             config,
             parts,
@@ -176,6 +185,41 @@ class RowsTask(ABC, Generic[C]):
     def measure(self, prepared: PreparedRows) -> Any:
         """How good a student is: (student, batches) -> figures."""
         return measure(prepared.targets)
+
+    def settled(self, config: C, label: str, encoder: Encoder) -> C:
+        """``config`` with the columns by name that the training rows had."""
+        return replace(config, label=label)
+
+    def later(self, asked: C, settled: C, file: str) -> Rows:
+        """Rows that come after a run of the options ``asked``, with the columns that ``settled`` names."""
+        return self.read(settled, file, "train")
+
+    def kept_encoder(self, config: C, record: Mapping[str, Any], folder: Path) -> Encoder:
+        """The encoder whose ``record`` is kept, with the vocabulary in ``folder``."""
+        raise NotImplementedError
+
+    def later_targets(self, targets: Targets, cells: Sequence[Any]) -> Targets:
+        """What later rows with these cells are told, of a run with ``targets``."""
+        return targets
+
+    def by_token(self, reader: RowsReader[C], parts: Parts, given: Tensor, inputs: Inputs) -> ByToken | None:
+        """See ``New.by_token``."""
+        return None
+
+    def reading(self, config: C, prepared: PreparedRows) -> Mapping[str, Any] | None:
+        return reading(prepared)
+
+    def reader(self, config: C, reading: Mapping[str, Any], folder: Path) -> RowsReader[C]:
+        encoder = self.kept_encoder(config, reading["encoder"], folder)
+        label, columns = reading["label"], tuple(reading["columns"])
+        own = self.settled(config, label, encoder)
+        return RowsReader(self, config, own, label, columns, targets_of(reading["targets"]), encoder)
+
+    def reader_at_hand(self, config: C, prepared: PreparedRows) -> RowsReader[C]:
+        """The reader of a run in memory."""
+        label, columns = prepared.parts.label, tuple(map(str, prepared.frame.columns))
+        own = self.settled(config, label, prepared.encoder)
+        return RowsReader(self, config, own, label, columns, prepared.targets, prepared.encoder)
 
     def conclude(
         self, config: C, prepared: PreparedRows, trained: Assembled, folder: RunFolder | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
@@ -11,9 +12,11 @@ from metaweight.data.rows import Rows
 from metaweight.data.rows.loader import TensorRows
 from metaweight.data.rows.parts import Parts
 from metaweight.data.tabular import TableEncoder
+from metaweight.data.tabular.kept import encoder_of, encoder_record
 from metaweight.models.tabular import build_tabular, checked_tabular_options, default_tabular_taps
 from metaweight.tasks.config.tabular import TabularConfig
-from metaweight.tasks.rows import PreparedRows, RowsTask
+from metaweight.tasks.rows import RowsTask
+from metaweight.tasks.rows.data import Learnt
 from metaweight.tasks.tabular.sets import tables
 
 SHOWN = 3
@@ -23,11 +26,21 @@ SHOWN = 3
 class TableColumns:
     """The columns of a table as the training rows show them, and rows as numbers and codes."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, table: TableEncoder) -> None:
+        self.table = table
+
+    @classmethod
+    def learn(cls, rows: Rows) -> TableColumns:
+        """Of the training rows.  Raises ValueError, with the file, for what does not do."""
         try:
-            self.table = TableEncoder().fit(rows.frame)
+            return cls(TableEncoder().fit(rows.frame))
         except ValueError as error:
             raise ValueError(f"{rows.file}: {error}") from error
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return encoder_record(self.table)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -68,12 +81,15 @@ class TabularTask(RowsTask[TabularConfig]):
         return config.ignore
 
     def encoder(self, config: TabularConfig, rows: Rows) -> TableColumns:
-        return TableColumns(rows)
+        return TableColumns.learn(rows)
 
     def taps(self, config: TabularConfig) -> Sequence[str]:
         return default_tabular_taps(config.model)
 
-    def module(self, config: TabularConfig, prepared: PreparedRows) -> nn.Module:
+    def kept_encoder(self, config: TabularConfig, record: Mapping[str, Any], folder: Path) -> TableColumns:
+        return TableColumns(encoder_of(record))
+
+    def module(self, config: TabularConfig, prepared: Learnt) -> nn.Module:
         assert isinstance(prepared.encoder, TableColumns)
         table = prepared.encoder.table
         return build_tabular(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -17,13 +18,23 @@ from metaweight.training.run_folder import RunFolder
 class PretrainedText:
     """Texts, or pairs, as the tokenizer in the folder of model ``name`` cuts them; nothing is learnt."""
 
-    def __init__(self, rows: Rows, columns: Sequence[str], name: str, *, max_length: int) -> None:
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, columns: Sequence[str], name: str, *, max_length: int) -> None:
         self.columns, self.name = tuple(columns), name
         self.tokenizer = load_tokenizer(name)
         self.limit = longest_input(name, self.tokenizer, max_length)
-        full = int((self.encode(rows).ids.lengths == self.limit).sum())
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What it was built with beside the model, as JSON holds it."""
+        return {"columns": list(self.columns)}
+
+    def look_at(self, rows: Rows) -> None:
+        """Say in ``notes`` how training rows are cut."""
+        full, name = int((self.encode(rows).ids.lengths == self.limit).sum()), self.name
         self.notes = (
-            f"{' and '.join(map(repr, columns))}: pieces of the tokenizer in {name}",
+            f"{' and '.join(map(repr, self.columns))}: pieces of the tokenizer in {name}",
             *([f"{full:,} training texts fill all {self.limit} pieces, or are cut there"] if full else []),
         )
 
@@ -49,6 +60,11 @@ class PretrainedTokens:
         self.tokenizer = load_tokenizer(name)
         self.limit = longest_input(name, self.tokenizer, max_length)
         self.notes = (f"{column!r}: pieces of the tokenizer in {name}; a token is its first piece",)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What it was built with beside the model, as JSON holds it."""
+        return {"column": self.column}
 
     def encode(self, rows: Rows) -> MaskedRows:
         """Pieces of each sentence."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ from metaweight.tasks.assembly import Assembled, execution
 from metaweight.tasks.config.text import TextConfig
 from metaweight.tasks.figures import Column, Headline
 from metaweight.tasks.outcome import Outcome
-from metaweight.tasks.rows import PreparedRows, RowsTask
+from metaweight.tasks.rows import Encoder, PreparedRows, RowsTask
+from metaweight.tasks.rows.data import Learnt
 from metaweight.tasks.rows.figures import PRESENTATION
 from metaweight.tasks.rows.losses import LOSSES
 from metaweight.tasks.text.measures import measure_classes
@@ -69,8 +71,8 @@ class TextTask(RowsTask[TextConfig]):
             checked_text_options(text_models, config.model, config.model_options)
         check_pieces(config.pieces, config.vocab_size, config.max_length)
 
-    def prepared(self, config: TextConfig, parts: Parts) -> PreparedRows:
-        return super().prepared(config, _with_text(parts, self._columns(config, parts)))
+    def usable(self, config: TextConfig, parts: Parts) -> Parts:
+        return _with_text(parts, self._columns(config, parts))
 
     def keep(self, prepared: PreparedRows, folder: RunFolder) -> None:
         super().keep(prepared, folder)
@@ -83,8 +85,10 @@ class TextTask(RowsTask[TextConfig]):
     def encoder(self, config: TextConfig, rows: Rows) -> TextPieces | PretrainedText:
         columns = config.text or tuple(rows.frame.columns)
         if is_pretrained(config.model):
-            return PretrainedText(rows, columns, config.model, max_length=config.max_length)
-        return TextPieces(
+            encoder = PretrainedText(columns, config.model, max_length=config.max_length)
+            encoder.look_at(rows)
+            return encoder
+        return TextPieces.learn(
             rows,
             columns,
             pieces=config.pieces,
@@ -92,17 +96,28 @@ class TextTask(RowsTask[TextConfig]):
             max_length=config.max_length,
         )
 
+    def settled(self, config: TextConfig, label: str, encoder: Encoder) -> TextConfig:
+        assert isinstance(encoder, TextPieces | PretrainedText)
+        return replace(config, label=label, text=encoder.columns)
+
+    def kept_encoder(
+        self, config: TextConfig, record: Mapping[str, Any], folder: Path
+    ) -> TextPieces | PretrainedText:
+        if is_pretrained(config.model):
+            return PretrainedText(record["columns"], config.model, max_length=config.max_length)
+        return TextPieces.load(record, folder)
+
     def taps(self, config: TextConfig) -> Sequence[str]:
         return default_text_taps(text_models, config.model)
 
-    def module(self, config: TextConfig, prepared: PreparedRows) -> nn.Module:
+    def module(self, config: TextConfig, prepared: Learnt) -> nn.Module:
         encoder, outputs = _encoder(prepared), prepared.targets.outputs
         if isinstance(encoder, PretrainedText):
             return encoder.module(outputs)
         size, options = len(encoder.vocabulary), config.model_options
         return build_text(text_models, config.model, vocabulary=size, outputs=outputs, **options)
 
-    def student(self, config: TextConfig, module: nn.Module, prepared: PreparedRows) -> Student:
+    def student(self, config: TextConfig, module: nn.Module, prepared: Learnt) -> Student:
         pretrained = is_pretrained(config.model)
         return Student(
             module,
@@ -126,7 +141,7 @@ class TextTask(RowsTask[TextConfig]):
         return text_columns(parts.train, config.text, (parts.label,))
 
 
-def _encoder(prepared: PreparedRows) -> TextPieces | PretrainedText:
+def _encoder(prepared: Learnt) -> TextPieces | PretrainedText:
     assert isinstance(prepared.encoder, TextPieces | PretrainedText)
     return prepared.encoder
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from metaweight.data.rows import Rows
 from metaweight.data.text.column import texts_of
 from metaweight.data.text.padded import PaddedRows, Ragged
-from metaweight.data.text.pieces import encode_texts, join_pairs, learn_vocabulary
+from metaweight.data.text.pieces import (
+    TextVocabulary,
+    encode_texts,
+    join_pairs,
+    learn_vocabulary,
+    load_vocabulary,
+)
 from metaweight.data.text.vocabulary import UNKNOWN
 from metaweight.training.run_folder import RunFolder
 
@@ -15,25 +23,43 @@ VOCABULARY = "vocabulary"
 
 
 class TextPieces:
-    """The words, or pieces, of the training rows' texts; a pair's two texts share them."""
+    """The words, or pieces, of texts in ``columns``, as a vocabulary has them; that of a pair is one."""
 
-    def __init__(
-        self, rows: Rows, columns: Sequence[str], *, pieces: str, size: int, max_length: int
-    ) -> None:
-        self.columns, self.max_length = tuple(columns), max_length
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, columns: Sequence[str], vocabulary: TextVocabulary, max_length: int) -> None:
+        self.columns, self.vocabulary, self.max_length = tuple(columns), vocabulary, max_length
+
+    @classmethod
+    def learn(
+        cls, rows: Rows, columns: Sequence[str], *, pieces: str, size: int, max_length: int
+    ) -> TextPieces:
+        """Of the training rows.  Raises ValueError, with the file, for sizes that do not do."""
         sides = [texts_of(rows, column) for column in columns]
         try:
-            self.vocabulary = learn_vocabulary([text for side in sides for text in side], pieces, size)
+            vocabulary = learn_vocabulary([text for side in sides for text in side], pieces, size)
         except ValueError as error:
             raise ValueError(f"{rows.file}: {error}") from error
-        ids, cut = self._ids(sides)
+        learnt = cls(columns, vocabulary, max_length)
+        ids, cut = learnt._ids(sides)
         count, unknown = sum(map(len, ids)), sum(row.count(UNKNOWN) for row in ids)
         what = "words" if pieces == "words" else "pieces"
-        self.notes = (
-            f"{' and '.join(map(repr, self.columns))}: {len(self.vocabulary):,} {what} have an id, "
+        learnt.notes = (
+            f"{' and '.join(map(repr, learnt.columns))}: {len(vocabulary):,} {what} have an id, "
             f"{unknown / count:.1%} of the training text is in none",
             *([f"{cut:,} training texts are cut after {max_length} {what}"] if cut else []),
         )
+        return learnt
+
+    @classmethod
+    def load(cls, record: Mapping[str, Any], folder: Path) -> TextPieces:
+        """What ``record`` gave, with the vocabulary that ``keep`` wrote into ``folder``."""
+        return cls(record["columns"], load_vocabulary(folder / VOCABULARY), record["max_length"])
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All but the vocabulary, as JSON holds it."""
+        return {"columns": list(self.columns), "max_length": self.max_length}
 
     def encode(self, rows: Rows) -> PaddedRows:
         """Ids of each text, or pair.  Raises ValueError, with the place, for what is no text."""

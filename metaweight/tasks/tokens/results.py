@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
 
 from metaweight.core.csv_text import write_csv
-from metaweight.data.origins import COLUMNS
-from metaweight.data.rows.loader import IGNORED
+from metaweight.data.origins import COLUMNS, Origin, Origins
+from metaweight.data.rows.loader import IGNORED, Inputs, RowsLoader
+from metaweight.student.student import Student
 from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.config import TokensConfig
+from metaweight.tasks.rating.new import ByToken
 from metaweight.tasks.rows import PreparedRows
 from metaweight.tasks.rows.data import loader
 from metaweight.tasks.tokens.said import token_probabilities
@@ -32,6 +37,29 @@ def save_tokens(
     write_csv(folder.path / TOKENS, HEADER, _rows(config, prepared, trained, column))
 
 
+def later_tokens(
+    classes: Sequence[str],
+    sentences: Sequence[Sequence[str]],
+    given: Tensor,
+    inputs: Inputs,
+    origins: Origins,
+) -> ByToken:
+    """Of m sentences that come after a run, with the codes ``given`` [m, T] of their labels."""
+
+    def rows(student: Student, weights: Sequence[Sequence[float]]) -> Iterator[tuple[object, ...]]:
+        order = torch.arange(len(given))
+        batches = RowsLoader(
+            inputs, given, order, batch_size=inputs.at_once, shuffle=False, device=student.device
+        )
+        for index, shares in token_probabilities(student, batches.epoch(0)):
+            own = given[index]
+            labels = [classes[code] for code in own[own != IGNORED].tolist()]
+            each = weights[index] if len(weights[index]) == len(labels) else [*weights[index]] * len(labels)
+            yield from _of_sentence(origins[index], index, sentences[index], labels, classes, shares, each)
+
+    return rows
+
+
 def _rows(
     config: TokensConfig, prepared: PreparedRows, trained: Assembled, column: str
 ) -> Iterator[tuple[object, ...]]:
@@ -41,11 +69,25 @@ def _rows(
     sentences = prepared.frame[column].tolist()
     batches = loader(config, prepared, "train", training=False, positions=prepared.own).epoch(0)
     for index, shares in token_probabilities(student, batches):
-        cells, given = prepared.origins[index].cells, prepared.given[index]
+        given = prepared.given[index]
         labels = [classes[code] for code in given[given != IGNORED].tolist()]
-        most, said = shares.max(dim=-1)
-        suggested = [classes[code] for code in said.tolist()]
         weights = [by_sentence[index]] * len(labels) if by_token is None else by_token.of(index)
-        words = zip(sentences[index], labels, suggested, most.tolist(), weights, strict=True)
-        for place, (token, label, other, share, weight) in enumerate(words, 1):
-            yield *cells, index, place, token, label, other, f"{share:.3g}", number_as_cell(weight)
+        origin = prepared.origins[index]
+        yield from _of_sentence(origin, index, sentences[index], labels, classes, shares, weights)
+
+
+def _of_sentence(
+    origin: Origin,
+    index: int,
+    sentence: Sequence[str],
+    labels: Sequence[str],
+    classes: Sequence[str],
+    shares: Tensor,
+    weights: Sequence[float],
+) -> Iterator[tuple[object, ...]]:
+    """A row for each of its t tokens, of which the tagger says ``shares`` [t, C]."""
+    most, said = shares.max(dim=-1)
+    suggested = [classes[code] for code in said.tolist()]
+    words = zip(sentence, labels, suggested, most.tolist(), weights, strict=True)
+    for place, (token, label, other, share, weight) in enumerate(words, 1):
+        yield *origin.cells, index, place, token, label, other, f"{share:.3g}", number_as_cell(weight)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from metaweight.core.processes import Processes
 from metaweight.core.weights import auroc
 from metaweight.data.rows import Rows, Targets
-from metaweight.data.rows.loader import IGNORED
+from metaweight.data.rows.loader import IGNORED, Inputs
 from metaweight.data.rows.parts import Parts, without_training
 from metaweight.data.text.pieces import check_pieces
 from metaweight.data.tokens import Sentence, as_sentences, read_labels, read_sentences
 from metaweight.data.tokens.sentences import label_column, token_column
+from metaweight.data.tokens.targets import TokenTargets
 from metaweight.models.pretrained import STATES, check_pretrained, is_pretrained, pretrained_time_axes
 from metaweight.models.text import (
     build_text,
@@ -32,11 +34,14 @@ from metaweight.tasks.assembly import Assembled, execution
 from metaweight.tasks.config.tokens import TokensConfig
 from metaweight.tasks.figures import Headline
 from metaweight.tasks.outcome import Outcome
-from metaweight.tasks.rows import PreparedRows, RowsTask
+from metaweight.tasks.rating.new import ByToken
+from metaweight.tasks.rows import Encoder, PreparedRows, RowsTask
+from metaweight.tasks.rows.data import Learnt
 from metaweight.tasks.rows.figures import PRESENTATION
+from metaweight.tasks.rows.rating import RowsReader
 from metaweight.tasks.text.pretrained import PretrainedTokens
 from metaweight.tasks.tokens.measures import measure
-from metaweight.tasks.tokens.results import save_tokens
+from metaweight.tasks.tokens.results import later_tokens, save_tokens
 from metaweight.tasks.tokens.sets import labelled_tokens
 from metaweight.tasks.tokens.weights import TokenWeights
 from metaweight.tasks.tokens.words import SentenceTokens
@@ -75,8 +80,8 @@ class TokensTask(RowsTask[TokensConfig]):
     def label(self, config: TokensConfig, train: Rows) -> str:
         return label_column(train, config.label)
 
-    def prepared(self, config: TokensConfig, parts: Parts) -> PreparedRows:
-        return super().prepared(config, _sentences(config, parts))
+    def usable(self, config: TokensConfig, parts: Parts) -> Parts:
+        return _sentences(config, parts)
 
     def targets(self, config: TokensConfig, parts: Parts) -> Targets:
         rows = filter(None, (parts.train, parts.meta, parts.valid, parts.test))
@@ -95,19 +100,44 @@ class TokensTask(RowsTask[TokensConfig]):
         column = token_column(rows, config.text)
         if is_pretrained(config.model):
             return PretrainedTokens(column, config.model, max_length=config.max_length)
-        return SentenceTokens(rows, column, pieces=config.pieces, size=config.vocab_size)
+        return SentenceTokens.learn(rows, column, pieces=config.pieces, size=config.vocab_size)
+
+    def settled(self, config: TokensConfig, label: str, encoder: Encoder) -> TokensConfig:
+        assert isinstance(encoder, SentenceTokens | PretrainedTokens)
+        return replace(config, label=label, text=encoder.column)
+
+    def later(self, asked: TokensConfig, settled: TokensConfig, file: str) -> Rows:
+        rows = self.read(asked, file, "train")  # of a file without header columns have no names to go by
+        names = {token_column(rows, asked.text): settled.text, self.label(asked, rows): settled.label}
+        return replace(rows, frame=rows.frame.rename(columns=names))
+
+    def kept_encoder(
+        self, config: TokensConfig, record: Mapping[str, Any], folder: Path
+    ) -> SentenceTokens | PretrainedTokens:
+        if is_pretrained(config.model):
+            return PretrainedTokens(record["column"], config.model, max_length=config.max_length)
+        return SentenceTokens.load(record, folder)
+
+    def later_targets(self, targets: Targets, cells: Sequence[Any]) -> TokenTargets:
+        return TokenTargets("tokens", targets.classes, width=max(map(len, cells)))
+
+    def by_token(
+        self, reader: RowsReader[TokensConfig], parts: Parts, given: Tensor, inputs: Inputs
+    ) -> ByToken:
+        sentences = parts.train.frame[_encoder(reader).column].tolist()
+        return later_tokens(reader.targets.classes, sentences, given, inputs, parts.train.origins)
 
     def taps(self, config: TokensConfig) -> Sequence[str]:
         return STATES if is_pretrained(config.model) else default_text_taps(taggers, config.model)
 
-    def module(self, config: TokensConfig, prepared: PreparedRows) -> nn.Module:
+    def module(self, config: TokensConfig, prepared: Learnt) -> nn.Module:
         encoder, outputs = _encoder(prepared), prepared.targets.outputs
         if isinstance(encoder, PretrainedTokens):
             return encoder.module(outputs)
         size, options = len(encoder.tokens.vocabulary), config.model_options
         return build_text(taggers, config.model, vocabulary=size, outputs=outputs, **options)
 
-    def student(self, config: TokensConfig, module: nn.Module, prepared: PreparedRows) -> Student:
+    def student(self, config: TokensConfig, module: nn.Module, prepared: Learnt) -> Student:
         return Student(
             module,
             self._loss(config),
@@ -144,7 +174,7 @@ class TokensTask(RowsTask[TokensConfig]):
         return TokenCrossEntropy(IGNORED, unit=config.unit)  # type: ignore[arg-type]
 
 
-def _encoder(prepared: PreparedRows) -> SentenceTokens | PretrainedTokens:
+def _encoder(prepared: Learnt) -> SentenceTokens | PretrainedTokens:
     assert isinstance(prepared.encoder, SentenceTokens | PretrainedTokens)
     return prepared.encoder
 

@@ -47,7 +47,7 @@ def load_own(config: TranslationConfig) -> TextSet:
     sentence.
     """
     paths = {part: paths_of(given) for part in PARTS if (given := getattr(config, part)) is not None}
-    read = {part: _read(path, config) for part, path in paths.items()}
+    read = {part: read_own(path, config) for part, path in paths.items()}
     parts = {part: pairs for part, (pairs, _) in read.items()}
     for part, pairs in parts.items():
         if part != "train":
@@ -84,7 +84,8 @@ def paths_of(given: str | tuple[str, ...]) -> tuple[str, ...]:
     return (source, target) if comma and not Path(given).expanduser().exists() else (given,)
 
 
-def _read(paths: tuple[str, ...], config: TranslationConfig) -> ReadPairs:
+def read_own(paths: tuple[str, ...], config: TranslationConfig) -> ReadPairs:
+    """The pairs of one table, or of two plain files.  Raises ValueError for what is neither."""
     if len(paths) == 2:
         if all(map(is_table, paths)):
             raise ValueError(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,18 +19,12 @@ from metaweight.data.epochs import Epochs
 from metaweight.data.noise import check_rate
 from metaweight.data.origins import COLUMNS
 from metaweight.data.text.noise import parse_mix
-from metaweight.data.text.vocabulary import PADDING, Vocabularies
+from metaweight.data.text.vocabulary import Vocabularies
 from metaweight.models.transformer import Transformer
-from metaweight.models.translators import (
-    build_translator,
-    checked_translator_options,
-    default_translator_taps,
-    time_axes,
-)
+from metaweight.models.translators import checked_translator_options
 from metaweight.reweighter import Reweighter
-from metaweight.student.losses import TokenCrossEntropy
 from metaweight.student.student import Student
-from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
+from metaweight.tasks.assembly import Assembled, build_reweighter, seed_of
 from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.config import TranslationConfig
 from metaweight.tasks.cost import COST
@@ -40,6 +36,7 @@ from metaweight.tasks.translation.bleu import score
 from metaweight.tasks.translation.data import PreparedText, loader
 from metaweight.tasks.translation.decoding import one_line, translate
 from metaweight.tasks.translation.notes import notes, signatures
+from metaweight.tasks.translation.rating import PairsReader, build_student
 from metaweight.tasks.translation.tokenizers import Tokenizer, bleu_with, tokenizer_of
 from metaweight.training.evaluation import of_each
 from metaweight.training.run_folder import RunFolder
@@ -112,15 +109,7 @@ class TranslationTask:
 
     def build(self, config: TranslationConfig, prepared: PreparedText) -> Reweighter:
         torch.manual_seed(seed_of(config.seed, "initial"))
-        module = build_module(config, prepared.vocabularies)
-        student = Student(
-            module,
-            # TokenCrossEntropy says which units there are
-            TokenCrossEntropy(PADDING, config.smoothing, config.unit),  # type: ignore[arg-type]
-            taps=config.taps or default_translator_taps(config.model, **config.model_options),
-            time_axes=time_axes,
-            execution=execution(config),
-        )
+        student = build_student(config, prepared.vocabularies)
         counts = prepared.token_counts() if config.unit == "token" else None
         probe = loader(config, prepared, "meta").batch(0, 0)
         spec = student.spec(probe, class_counts=counts, samples=prepared.samples)
@@ -140,6 +129,14 @@ class TranslationTask:
     def evaluation(self, config: TranslationConfig, prepared: PreparedText) -> Evaluation:
         held = {"valid": loader(config, prepared, "valid")} if len(prepared.text.valid) else {}
         return Evaluation(held, loss_per_token, "valid_loss", higher_is_better=False)
+
+    def reading(self, config: TranslationConfig, prepared: PreparedText) -> Mapping[str, Any]:
+        return {"languages": list(prepared.text.languages)}
+
+    def reader(self, config: TranslationConfig, reading: Mapping[str, Any], folder: Path) -> PairsReader:
+        source, target = reading["languages"]
+        config = replace(config, languages=(source, target))
+        return PairsReader(config, Vocabularies.load(folder))
 
     def conclude(
         self, config: TranslationConfig, prepared: PreparedText, trained: Assembled, folder: RunFolder | None
@@ -202,21 +199,6 @@ def _translations(
         processes=student.processes,
     )
     return [one_line(best[0][0]) for best in translations]
-
-
-def build_module(config: TranslationConfig, vocabularies: Vocabularies) -> Transformer:
-    """The student's module, on the config's device."""
-    options = dict(config.model_options)
-    if not vocabularies.joint:
-        options = {"tie": "decoder", **options}
-        if options["tie"] == "all":  # two vocabularies of one size would pass unseen
-            raise ValueError("tie=all needs joint_vocab: id 7 is another piece in each language")
-    return build_translator(
-        config.model,
-        source_size=len(vocabularies.source),
-        target_size=len(vocabularies.target),
-        **options,
-    ).to(config.device)
 
 
 def loss_per_token(student: Student, batches: Iterable[Batch]) -> dict[str, float]:

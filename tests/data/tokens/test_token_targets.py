@@ -35,7 +35,7 @@ def test_labels_become_codes_with_o_first_and_come_back() -> None:
 def test_a_token_is_its_word_its_shape_and_its_ends() -> None:
     assert features("London’s") == ("word london’s", "shape Xxxx’x", "first lon", "last n’s")
     assert shape("A380-800") == "Xddd-ddd"
-    ids = TokenIds([["Ann", "Anna"], ["Ann", "Zoë"]], "words", 0)
+    ids = TokenIds.learn([["Ann", "Anna"], ["Ann", "Zoë"]], "words", 0)
     (bags,) = ids.encode([["Ann", "Bob"], ["Anna"]]).select(torch.tensor([0, 1]))
     known = {word: code for code, word in enumerate(ids.vocabulary.words, 3)}  # type: ignore[attr-defined]
     assert set(known) == {"word ann", "shape Xxx", "first ann", "last ann"}
@@ -46,7 +46,7 @@ def test_a_token_is_its_word_its_shape_and_its_ends() -> None:
 
 
 def test_a_token_is_its_pieces() -> None:
-    ids = TokenIds([["reading", "read"], ["red", "riding"]], "bpe", 0)
+    ids = TokenIds.learn([["reading", "read"], ["red", "riding"]], "bpe", 0)
     (bags,) = ids.encode([["read"], ["unreadable ☃"]]).select(torch.tensor([0, 1]))
     assert bool((bags[0, 0] > 0).any())
     assert 1 in bags[1, 0].tolist()

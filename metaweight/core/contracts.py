@@ -17,6 +17,7 @@ from metaweight.core.errors import NonFiniteError as NonFiniteError
 from metaweight.core.forward import Forward as Forward
 from metaweight.core.states import StateSpec as StateSpec
 from metaweight.core.states import StudentState as StudentState
+from metaweight.core.states import Suggestion as Suggestion
 from metaweight.core.states import Target as Target
 from metaweight.core.states import Units as Units
 

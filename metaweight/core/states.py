@@ -90,6 +90,18 @@ class StudentState:
 
 
 @dataclass(frozen=True)
+class Suggestion:
+    """Which class each unit of a batch has, by what a teacher goes by; detached."""
+
+    probabilities: Tensor
+    """[U, C], of each class; rows sum to 1."""
+    labels: Tensor
+    """[U] int64, the likeliest class but the given one."""
+    share: Tensor
+    """[U] in 0..1: what part of an ordinary sample's weight belongs to ``labels``."""
+
+
+@dataclass(frozen=True)
 class StateSpec:
     """Sizes that a teacher is built from; ``Student.spec(batch)`` makes one."""
 

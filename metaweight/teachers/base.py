@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from torch import Tensor, nn
 
-from metaweight.core.contracts import Center, StateSpec, StudentState
+from metaweight.core.contracts import Center, StateSpec, StudentState, Suggestion
 from metaweight.core.options import Options, checked_options, options_of
 from metaweight.core.reads import doubt
 from metaweight.core.registry import Registry
@@ -45,6 +45,8 @@ class Teacher(nn.Module, ABC):
 
     choice: str = ""
     """Why ``auto`` took it; empty for a teacher that was asked for by name."""
+    silence: str = "it gives weights alone; 'jury' suggests labels too"
+    """Why it suggests no labels, for people; empty where it does."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -70,6 +72,10 @@ class Teacher(nn.Module, ABC):
         """What dL_meta/dw of these units is divided by, [U] >= 0, before it is centred, learnt from or taken;
         None: by nothing.  A slope is zero where this is."""
         return None
+
+    def suggest(self, state: StudentState) -> Suggestion:
+        """Which classes a batch's units have, of teachers whose ``silence`` is empty; has no side effect."""
+        raise NotImplementedError(f"{type(self).__name__} suggests no labels: {self.silence}")
 
     def last_attention(self) -> dict[str, float]:
         """Tap -> its share of the attention in the last batch, of teachers that attend to layers."""

@@ -91,10 +91,8 @@ class StudentState:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Which class each unit of a batch has, by what a teacher goes by; detached."""
+    """Which class each unit of a batch has if not the given one, by what a teacher goes by; detached."""
 
-    probabilities: Tensor
-    """[U, C], of each class; rows sum to 1."""
     labels: Tensor
     """[U] int64, the likeliest class but the given one."""
     share: Tensor

@@ -74,7 +74,7 @@ class Teacher(nn.Module, ABC):
         return None
 
     def suggest(self, state: StudentState) -> Suggestion:
-        """Which classes a batch's units have, of teachers whose ``silence`` is empty; has no side effect."""
+        """Which other classes units have, of teachers whose ``silence`` is empty; has no side effect."""
         raise NotImplementedError(f"{type(self).__name__} suggests no labels: {self.silence}")
 
     def last_attention(self) -> dict[str, float]:

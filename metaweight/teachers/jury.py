@@ -102,17 +102,19 @@ class Jury(Teacher):
 
         P(c is right) of every class c is that of ``log_odds`` for what witnesses say of c now.  ``share`` of
         the likeliest other class c is P(c is right) P(the given one is not), 0 before a trusted sample was
-        seen; ``probabilities`` are those of all classes, divided by their sum.
+        seen.
         """
-        if self.silence:
+        if self.silence or self.calibration is None:
             return super().suggest(state)
         said = self.witnesses.of_classes(self.witnesses.heard(state)).to(self.gain.dtype)
-        right = self.log_odds(said.flatten(0, 1)).view(said.shape[:2]).sigmoid()
+        right = self.log_odds(said.clamp(-FAR, FAR).flatten(0, 1)).view(said.shape[:2]).sigmoid()
         given = class_labels(state)[:, None]
-        share, labels = right.scatter(1, given, -1.0).max(dim=1)
-        wrong = 1 - right.gather(1, given).squeeze(1)
-        seen = self.surface.best_meta_loss.isfinite().to(share)
-        return Suggestion(right / right.sum(dim=1, keepdim=True), labels, seen * wrong * share)
+        # without bounds: where one class is certain all others lie at theirs
+        odds = self.calibration.log_odds(said.flatten(0, 1)).view(said.shape[:2])
+        labels = odds.scatter(1, given, -torch.inf).argmax(dim=1)
+        wrong, other = (p.squeeze(1) for p in (1 - right.gather(1, given), right.gather(1, labels[:, None])))
+        seen = self.surface.best_meta_loss.isfinite().to(right)
+        return Suggestion(labels, seen * wrong * other)
 
     def slope_scale(self, state: StudentState) -> Tensor | None:
         """Of numbers their residuals' size."""

@@ -200,7 +200,7 @@ def sight_is_what_it_says(subject: Subject) -> None:
 
 
 def suggestions_are_classes(subject: Subject) -> None:
-    """Who suggests labels gives each class a probability, another class than the given one, a share."""
+    """Who suggests labels gives each unit another class than the given one, and a share in 0..1."""
     teacher, state = subject.experienced(), subject.state(7)
     if not teacher.silence:
         require_suggestions(teacher, state)

@@ -82,7 +82,7 @@ def check_reading(teacher: Teacher, schedule: str, every: int, unroll: int) -> N
         )
 
 
-def check_relabel(student: Student, teacher: Teacher, abilities: Abilities, unroll: int) -> None:
+def check_relabel(teacher: Teacher, abilities: Abilities, unroll: int) -> None:
     """Raise ValueError where labels cannot move."""
     if teacher.silence:
         name = name_of(teacher)
@@ -93,8 +93,6 @@ def check_relabel(student: Student, teacher: Teacher, abilities: Abilities, unro
         raise ValueError(
             "relabel=True adds to the inner step, of which this engine knows nothing: take engine='auto'"
         )
-    if student.sharded is not None:
-        raise ValueError("relabel=True takes students whose parameters are whole, not in fully_shard")
 
 
 def check_weigh(unroll: int, relabel: bool, micro_batches: float, loss_scale: float) -> None:

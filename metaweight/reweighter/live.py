@@ -205,8 +205,9 @@ class Live:
                 gathered = parameters[name].grad
                 parameters[name].grad = own if gathered is None else gathered + own
         for name, value in moved.gradient.items():
+            own = value if sharded is None else sharded.of_shard(name, value)
             there = parameters[name].grad
-            parameters[name].grad = value if there is None else there + value
+            parameters[name].grad = own if there is None else there + own
         if self.max_norm is not None:
             held = [p for group in self.optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(held, self.max_norm)

@@ -105,7 +105,7 @@ class Reweighter:
         built = build_engine(engine)
         check_unroll(unroll, built.abilities, schedule)
         if relabel:
-            check_relabel(student, teacher, built.abilities, unroll)
+            check_relabel(teacher, built.abilities, unroll)
         scope_of(student, scope)
         self.live = Live(
             student,

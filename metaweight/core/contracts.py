@@ -41,6 +41,7 @@ class StepReport:
     meta_loss: float | None
     """Mean loss on the meta batch after the virtual step; None where no meta pass ran."""
     stats: Mapping[str, float]
-    """Scalars: weight_mean, weight_spread (std / mean), ess (share), size (targets), and the engine's own."""
+    """Scalars: weight_mean, weight_spread (std / mean), ess (share), size (targets), the engine's own, and
+    where labels move their mean share, ``moved``."""
     index: Tensor
     """[U], position of each unit in the data set; tokens of one sentence share theirs."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metaweight.core.contracts import Forward, StudentState, Suggestion
 from metaweight.core.randomness import RandomState, forked_rng
-from metaweight.engines.checks import require_finite_losses
+from metaweight.engines.checks import require_finite, require_finite_losses
 from metaweight.engines.one_step import joined
 from metaweight.student.moving import Buffers
 from metaweight.student.student import Student
@@ -64,7 +64,10 @@ def moved_by(
 
 
 def checked(suggestion: Suggestion, state: StudentState) -> Suggestion:
-    """``suggestion`` if it fits the batch of ``state``.  Raises ValueError otherwise."""
+    """``suggestion`` if it fits the batch of ``state``.
+
+    Raises ValueError for other shapes and types, NonFiniteError for a share that is NaN.
+    """
     size = tuple(state.loss.shape)
     for name in ("labels", "share"):
         shape = tuple(getattr(suggestion, name).shape)
@@ -72,4 +75,6 @@ def checked(suggestion: Suggestion, state: StudentState) -> Suggestion:
             raise ValueError(f"a suggestion's {name} has one number a unit, shape {size}, got {shape}")
     if suggestion.labels.dtype != torch.int64:
         raise ValueError(f"a suggestion's labels are int64, got {suggestion.labels.dtype}")
-    return replace(suggestion, share=suggestion.share.detach().to(state.loss))
+    share = suggestion.share.detach().to(state.loss)
+    require_finite("share of the suggested label", share, state.index)
+    return replace(suggestion, share=share)

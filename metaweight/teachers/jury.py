@@ -56,11 +56,11 @@ class Jury(Teacher):
     ) -> None:
         super().__init__()
         self.target = spec.target
-        single = spec.labels and not (spec.sentences or spec.tokens)
-        told = READ.get(spec.target, "such targets") if not spec.labels else "words"
-        self.silence = "" if single else f"of {told} it suggests none, only of one class a sample"
         self.surface = Surface(spec, "teacher 'jury'", label_width=label_width)
         self.witnesses = Witnesses(spec, "jury", capacity=capacity)
+        single = spec.labels and not (spec.sentences or spec.tokens)
+        told = "words" if spec.labels else READ[spec.target]
+        self.silence = "" if single else f"of {told} it suggests none, only of one class a sample"
         columns = self.witnesses.number
         self.calibration = None if spec.sentences else Calibration(columns)
         self.gain = nn.Parameter(torch.ones(()))

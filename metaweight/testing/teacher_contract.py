@@ -202,8 +202,11 @@ def sight_is_what_it_says(subject: Subject) -> None:
 def suggestions_are_classes(subject: Subject) -> None:
     """Who suggests labels gives each unit another class than the given one, and a share in 0..1."""
     teacher, state = subject.experienced(), subject.state(7)
-    if not teacher.silence:
-        require_suggestions(teacher, state)
+    if teacher.silence:
+        return
+    single = subject.target == "class" and not subject.sentences
+    require(single, "it suggests labels where a unit has no class of its own; set silence in __init__ then")
+    require_suggestions(teacher, state)
 
 
 def a_gradient_gives_weights(subject: Subject) -> None:

@@ -175,7 +175,7 @@ def test_a_nan_under_suggested_labels_leaves_all_as_it_was() -> None:
     before = {name: value.clone() for name, value in module.state_dict().items()}
     teacher = reweighter.teacher
     teacher.share = SHARE * float("nan")
-    with pytest.raises(mw.NonFiniteError):
+    with pytest.raises(mw.NonFiniteError, match="share of the suggested label"):
         reweighter.step(train, meta)
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
 

@@ -9,6 +9,7 @@ from .core.contracts import NonFiniteError as NonFiniteError
 from .core.contracts import StateSpec as StateSpec
 from .core.contracts import StepReport as StepReport
 from .core.contracts import StudentState as StudentState
+from .core.contracts import Suggestion as Suggestion
 from .core.contracts import Units as Units
 from .core.version import __version__ as __version__
 from .data import pairs as pairs

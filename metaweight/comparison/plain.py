@@ -30,7 +30,7 @@ def plain_config(config: C) -> C:
     """
     parts: dict[str, Any] = {name: value for name, value in BASE.items() if hasattr(config, name)}
     parts |= {f"{name}_options": {} for name in parts}
-    return with_options(config, {**parts, "probes": 0.0, "plain_run": False})
+    return with_options(config, {**parts, "probes": 0.0, "plain_run": False, "relabel": False})
 
 
 def require_comparable(config: RunConfig, prepared: Prepared) -> None:

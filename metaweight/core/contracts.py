@@ -17,6 +17,7 @@ from metaweight.core.errors import NonFiniteError as NonFiniteError
 from metaweight.core.forward import Forward as Forward
 from metaweight.core.states import StateSpec as StateSpec
 from metaweight.core.states import StudentState as StudentState
+from metaweight.core.states import Suggestion as Suggestion
 from metaweight.core.states import Target as Target
 from metaweight.core.states import Units as Units
 
@@ -40,6 +41,7 @@ class StepReport:
     meta_loss: float | None
     """Mean loss on the meta batch after the virtual step; None where no meta pass ran."""
     stats: Mapping[str, float]
-    """Scalars: weight_mean, weight_spread (std / mean), ess (share), size (targets), and the engine's own."""
+    """Scalars: weight_mean, weight_spread (std / mean), ess (share), size (targets), the engine's own, and
+    where labels move their mean share, ``moved``."""
     index: Tensor
     """[U], position of each unit in the data set; tokens of one sentence share theirs."""

@@ -93,6 +93,16 @@ class StudentState:
 
 
 @dataclass(frozen=True)
+class Suggestion:
+    """Which class each unit of a batch has if not the given one, by what a teacher goes by; detached."""
+
+    labels: Tensor
+    """[U] int64, the likeliest class but the given one."""
+    share: Tensor
+    """[U] in 0..1: what part of an ordinary sample's weight belongs to ``labels``."""
+
+
+@dataclass(frozen=True)
 class StateSpec:
     """Sizes that a teacher is built from; ``Student.spec(batch)`` makes one."""
 

@@ -17,6 +17,8 @@ class Abilities:
     """Whether samples of a batch may influence each other's loss, as in BatchNorm."""
     tokens: bool = True
     """Whether a unit may be one token of a sentence."""
+    gathers: bool = True
+    """Whether the inner step is taken on gradients that are there already too, ``Problem.gathered``."""
     written_out_attention: bool = True
     """Whether attention must be in its written-out form; fused kernels have no derivative to go on from."""
     ends_window: bool = False

@@ -39,7 +39,7 @@ class Implicit(DoubleBackward):
     Raises ValueError for options out of range, EngineError for decoupled weight decay (AdamW).
     """
 
-    abilities = Abilities(exact=False)
+    abilities = Abilities(exact=False, gathers=False)
     summary = "at an optimum of the inner loss; implicit function theorem, conjugate gradient or Neumann"
 
     def __init__(

@@ -16,7 +16,7 @@ from metaweight.engines.inner import refuse_moved_states, refuse_other_steps, re
 from metaweight.reweighter.schedules import SCHEDULES
 from metaweight.student.checks import require_student
 from metaweight.student.student import Student
-from metaweight.teachers.base import Teacher
+from metaweight.teachers.base import Teacher, name_of
 
 
 def check_parts(student: object, teacher: object) -> None:
@@ -72,6 +72,44 @@ def check_options(schedule: str, every: int, max_norm: float | None) -> None:
         raise ValueError(f"every is 1 or more, got {every}")
     if max_norm is not None and not max_norm > 0:
         raise ValueError(f"max_norm is positive or None, got {max_norm}")
+
+
+def check_reading(teacher: Teacher, schedule: str, every: int, unroll: int) -> None:
+    """Raise ValueError where a teacher reads its weights off hypergradients that there are not."""
+    if teacher.sees == "gradient" and (schedule != "lookahead" or every != 1 or unroll != 1):
+        raise ValueError(
+            "this teacher reads its weights off each batch's hypergradient: lookahead, every=1, unroll=1"
+        )
+
+
+def check_relabel(teacher: Teacher, abilities: Abilities, unroll: int) -> None:
+    """Raise ValueError where labels cannot move."""
+    if teacher.silence:
+        name = name_of(teacher)
+        raise ValueError(f"relabel=True moves labels, and teacher {name!r} suggests none: {teacher.silence}")
+    if unroll != 1:
+        raise ValueError(f"relabel=True moves labels in single steps: unroll=1, got {unroll}")
+    if not abilities.gathers:
+        raise ValueError(
+            "relabel=True adds to the inner step, of which this engine knows nothing: take engine='auto'"
+        )
+
+
+def check_weigh(unroll: int, relabel: bool, micro_batches: float, loss_scale: float) -> None:
+    """Raise ValueError where ``Reweighter.weigh`` cannot give the weights of one step."""
+    if unroll != 1:
+        raise ValueError(
+            f"weigh gives the weights of one step, this Reweighter unrolls {unroll}: later weights "
+            "depend on steps that your loop has not taken; build it with unroll=1, or call step"
+        )
+    if relabel:
+        raise ValueError(
+            "weigh gives weights for a loss of the given labels, and relabel=True moves labels too: call step"
+        )
+    if micro_batches < 1 or not loss_scale > 0:
+        raise ValueError(
+            f"micro_batches is 1 or more, loss_scale positive, got {micro_batches} and {loss_scale}"
+        )
 
 
 def check_optimizers(

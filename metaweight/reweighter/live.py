@@ -20,6 +20,7 @@ from metaweight.engines.gradient import HyperGradient, hypergradient
 from metaweight.engines.one_step import joined_gradients
 from metaweight.engines.scope import scope_of
 from metaweight.engines.window import Rates
+from metaweight.reweighter.relabelling import NOTHING, Moved, moved_by
 from metaweight.reweighter.spent import Spent
 from metaweight.reweighter.teaching import Teaching
 from metaweight.reweighter.window import Seen
@@ -37,6 +38,8 @@ class Gathering:
     """1 / micro-batches."""
     loss_scale: float = 1.0
     """What the gradients that are there were multiplied by."""
+    moved: Moved = NOTHING
+    """What labels that move add to the gradient of this step."""
 
 
 @dataclass
@@ -58,6 +61,7 @@ class Live:
     check_every: int
     spent: Spent
     steps: int = 0
+    relabel: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         """All but which gradients are used up: a copy's are."""
@@ -168,16 +172,24 @@ class Live:
         own = self.spent.gathered(parameters)
         if self.student.sharded is None and processes.size > 1 and processes.any(bool(own)):
             own = processes.summed(own, parameters, 1 / processes.size)
-        if gathering is None or gathering.loss_scale == 1.0:
+        if gathering is None:
             return own
-        return {name: value / gathering.loss_scale for name, value in own.items()}
+        if gathering.loss_scale != 1.0:
+            own = {name: value / gathering.loss_scale for name, value in own.items()}
+        moved = gathering.moved.gradient
+        return own | {name: own[name] + value if name in own else value for name, value in moved.items()}
 
     def real_step(
-        self, forward: Forward, weights: Tensor, gradient: Mapping[str, Tensor] | None = None
+        self,
+        forward: Forward,
+        weights: Tensor,
+        gradient: Mapping[str, Tensor] | None = None,
+        moved: Moved = NOTHING,
     ) -> None:
         """Step on the weighted loss, and on the gradient that was gathered since the last step.
 
         ``weights`` [U]: of the joined batch.  ``gradient``: of that loss by name, where an engine has it.
+        ``moved``: what labels that move add.
         """
         settle()
         parameters, part, sharded = self.student.parameters(), forward.part, self.student.sharded
@@ -193,6 +205,10 @@ class Live:
                 own = value if sharded is None else sharded.of_shard(name, value)
                 gathered = parameters[name].grad
                 parameters[name].grad = own if gathered is None else gathered + own
+        for name, value in moved.gradient.items():
+            own = value if sharded is None else sharded.of_shard(name, value)
+            there = parameters[name].grad
+            parameters[name].grad = own if there is None else there + own
         if self.max_norm is not None:
             held = [p for group in self.optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(held, self.max_norm)
@@ -206,6 +222,13 @@ class Live:
         """What each process has gathered becomes, in all of them, the mean of it."""
         for name, value in self.gathered().items():
             parameters[name].grad = value
+
+    def moved(self, forward: Forward, buffers: Mapping[str, Tensor], random: RandomState) -> Moved:
+        """What labels that move add to the step on a train pass, see ``moved_by``; nothing unless asked."""
+        if not self.relabel:
+            return NOTHING
+        state = forward.joined(self.progress)
+        return moved_by(self.student, self.teacher, state, forward, buffers, random)
 
     def taken(self, state: StudentState, weights: Tensor) -> Seen:
         """Count a real step, and let the teacher take note of it."""

@@ -28,7 +28,10 @@ from metaweight.reweighter.checks import (
     check_optimizers,
     check_options,
     check_parts,
+    check_reading,
+    check_relabel,
     check_unroll,
+    check_weigh,
 )
 from metaweight.reweighter.collapse import CollapseWatch
 from metaweight.reweighter.live import Gathering, Live, set_rates
@@ -57,9 +60,10 @@ class Reweighter:
     clips the student's gradient in the virtual and in the real step.  ``total_steps`` gives the teacher the
     share of training done.  ``check_every``: batches after which the engine is held against reverse mode of
     the real loss again, beside those where something about the student has changed (what is seen at once,
-    and what then only, says ``engines.watch``); 0: never.  Raises ValueError for options that do not go
-    together or an optimizer of other parameters, KeyError for an unknown submodule, TypeError or ValueError
-    for an optimizer whose step cannot be differentiated through.
+    and what then only, says ``engines.watch``); 0: never.  ``relabel`` trains on the labels that the teacher
+    suggests too, see ``relabelling``.  Raises ValueError for options that do not go together or an optimizer
+    of other parameters, KeyError for an unknown submodule, TypeError or ValueError for an optimizer whose
+    step cannot be differentiated through.
 
     In several processes (``Student(process_group=)``) each gives ``step`` and ``weigh`` its part of a batch
     (``Batch.part``), and gradients, weights and losses are those of the joined batch, as is the report,
@@ -83,6 +87,7 @@ class Reweighter:
         max_norm: float | None = None,
         total_steps: int | None = None,
         check_every: int = CHECK_EVERY,
+        relabel: bool = False,
     ) -> None:
         check_parts(student, teacher)
         check_options(schedule, every, max_norm)
@@ -92,16 +97,15 @@ class Reweighter:
         reads_gradient = teacher.sees == "gradient"
         one, learns = as_one(optimizer), bool(learned) or reads_gradient
         check_optimizers(student, one, learned, teacher_optimizer, differentiated=learns)
-        if reads_gradient and (schedule != "lookahead" or every != 1 or unroll != 1):
-            raise ValueError(
-                "this teacher reads its weights off each batch's hypergradient: lookahead, every=1, unroll=1"
-            )
+        check_reading(teacher, schedule, every, unroll)
         refuse_parted_statistics(student)
         for module in (student.module, teacher):
             whole = [p for p in module.parameters() if not is_sharded(p)]
             student.processes.broadcast([*whole, *held_alike(module)])
         built = build_engine(engine)
         check_unroll(unroll, built.abilities, schedule)
+        if relabel:
+            check_relabel(teacher, built.abilities, unroll)
         scope_of(student, scope)
         self.live = Live(
             student,
@@ -117,6 +121,7 @@ class Reweighter:
             total_steps,
             check_every,
             Spent(one, student.parameters().values()),
+            relabel=relabel,
         )
         self._optimizer, self.teacher_optimizer = optimizer, teacher_optimizer
         self.schedule, self.unroll, self.every = schedule, unroll, every
@@ -215,15 +220,7 @@ class Reweighter:
 
         Raises ValueError where the Reweighter unrolls several steps, and as ``step``.
         """
-        if self.unroll != 1:
-            raise ValueError(
-                f"weigh gives the weights of one step, this Reweighter unrolls {self.unroll}: later weights "
-                "depend on steps that your loop has not taken; build it with unroll=1, or call step"
-            )
-        if micro_batches < 1 or not loss_scale > 0:
-            raise ValueError(
-                f"micro_batches is 1 or more, loss_scale positive, got {micro_batches} and {loss_scale}"
-            )
+        check_weigh(self.unroll, self.live.relabel, micro_batches, loss_scale)
         check_gradients()
         self._mode.see(self.student.module)
         (batch,) = checked_window(train, 1)

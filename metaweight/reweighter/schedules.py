@@ -20,6 +20,7 @@ from metaweight.engines.checks import require_finite_losses
 from metaweight.engines.gradient import HyperGradient
 from metaweight.engines.window import Rates
 from metaweight.reweighter.live import Gathering, Live, set_rates
+from metaweight.reweighter.relabelling import NOTHING, Moved
 from metaweight.reweighter.teaching import weights_of
 from metaweight.reweighter.window import Taken
 
@@ -58,14 +59,16 @@ def online(live: Live, train: Recorded, meta: Batch, engine: Engine, gathering: 
 def step(live: Live, schedule: Schedule, train: Batch, meta: Batch) -> Taken:
     """Weights, and the real step with them, which shares the train pass."""
 
-    def attempt(engine: Engine) -> Weighed:
+    def attempt(engine: Engine) -> tuple[Weighed, Moved]:
         with live.train_pass(train, engine, backward=schedule.backward(engine)) as recorded:
-            weighed = schedule.weigh(live, recorded, meta, engine, Gathering())
-            live.real_step(recorded.forward, weighed.weights, weighed.gradient)
-        return weighed
+            with attention_for(engine):
+                moved = live.moved(recorded.forward, recorded.buffers, recorded.random)
+            weighed = schedule.weigh(live, recorded, meta, engine, Gathering(moved=moved))
+            live.real_step(recorded.forward, weighed.weights, weighed.gradient, moved)
+        return weighed, moved
 
-    weighed = live.by_any_engine(train, meta, attempt)
-    return Taken.of([live.taken(weighed.state, weighed.weights)], weighed.result)
+    weighed, moved = live.by_any_engine(train, meta, attempt)
+    return Taken.of([live.taken(weighed.state, weighed.weights)], weighed.result, moved=moved)
 
 
 def weigh(live: Live, schedule: Schedule, train: Batch, meta: Batch, gathering: Gathering) -> Taken:
@@ -118,19 +121,20 @@ def plain(
     teach: bool = True,
 ) -> Taken:
     """A real step on each batch, no gradient for the teacher; one that only looks sees ``meta`` first."""
-    progress, meta_loss, steps = live.progress, None, []
+    progress, meta_loss, steps, moved = live.progress, None, [], NOTHING
     for number, batch in enumerate(batches):
         set_rates(live.optimizer, rates, number)
-        with live.statistics_kept(), together():
+        with live.statistics_kept() as before, together():
             forward = live.student(batch)
             require_finite_losses("train loss", forward)
             state = forward.joined(progress)
             weights = weights_of(live.teacher, state) if teach else torch.ones_like(state.loss)
+            moved = live.moved(forward, *before) if teach else NOTHING
             if meta is not None and number == 0:
                 meta_loss = live.show(meta)
-            live.real_step(forward, weights)
+            live.real_step(forward, weights, moved=moved)
         steps.append(live.taken(state, weights))
-    return Taken(steps, meta_loss)
+    return Taken(steps, meta_loss, moved=moved)
 
 
 class Schedule(NamedTuple):

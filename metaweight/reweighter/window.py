@@ -14,6 +14,7 @@ from metaweight.core.parts import Part
 from metaweight.core.reads import Numbers
 from metaweight.core.weights import weight_summary
 from metaweight.engines.gradient import HyperGradient
+from metaweight.reweighter.relabelling import NOTHING, Moved
 from metaweight.teachers.inputs import unit_loss
 
 
@@ -37,11 +38,15 @@ class Taken:
     """The engine's own."""
     part: Part | None = None
     """Which units of a single step are this process's, where somebody else takes that step."""
+    moved: Moved = NOTHING
+    """What labels that move added to a single step."""
 
     @classmethod
-    def of(cls, steps: Sequence[Seen], result: HyperGradient, part: Part | None = None) -> Taken:
+    def of(
+        cls, steps: Sequence[Seen], result: HyperGradient, part: Part | None = None, moved: Moved = NOTHING
+    ) -> Taken:
         """Steps that the teacher learnt by ``result`` for."""
-        return cls(steps, result.meta_loss, result.stats, part)
+        return cls(steps, result.meta_loss, result.stats, part, moved)
 
 
 def checked_window(train: Batch | Sequence[Batch], unroll: int) -> tuple[Batch, ...]:
@@ -68,6 +73,8 @@ def reported(taken: Taken) -> UnreadReport:
     weights = torch.cat([step.weights for step in steps])
     sizes = _sum([step.state.size.sum() for step in steps])
     stats = {**_unread(taken.stats), **weight_summary(weights).unread(), "size": sizes}
+    if taken.moved.share is not None:
+        stats["moved"] = taken.moved.share
     losses = {"train_loss": _sum([step.state.loss.mean() for step in steps]) / len(steps)}
     if taken.meta_loss is not None:
         losses["meta_loss"] = taken.meta_loss

@@ -77,6 +77,7 @@ def build_reweighter(config: RunConfig, student: Student, spec: StateSpec) -> Re
         center=config.center,
         anchor=config.anchor,
         max_norm=config.max_norm,
+        relabel=config.relabel,
     )
 
 

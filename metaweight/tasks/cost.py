@@ -46,7 +46,7 @@ def _engine(config: RunConfig, prepared: Prepared, reweighter: Reweighter) -> st
 
 def _measured(config: RunConfig, prepared: Prepared, arm: Reweighter, rounds: int) -> float:
     task = tasks[config.task]
-    plain = dataclasses.replace(config, teacher="uniform", teacher_options={})
+    plain = dataclasses.replace(config, teacher="uniform", teacher_options={}, relabel=False)
     arms = [task.build(plain, prepared), arm]
     train, meta = task.sources(config, prepared)
     seconds: list[list[float]] = [[], []]

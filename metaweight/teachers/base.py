@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
 
 from torch import Tensor, nn
 
-from metaweight.core.contracts import Center, StateSpec, StudentState
+from metaweight.core.contracts import Center, StateSpec, StudentState, Suggestion
 from metaweight.core.options import Options, checked_options, options_of
 from metaweight.core.reads import doubt
 from metaweight.core.registry import Registry
@@ -61,6 +61,8 @@ class Teacher(nn.Module, ABC):
     """Why ``auto`` took it; empty for a teacher that was asked for by name."""
     recipe: Recipe | None = None
     """What ``build_teacher`` made it from; None for one that was made by hand."""
+    silence: str = "it gives weights alone; 'jury' suggests labels too"
+    """Why it suggests no labels, for people; empty where it does."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -92,6 +94,10 @@ class Teacher(nn.Module, ABC):
         """What the trusted units of these samples [U] count in the meta loss, [U] >= 0, by what is remembered
         of them; their mean is made 1.  None: all alike."""
         return None
+
+    def suggest(self, state: StudentState) -> Suggestion:
+        """Which other classes units have, of teachers whose ``silence`` is empty; has no side effect."""
+        raise NotImplementedError(f"{type(self).__name__} suggests no labels: {self.silence}")
 
     def last_attention(self) -> dict[str, float]:
         """Tap -> its share of the attention in the last batch, of teachers that attend to layers."""

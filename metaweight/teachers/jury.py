@@ -7,11 +7,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from metaweight.core.contracts import StateSpec, StudentState
+from metaweight.core.contracts import StateSpec, StudentState, Suggestion
 from metaweight.teachers.base import Normalize, Teacher, register_teacher
 from metaweight.teachers.calibration import Calibration
 from metaweight.teachers.head import WeightHead
-from metaweight.teachers.inputs import in_columns, residual_size
+from metaweight.teachers.inputs import READ, class_labels, in_columns, residual_size
 from metaweight.teachers.sample_means import SampleMeans, SampleSignals
 from metaweight.teachers.surface import Surface
 from metaweight.teachers.trusted_means import TrustedMeans
@@ -59,6 +59,9 @@ class Jury(Teacher):
         self.target = spec.target
         self.surface = Surface(spec, "teacher 'jury'", label_width=label_width)
         self.witnesses = Witnesses(spec, "jury", capacity=capacity)
+        single = spec.labels and not (spec.sentences or spec.tokens)
+        told = "words" if spec.labels else READ[spec.target]
+        self.silence = "" if single else f"of {told} it suggests none, only of one class a sample"
         columns = self.witnesses.number
         self.calibration = None if spec.sentences else Calibration(columns)
         self.of_trusted: TrustedMeans | None = None
@@ -97,6 +100,25 @@ class Jury(Teacher):
         odds = said.sum(dim=1) if self.calibration is None else self.calibration.log_odds(said)
         seen = self.surface.best_meta_loss.isfinite()
         return odds.clamp(-SURE, SURE).where(seen, torch.zeros_like(odds))
+
+    def suggest(self, state: StudentState) -> Suggestion:
+        """By the witnesses alone, as they are calibrated: no parameter has a say.
+
+        P(c is right) of every class c is that of ``log_odds`` for what witnesses say of c now.  ``share`` of
+        the likeliest other class c is P(c is right) P(the given one is not), 0 before a trusted sample was
+        seen.
+        """
+        if self.silence or self.calibration is None:
+            return super().suggest(state)
+        said = self.witnesses.of_classes(self.witnesses.heard(state)).to(self.gain.dtype)
+        right = self.log_odds(said.clamp(-FAR, FAR).flatten(0, 1)).view(said.shape[:2]).sigmoid()
+        given = class_labels(state)[:, None]
+        # without bounds: where one class is certain all others lie at theirs
+        odds = self.calibration.log_odds(said.flatten(0, 1)).view(said.shape[:2])
+        labels = odds.scatter(1, given, -torch.inf).argmax(dim=1)
+        wrong, other = (p.squeeze(1) for p in (1 - right.gather(1, given), right.gather(1, labels[:, None])))
+        seen = self.surface.best_meta_loss.isfinite().to(right)
+        return Suggestion(labels, seen * wrong * other)
 
     def slope_scale(self, state: StudentState) -> Tensor | None:
         """Of numbers their residuals' size."""

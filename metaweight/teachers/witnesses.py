@@ -82,6 +82,14 @@ class Witnesses(nn.Module):
         held = len(self.trusted) if self.compares else 0
         return Heard(outputs, self._of_trusted(state, others) if held >= 2 + others else None)
 
+    def of_classes(self, heard: Heard) -> Tensor:
+        """What they say of every class that a unit may have, beyond +-FAR too: [U, C, number]."""
+        assert heard.outputs is not None  # the target is one class
+        says = [heard.outputs]
+        if self.compares:
+            says.append(torch.zeros_like(heard.outputs) if heard.trusted is None else heard.trusted)
+        return torch.stack([said.to(heard.outputs) for said in says], dim=2)
+
     def about(self, state: StudentState, heard: Heard) -> Tensor:
         """What they say of what units are told: [U, number]."""
         said = []

@@ -27,6 +27,7 @@ from metaweight.testing.states import (
 from metaweight.testing.target_states import LOSSES
 from metaweight.testing.teacher_sight import Change, require_sight
 from metaweight.testing.teacher_subject import DOUBLE, Subject, require_weights, trainable
+from metaweight.testing.teacher_suggestions import require_suggestions
 
 
 def check_teacher(
@@ -198,6 +199,16 @@ def sight_is_what_it_says(subject: Subject) -> None:
     require_sight(subject.weighing.sees, subject.state(60, seed=5, dtype=DOUBLE), subject.experienced)
 
 
+def suggestions_are_classes(subject: Subject) -> None:
+    """Who suggests labels gives each unit another class than the given one, and a share in 0..1."""
+    teacher, state = subject.experienced(), subject.state(7)
+    if teacher.silence:
+        return
+    single = subject.target == "class" and not subject.sentences
+    require(single, "it suggests labels where a unit has no class of its own; set silence in __init__ then")
+    require_suggestions(teacher, state)
+
+
 def a_gradient_gives_weights(subject: Subject) -> None:
     """A teacher that sees the gradient turns any hypergradient [U], zeros too, into weights."""
     if subject.weighing.sees != "gradient":
@@ -242,6 +253,7 @@ UNITS: tuple[Callable[[Subject], None], ...] = (
     a_loaded_teacher_goes_on_alike,
     gradients_reach_every_parameter,
     sight_is_what_it_says,
+    suggestions_are_classes,
     a_gradient_gives_weights,
 )
 """The rules for units of one kind."""

@@ -19,8 +19,18 @@ from metaweight.cli.main import main
 ROOT = Path(__file__).parents[2]
 PUBLIC = (
     *("Batch", "CollapseWarning", "Execution", "HyperGradient", "MetaweightError", "NonFiniteError"),
-    *("Reweighter", "RunFolder", "StateSpec", "StepReport", "Student", "StudentState", "Teacher", "TimeAxis"),
     *(
+        "Reweighter",
+        "RunFolder",
+        "StateSpec",
+        "StepReport",
+        "Student",
+        "StudentState",
+        "Suggestion",
+        "Teacher",
+    ),
+    *(
+        "TimeAxis",
         "Trainer",
         "Units",
         "WeightHistory",

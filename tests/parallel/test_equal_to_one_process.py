@@ -76,3 +76,10 @@ def test_optimizers(ranks: Ranks, optimizer: str, schedule: str) -> None:
 )
 def test_options(ranks: Ranks, options: dict[str, object]) -> None:
     require_run(ranks, 2, Case(options=options))
+
+
+@pytest.mark.parametrize("engine", ["double", "ghost"])
+@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+def test_labels_that_move(ranks: Ranks, engine: str, schedule: str) -> None:
+    case = Case(engine=engine, teacher="jury", schedule=schedule, options={"relabel": True, "max_norm": 0.5})
+    require_run(ranks, 3, case)

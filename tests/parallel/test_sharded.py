@@ -45,6 +45,10 @@ def test_teachers(ranks: Ranks, teacher: str) -> None:
     require_run(ranks, 2, Case(teacher=teacher, sharded=True))
 
 
+def test_labels_that_move(ranks: Ranks) -> None:
+    require_run(ranks, 2, Case(teacher="jury", options={"relabel": True, "max_norm": 0.5}, sharded=True))
+
+
 @pytest.mark.parametrize("kind", ["translator", "pictures"])
 @pytest.mark.parametrize("size", [2, 3])
 def test_students(ranks: Ranks, kind: str, size: int) -> None:

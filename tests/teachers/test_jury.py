@@ -155,3 +155,48 @@ def test_windows_through_states_are_no_contradiction_for_a_jury_of_few_digits() 
     for _ in range(2):
         assert float(live.step(train[:4], meta).meta_loss) > 0
         live.step(train[2:], meta)
+
+
+def test_suggestions_are_the_calibrated_odds_of_every_class():
+    """By trying each class as if it were the given one."""
+    jury = build_teacher("jury", class_spec(dtype=DOUBLE, samples=60))
+    state = replace(class_state(12, seed=2, dtype=DOUBLE), index=torch.arange(12))
+    assert torch.equal(jury.suggest(state).share, torch.zeros(12, dtype=DOUBLE))  # no trusted sample was seen
+    for seed in (1, 4, 5):
+        jury.observe(class_state(50, seed=seed, dtype=DOUBLE))
+    jury.track(state)
+    with torch.no_grad():
+        jury.gain.fill_(3.0)  # parameters have no say
+    right = torch.stack(
+        [
+            jury.log_odds(jury.witnesses(replace(state, targets=torch.full((12,), c)))).sigmoid()
+            for c in range(CLASSES)
+        ],
+        dim=1,
+    )
+    said = jury.suggest(state)
+    for i, given in enumerate(state.targets.tolist()):
+        others = {c: float(right[i, c]) for c in range(CLASSES) if c != given}
+        best = int(said.labels[i])
+        assert others[best] == max(others.values())
+        assert float(said.share[i]) == pytest.approx((1 - float(right[i, given])) * others[best], rel=1e-12)
+
+
+def test_the_second_best_of_a_certain_class_is_suggested():
+    """Margins of all other classes lie beyond their bound there."""
+    jury = build_teacher("jury", class_spec({}, dtype=DOUBLE))
+    state = class_state(taps={}, dtype=DOUBLE)
+    outputs = torch.tensor([[40.0, 1.0, 3.0, 2.0]], dtype=DOUBLE).expand(12, CLASSES)
+    for seed in (1, 4, 5):
+        jury.observe(class_state(50, seed=seed, taps={}, dtype=DOUBLE))
+    said = jury.suggest(replace(state, outputs=outputs))
+    assert said.labels.tolist() == [2 if given == 0 else 0 for given in state.targets.tolist()]
+
+
+@pytest.mark.parametrize("target", ["soft", "several", "number"])
+def test_of_other_targets_than_classes_it_suggests_none(target: str):
+    jury = build_teacher("jury", target_spec(target))
+    assert "only of one class a sample" in jury.silence
+    with pytest.raises(NotImplementedError, match="only of one class a sample"):
+        jury.suggest(class_state())
+    assert build_teacher("jury", class_spec(tokens=True)).silence.startswith("of words")

@@ -255,6 +255,25 @@ class ReadsPadding(Fine):
         return super().score(state) + state.outputs.flatten(1).amax(dim=1).tanh()
 
 
+class Echoing(Fine):
+    """Suggests the given label."""
+
+    silence = ""
+
+    def suggest(self, state: mw.StudentState) -> mw.Suggestion:
+        return mw.Suggestion(state.targets, torch.ones_like(state.loss))
+
+
+class Greedy(Echoing):
+    def suggest(self, state: mw.StudentState) -> mw.Suggestion:
+        return mw.Suggestion((state.targets + 1) % state.outputs.shape[1], 2 + state.loss)
+
+
+class Everywhere(Echoing):
+    def suggest(self, state: mw.StudentState) -> mw.Suggestion:
+        return mw.Suggestion((state.targets + 1) % state.outputs.shape[1], torch.ones_like(state.loss))
+
+
 BROKEN = [
     (Bare, "options_have_defaults", "got none for width"),
     (nn.Linear, "options_have_defaults", "metaweight.Teacher"),
@@ -284,6 +303,9 @@ BROKEN = [
     (Remembering, "sight_is_what_it_says", "says 'loss', its weights follow states"),
     (Boasting, "sight_is_what_it_says", "says 'states', its weights do not follow it"),
     (Misspelt, "sight_is_what_it_says", "says 'state'; say one of nothing, loss"),
+    (Echoing, "suggestions_are_classes", "another than the given one"),
+    (Greedy, "suggestions_are_classes", "clamp them"),
+    (Everywhere, "suggestions_are_classes", "no class of its own"),
     (Inverted, "a_gradient_gives_weights", "one weight >= 0"),
     (Trained, "gradients_reach_every_parameter", "nobody trains its .'scale'"),
     (ReadsPadding, "padding_does_not_matter", "state.real"),

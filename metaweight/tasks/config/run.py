@@ -78,6 +78,9 @@ class RunConfig:
     teacher says."""
     anchor: float = 1.0
     """Pull of the mean weight to 1 where the hypergradient is centred."""
+    relabel: bool = False
+    """Train on the labels that the teacher suggests too, each with a share of the weight; of classes, by
+    jury."""
     epochs: int
     """Passes over the training set."""
     warmup_epochs: int

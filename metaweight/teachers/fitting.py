@@ -22,14 +22,14 @@ class Fitting(NamedTuple):
         return teacher
 
 
-def fitting(spec: StateSpec, *, table: bool = False, tagged: bool = False) -> Fitting:
+def fitting(spec: StateSpec, *, tagged: bool = False) -> Fitting:
     """A teacher that can read ``spec`` (benchmarks/which-teacher.md has the comparisons).
 
     ``jury`` where there are labels, soft ones or several answers too, and hidden states to compare with the
     trusted rows'; ``memory`` for sentence pairs with such states on both sides, and for tokens that are
     ``tagged`` with a few labels; without such states ``surface`` for texts and tokens, ``recall`` for the
-    rest.  Of numbers, and of the rows of a ``table`` with hidden states, ``evidence``: there weights learnt
-    from a few trusted rows lost to plain training on some sets, and these did not.
+    rest.  Of numbers ``evidence``: there weights learnt from a few trusted rows lost to plain training on
+    some sets, and these did not.
     Where nothing is known of targets ``self-paced``.
     """
     if spec.target == "other":
@@ -42,8 +42,6 @@ def fitting(spec: StateSpec, *, table: bool = False, tagged: bool = False) -> Fi
         return Fitting("surface", "there are no hidden states to compare with those of the trusted ones")
     if not spec.features:
         return Fitting("recall", "the student shows no hidden states: its gradients say most")
-    if table:
-        return Fitting("evidence", "of a table's rows the student and the nearest trusted ones say most")
     return Fitting(
         "jury", "it starts from all that the student and the trusted rows say, and learns the rest"
     )

@@ -23,6 +23,10 @@ TRIED = 3
 """Targets of other trusted samples that each of them is tried with."""
 SURE = 8.0
 """Log odds beyond which nothing gets surer."""
+RATE = 0.05
+"""Of a batch in the share of right samples."""
+SHARES = (0.3, 0.98)
+"""Between these lies the share of training samples that is taken for right."""
 
 
 @register_teacher("jury")
@@ -32,17 +36,21 @@ class Jury(Teacher):
     Witnesses are the student's outputs and the trusted samples that are like the sample (``Witnesses``), in
     the mean over its visits.  Trusted samples under their own targets, and under those of others, tell how
     far each can be believed: the log odds that a target is right (``Calibration``); of sentences, which
-    cannot be tried so, the witnesses' plain sum.  To these, times a gain that starts at 1, comes the mean of
-    the sample's signals (``SampleSignals``) as far as the witnesses are in two minds, 4 p (1 - p) of it,
-    times a gain that starts at ``signal`` (None: 2, of numbers 0), and an MLP on all of it and on the
-    surface, which starts at 0.  Gains and MLP learn from the meta-gradient.  Weights have the mean 1 in each
-    batch unless ``normalize`` says "none": what is left of a batch is stepped on as a whole one.
+    cannot be tried so, the witnesses' plain sum.  Of these trials half are right; of training samples the
+    share that the odds themselves say, batch by batch, and it moves all odds: where hardly a sample looks
+    wrong, weights are nearly alike.  To the odds, times a gain that starts at 1, comes the mean of the
+    sample's signals (``SampleSignals``) as far as the witnesses are in two minds, 4 p (1 - p) of it, times a
+    gain that starts at ``signal`` (None: 2, of numbers 0), and an MLP on all of it and on the surface, which
+    starts at 0.  Gains and MLP learn from the meta-gradient.  Weights have the mean 1 in each batch unless
+    ``normalize`` says "none": what is left of a batch is stepped on as a whole one.
     Without taps trusted samples are no witness; without ``StateSpec.samples``, and of tokens, which share
     their sentence's place, there are neither means over visits nor signals.  ``decay``: of both means.
     Raises ValueError for targets of no known kind, a capacity below 1 and a decay outside [0, 1).
     """
 
     sees = "states"
+    right: Tensor
+    """Share of training samples that is taken for right."""
 
     def __init__(
         self,
@@ -67,6 +75,7 @@ class Jury(Teacher):
         self.of_trusted: TrustedMeans | None = None
         if not (spec.sentences or spec.tokens):
             self.of_trusted = TrustedMeans(columns, capacity=capacity, decay=decay)
+        self.register_buffer("right", torch.full((), 0.5))
         self.gain = nn.Parameter(torch.ones(()))
         self.said: SampleMeans | None = None
         self.signals: SampleSignals | None = None
@@ -93,30 +102,39 @@ class Jury(Teacher):
         return weights.to(state.loss.dtype)
 
     def log_odds(self, said: Tensor) -> Tensor:
-        """That targets are right, from what witnesses say [U, number] of them: [U] in +-SURE.
+        """That training samples are right, from what witnesses say [U, number] of them: [U] in +-SURE.
 
         0 before a trusted sample was seen.
         """
-        odds = said.sum(dim=1) if self.calibration is None else self.calibration.log_odds(said)
+        return self._within(self._evidence(said) + self.right.logit())
+
+    def _evidence(self, said: Tensor) -> Tensor:
+        """The same where as many targets are right as wrong: [U]."""
+        return said.sum(dim=1) if self.calibration is None else self.calibration.log_odds(said)
+
+    def _within(self, odds: Tensor) -> Tensor:
         seen = self.surface.best_meta_loss.isfinite()
         return odds.clamp(-SURE, SURE).where(seen, torch.zeros_like(odds))
 
     def suggest(self, state: StudentState) -> Suggestion:
         """By the witnesses alone, as they are calibrated: no parameter has a say.
 
-        P(c is right) of every class c is that of ``log_odds`` for what witnesses say of c now.  ``share`` of
-        the likeliest other class c is P(c is right) P(the given one is not), 0 before a trusted sample was
+        P(c is right) of every class c comes from what witnesses say of c now, of the given one as in
+        ``log_odds``, of others without the share of right samples, which is one of given classes.  ``share``
+        of the likeliest other class c is P(c is right) P(the given one is not), 0 before a trusted sample was
         seen.
         """
         if self.silence or self.calibration is None:
             return super().suggest(state)
         said = self.witnesses.of_classes(self.witnesses.heard(state)).to(self.gain.dtype)
-        right = self.log_odds(said.clamp(-FAR, FAR).flatten(0, 1)).view(said.shape[:2]).sigmoid()
+        within = said.clamp(-FAR, FAR)
+        right = self._within(self._evidence(within.flatten(0, 1))).view(said.shape[:2]).sigmoid()
         given = class_labels(state)[:, None]
+        told = within.gather(1, given[:, :, None].expand(-1, -1, said.shape[2])).squeeze(1)
         # without bounds: where one class is certain all others lie at theirs
         odds = self.calibration.log_odds(said.flatten(0, 1)).view(said.shape[:2])
         labels = odds.scatter(1, given, -torch.inf).argmax(dim=1)
-        wrong, other = (p.squeeze(1) for p in (1 - right.gather(1, given), right.gather(1, labels[:, None])))
+        wrong, other = (-self.log_odds(told)).sigmoid(), right.gather(1, labels[:, None]).squeeze(1)
         seen = self.surface.best_meta_loss.isfinite().to(right)
         return Suggestion(labels, seen * wrong * other)
 
@@ -140,8 +158,13 @@ class Jury(Teacher):
     def track(self, state: StudentState) -> None:
         """See ``Surface.track``; also remembers what witnesses say of the batch's samples."""
         self.surface.track(state)
+        said = now = self._now(state)
         if self.said is not None:
-            self.said.put(state.index, self._now(state))
+            said = self.said.with_now(state.index, now)
+            self.said.put(state.index, now)
+        if self.calibration is not None:
+            share = self.log_odds(said).sigmoid().mean().to(self.right)
+            self.right = self.right.lerp(share, RATE).clamp(*SHARES)
 
     def observe(self, meta_state: StudentState) -> None:
         """See ``Surface.observe``; also remembers the trusted samples, and what witnesses say of them."""

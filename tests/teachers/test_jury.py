@@ -59,7 +59,8 @@ def test_first_weights_are_the_calibrated_odds_and_the_signals_at_mean_one():
     jury.track(other)
     slopes = torch.linspace(-1, 2, 12, dtype=DOUBLE)
     jury.take_hypergradient(torch.arange(12), slopes)
-    odds = reference.log_odds((two(other) + two(state)) / 2).clamp(-SURE, SURE)
+    share = 0.95 * 0.5 + 0.05 * reference.log_odds(two(other)).clamp(-SURE, SURE).sigmoid().mean()
+    odds = (reference.log_odds((two(other) + two(state)) / 2) + share.logit()).clamp(-SURE, SURE)
     signal = -(slopes - slopes.mean()) / slopes.var(correction=0).sqrt()
     weights = (odds + 1.5 * signal * 4 * odds.sigmoid() * (-odds).sigmoid()).sigmoid()
     torch.testing.assert_close(jury(state), weights / weights.mean(), rtol=1e-9, atol=1e-12)
@@ -67,7 +68,7 @@ def test_first_weights_are_the_calibrated_odds_and_the_signals_at_mean_one():
     bare.observe(meta)
     bare.track(other)
     bare.take_hypergradient(torch.arange(12), slopes)
-    weights = reference.log_odds(two(state)).clamp(-SURE, SURE).sigmoid()
+    weights = (reference.log_odds(two(state)) + share.logit()).clamp(-SURE, SURE).sigmoid()
     torch.testing.assert_close(bare(state), weights / weights.mean(), rtol=1e-9, atol=1e-12)
 
 
@@ -175,8 +176,11 @@ def test_suggestions_are_the_calibrated_odds_of_every_class():
         dim=1,
     )
     said = jury.suggest(state)
+    share = jury.right.logit()  # of right samples, which is one of given classes
+    assert float(share.abs()) > 0.005
+    apart = ((right / (1 - right)).log() - share).sigmoid()
     for i, given in enumerate(state.targets.tolist()):
-        others = {c: float(right[i, c]) for c in range(CLASSES) if c != given}
+        others = {c: float(apart[i, c]) for c in range(CLASSES) if c != given}
         best = int(said.labels[i])
         assert others[best] == max(others.values())
         assert float(said.share[i]) == pytest.approx((1 - float(right[i, given])) * others[best], rel=1e-12)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from metaweight import teachers
 from metaweight.core.contracts import MetaweightError, StateSpec, StudentState
 from metaweight.teachers import Teacher, build_teacher
-from metaweight.teachers.base import Recipe, registry
+from metaweight.teachers.base import Recipe, options, registry
 from metaweight.teachers.inputs import average_rank
 from metaweight.teachers.per_sample import PerSample
 from metaweight.teachers.rating import lasting_state, rate, rating_teacher, recipe_of, recipe_record
@@ -154,9 +154,10 @@ def test_a_recipe_is_as_json_holds_it() -> None:
 
 
 def test_the_recipe_of_auto_is_that_of_the_teacher_that_it_chose() -> None:
-    recipe = build_teacher("auto", class_spec(), table=True).recipe
+    recipe = build_teacher("auto", class_spec()).recipe
     assert recipe is not None
-    assert (recipe.name, recipe.options) == ("evidence", {"k": 10, "vote": 0.5, "capacity": 512})
+    assert (recipe.name, recipe.options) == ("jury", options("jury"))
+    assert recipe.options["normalize"] == "batch"
 
 
 def test_rating_leaves_the_random_state_alone() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StateSpec, StudentState, Suggestion
-from metaweight.teachers.base import Normalize, Teacher, register_teacher
+from metaweight.teachers.base import Normalize, Teacher, checked_normalize, register_teacher, weights_from
 from metaweight.teachers.calibration import Calibration
 from metaweight.teachers.head import WeightHead
 from metaweight.teachers.inputs import READ, class_labels, in_columns, residual_size
@@ -41,11 +41,13 @@ class Jury(Teacher):
     wrong, weights are nearly alike.  To the odds, times a gain that starts at 1, comes the mean of the
     sample's signals (``SampleSignals``) as far as the witnesses are in two minds, 4 p (1 - p) of it, times a
     gain that starts at ``signal`` (None: 2, of numbers 0), and an MLP on all of it and on the surface, which
-    starts at 0.  Gains and MLP learn from the meta-gradient.  Weights have the mean 1 in each batch unless
-    ``normalize`` says "none": what is left of a batch is stepped on as a whole one.
+    starts at 0; with a ``width`` of 0 there is none.  Gains and MLP learn from the meta-gradient.  Weights
+    have the mean 1 in each batch unless ``normalize`` says "none": what is left of a batch is stepped on as
+    a whole one.
     Without taps trusted samples are no witness; without ``StateSpec.samples``, and of tokens, which share
     their sentence's place, there are neither means over visits nor signals.  ``decay``: of both means.
-    Raises ValueError for targets of no known kind, a capacity below 1 and a decay outside [0, 1).
+    Raises ValueError for targets of no known kind, a capacity below 1, a negative width and a decay outside
+    [0, 1).
     """
 
     sees = "states"
@@ -86,19 +88,24 @@ class Jury(Teacher):
             first = (0.0 if self.target == "number" else SIGNAL) if signal is None else signal
             self.signal_gain = nn.Parameter(torch.full((), float(first)))
             features += 2
-        self.head = WeightHead(features, width, normalize=normalize)
+        self.normalize = checked_normalize(normalize)
+        self.head = None if width == 0 else WeightHead(features, width, normalize=normalize)
+        if self.head is None:
+            self.surface.requires_grad_(False)  # nobody reads its label's embedding
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U]."""
         said = self._said(state)
         odds = self.log_odds(said)
-        start, features = self.gain * odds, [self.surface(state), said / FAR, odds[:, None] / SURE]
+        start, features = self.gain * odds, [said / FAR, odds[:, None] / SURE]
         if self.signals is not None:
             signal, known = self.signals.of(state.index)
             sure = odds.sigmoid()
             start = start + self.signal_gain * 4 * sure * (1 - sure) * signal
             features.append(torch.stack([signal, known], dim=1))
-        weights: Tensor = self.head(torch.cat(features, dim=1), start=start)
+        if self.head is None:
+            return weights_from(start, self.normalize).to(state.loss.dtype)
+        weights: Tensor = self.head(torch.cat([self.surface(state), *features], dim=1), start=start)
         return weights.to(state.loss.dtype)
 
     def log_odds(self, said: Tensor) -> Tensor:

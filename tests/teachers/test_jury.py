@@ -64,6 +64,9 @@ def test_first_weights_are_the_calibrated_odds_and_the_signals_at_mean_one():
     signal = -(slopes - slopes.mean()) / slopes.var(correction=0).sqrt()
     weights = (odds + 1.5 * signal * 4 * odds.sigmoid() * (-odds).sigmoid()).sigmoid()
     torch.testing.assert_close(jury(state), weights / weights.mean(), rtol=1e-9, atol=1e-12)
+    netless = build_teacher("jury", spec, signal=1.5, decay=0.5, width=0)
+    netless.load_state_dict({name: v for name, v in jury.state_dict().items() if "head" not in name})
+    torch.testing.assert_close(netless(state), weights / weights.mean(), rtol=1e-9, atol=1e-12)
     bare = build_teacher("jury", replace(spec, samples=None))
     bare.observe(meta)
     bare.track(other)
@@ -95,19 +98,19 @@ def test_evidence_that_proves_nothing_of_trusted_samples_moves_no_weight():
     assert float(jury.log_odds(said).abs().max()) < 0.6
 
 
-@pytest.mark.parametrize("schedule", ["lookahead", "online"])
-def test_a_run_finds_the_wrong_labels(schedule: str):
+def run(rate: float, *, schedule: str = "lookahead", trusted_wrong: int = 10):
+    """A jury that has learnt on 240 samples, a share of them wrong; its last weights, and which are wrong."""
     g = torch.Generator().manual_seed(0)
     x = torch.randn(300, 8, generator=g)
     right = x[:, :3].argmax(dim=1)
-    wrong = torch.rand(300, generator=g) < 0.4
+    wrong = torch.rand(300, generator=g) < rate
     given = torch.where(wrong, (right + 1) % 3, right)
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3))
     student = mw.Student(module, taps=("1",))
     train = [mw.Batch((x[at],), given[at], at) for at in torch.arange(240).split(40)]
     trusted = right[240:].clone()
-    trusted[:10] = (trusted[:10] + 1) % 3  # a sixth of those that are trusted are wrong too
+    trusted[:trusted_wrong] = (trusted[:trusted_wrong] + 1) % 3
     meta = mw.Batch((x[240:],), trusted, torch.arange(60))
     teacher = build_teacher("jury", student.spec(train[0], samples=240))
     live = mw.Reweighter(
@@ -117,10 +120,23 @@ def test_a_run_finds_the_wrong_labels(schedule: str):
     for _ in range(12):
         for one in train:
             weights[one.index] = live.step(one, meta).weights
-    assert auroc(weights, wrong[:240]) > 0.9
-    counts = teacher.meta_weights(torch.arange(60))
-    assert auroc(counts, torch.arange(60) < 10) > 0.9
-    assert float(weights[wrong[:240]].mean()) < 0.5 < 1.2 < float(weights[~wrong[:240]].mean())
+    return teacher, weights, wrong[:240]
+
+
+@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+def test_a_run_finds_the_wrong_labels_with_a_sixth_of_the_trusted_ones_wrong(schedule: str):
+    teacher, weights, wrong = run(0.4, schedule=schedule)
+    assert auroc(weights, wrong) > 0.9
+    assert auroc(teacher.meta_weights(torch.arange(60)), torch.arange(60) < 10) > 0.9
+    assert float(weights[wrong].mean()) < 0.5 < 1.2 < float(weights[~wrong].mean())
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.4])
+def test_the_share_of_right_samples_is_estimated(rate: float):
+    teacher, weights, wrong = run(rate, trusted_wrong=0)
+    assert float(teacher.right) == pytest.approx(1 - float(wrong.float().mean()), abs=0.15)
+    if rate == 0:
+        assert float(weights.std()) < 0.3, weights.std()
 
 
 def test_what_it_cannot_do_is_said_when_it_is_built():

@@ -35,9 +35,9 @@ class ReweightedEstimator(BaseEstimator):
     ``model``: ``tabular-mlp``, ``tabular-resnet`` (``model_options``: width, depth, dropout, embedding), or a
     function of yours, ``model(inputs, outputs)`` -> a torch module [B, inputs] -> [B, outputs], which gets
     categories as columns of 0 and 1; ``taps`` are then those of its submodules that the teacher looks into.
-    ``teacher``: a name of `metaweight teachers` with its ``teacher_options``; "auto" takes ``evidence``, or
-    ``recall`` where there are classes and nothing is tapped;
-    ``teacher_`` says which it was.
+    ``teacher``: a name of `metaweight teachers` with its ``teacher_options``; "auto" takes ``jury``,
+    of numbers ``evidence``, or ``recall`` where there are classes and nothing is tapped; ``teacher_`` says
+    which it was.
     ``engine``, ``schedule``, ``center``: see ``Reweighter``.  ``warmup_epochs``: the first of ``epochs``,
     plain, without the teacher.  ``batch_size="auto"``: a twentieth of the rows, 16 to 1,024.  ``lr``,
     ``weight_decay``: of the student's AdamW, whose rate falls to 0 along a cosine; ``teacher_lr``: of the

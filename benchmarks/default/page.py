@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks.default.across import CLEAN, DEFAULT, PLAIN, Across, Cell, Means, Run
+from benchmarks.default.across import CLEAN, DEFAULT, PLAIN, Across, Cell, Means, Run, across
 from benchmarks.default.bars import FAR_BELOW, FINDS, GAP, NEAR_ENOUGH, Bars, aurocs, bars, gap_closed
 from metaweight.core.markdown import Strong, markdown_table
 
@@ -19,9 +19,11 @@ def leaderboard(
     """Markdown; ``about``: arm -> what it does."""
     held = {arm: kept for arm in about if (kept := bars(runs, found, arm)) is not None}
     listed = [*ranked.arms, *(arm for arm in ranked.left_out if arm in held)]
-    rows = [_row(place, arm, ranked, held, about) for place, arm in enumerate(listed, start=1)]
+    apart = [_ranked_apart(found, clean=clean) for clean in (False, True)]
+    rows = [_row(place, arm, ranked, apart, held, about) for place, arm in enumerate(listed, start=1)]
     headings = (
-        *("", "arm", "what it does", "rank, sets", "rank, cells", f"{DEFAULT} less it (p)"),
+        *("", "arm", "what it does", "rank, sets", "bad data", "right labels", "rank, cells"),
+        f"{DEFAULT} less it (p)",
         *("near the best", "worst to plain", "gap closed", f"AUROC ≥ {FINDS:g}"),
     )
     parts = [
@@ -50,13 +52,25 @@ def _opening(ranked: Across) -> str:
     return f"{first} is the best over {ranked.sets} data sets, outside the critical difference"
 
 
+def _ranked_apart(found: Means, *, clean: bool) -> Mapping[str, float]:
+    """Arm -> its rank by set over the cells with right labels alone, or over all others; empty for none."""
+    cells = {cell: values for cell, values in found.items() if (cell[1] == CLEAN) == clean}
+    return across(cells).by_set if cells else {}
+
+
 def _row(
-    place: int, arm: str, ranked: Across, held: Mapping[str, Bars], about: Mapping[str, str]
+    place: int,
+    arm: str,
+    ranked: Across,
+    apart: Sequence[Mapping[str, float]],
+    held: Mapping[str, Bars],
+    about: Mapping[str, str],
 ) -> tuple[str, ...]:
     own, against = held[arm], ranked.against.get(arm)
+    columns = (ranked.by_set, *apart, ranked.by_cell)
     return (
         *(str(place), Strong(arm) if arm == DEFAULT else arm, about[arm]),
-        *(f"{ranks[arm]:.1f}" if arm in ranks else "-" for ranks in (ranked.by_set, ranked.by_cell)),
+        *(f"{ranks[arm]:.1f}" if arm in ranks else "-" for ranks in columns),
         "-" if against is None else f"{against[0]:+.1f} ({_p(against[1])})",
         f"{own.near:.0%}",
         "-" if own.worst is None else f"{own.worst:+.1f}",
@@ -73,7 +87,8 @@ def _how(ranked: Across, found: Means) -> str:
     parts = [
         f"{len(found)} cells, each a data set under a kind of bad data, mean over seeds.",
         "Rank, cells: mean over cells.",
-        "Rank, sets: a vote a set, for its kinds and seeds are no witnesses of their own.",
+        "Rank, sets: a vote a set, for its kinds and seeds are no witnesses of their own; bad data and right",
+        "labels: the same over such cells alone.",
         *(() if ranked.friedman is None else (f"Friedman's test over sets: {_p(ranked.friedman)}.",)),
         *(
             ()

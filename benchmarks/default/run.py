@@ -29,15 +29,15 @@ from metaweight.tasks import tasks
 from metaweight.training.run_folder import RunFolder, manifest
 
 console = Console()
-RUNS, PAGE = "runs.csv", "leaderboard.md"
+RUNS, PAGE = "runs.csv", "table.md"
 
 
 @dataclass(frozen=True)
 class Options:
     """Trains every arm of arms/ on every set of sets/ and ranks them over the sets.
 
-    Writes leaderboard.md, critical-difference.png, runs.csv and manifest.json into a folder, and a comparison
-    for each set below sets/.  A set whose data are not here is left out, which is said.
+    Writes table.md, which is the leaderboard, critical-difference.png, runs.csv and manifest.json into a
+    folder, and a comparison for each set below sets/.  A set whose data are not here is left out, and said.
     """
 
     profile: str = "quick"

@@ -165,8 +165,9 @@ def test_a_run_from_start_to_page(tmp_path, capsys):
         patch.setattr(plans, "SETS", short)
         assert run.main([*options, "--out", str(out)]) == 0
         assert run.main([*options, "--out", str(out), "--resume"]) == 0
-    page = (out / "leaderboard.md").read_text()
+    page = (out / "table.md").read_text()
     assert "| digits | flip@0.4 |" in page
+    assert "| rank, sets | bad data | right labels |" in page
     assert "bench-default:quick|" in page
     runs = run.read_runs(out / "runs.csv")
     assert len(runs) == 6

@@ -25,8 +25,9 @@ SURE = 8.0
 """Log odds beyond which nothing gets surer."""
 RATE = 0.05
 """Of a batch in the share of right samples."""
-SHARES = (0.3, 0.98)
-"""Between these lies the share of training samples that is taken for right."""
+SHARES = (0.3, 0.9)
+"""Between these lies the share of training samples that is taken for right: surer, and weights could no
+longer learn."""
 
 
 @register_teacher("jury")
@@ -150,12 +151,27 @@ class Jury(Teacher):
         return residual_size(state) if self.target == "number" else None
 
     def meta_weights(self, index: Tensor) -> Tensor | None:
-        """The probability that trusted samples are right themselves, by what the others say of them."""
+        """The probability that trusted samples are right themselves, by what the others say of them.
+
+        Of classes it is divided by its mean over the batch's samples of the class: a rare class whose every
+        sample is doubted counts as much as any.
+        """
         if self.calibration is None or self.of_trusted is None:
             return None
         said, visits = self.of_trusted.of(index)
         right = self.calibration.right(said)
-        return right.where(visits > 0, torch.ones_like(right))
+        right = right.where(visits > 0, torch.ones_like(right))
+        return right / self._of_class(index, right) if self.target == "class" else right
+
+    def _of_class(self, index: Tensor, values: Tensor) -> Tensor:
+        """The mean of ``values`` [U] over trusted samples of the same class: [U]; of unknown ones 1."""
+        trusted = self.witnesses.trusted
+        _, targets = trusted.held()
+        same = index.to(trusted.index)[:, None] == trusted.index[: len(targets)]
+        known, labels = same.any(dim=1), same.to(values) @ targets.to(values)
+        alike = ((labels[:, None] == labels) & known).to(values)
+        mean = alike @ values / alike.sum(dim=1).clamp_min(1)
+        return mean.where(known, torch.ones_like(mean))
 
     def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
         """Remember what the batch's hypergradient says of its samples."""

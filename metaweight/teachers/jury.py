@@ -183,7 +183,7 @@ class Jury(Teacher):
         self.surface.track(state)
         said = now = self._now(state)
         if self.said is not None:
-            said = self.said.with_now(state.index, now)
+            said = self.said.with_now(state.index, now, ask=False)
             self.said.put(state.index, now)
         if self.calibration is not None:
             share = self.log_odds(said).sigmoid().mean().to(self.right)

@@ -42,12 +42,13 @@ class PerSample(nn.Module):
         """Whether this process holds a block of the rows only."""
         return len(self._lengths) > 1
 
-    def read(self, index: Tensor) -> dict[str, Tensor]:
+    def read(self, index: Tensor, *, ask: bool = True) -> dict[str, Tensor]:
         """Rows [U, ...] of the samples ``index`` [U] by table, as copies; all processes ask for the same.
 
-        Raises ValueError for a sample that there is not.
+        Raises ValueError for a sample that there is not; without ``ask``, for samples that were read in the
+        same iteration, that is not looked at again.
         """
-        index = self._known(index)
+        index = self._known(index) if ask else index.clamp(0, self.samples - 1)
         _, places = self.own(index, ask=False)
         rows = {name: table[places] for name, table in self.named_buffers(recurse=False)}
         if not self.shared:

@@ -40,9 +40,12 @@ class SampleMeans(PerSample):
         seen = kept["visits"].to(kept["mean"]) * (1 - self.decay)
         return kept["mean"], seen.clamp_max(1)
 
-    def with_now(self, index: Tensor, values: Tensor) -> Tensor:
-        """The means [U, ...] that the samples ``index`` would have after a visit with ``values`` [U, ...]."""
-        kept = self.read(index)
+    def with_now(self, index: Tensor, values: Tensor, *, ask: bool = True) -> Tensor:
+        """The means [U, ...] that the samples ``index`` would have after a visit with ``values`` [U, ...].
+
+        ``ask``: see ``PerSample.read``.
+        """
+        kept = self.read(index, ask=ask)
         return self._moved(kept["mean"], values.to(kept["mean"]), kept["visits"] + 1)
 
     def put(self, index: Tensor, values: Tensor) -> None:

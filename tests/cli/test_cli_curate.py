@@ -36,7 +36,7 @@ def table(count: int = 40) -> list[dict[str, str]]:
     tiny_rows.write(Path("train.csv"), tiny_rows.rows(100, 0, range(0, 100, 5)))
     tiny_rows.write(Path("meta.csv"), tiny_rows.rows(40, 1))
     files = ["--train", "train.csv", "--label", "kind", "--meta", "meta.csv", "--out", "run"]
-    assert main(["train", *tiny_rows.QUICK, *files]) == 0
+    assert main(["train", *tiny_rows.QUICK, "--teacher", "evidence", *files]) == 0
     return [{**row, "note": f"n{number}"} for number, row in enumerate(tiny_rows.rows(count, 2))]
 
 

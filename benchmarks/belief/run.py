@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
-from datetime import datetime
 from pathlib import Path
 from statistics import fmean
 
@@ -17,6 +16,7 @@ import metaweight as mw
 from benchmarks.belief.tables import INJECTED, KINDS, REAL, read
 from benchmarks.belief.trial import Plan, Trial, trial
 from benchmarks.command import exit_code
+from metaweight.cli.places import run_folder
 from metaweight.core.atomic import whole_file
 from metaweight.core.csv_text import write_csv
 from metaweight.core.markdown import markdown_table
@@ -71,7 +71,7 @@ def run(options: Options) -> Path:
     torch.set_num_threads(options.threads)
     folder = data_folder(None) or Path()
     tables = {name: read(name, folder) for name in options.data}
-    path = Path(options.out) if options.out else Path("runs") / f"belief-{datetime.now():%Y%m%d-%H%M%S}"
+    path = run_folder(options.out, "belief")
     place = RunFolder.create(path, manifest(asdict(options), sys.argv)).path
     plan = Plan(options.rows, options.trusted, options.probes, options.epochs)
     trials = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -41,14 +42,12 @@ def leaderboard(
 
 
 def _opening(ranked: Across) -> str:
-    first, second, *_ = ranked.arms
-    apart = ranked.by_set[second] - ranked.by_set[first]
-    if ranked.critical is None or apart < ranked.critical:
-        with_it = [
-            a for a in ranked.arms if ranked.by_set[a] - ranked.by_set[first] < (ranked.critical or 99)
-        ]
-        others = ", ".join(arm for arm in with_it if arm != first)
-        return f"{first} has the best rank over {ranked.sets} data sets; not told apart from it: {others}"
+    first, *others = ranked.arms
+    reach = math.inf if ranked.critical is None else ranked.critical
+    near = [arm for arm in others if ranked.by_set[arm] - ranked.by_set[first] < reach]
+    if near:
+        best = f"{first} has the best rank over {ranked.sets} data sets"
+        return f"{best}; not told apart from it: {', '.join(near)}"
     return f"{first} is the best over {ranked.sets} data sets, outside the critical difference"
 
 

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
-from datetime import datetime
 from pathlib import Path
 
 import tyro
@@ -20,6 +19,7 @@ from benchmarks.default.across import Run, across, means
 from benchmarks.default.diagram import draw
 from benchmarks.default.page import DIAGRAM, leaderboard, signature
 from benchmarks.default.plans import SetPlan, arms, plans, profile
+from metaweight.cli.places import run_folder
 from metaweight.comparison.cells import CellResult
 from metaweight.comparison.suite import compare
 from metaweight.core.atomic import whole_file
@@ -63,7 +63,7 @@ def run(options: Options) -> Path:
     """
     began = time.perf_counter()
     todo = plans(options.profile, options.sets, options.arms, options.seeds)
-    path = Path(options.out) if options.out else Path("runs") / f"default-{datetime.now():%Y%m%d-%H%M%S}"
+    path = run_folder(options.out, "default")
     about = manifest(asdict(options), sys.argv)
     if options.resume and path.is_dir():
         place = RunFolder.open(path).path
@@ -83,7 +83,8 @@ def run(options: Options) -> Path:
         raise ValueError("no set's data are here: METAWEIGHT_DATA names their folder")
     write_csv(place / RUNS, [field.name for field in fields(Run)], map(astuple, runs))
     said = signature(about, runs, profile=options.profile, budget=profile(options.profile).budget)
-    text = write_page(runs, place, {name: arm.about for name, arm in _arms(options).items()}, said)
+    about_arms = {name: arm.about for name, arm in arms(options.arms, of=options.profile).items()}
+    text = write_page(runs, place, about_arms, said)
     console.print(text.split("\n\n## ")[0], markup=False, highlight=False, soft_wrap=True)
     if absent:
         console.print(f"left out, for their data are not here: {', '.join(absent)}", soft_wrap=True)
@@ -91,10 +92,6 @@ def run(options: Options) -> Path:
         f"run folder: {place}, after {(time.perf_counter() - began) / 60:.1f} minutes", soft_wrap=True
     )
     return place
-
-
-def _arms(options: Options) -> dict[str, object]:
-    return dict(arms(options.arms, of=options.profile))
 
 
 def _not_here(one: SetPlan) -> str:

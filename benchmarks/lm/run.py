@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import metaweight as mw
 from benchmarks.command import exit_code
 from benchmarks.lm.arms import FIXED, Result, Training, trained
 from benchmarks.lm.texts import DOMAINS, NOISE, Sizes, texts
+from metaweight.cli.places import run_folder
 from metaweight.core.atomic import whole_file
 from metaweight.core.registry import did_you_mean
 from metaweight.core.weights import mean_and_spread
@@ -86,7 +86,7 @@ def run(options: Options) -> Path:
     if data is None:
         raise ValueError(f"the texts are not part of the project: name their folder with {VARIABLE}")
     torch.set_num_threads(options.threads)
-    path = Path(options.out) if options.out else Path("runs") / f"lm-{datetime.now():%Y%m%d-%H%M%S}"
+    path = run_folder(options.out, "lm")
     versions = {name: version(name) for name in ("transformers", "accelerate")}
     folder = RunFolder.create(path, manifest({**asdict(options), **versions}, sys.argv)).path
     sizes = Sizes(options.train, options.trusted, options.test, options.length, options.share)

@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +25,7 @@ from benchmarks.models.stand_in import import_timm
 from benchmarks.models.table import Found, rounds_csv, to_csv, to_markdown
 from benchmarks.models.zoo import Load
 from benchmarks.speed.measure import Timing
+from metaweight.cli.places import run_folder
 from metaweight.core.atomic import whole_file
 from metaweight.core.registry import did_you_mean
 from metaweight.training.run_folder import RunFolder, manifest
@@ -134,7 +134,7 @@ def run(options: Options) -> Path:
 
 def _folder(options: Options) -> Path:
     held = manifest({**asdict(options), **_versions()}, sys.argv)
-    path = Path(options.out) if options.out else Path("runs") / f"models-{datetime.now():%Y%m%d-%H%M%S}"
+    path = run_folder(options.out, "models")
     if not (options.resume and path.exists()):
         return RunFolder.create(path, held).path
     folder = RunFolder.open(path)

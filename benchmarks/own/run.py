@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
-from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from benchmarks.command import exit_code
 from benchmarks.own.sets import SETS, TWELVE, WRONG, case
 from benchmarks.own.tables import to_markdown
 from benchmarks.own.trial import Trial, own_trial, reference
+from metaweight.cli.places import run_folder
 from metaweight.core.atomic import whole_file
 from metaweight.core.csv_text import write_csv
 from metaweight.core.registry import did_you_mean
@@ -68,7 +68,7 @@ def run(options: Options) -> Path:
     """
     torch.set_num_threads(options.threads)
     folder = data_folder(None) or Path()
-    path = Path(options.out) if options.out else Path("runs") / f"own-{datetime.now():%Y%m%d-%H%M%S}"
+    path = run_folder(options.out, "own")
     place = RunFolder.create(path, manifest(asdict(options), sys.argv)).path
     trials: list[Trial] = []
     for name in options.data:

@@ -101,13 +101,13 @@ def _row(trials: Sequence[Trial], teacher: str, shape: Shape, *, named: bool) ->
     warned = any(verdict in ("chance", "inverted") for verdict in verdicts)
     good = fmean(apart) + _spread(apart) >= 0 and fmean(own) >= fmean(other) - SLACK
     first = trials[0]
-    errors = [_mean(of(arm, "rmse"), 1) for arm in ("uniform", teacher)] if shape is NUMBERS else []
+    errors = [mean_and_spread(of(arm, "rmse"), 1) for arm in ("uniform", teacher)] if shape is NUMBERS else []
     return (
         *(first.data, first.kind, f"{first.rows:,}", f"{first.wrong:.0%}"),
         *((teacher,) if named else ()),
-        *(_mean(values, shape.digits) for values in (plain, taught, apart)),
+        *(mean_and_spread(values, shape.digits) for values in (plain, taught, apart)),
         *errors,
-        *(_mean(own, 2), _mean(other, 2)),
+        *(mean_and_spread(own, 2), mean_and_spread(other, 2)),
         ", ".join(f"{verdict} {verdicts.count(verdict)}" for verdict in _once(verdicts)),
         "yes" if good else "said so" if warned else "no",
     )
@@ -117,7 +117,8 @@ def _once(values: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(values))
 
 
-def _mean(values: Sequence[float], digits: int) -> str:
+def mean_and_spread(values: Sequence[float], digits: int) -> str:
+    """``86.3 ± 1.2``; of one value ± 0."""
     return f"{fmean(values):.{digits}f} ± {_spread(values):.{digits}f}"
 
 

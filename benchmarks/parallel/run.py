@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -20,6 +19,7 @@ from tyro.conf import OmitArgPrefixes
 
 from benchmarks.command import exit_code
 from benchmarks.parallel.work import Job, Taken, work
+from metaweight.cli.places import run_folder
 from metaweight.core.atomic import whole_file
 from metaweight.core.markdown import markdown_table
 from metaweight.training.run_folder import RunFolder, manifest
@@ -66,7 +66,7 @@ class Figures:
 
 def run(options: Options) -> Path:
     """Measure, write and print; the run's folder.  Raises FileExistsError for a folder that exists."""
-    path = Path(options.out) if options.out else Path("runs") / f"parallel-{datetime.now():%Y%m%d-%H%M%S}"
+    path = run_folder(options.out, "parallel")
     place = RunFolder.create(path, manifest(asdict(options), sys.argv)).path
     plain = replace(options.job, sharded=False)
     alone = measured(NO_GROUP, plain)[0]

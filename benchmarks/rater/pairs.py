@@ -7,9 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
-from datetime import datetime
 from pathlib import Path
-from statistics import fmean, stdev
 
 import torch
 import tyro
@@ -17,6 +15,8 @@ from rich.console import Console
 
 import benchmarks.data  # noqa: F401 (registers Tatoeba)
 from benchmarks.command import exit_code
+from benchmarks.own.tables import mean_and_spread
+from metaweight.cli.places import run_folder
 from metaweight.core.atomic import whole_file
 from metaweight.core.contracts import Batch
 from metaweight.core.csv_text import write_csv
@@ -72,7 +72,7 @@ class Trial:
 def run(options: Options) -> Path:
     """Train, write and print; the run's folder.  Raises FileExistsError for one that exists."""
     torch.set_num_threads(options.threads)
-    path = Path(options.out) if options.out else Path("runs") / f"rater-pairs-{datetime.now():%Y%m%d-%H%M%S}"
+    path = run_folder(options.out, "rater-pairs")
     place = RunFolder.create(path, manifest(asdict(options), sys.argv)).path
     done: list[Trial] = []
     for seed in options.seeds:
@@ -156,7 +156,7 @@ def to_markdown(done: Sequence[Trial], options: Options) -> str:
     for arm in arms:
         own = [[one.auroc for one in done if (one.data, one.arm) == (name, arm)] for name in options.sets]
         if all(own):
-            rows.append((arm, *(f"{fmean(v):.2f} ± {stdev(v) if len(v) > 1 else 0:.2f}" for v in own)))
+            rows.append((arm, *(mean_and_spread(values, 2) for values in own)))
     about = (
         f"AUROC for finding the bad ones among {options.pairs:,} new pairs, {options.rate:.0%} of them "
         f"bad (mixed). Raters were trained on {options.train_size:,} phrases of the CLDR, as bad; "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
+from benchmarks.own.tables import mean_and_spread
 from benchmarks.rater.trial import Trial
 from metaweight.core.markdown import markdown_table
 
@@ -42,11 +43,11 @@ def _rows(trials: Sequence[Trial]) -> list[tuple[str, ...]]:
                 (
                     data,
                     arm,
-                    _mean(areas, 2) if areas else "",
+                    mean_and_spread(areas, 2) if areas else "",
                     f"{fmean(one.clean for one in some):.0%}",
-                    _mean([one.accuracy for one in some], 1),
-                    _mean(apart, 1),
-                    _mean(each, 1) if each else "",
+                    mean_and_spread([one.accuracy for one in some], 1),
+                    mean_and_spread(apart, 1),
+                    mean_and_spread(each, 1) if each else "",
                 )
             )
     return rows
@@ -63,8 +64,3 @@ def _about(trials: Sequence[Trial], keep: float) -> str:
         "on them. `loss`: the probability that the student of the first teacher's run gives to the label, "
         "`loss, plain` that of a plainly trained one; `cleanlab`: a forest cross-validated on the new rows."
     )
-
-
-def _mean(values: Sequence[float], digits: int) -> str:
-    spread = stdev(values) if len(values) > 1 else 0.0
-    return f"{fmean(values):.{digits}f} ± {spread:.{digits}f}"

@@ -6,7 +6,6 @@ import csv
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
-from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -27,6 +26,7 @@ from benchmarks.speed.start import random_pair
 from benchmarks.speed.students import subject
 from benchmarks.speed.table import BRIEF, Row, brief, rows, to_csv, to_markdown
 from benchmarks.speed.variants import PLAIN, Setting, Variant
+from metaweight.cli.places import run_folder
 from metaweight.training.run_folder import RunFolder, manifest
 
 console = Console()
@@ -89,7 +89,7 @@ class Options:
     @property
     def folder(self) -> Path:
         """Where the run goes."""
-        return Path(self.out) if self.out else Path("runs") / f"speed-{datetime.now():%Y%m%d-%H%M%S}"
+        return run_folder(self.out, "speed")
 
     @property
     def caption(self) -> str:

@@ -78,9 +78,7 @@ def _opened(path: Path) -> tuple[RunFolder, dict[str, object]]:
     folder = RunFolder.open(path)
     config = folder.manifest().get("config")
     if isinstance(config, dict) and "base" in config:
-        runs = sorted(place.name for place in (path / "cells").glob("*") if place.is_dir())
-        example = f": {path / 'cells' / runs[0]}" if runs else ""
-        raise ValueError(f"{path} is a comparison: name one of its runs{example}")
+        raise ValueError(f"{path} is a comparison: name one of its runs{folder.example}")
     if not isinstance(config, dict):
         raise ValueError(f"{path} is no run of metaweight train or compare: its manifest has no config")
     return folder, config

@@ -201,14 +201,8 @@ class Live:
                 gradient = joined_gradients(self.student, forward, weights, parameters)
             if not part.whole and sharded is None:
                 self._put_gathered(parameters)
-            for name, value in gradient.items():
-                own = value if sharded is None else sharded.of_shard(name, value)
-                gathered = parameters[name].grad
-                parameters[name].grad = own if gathered is None else gathered + own
-        for name, value in moved.gradient.items():
-            own = value if sharded is None else sharded.of_shard(name, value)
-            there = parameters[name].grad
-            parameters[name].grad = own if there is None else there + own
+            self._add(gradient, parameters)
+        self._add(moved.gradient, parameters)
         if self.max_norm is not None:
             held = [p for group in self.optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(held, self.max_norm)
@@ -217,6 +211,14 @@ class Live:
             sharded.reshard()
         self.spent.drop(parameters)  # what is gathered next is not to come on top
         self.spent.mark(parameters.values())  # those that another optimizer moves
+
+    def _add(self, gradient: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
+        """``gradient`` by name comes on top of what is there."""
+        sharded = self.student.sharded
+        for name, value in gradient.items():
+            own = value if sharded is None else sharded.of_shard(name, value)
+            there = parameters[name].grad
+            parameters[name].grad = own if there is None else there + own
 
     def _put_gathered(self, parameters: Mapping[str, nn.Parameter]) -> None:
         """What each process has gathered becomes, in all of them, the mean of it."""

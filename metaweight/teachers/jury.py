@@ -136,15 +136,15 @@ class Jury(Teacher):
             return super().suggest(state)
         said = self.witnesses.of_classes(self.witnesses.heard(state)).to(self.gain.dtype)
         within = said.clamp(-FAR, FAR)
-        right = self._within(self._evidence(within.flatten(0, 1))).view(said.shape[:2]).sigmoid()
+        evidence = self._evidence(within.flatten(0, 1)).view(said.shape[:2])
         given = class_labels(state)[:, None]
-        told = within.gather(1, given[:, :, None].expand(-1, -1, said.shape[2])).squeeze(1)
         # without bounds: where one class is certain all others lie at theirs
         odds = self.calibration.log_odds(said.flatten(0, 1)).view(said.shape[:2])
         labels = odds.scatter(1, given, -torch.inf).argmax(dim=1)
-        wrong, other = (-self.log_odds(told)).sigmoid(), right.gather(1, labels[:, None]).squeeze(1)
-        seen = self.surface.best_meta_loss.isfinite().to(right)
-        return Suggestion(labels, seen * wrong * other)
+        wrong = (-self._within(evidence.gather(1, given) + self.right.logit())).sigmoid()
+        other = self._within(evidence.gather(1, labels[:, None])).sigmoid()
+        seen = self.surface.best_meta_loss.isfinite().to(other)
+        return Suggestion(labels, seen * (wrong * other).squeeze(1))
 
     def slope_scale(self, state: StudentState) -> Tensor | None:
         """Of numbers their residuals' size."""

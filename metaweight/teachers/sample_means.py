@@ -13,6 +13,15 @@ CLIP = 3.0
 """Of a signal, in standard deviations of its batch: one step with a wild gradient is no evidence."""
 
 
+def moved_mean(mean: Tensor, values: Tensor, visits: Tensor, decay: float) -> Tensor:
+    """Means [U, ...] after a visit with ``values`` [U, ...], which is the ``visits``-th one [U].
+
+    The plain mean of the first 1 / (1 - decay) visits, then an exponential one.
+    """
+    rate = (1 / visits.to(mean)).clamp_min(1 - decay)
+    return mean.lerp(values, rate.view(-1, *[1] * (mean.dim() - 1)))
+
+
 class SampleMeans(PerSample):
     """The running mean of ``shape`` numbers of each sample: the plain mean of its first 1 / (1 - decay)
     visits, then an exponential one; a decay of 0 keeps the last visit alone.
@@ -46,7 +55,7 @@ class SampleMeans(PerSample):
         ``ask``: see ``PerSample.read``.
         """
         kept = self.read(index, ask=ask)
-        return self._moved(kept["mean"], values.to(kept["mean"]), kept["visits"] + 1)
+        return moved_mean(kept["mean"], values.to(kept["mean"]), kept["visits"] + 1, self.decay)
 
     def put(self, index: Tensor, values: Tensor) -> None:
         """Take ``values`` [U, ...] of the samples ``index`` [U]; tokens of a sentence count as their mean.
@@ -59,12 +68,8 @@ class SampleMeans(PerSample):
         values = values[here]
         # what was read are copies: a graph that was built on them stays valid
         visits = self.visits[places] + 1
-        self.mean[places] = self._moved(self.mean[places], values, visits)
+        self.mean[places] = moved_mean(self.mean[places], values, visits, self.decay)
         self.visits[places] = visits
-
-    def _moved(self, mean: Tensor, values: Tensor, visits: Tensor) -> Tensor:
-        rate = (1 / visits.to(mean)).clamp_min(1 - self.decay)
-        return mean.lerp(values, rate.view(-1, *[1] * (mean.dim() - 1)))
 
 
 class SampleSignals(SampleMeans):

@@ -6,12 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaweight.teachers.sample_means import moved_mean
+
 
 class TrustedMeans(nn.Module):
     """Running means of ``columns`` numbers of each of the last ``capacity`` trusted samples; buffers.
 
     They are known by their places in the meta set, which may count anew beside those of training samples.
-    The plain mean of a sample's first 1 / (1 - decay) visits, then an exponential one.
+    What a mean is of which visits, see ``moved_mean``.
     """
 
     mean: Tensor
@@ -38,8 +40,7 @@ class TrustedMeans(nn.Module):
         """Take ``values`` [U, columns] of the trusted samples ``index`` [U]."""
         mean, visits = self.of(index)
         visits = visits + 1
-        rate = (1 / visits).clamp_min(1 - self.decay)[:, None]
-        mean = mean.lerp(values.detach().to(mean), rate)
+        mean = moved_mean(mean, values.detach().to(mean), visits, self.decay)
         index, capacity = index.to(self.index), len(self.index)
         old = ~(self.index[:, None] == index).any(dim=1)
         # those of this batch first, then the others in their order, then what is empty now

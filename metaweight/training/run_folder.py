@@ -100,6 +100,12 @@ class RunFolder:
         names = (f"manifest-{number}.json" for number in itertools.count(2))
         return list(itertools.takewhile(lambda name: (self.path / name).is_file(), names))
 
+    @property
+    def example(self) -> str:
+        """``: PATH`` of the first run of a comparison, to end a sentence with; empty where there is none."""
+        runs = sorted(place for place in (self.path / "cells").glob("*") if place.is_dir())
+        return f": {runs[0]}" if runs else ""
+
     def manifest(self, name: str = "manifest.json") -> dict[str, Any]:
         """What ``create``, or ``write_manifest`` under ``name``, was given.
 

@@ -111,7 +111,5 @@ def load_rater(path: Path | str, *, device: str | None = None) -> Rater:
 def _config(folder: RunFolder, about: Mapping[str, Any]) -> RunConfig:
     own = about.get("config")
     if not isinstance(own, dict) or "base" in own:
-        cells = sorted(place.name for place in (folder.path / "cells").glob("*") if place.is_dir())
-        example = f": {folder.path / 'cells' / cells[0]}" if cells else ""
-        raise ValueError(f"{folder.path} is no single run: name one of metaweight train{example}")
+        raise ValueError(f"{folder.path} is no single run: name one of metaweight train{folder.example}")
     return kept_config(about, folder.path / "manifest.json")

@@ -11,6 +11,7 @@ from metaweight.comparison.cells import alone, finished, trained
 from metaweight.core.processes import Processes
 from metaweight.remedies import run
 from metaweight.tasks import Prepared, tasks
+from metaweight.tasks.assembly import trains_on_meta
 from metaweight.tasks.config import RunConfig, with_options
 from metaweight.tasks.outcome import RESULT, RunResult
 from metaweight.training.callbacks import Callback
@@ -24,12 +25,15 @@ def plain_config(config: C) -> C:
     """The options of the plain run beside one of ``config``.
 
     It is what a user would have without weights: no teacher, remedy, or loss of their kind (``BASE``), the
-    rest as it is.  Seed, split, noise and the student's first weights are the same.  Probes are not planted:
-    half of them are wrong on purpose, and plain training that had to learn them would lose by what only the
-    test of the weights brought in.  What probes cost, or give, is the run's own.
+    rest as it is, trusted rows too where the run trains on these.  Seed, split, noise and the student's first
+    weights are the same.  Probes are not planted: half of them are wrong on purpose, and plain training that
+    had to learn them would lose by what only the test of the weights brought in.  What probes cost, or give,
+    is the run's own.
     """
     parts: dict[str, Any] = {name: value for name, value in BASE.items() if hasattr(config, name)}
     parts |= {f"{name}_options": {} for name in parts}
+    if trains_on_meta(config):
+        parts["train_on_meta"] = True
     return with_options(config, {**parts, "probes": 0.0, "plain_run": False, "relabel": False})
 
 

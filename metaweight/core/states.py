@@ -124,6 +124,8 @@ class StateSpec:
     """Taps over the source of a sentence pair, from early to deep."""
     target: Target = "class"
     """What kind of target a unit has."""
+    meta_in_train: bool = False
+    """Whether training batches hold the trusted samples too, by the index that meta batches have for them."""
     processes: Processes = ALONE
     """Those that train the student together; tables with a row a sample are shared out among them."""
 

@@ -130,7 +130,6 @@ class Course:
         return self._fit(stage, self.folder, resume=self._processes.any(resume))
 
     def _fit(self, stage: Stage, folder: RunFolder | None, *, resume: bool) -> Assembled:
-        beyond = int(torch.cat([self.pool.train, self.pool.meta]).max()) + 1
         assembled = assemble(
             stage.config,
             self.prepared,
@@ -138,7 +137,6 @@ class Course:
             callbacks=(*self.callbacks, *stage.callbacks),
             reweighter=stage.reweighter,
             train=stage.source,
-            samples=max(self.prepared.samples, beyond),
         )
         trainer = assembled.trainer
         if resume:

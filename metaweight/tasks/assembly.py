@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from metaweight.student.student import Student
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.probes import check_probes
-from metaweight.teachers.base import build_teacher, checked_teacher_options
+from metaweight.teachers.base import build_teacher, checked_teacher_options, registry
 from metaweight.training.callbacks import AttentionHistory, Callback, WeightHistory
 from metaweight.training.fates import Fates
 from metaweight.training.trainer import Trainer
@@ -60,8 +60,17 @@ def check_parts(config: RunConfig) -> None:
     build_engine(config.engine, **config.engine_options)
 
 
+def trains_on_meta(config: RunConfig) -> bool:
+    """Whether a run without a remedy trains on the trusted samples too.
+
+    Raises KeyError for an unknown teacher, with the nearest.
+    """
+    return registry[config.teacher].trains_on_meta if config.train_on_meta is None else config.train_on_meta
+
+
 def build_reweighter(config: RunConfig, student: Student, spec: StateSpec) -> Reweighter:
     """``student`` with the teacher that ``config`` names, for states of ``spec``, and their optimizers."""
+    spec = replace(spec, meta_in_train=trains_on_meta(config))
     teacher = build_teacher(config.teacher, spec, **config.teacher_options)
     learned = [p for p in teacher.parameters() if p.requires_grad]
     return Reweighter(

@@ -36,7 +36,7 @@ class Prepared(Protocol):
 
     @property
     def samples(self) -> int:
-        """One more than the largest index that a training batch carries."""
+        """One more than the largest index that a batch carries, of training samples or of trusted ones."""
         ...
 
     @property

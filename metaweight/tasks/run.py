@@ -32,18 +32,14 @@ def assemble(
     callbacks: Sequence[Callback] = (),
     reweighter: Reweighter | None = None,
     train: Source | None = None,
-    samples: int | None = None,
 ) -> Assembled:
     """Everything that ``run`` needs; a mistake in the config shows here, before anything is written.
 
-    ``reweighter``, ``train``: others than the task builds; ``samples``: one more than their largest index.
+    ``reweighter``, ``train``: others than the task builds.
     """
     task = tasks[config.task]
     weights = WeightHistory(
-        prepared.samples if samples is None else samples,
-        config.epochs,
-        config.warmup_epochs,
-        processes=Processes.at_hand(),
+        prepared.samples, config.epochs, config.warmup_epochs, processes=Processes.at_hand()
     )
     attention = AttentionHistory()
     watchers = tuple(task.watchers(config, prepared)) if isinstance(task, Watching) else ()

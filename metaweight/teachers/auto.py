@@ -18,6 +18,7 @@ class Auto(Teacher):
     """
 
     sees = "states"
+    trains_on_meta = True
     wants_meta = True
 
     def __new__(cls, spec: StateSpec, *, table: bool = False, tagged: bool = False) -> Teacher:  # type: ignore[misc]

@@ -48,6 +48,8 @@ class Teacher(nn.Module, ABC):
     """Whether meta-gradients are taken for it: to train its parameters, or as its weights (``gradient``)."""
     wants_meta: ClassVar[bool] = False
     """Whether it looks at the meta set: set by defining ``observe``."""
+    trains_on_meta: ClassVar[bool] = False
+    """Whether the student is to be trained on the trusted samples too, unless the run says otherwise."""
     needs_samples: ClassVar[bool] = False
     """Whether it keeps something of every sample (see ``PerSample``), and so needs ``StateSpec.samples``."""
     centered: Center = True

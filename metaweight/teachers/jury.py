@@ -52,6 +52,7 @@ class Jury(Teacher):
     """
 
     sees = "states"
+    trains_on_meta = True
     right: Tensor
     """Share of training samples that is taken for right."""
 

@@ -65,6 +65,7 @@ class Witnesses(nn.Module):
         seen = compared(spec, reader) if self.compares else Compared(None, None, 0, 0)
         self.tap, self.pair, width, self.source_width = seen
         self.number = 1 + (self.compares and self.target != "number")
+        self.shared = spec.meta_in_train
         self.trusted = TrustedStates(width, capacity=capacity, columns=told_columns(spec))
 
     def forward(self, state: StudentState) -> Tensor:
@@ -74,11 +75,13 @@ class Witnesses(nn.Module):
     def heard(self, state: StudentState, *, others: bool = False) -> Heard:
         """What they know of units before it is asked what these are told.
 
-        ``others``: units are trusted themselves, and none is compared with itself.
+        ``others``: units are trusted themselves, and none is compared with itself; nor is any that is trained
+        on where the trusted ones are.
         """
         outputs = None
         if self.target != "number" and state.real is None:
             outputs = self._of_outputs(state)
+        others = others or self.shared
         held = len(self.trusted) if self.compares else 0
         return Heard(outputs, self._of_trusted(state, others) if held >= 2 + others else None)
 

@@ -131,7 +131,7 @@ def test_a_run_on_pairs_tells_probes_and_pairs_apart(tmp_path: Path) -> None:
     config = translation(tmp_path, probes=0.2, noise="misaligned", noise_rate=0.3)
     prepared = tasks["translation"].prepare(config)
     plain = tasks["translation"].prepare(replace(config, probes=0.0))
-    assert (prepared.own, prepared.samples, len(prepared.text.meta)) == (60, 68, 8)
+    assert (prepared.own, prepared.samples, len(prepared.text.meta)) == (60, 76, 8)
     assert prepared.noisy.bitext.source[:60] == plain.noisy.bitext.source
     assert prepared.noisy.bitext.target[:60] == plain.noisy.bitext.target
     clean, given = prepared.text.train, prepared.noisy.bitext

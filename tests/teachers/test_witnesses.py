@@ -71,6 +71,21 @@ def test_a_trusted_sample_is_no_witness_of_itself():
     )
 
 
+def test_nor_is_one_that_is_trained_on_as_well():
+    meta = class_state(30, seed=1, dtype=DOUBLE)
+    meta = replace(meta, index=torch.arange(100, 130))
+    both = replace(class_state(9, dtype=DOUBLE), index=torch.arange(9))
+    apart, shared = (
+        witnesses(replace(class_spec(dtype=DOUBLE), meta_in_train=joined)) for joined in (False, True)
+    )
+    for one in (apart, shared):
+        one.observe(meta)
+    assert torch.equal(apart(both), shared(both))
+    others = apart.about(meta, apart.heard(meta, others=True))
+    assert torch.equal(shared(meta), others)
+    assert not torch.equal(apart(meta)[:, 1], others[:, 1])
+
+
 def test_soft_labels_and_answers_are_heard_as_the_classes_that_they_are():
     four, same = witnesses(class_spec(dtype=DOUBLE)), witnesses(target_spec("soft", outputs=4, dtype=DOUBLE))
     meta, state = class_state(30, seed=1, dtype=DOUBLE), class_state(9, dtype=DOUBLE)

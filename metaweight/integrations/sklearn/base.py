@@ -24,6 +24,7 @@ from metaweight.integrations.sklearn.trusted import Trusted, given
 from metaweight.models.tabular import build_tabular, default_tabular_taps
 from metaweight.report.statistics.belief import belief
 from metaweight.student.losses import UnitLoss
+from metaweight.teachers.base import registry as teachers
 from metaweight.training.sample_weights import SampleWeights
 
 Array = np.ndarray[Any, Any]
@@ -52,7 +53,7 @@ class ReweightedEstimator(BaseEstimator):
     for.
 
     Trusted rows say what to be good at: take them as rows will come later, with the shares of the classes.
-    They are not trained on.
+    ``train_on_meta``: whether they are trained on too; None: as the teacher says ("auto" and ``jury`` do).
 
     In several processes (torchrun, in a group that is up) all call ``fit`` with the same rows and a number as
     ``random_state``: each trains on its part of every batch, and all are fitted alike.
@@ -78,6 +79,7 @@ class ReweightedEstimator(BaseEstimator):
         weight_decay: float = 1e-2,
         final_estimator: Any = None,
         meta_from_train: float | None = None,
+        train_on_meta: bool | None = None,
         probes: float = 0.0,
         random_state: Any = None,
         device: str = "cpu",
@@ -100,6 +102,7 @@ class ReweightedEstimator(BaseEstimator):
         self.weight_decay = weight_decay
         self.final_estimator = final_estimator
         self.meta_from_train = meta_from_train
+        self.train_on_meta = train_on_meta
         self.probes = probes
         self.random_state = random_state
         self.device = device
@@ -202,6 +205,9 @@ class ReweightedEstimator(BaseEstimator):
             engine=self.engine,
             schedule=self.schedule,
             center=self.center,
+            train_on_meta=teachers[self.teacher].trains_on_meta
+            if self.train_on_meta is None
+            else self.train_on_meta,
             epochs=self.epochs,
             warmup_epochs=self.warmup_epochs,
             batch_size=batch_size,

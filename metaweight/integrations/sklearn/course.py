@@ -6,7 +6,7 @@ import copy
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,11 @@ class Rows:
     index: Tensor
     """[n] int64: position in X; of rows that X has not, from its length on."""
 
+    def join(self, other: Rows) -> Rows:
+        """These, and behind them the ``other`` ones."""
+        inputs = tuple(torch.cat(both) for both in zip(self.inputs, other.inputs, strict=True))
+        return Rows(inputs, torch.cat([self.targets, other.targets]), torch.cat([self.index, other.index]))
+
     @property
     def digest(self) -> str:
         """Of all of them, in their order."""
@@ -60,6 +65,7 @@ class Course:
     engine: str
     schedule: str
     center: Center | None
+    train_on_meta: bool
     epochs: int
     warmup_epochs: int
     batch_size: int
@@ -125,11 +131,17 @@ def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[
                 device=device,
             )
             for name, rows, size, seed in (
-                ("train", train, course.batch_size, course.seed),
+                (
+                    "train",
+                    train.join(trusted) if course.train_on_meta else train,
+                    course.batch_size,
+                    course.seed,
+                ),
                 ("meta", trusted, course.meta_batch_size, course.seed + 1),
             )
         }
         spec = student.spec(loaders["meta"].batch(0, 0), class_counts=class_counts, samples=samples)
+        spec = replace(spec, meta_in_train=course.train_on_meta)
         own = {"table": True} if course.teacher == "auto" else {}
         teacher = build_teacher(course.teacher, spec, **{**own, **course.teacher_options})
         kept = WeightHistory(samples, course.epochs, course.warmup_epochs)

@@ -20,7 +20,8 @@ NAMED = 8
 def draw(groups: Tensor, count: int, size: int | None, place: str, seed: int) -> Tensor:
     """Sorted positions of ``size`` rows, as even as can be over their ``groups`` [N] int64, of ``count``.
 
-    By default at most half of each group is drawn and never all of one, for what is drawn is not trained on.
+    By default at most half of each group is drawn and never all of one, for not every teacher trains on
+    these too.
     Raises ValueError for a size below 1 or beyond that.
     """
     there = torch.bincount(groups, minlength=count)

@@ -15,7 +15,7 @@ from metaweight.data.epochs import Epochs
 from metaweight.models import checked_model_options
 from metaweight.reweighter import Reweighter
 from metaweight.student.losses import build_loss
-from metaweight.tasks.assembly import Assembled, build_reweighter, seed_of
+from metaweight.tasks.assembly import Assembled, build_reweighter, seed_of, trains_on_meta
 from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.class_names import keep_classes
 from metaweight.tasks.config import ImageConfig
@@ -106,8 +106,10 @@ class ImageTask:
         )
 
     def sources(self, config: ImageConfig, prepared: PreparedImages) -> Sources:
+        splits = prepared.splits
+        both = torch.cat([splits.train, splits.meta]) if trains_on_meta(config) else None
         return Sources(
-            loader(config, prepared, "train", batch_size=config.batch_size, training=True),
+            loader(config, prepared, "train", batch_size=config.batch_size, training=True, positions=both),
             loader(config, prepared, "meta", batch_size=config.meta_batch_size, training=True),
         )
 

@@ -21,7 +21,7 @@ from metaweight.data.rows.parts import Parts, label_column, parts_of
 from metaweight.data.rows.spoil import check_spoil
 from metaweight.reweighter import Reweighter
 from metaweight.student.student import Student
-from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of
+from metaweight.tasks.assembly import Assembled, build_reweighter, execution, seed_of, trains_on_meta
 from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.class_names import keep_classes
 from metaweight.tasks.config.own import check_own
@@ -158,8 +158,11 @@ class RowsTask(ABC, Generic[C]):
         return counts
 
     def sources(self, config: C, prepared: PreparedRows) -> Sources:
+        splits = prepared.splits
+        both = torch.cat([splits.train, splits.meta]) if trains_on_meta(config) else None
         return Sources(
-            loader(config, prepared, "train", training=True), loader(config, prepared, "meta", training=True)
+            loader(config, prepared, "train", training=True, positions=both),
+            loader(config, prepared, "meta", training=True),
         )
 
     def pool(self, config: C, prepared: PreparedRows) -> Pool:

@@ -86,19 +86,19 @@ class PreparedText:
 
     @property
     def samples(self) -> int:
-        """Training pairs, probes among them."""
-        return len(self.text.train)
+        """Training pairs, probes among them, and behind them the trusted ones."""
+        return len(self.text.train) + len(self.text.meta)
 
     @property
     def own(self) -> int:
         """Training pairs that are no probes: the first ones."""
-        return self.samples - (0 if self.probes is None else len(self.probes.wrong))
+        return len(self.text.train) - (0 if self.probes is None else len(self.probes.wrong))
 
     @property
     def origins(self) -> Origins:
         """Where each training pair came from; of a set that does not say, the set's name and row."""
         known = self.text.train.origins
-        return Origins.of(self.text.name, range(1, self.samples + 1)) if known is None else known
+        return Origins.of(self.text.name, range(1, len(self.text.train) + 1)) if known is None else known
 
     @property
     def left_out(self) -> LeftOut:
@@ -255,10 +255,13 @@ def loader(config: TranslationConfig, prepared: PreparedText, split: str) -> Tex
         "train": (config.batch_size, config.max_tokens),
         "meta": (config.meta_batch_size, None),
     }.get(split, (None, EVALUATION_TOKENS))
+    positions = torch.arange(len(prepared.pairs(split)))
+    if split == "meta":
+        positions += len(prepared.text.train)  # as in the pool
     try:
         return TextLoader(
-            *prepared.encoded(split),
-            torch.arange(len(prepared.pairs(split))),
+            *(_pooled(prepared) if split == "meta" else prepared.encoded(split)),
+            positions,
             batch_size=size if tokens is None else None,
             max_tokens=tokens,
             shuffle=split in ("train", "meta"),

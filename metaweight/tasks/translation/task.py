@@ -24,7 +24,7 @@ from metaweight.models.transformer import Transformer
 from metaweight.models.translators import checked_translator_options
 from metaweight.reweighter import Reweighter
 from metaweight.student.student import Student
-from metaweight.tasks.assembly import Assembled, build_reweighter, seed_of
+from metaweight.tasks.assembly import Assembled, build_reweighter, seed_of, trains_on_meta
 from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.config import TranslationConfig
 from metaweight.tasks.cost import COST
@@ -116,7 +116,10 @@ class TranslationTask:
         return build_reweighter(config, student, spec)
 
     def sources(self, config: TranslationConfig, prepared: PreparedText) -> Sources:
-        return Sources(loader(config, prepared, "train"), loader(config, prepared, "meta"))
+        train = loader(config, prepared, "train")
+        if trains_on_meta(config):
+            train = text_data.pool_loader(config, prepared, torch.arange(prepared.samples), training=True)
+        return Sources(train, loader(config, prepared, "meta"))
 
     def pool(self, config: TranslationConfig, prepared: PreparedText) -> Pool:
         return text_data.pool(config, prepared)
@@ -228,11 +231,11 @@ def _save(
     uses; probes are not in it.  ``known``: whether it is known which pairs are bad.
     """
     noisy, weights, probes = prepared.noisy, trained.weights, prepared.probes
-    index = torch.arange(prepared.samples)
+    index = torch.arange(len(prepared.text.train))
     folder.save_weights(
         index=index,
-        weights=weights.weights[:, : prepared.samples],
-        loss=weights.loss[:, : prepared.samples],
+        weights=weights.weights[:, index],
+        loss=weights.loss[:, index],
         flipped=noisy.flipped if known else None,
         probe=None if probes is None else probes.marks(index),
         warmup=weights.warmup,

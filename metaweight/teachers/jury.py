@@ -52,7 +52,6 @@ class Jury(Teacher):
     """
 
     sees = "states"
-    trains_on_meta = True
     right: Tensor
     """Share of training samples that is taken for right."""
 

@@ -13,8 +13,15 @@ def require_run(ranks: Ranks, size: int, case: Case, within: float = EXACT) -> N
     require_equal(ranks.run(size, trained, case), trained(0, 1, case), within)
 
 
-@pytest.mark.parametrize("size", [2, 3, 4])
-@pytest.mark.parametrize("engine", ["forward", "double", "ghost", "higher"])
+@pytest.mark.parametrize(
+    ("engine", "size"),
+    [("ghost", 2), ("ghost", 4), *((engine, 3) for engine in ("forward", "double", "ghost", "higher"))]
+    + [
+        pytest.param(engine, size, marks=pytest.mark.slow)
+        for engine in ("forward", "double", "higher")
+        for size in (2, 4)
+    ],
+)
 def test_engines(ranks: Ranks, engine: str, size: int) -> None:
     require_run(ranks, size, Case(engine=engine))
 

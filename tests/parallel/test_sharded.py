@@ -17,8 +17,14 @@ def require_run(ranks: Ranks, size: int, case: Case, within: float = EXACT) -> N
     require_equal(ranks.run(size, trained, case), alone, within)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4])
-@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+@pytest.mark.parametrize(
+    ("schedule", "size"),
+    [("lookahead", 1), ("lookahead", 3), ("online", 2)]
+    + [
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in (("lookahead", 2), ("lookahead", 4), ("online", 1), ("online", 3), ("online", 4))
+    ],
+)
 def test_the_exact_engine(ranks: Ranks, schedule: str, size: int) -> None:
     require_run(ranks, size, Case(schedule=schedule, sharded=True))
 

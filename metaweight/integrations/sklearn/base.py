@@ -53,7 +53,7 @@ class ReweightedEstimator(BaseEstimator):
     for.
 
     Trusted rows say what to be good at: take them as rows will come later, with the shares of the classes.
-    ``train_on_meta``: whether they are trained on too; None: as the teacher says ("auto" and ``jury`` do).
+    ``train_on_meta``: whether they are trained on too; None: as the teacher says ("auto" does).
 
     In several processes (torchrun, in a group that is up) all call ``fit`` with the same rows and a number as
     ``random_state``: each trains on its part of every batch, and all are fitted alike.

@@ -36,8 +36,8 @@ class RunConfig:
     meta_from_train: bool = False
     """Draw meta and validation set out of training rows whose labels nobody has checked, wrong ones too."""
     train_on_meta: bool | None = None
-    """Train on the trusted samples too, with weights like all others; default: as the teacher says (auto and
-    jury do)."""
+    """Train on the trusted samples too, with weights like all others; default: as the teacher says; auto
+    does, a teacher that is named does not, as in its paper."""
     probes: float = 0.0
     """Plant so many trusted rows, as a share of the training rows, among these, half of them with a wrong
     label: they tell whether the weights can be believed. At most half of the trusted rows are used."""

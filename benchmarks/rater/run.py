@@ -55,6 +55,8 @@ class Options:
     them; flip: of all rows alike, the next class."""
     keep: float = 0.6
     """Share of the new rows that is kept."""
+    train: bool = True
+    """Train a plain student on what each arm keeps; --no-train: how well the wrong rows are found, alone."""
     threads: int = 1
     """CPU threads of torch."""
     out: str | None = None
@@ -91,7 +93,7 @@ def run(options: Options) -> Path:
             for seed in options.seeds:
                 own, new = cases(name, folder, wrong, seed, options)
                 raters = Raters(options.teachers, options.over, options.students)
-                for one in trials(own, new, wrong, raters, options.keep, seed):
+                for one in trials(own, new, wrong, raters, options.keep, seed, train=options.train):
                     done.append(one)
                     console.print(_said(one), highlight=False)
                 _write(done, place, options)
@@ -119,7 +121,8 @@ def _write(done: Sequence[Trial], place: Path, options: Options) -> None:
 
 def _said(one: Trial) -> str:
     area = "" if one.auroc is None else f"AUROC {one.auroc:.3f}, "
-    return f"{one.data}, {one.wrong}, seed {one.seed}, {one.arm}: {area}{one.accuracy:.1f} %"
+    reached = f"{one.clean:.0%} right" if one.accuracy is None else f"{one.accuracy:.1f} %"
+    return f"{one.data}, {one.wrong}, seed {one.seed}, {one.arm}: {area}{reached}"
 
 
 def main(args: Sequence[str] | None = None) -> int:

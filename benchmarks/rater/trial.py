@@ -38,10 +38,10 @@ class Trial:
     """Of the weights for finding them; None of bounds."""
     clean: float
     """Share of right ones among the rows that are kept."""
-    accuracy: float
-    """Of test rows, in percent: a plain student on the kept rows."""
+    accuracy: float | None = None
+    """Of test rows, in percent: a plain student on the kept rows; None where none is trained."""
     accuracy_per_class: float | None = None
-    """The same where the share is kept in each class; None of bounds."""
+    """The same where the share is kept in each class; None of bounds too."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,14 @@ def halves(case: Case) -> tuple[Case, Case]:
     return replace(case, train=case.train[:cut]), replace(case, train=case.train[cut:])
 
 
-def trials(own: Case, new: Case, wrong: str, raters: Raters, keep: float, seed: int) -> Iterator[Trial]:
+def trials(
+    own: Case, new: Case, wrong: str, raters: Raters, keep: float, seed: int, *, train: bool = True
+) -> Iterator[Trial]:
     """Every arm: ``all`` training rows of ``new`` and the ``right`` ones (bounds), rules without a rater, and
-    raters of runs on those of ``own``."""
+    raters of runs on those of ``own``.
+
+    ``train``: whether a plain student is trained on what each keeps; without, there are no bounds.
+    """
     rows = new.train
     bad = new.given[rows] != new.right[rows]
     name = new.name if own.name == new.name else f"{own.name} to {new.name}"
@@ -81,13 +86,14 @@ def trials(own: Case, new: Case, wrong: str, raters: Raters, keep: float, seed: 
             arm=arm,
             auroc=auroc(weights, torch.tensor(bad)),
             clean=1 - float(bad[kept].mean()),
-            accuracy=plain(rows[kept]),
-            accuracy_per_class=plain(rows[each]),
+            accuracy=plain(rows[kept]) if train else None,
+            accuracy_per_class=plain(rows[each]) if train else None,
             **about,
         )
 
-    yield Trial(arm="all", auroc=None, clean=1 - about["share"], accuracy=plain(rows), **about)
-    yield Trial(arm="right", auroc=None, clean=1.0, accuracy=plain(rows[~bad]), **about)
+    if train:
+        yield Trial(arm="all", auroc=None, clean=1 - about["share"], accuracy=plain(rows), **about)
+        yield Trial(arm="right", auroc=None, clean=1.0, accuracy=plain(rows[~bad]), **about)
     yield trial("random", torch.rand(len(rows), generator=torch.Generator().manual_seed(seed)))
     yield trial("cleanlab", torch.tensor(quality(new, seed)[1]))
     for teacher in raters.teachers:

@@ -68,14 +68,13 @@ def _about(trials: Sequence[Trial], keep: float) -> str:
     kept = f"Each arm keeps {keep:.0%} of the new rows."
     if any(one.accuracy is not None for one in trials):
         kept = (
-            "`all`: every new row is kept, `right`: those whose label "
-            f"is right, the others: {keep:.0%} of the new rows, and the accuracy on test rows of a plain student "
-            "on them."
+            "`all`: every new row is kept, `right`: those whose label is right, the others: "
+            f"{keep:.0%} of the new rows, and the accuracy on test rows of a plain student on them."
         )
     return (
         f"At most {rows:,} new rows, {min(shares):.0%} to {max(shares):.0%} of their labels wrong; "
-        f"{seeds} seeds, mean ± standard deviation. {kept} `loss`: the probability that the student of the first teacher's run gives to the label, "
-        "`loss, plain` that of a plainly trained one; `cleanlab`: a forest (of images the student) "
-        "cross-validated on the new rows. `TEACHER, N students`: one teacher through N whole runs, whose "
-        "students start anew; the last one rates."
+        f"{seeds} seeds, mean ± standard deviation. {kept} `loss`: the probability that the student of the "
+        "first teacher's run gives to the label, `loss, plain` that of a plainly trained one; `cleanlab`: a "
+        "forest (of images the student) cross-validated on the new rows. `TEACHER, N students`: one teacher "
+        "through N whole runs, whose students start anew; the last one rates."
     )

@@ -43,7 +43,8 @@ class Options:
     rate: float = 0.3
     """Share of wrong labels or numbers in sets that bring none."""
     wrong: str = "uniform"
-    """Which labels these are: of all rows alike, or first-class: those of the first class alone."""
+    """Which labels these are: of all rows alike; first-class: those of the first class alone; flip: of all
+    rows alike, each the next class."""
     probes: float = 0.03
     """Probes of the teachers, as a share of the training rows."""
     threads: int = 1

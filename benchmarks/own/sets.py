@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+import torch.nn.functional as F
 
 from benchmarks.belief.tables import read
 from benchmarks.data.cifar10 import CLASSES, read_labels, read_sheet
@@ -24,8 +26,9 @@ NUMBERS = ("ames_housing", "bikeshare_hourly", "concrete", "wage_midatlantic")
 TAGGED = ("hausa_ner", "restaurant_slots")
 TRUSTED: Mapping[str, int] = {"tabular": 100, "number": 100, "text": 200, "image": 200, "tokens": 200}
 LABEL = "label"
-WRONG = ("uniform", "first-class")
-"""Wrong labels: of all rows alike, or of those of the first class alone; both are another class at random."""
+WRONG = ("uniform", "first-class", "flip")
+"""Wrong labels: of all rows alike, or of those of the first class alone, both another class at random; or of
+all rows alike, the next class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +117,16 @@ def _digits(folder: Path) -> Whole:
     return Whole((images / 16).astype(np.float32).reshape(-1, 1, 8, 8), right)
 
 
+def _mnist(folder: Path) -> Whole:
+    """The middle 20 x 20 of each image, where a digit lies, as 8 x 8 means: the size and range of digits."""
+    from benchmarks.default.sources import mnist_5k
+
+    read = mnist_5k(folder)
+    images = torch.cat([read.train_images, read.test_images])[:, :, 4:24, 4:24].float() / 255
+    right = torch.cat([read.train_labels, read.test_labels])
+    return Whole(F.adaptive_avg_pool2d(images, 8).numpy(), right.numpy())
+
+
 def _cifar(folder: Path, size: int = 3000) -> Whole:
     def find(name: str) -> Path:
         return find_file((name,), [folder], dataset="cifar10")
@@ -129,6 +142,7 @@ SETS: Mapping[str, tuple[str, Callable[[Path], Whole]]] = {
     **{name: ("tabular", partial(_table, name)) for name in (*TABLES, *MORE_TABLES)},
     **{name: ("text", partial(_text, name)) for name in TEXTS},
     "digits": ("image", _digits),
+    "mnist-8x8": ("image", _mnist),
     "cifar10": ("image", _cifar),
     **{name: ("tokens", partial(_tokens, name)) for name in TAGGED},
     "cldr-dates": ("tokens", _dates),
@@ -170,4 +184,6 @@ def _spoilt(name: str, right: Array, hit: Array, wrong: str, random: np.random.G
     step = random.integers(1, len(classes), len(hit))
     if wrong == "first-class":
         step[codes > 0] = 0
+    if wrong == "flip":
+        step[:] = 1
     return classes[(codes + step) % len(classes)]

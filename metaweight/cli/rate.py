@@ -13,6 +13,7 @@ from metaweight.core.console import Terminal
 from metaweight.core.csv_text import write_csv
 from metaweight.tasks.rating import Rated, load_rater
 from metaweight.tasks.tokens.results import HEADER
+from metaweight.tasks.translation.token_weights import load_pieces, token_lines
 
 SHOWN = 3
 """Rows left out that are named."""
@@ -31,6 +32,10 @@ class Rate:
     """File of the rows with their weights, in their order; must not exist. Beside it lie, of sentences of
     labelled tokens, the tokens (rated_tokens.csv), and, of sentence pairs, the weights alone, a line a pair
     (rated.weights)."""
+    target_pieces: str | None = None
+    """SentencePiece model of your own for the target side of sentence pairs (Marian: vocab.spm). Writes
+    rated.token_weights too: a line a pair, the weight of each piece that it cuts the target into and of the
+    end of the sentence, as Marian reads with --data-weighting-type word."""
     batch_size: int | None = None
     """Rows that go through the student at once; weights do not depend on it. Default: as many as fit."""
     device: str | None = None
@@ -42,12 +47,15 @@ class Rate:
         out = Path(self.out)
         by_token = out.with_name(f"{out.stem}_tokens.csv")
         lines = out.with_name(f"{out.stem}.weights")
-        for place in (out, by_token, lines):
+        by_piece = out.with_name(f"{out.stem}.token_weights")
+        for place in (out, by_token, lines, by_piece):
             if place.exists():
                 raise FileExistsError(f"{place} exists: choose another file with --out")
+        pieces = None if self.target_pieces is None else load_pieces(self.target_pieces)
         rated = rated_rows(
             self.new, self.rater, batch_size=self.batch_size, device=self.device, threads=self.threads
         )
+        by_target = None if pieces is None else token_lines(rated, pieces)
         with whole_file(out) as file:
             file.write(rated.to_csv().encode())
         console = Terminal()
@@ -59,6 +67,10 @@ class Rate:
             with whole_file(lines) as file:
                 file.write(rated.lines.encode())
             console.print(f"weights alone, a line a pair: {lines}", soft_wrap=True)
+        if by_target is not None:
+            with whole_file(by_piece) as file:
+                file.writelines(line.encode() for line in by_target)
+            console.print(f"weights of the targets' tokens, a line a pair: {by_piece}", soft_wrap=True)
         if rated.all_equal:
             console.print("all weights are equal: this run tells these rows apart in nothing")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sentencepiece
 import tiny_rows
 import tiny_texts
 import tiny_translation
@@ -15,6 +16,7 @@ from tiny_translation import words
 
 from metaweight.cli.main import main
 from metaweight.core.csv_text import read_csv
+from metaweight.data.text.vocabulary import train_vocabulary
 from metaweight.tasks.image import data as image_data
 
 Capsys = pytest.CaptureFixture[str]
@@ -135,6 +137,48 @@ def test_sentence_pairs(teacher: str, unit: str, here: Path, capsys: Capsys) -> 
     weights = [[row["weight"] for row in read_csv(Path(name))] for name in ("rated.csv", "two.csv")]
     for one, other in zip(*weights, strict=True):
         assert abs(float(one or 0) - float(other or 0)) < 1e-5
+
+
+@pytest.mark.parametrize(("teacher", "unit"), [("memory", "sentence"), ("surface", "token")])
+def test_weights_of_the_tokens_of_a_model_of_ones_own(teacher: str, unit: str, here: Path) -> None:
+    files = tiny_translation.own_files(here)
+    options = tiny_translation.flags(teacher=teacher, unit=unit)
+    assert main([*tiny_translation.TRAIN, *options, *tiny_translation.own(files), "--out", "run"]) == 0
+    pairs = tiny_translation.pairs(100, 110)
+    pairs[3], pairs[5] = ("rot", ""), ("", "red blue")
+    tiny_translation.write(Path("new.tsv"), pairs)
+    # a word a token: red ▁blue, in Marian's own format
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(tiny_translation.TARGET)] * 30),
+        model_prefix="vocab",
+        vocab_size=7,
+        model_type="word",
+        minloglevel=2,
+    )
+    rated = rate("new.tsv", "--target-pieces", "vocab.model")
+    lines = [line.split(" ") for line in tiny_translation.lines(Path("rated.token_weights"))]
+    assert [len(line) for line in lines] == [len(target.split()) + 1 for _, target in pairs]
+    assert lines[3] == ["0"]
+    assert lines[5] == ["0"] * 3
+    for line, row in zip(lines, rated, strict=True):
+        if row["weight"]:
+            numbers = [float(word) for word in line]
+            assert min(numbers) - 1e-4 <= float(row["weight"]) <= max(numbers) + 1e-4
+            assert (len(set(line)) > 1) is (unit == "token")
+            assert unit == "token" or numbers[0] == pytest.approx(float(row["weight"]), rel=1e-5)
+    Path("rated.csv").unlink()
+    assert main(["rate", "new.tsv", "--rater", "run"]) == 2  # the weights of before are not overwritten
+    assert main(["rate", "new.tsv", "--rater", "run", "--out", "b.csv", "--target-pieces", "new.tsv"]) == 2
+    assert not Path("b.csv").exists()
+
+
+def test_rows_that_are_no_pairs_have_no_tokens_of_a_model(capsys: Capsys) -> None:
+    table()
+    tiny_rows.write(Path("new.csv"), tiny_rows.rows(10, 2))
+    train_vocabulary(["red and blue"], 20, at_most=True).save(Path("vocab.model"))
+    assert main(["rate", "new.csv", "--rater", "run", "--target-pieces", "vocab.model"]) == 2
+    assert "these rows are no sentence pairs" in words(capsys)
+    assert not Path("rated.csv").exists()
 
 
 def change_nothing(folder: Path) -> None:

@@ -16,6 +16,7 @@ from metaweight.core.atomic import whole_file
 from metaweight.core.plain_text import is_empty
 from metaweight.core.registry import did_you_mean
 from metaweight.data.text.bitext import Bitext
+from metaweight.data.text.spans import Cut, cut
 
 PADDING, UNKNOWN, BOS, EOS = 0, 1, 2, 3
 _MODELS = ("unigram", "bpe")
@@ -61,6 +62,10 @@ class Vocabulary:
         # one thread: the answer is the same with more, and other runs share the machine
         ids: list[list[int]] = self._processor.encode(list(sentences), num_threads=1)
         return ids
+
+    def cut(self, sentence: str) -> Cut:
+        """The pieces of a sentence, as ``encode`` has them, with its characters that each stands for."""
+        return cut(self._processor, sentence)
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Detokenised text of each row of ids; padding, bos and eos say nothing, unknown is `` ⁇ ``.
@@ -188,8 +193,8 @@ def train_vocabulary(
             unk_id=UNKNOWN,
             bos_id=BOS,
             eos_id=EOS,
-            # longer sentences are left out without a word; by default those above 4,192 bytes
-            max_sentence_length=max(len(sentence.encode()) for sentence in text),
+            # longer sentences are left out without a word, by default those above 4,192 bytes; 10 at least
+            max_sentence_length=max(10, *(len(sentence.encode()) for sentence in text)),
             num_threads=1,  # the number decides the order of sums, and is written into the model
             minloglevel=2,  # what is an error arrives as RuntimeError
         )

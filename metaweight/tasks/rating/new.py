@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from torch import Tensor
 
 from metaweight.core.contracts import Batch
 from metaweight.data.origins import LeftOut, Origins
 from metaweight.student.student import Student
+
+if TYPE_CHECKING:
+    from metaweight.data.text.vocabulary import Vocabulary
 
 ByToken = Callable[[Student, Sequence[Sequence[float]]], Iterable[tuple[object, ...]]]
 """(student, weights of the tokens of each of m sentences) -> a row a token, under
@@ -50,8 +53,8 @@ class New:
     """What a student says of the m rows; None where it suggests no label for a row."""
     by_token: ByToken | None = None
     """Of sentences of labelled tokens; None of other rows."""
-    pairs: bool = False
-    """Whether rows are sentence pairs."""
+    vocabulary: Vocabulary | None = None
+    """Of sentence pairs that of the run's targets; None of other rows."""
     paths: bool = False
     """Whether cells are paths that begin at the folder of the source."""
 

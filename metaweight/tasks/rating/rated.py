@@ -28,8 +28,10 @@ class Rated:
     new: New
     weights: Tensor
     """[n] float64, NaN of rows that lack a label or an input."""
+    units: Sequence[list[float]]
+    """Of each of the m rows that were weighed, the weights of its units: one, or one a token."""
     said: Said | None = None
-    """Of the m rows that were weighed."""
+    """Of the m rows."""
     tokens: Sequence[tuple[object, ...]] | None = None
     """A row a token, of sentences of labelled tokens, see ``New.by_token``."""
 
@@ -65,9 +67,9 @@ class Rated:
 
     @property
     def lines(self) -> str | None:
-        """Of sentence pairs a weight a line, 0 where there is none, as Marian and OpenNMT take them; None of
-        other rows."""
-        if not self.new.pairs:
+        """Of sentence pairs a weight a line, 0 where there is none, as Marian (``--data-weighting-type
+        sentence``) and OpenNMT-tf (``example_weights``) take them; None of other rows."""
+        if self.new.vocabulary is None:
             return None
         return "".join(f"{weight:.6g}\n" for weight in self.weights.nan_to_num(0).tolist())
 

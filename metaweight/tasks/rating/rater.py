@@ -54,8 +54,6 @@ class Rater:
         own = torch.zeros(len(counts), dtype=torch.float64).index_add_(0, index, weights) / counts
         whole = torch.full((len(new),), torch.nan, dtype=torch.float64)
         whole[new.places] = own
-        tokens = None
-        if new.by_token is not None:
-            each = weights[order].split(counts.tolist())
-            tokens = tuple(new.by_token(self.student, [part.tolist() for part in each]))
-        return Rated(new, whole, said, tokens)
+        each = [part.tolist() for part in weights[order].split(counts.tolist())]
+        tokens = None if new.by_token is None else tuple(new.by_token(self.student, each))
+        return Rated(new, whole, each, said, tokens)

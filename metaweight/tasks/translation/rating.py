@@ -66,7 +66,7 @@ class PairsReader:
             filtered.left_out,
             batches,
             notes=tuple(filter(None, (said,))),
-            pairs=True,
+            vocabulary=own.target,
         )
 
 

@@ -215,3 +215,8 @@ def test_a_folder_with_too_few_or_too_many_models_is_refused(tmp_path):
     train_vocabularies(BITEXT, 80).save(tmp_path)
     with pytest.raises(ValueError, match=r"holds joint\.model and source\.model"):
         Vocabularies.load(tmp_path)
+
+
+def test_text_of_short_sentences_has_a_vocabulary() -> None:
+    own = train_vocabulary(["a b", "b c"], 20, at_most=True)
+    assert own.decode(own.encode(["c a"])) == ["c a"]

@@ -7,6 +7,7 @@ import time
 from statistics import median
 
 from metaweight.reweighter import Reweighter
+from metaweight.tasks.assembly import trains_on_meta
 from metaweight.tasks.base import Prepared, tasks
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.figures import Column
@@ -22,13 +23,16 @@ def iteration_cost(config: RunConfig, prepared: Prepared, *, rounds: int = 8) ->
 
 
 def choice_lines(config: RunConfig, prepared: Prepared) -> tuple[str, ...]:
-    """What ``metaweight train`` says of the teacher that ``auto`` took, and of its engine, measured.
+    """What ``metaweight train`` says of the teacher that ``auto`` took, of trusted samples that are trained
+    on, and of the engine, measured.
 
     Nothing of an engine where no meta-gradient is taken.
     """
     reweighter, lines = tasks[config.task].build(config, prepared), []
     if why := reweighter.teacher.choice:
         lines.append(f"teacher {config.teacher}: {name_of(reweighter.teacher)}, for {why}")
+    if config.remedy == "none" and trains_on_meta(config):
+        lines.append("the trusted samples are trained on too (--train-on-meta False: they only teach)")
     if reweighter.learns:
         lines.append(_engine(config, prepared, reweighter))
     return tuple(lines)

@@ -60,7 +60,7 @@ def build_remedy(config: RunConfig) -> Remedy | None:
     """The remedy that ``config`` names; None for none.
 
     Raises KeyError for an unknown one and TypeError for an unknown option, with the nearest names, or one of
-    another type, ValueError for one out of range and for a teacher beside the remedy.
+    another type, ValueError for one out of range, for a teacher and for ``train_on_meta`` beside the remedy.
     """
     name, options = config.remedy, config.remedy_options
     if name == NONE:
@@ -75,6 +75,10 @@ def build_remedy(config: RunConfig) -> Remedy | None:
         raise ValueError(
             f"{owner} trains every student plainly, so a teacher has no say: "
             f"give teacher uniform beside it, not {config.teacher!r}, or no remedy"
+        )
+    if config.train_on_meta:
+        raise ValueError(
+            f"{owner} says itself what it trains on: leave out train_on_meta, or take remedy 'with-meta'"
         )
     return kind(**own)
 

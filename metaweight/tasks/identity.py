@@ -66,7 +66,8 @@ def require_same_run(
 
 def require_options(path: Path, about: Mapping[str, Any], config: RunConfig) -> None:
     """Raise ValueError where ``config`` is not what the manifest ``about`` of ``path`` was written for."""
-    now = _digest_of(config)
+    # an older version knew fewer options, and signed for these
+    now = _digest_of(config, about.get("config"))
     if about.get("digests", {}).get(OPTIONS, now) != now:
         raise ValueError(
             f"{path}: the options are others than the run was started with: its manifest.json was changed; "
@@ -124,10 +125,11 @@ def _require_kept(task: Task[Any, Any], prepared: Prepared, folder: RunFolder) -
                 )
 
 
-def _digest_of(config: RunConfig) -> str:
-    """Of the options that decide a run; of a place, which kind of place it is."""
-    values = {name: value for name, value in asdict(config).items() if name not in FREE}
-    kinds = {name: _kind(name, values.pop(name)) for name in config.places}
+def _digest_of(config: RunConfig, known: Mapping[str, Any] | None = None) -> str:
+    """Of the options that decide a run; of a place, which kind of place it is.  ``known``: of these alone."""
+    given = asdict(config)
+    values = {name: given[name] for name in given if name not in FREE and (known is None or name in known)}
+    kinds = {name: _kind(name, values.pop(name)) for name in config.places if name in values}
     checked = checked_options("a run", type(config), values)  # 1 is 1.0 where a manifest would say so
     return digest([json.dumps({**checked, **kinds}, sort_keys=True, default=str)])
 

@@ -17,8 +17,9 @@ from metaweight.teachers.surface import Surface
 from metaweight.teachers.trusted_means import TrustedMeans
 from metaweight.teachers.witnesses import FAR, Witnesses
 
-SIGNAL = 1.0
-"""First gain of signals.  Of numbers, whose slopes grow with the residual, they lost to none."""
+SIGNAL, SHARED_SIGNAL = 2.0, 1.0
+"""First gain of signals, and where trusted samples are trained on too: what the student learnt of these by
+heart has less to say.  Of numbers, whose slopes grow with the residual, they lost to none."""
 TRIED = 3
 """Targets of other trusted samples that each of them is tried with."""
 SURE = 8.0
@@ -41,10 +42,10 @@ class Jury(Teacher):
     share that the odds themselves say, batch by batch, and it moves all odds: where hardly a sample looks
     wrong, weights are nearly alike.  To the odds, times a gain that starts at 1, comes the mean of the
     sample's signals (``SampleSignals``) as far as the witnesses are in two minds, 4 p (1 - p) of it, times a
-    gain that starts at ``signal`` (None: 1, of numbers 0), and an MLP on all of it and on the surface, which
-    starts at 0; with a ``width`` of 0 there is none.  Gains and MLP learn from the meta-gradient.  Weights
-    have the mean 1 in each batch unless ``normalize`` says "none": what is left of a batch is stepped on as
-    a whole one.
+    gain that starts at ``signal`` (None: 2, where trusted samples are trained on too 1, of numbers 0), and an
+    MLP on all of it and on the surface, which starts at 0; with a ``width`` of 0 there is none.  Gains and
+    MLP learn from the meta-gradient.  Weights have the mean 1 in each batch unless ``normalize`` says "none":
+    what is left of a batch is stepped on as a whole one.
     Without taps trusted samples are no witness; without ``StateSpec.samples``, and of tokens, which share
     their sentence's place, there are neither means over visits nor signals.  ``decay``: of both means.
     Raises ValueError for targets of no known kind, a capacity below 1, a negative width and a decay outside
@@ -86,7 +87,8 @@ class Jury(Teacher):
         if spec.samples is not None and not spec.tokens:
             self.said = SampleMeans(spec.samples, decay=decay, shape=(columns,), processes=spec.processes)
             self.signals = SampleSignals(spec.samples, decay=decay, processes=spec.processes)
-            first = (0.0 if self.target == "number" else SIGNAL) if signal is None else signal
+            own = SHARED_SIGNAL if spec.meta_in_train else SIGNAL
+            first = (0.0 if self.target == "number" else own) if signal is None else signal
             self.signal_gain = nn.Parameter(torch.full((), float(first)))
             features += 2
         self.normalize = checked_normalize(normalize)
@@ -130,7 +132,7 @@ class Jury(Teacher):
         P(c is right) of every class c comes from what witnesses say of c now, of the given one as in
         ``log_odds``, of others without the share of right samples, which is one of given classes.  ``share``
         of the likeliest other class c is P(c is right) P(the given one is not), 0 before a trusted sample was
-        seen.
+        seen, and of trusted samples that are trained on.
         """
         if self.silence or self.calibration is None:
             return super().suggest(state)
@@ -143,7 +145,7 @@ class Jury(Teacher):
         labels = odds.scatter(1, given, -torch.inf).argmax(dim=1)
         wrong = (-self._within(evidence.gather(1, given) + self.right.logit())).sigmoid()
         other = self._within(evidence.gather(1, labels[:, None])).sigmoid()
-        seen = self.surface.best_meta_loss.isfinite().to(other)
+        seen = self.surface.best_meta_loss.isfinite() & ~self.witnesses.of_themselves(state.index)
         return Suggestion(labels, seen * (wrong * other).squeeze(1))
 
     def slope_scale(self, state: StudentState) -> Tensor | None:
@@ -186,7 +188,10 @@ class Jury(Teacher):
             said = self.said.with_now(state.index, now, ask=False)
             self.said.put(state.index, now)
         if self.calibration is not None:
-            share = self.log_odds(said).sigmoid().mean().to(self.right)
+            unknown = (~self.witnesses.of_themselves(state.index)).to(said)
+            odds = self.log_odds(said).sigmoid()
+            share = (odds * unknown).sum() / unknown.sum().clamp_min(1)
+            share = share.where(unknown.any(), self.right.to(share)).to(self.right)
             self.right = self.right.lerp(share, RATE).clamp(*SHARES)
 
     def observe(self, meta_state: StudentState) -> None:

@@ -44,7 +44,12 @@ def rating_teacher(recipe: Recipe, state: Mapping[str, Tensor], samples: int) ->
     require_rating(recipe.name)
     # another number than in training: what is kept of every sample cannot pass for something else
     rows = samples + (samples == recipe.spec.samples)
-    spec = replace(recipe.spec, samples=None if recipe.spec.samples is None else rows, processes=ALONE)
+    spec = replace(
+        recipe.spec,
+        samples=None if recipe.spec.samples is None else rows,
+        meta_in_train=False,  # indices of new rows are nobody's of the run
+        processes=ALONE,
+    )
     options = {**recipe.options, **({"normalize": "none"} if _normalised(recipe) else {})}
     with forked_rng(spec.device):
         teacher = build_teacher(recipe.name, spec, **options)

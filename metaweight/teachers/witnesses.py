@@ -85,6 +85,12 @@ class Witnesses(nn.Module):
         held = len(self.trusted) if self.compares else 0
         return Heard(outputs, self._of_trusted(state, others) if held >= 2 + others else None)
 
+    def of_themselves(self, index: Tensor) -> Tensor:
+        """Which training units [U] of these samples are trusted ones that are trained on too: [U] bool."""
+        if not self.shared:
+            return torch.zeros_like(index, dtype=torch.bool)
+        return torch.isin(index, self.trusted.index[: len(self.trusted)])
+
     def of_classes(self, heard: Heard) -> Tensor:
         """What they say of every class that a unit may have, beyond +-FAR too: [U, C, number]."""
         assert heard.outputs is not None  # the target is one class

@@ -18,6 +18,7 @@ from metaweight.core.contracts import Batch
 from metaweight.core.randomness import forked_rng
 from metaweight.reweighter import Reweighter
 from metaweight.tasks import Outcome, Task, run, tasks
+from metaweight.tasks.assembly import trains_on_meta
 from metaweight.tasks.base import Prepared
 from metaweight.tasks.config import RunConfig
 from metaweight.testing.oracles import live_tensors
@@ -105,10 +106,16 @@ def batches_are_functions_of_their_place(subject: Subject) -> None:
         require(isinstance(first, Batch), f"the {name} source gives {type(first).__name__}; give a Batch")
         apart = changed(batch_tensors(first), batch_tensors(source.batch(0, 0)))
         require(not apart, f"asked for again, a {name} batch has other {', '.join(apart)}; {ADVICE}")
-    train, samples = dict(subject.sources())["train"], subject.prepared.samples
-    index = torch.cat([train.batch(0, position).index for position in range(len(train))])
-    low, high = int(index.min()), int(index.max())
-    require(low >= 0 and high < samples, f"got indices {low} to {high} for samples = {samples}")
+    seen, samples = {}, subject.prepared.samples
+    for name, source in subject.sources():
+        index = torch.cat([source.batch(0, position).index for position in range(len(source))])
+        seen[name], low, high = set(index.tolist()), int(index.min()), int(index.max())
+        require(low >= 0 and high < samples, f"got {name} indices {low} to {high} for samples = {samples}")
+    both = seen["train"] & seen["meta"]
+    if trains_on_meta(subject.config):
+        require(bool(both), "train_on_meta is on, and no training batch has a sample of a meta batch")
+    else:
+        require(not both, f"train_on_meta is off, and {len(both)} samples have an index in train and in meta")
 
 
 def students_follow_from_the_seed(subject: Subject) -> None:

@@ -42,6 +42,17 @@ def fit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return mw.fit("tabular-mlp", frame(120, 0), frame(40, 1), teacher=request.param, folder=folder, **OPTIONS)
 
 
+def test_where_trusted_rows_were_trained_on_no_new_row_is_taken_for_one(tmp_path: Path) -> None:
+    """By its position: more new rows than the run had, in another order, have the same weights."""
+    fit = mw.fit("tabular-mlp", frame(120, 0), frame(40, 1), folder=tmp_path / "run", **OPTIONS)
+    new = frame(200, 2)
+    order = np.random.RandomState(0).permutation(200)
+    straight = fit.rate(new)["weight"].to_numpy()
+    mixed = fit.rate(new.iloc[order].reset_index(drop=True))["weight"].to_numpy()
+    assert straight.std() > 0.1
+    np.testing.assert_allclose(mixed, straight[order], rtol=1e-5, atol=1e-6)
+
+
 def test_the_folder_and_the_memory_give_the_same(fit: mw.Fit, tmp_path: Path) -> None:
     new = frame(50, 2)
     place = tmp_path / "new.csv"

@@ -230,7 +230,9 @@ def test_few_pictures_are_one_batch(tmp_path: Path) -> None:
     chosen = config(train=train, meta=write_folder(tmp_path / "meta", META, right(META)), batch_size=100)
     prepared = prepare(chosen)
     assert "a batch holds all 6 training images, fewer than 100" in described(prepared)
-    assert len(TASK.sources(chosen, prepared).train.batch(0, 0)) == 6
+    assert len(TASK.sources(chosen, prepared).train.batch(0, 0)) == 6 + len(META)
+    apart = replace(chosen, train_on_meta=False)
+    assert len(TASK.sources(apart, prepared).train.batch(0, 0)) == 6
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import torch
 
 from metaweight.comparison.plain import plain_config
 from metaweight.core.csv_text import read_csv
-from metaweight.tasks import run, tasks
+from metaweight.remedies.base import build_remedy
+from metaweight.tasks import identity, run, run_manifest, tasks
 from metaweight.tasks.assembly import trains_on_meta
 from metaweight.tasks.config import ImageConfig, RunConfig, TabularConfig, TranslationConfig, config_from
 from metaweight.training.run_folder import RunFolder
@@ -88,7 +89,37 @@ def test_the_plain_run_beside_a_run_has_the_same_rows(config):
     assert not trains_on_meta(plain_config(replace(config, train_on_meta=False)))
 
 
-def test_a_run_of_before_goes_on_without_them():
+def test_a_run_of_before_goes_on_without_them(tmp_path, monkeypatch):
+    """Its manifest has no such option, and its digest of the options is of those that there were."""
     kept = {"teacher": "auto", "epochs": 3}
     assert config_from(ImageConfig, kept).train_on_meta is False
     assert config_from(ImageConfig, {**kept, "train_on_meta": None}).train_on_meta is None
+    assert config_from(ImageConfig, {**kept, "teacher": "memory"}).train_on_meta is None
+    config = ImageConfig(teacher="memory", train_size=60, model_options={"width": 4}, **SMALL)
+    prepared = tasks["image"].prepare(config)
+    about = run_manifest(config, prepared)
+    del about["config"]["train_on_meta"]
+    about["digests"][identity.OPTIONS] = identity._digest_of(config, about["config"])
+    again = config_from(ImageConfig, about["config"])
+    assert identity._digest_of(config) != about["digests"][identity.OPTIONS]
+    identity.require_options(tmp_path, about, again)
+    with pytest.raises(ValueError, match="was changed; put it back"):
+        identity.require_options(tmp_path, about, replace(again, lr=0.5))
+
+
+def test_a_trusted_pair_that_no_training_batch_holds_only_teaches(tmp_path):
+    rows = tiny_translation.pairs(60, 76)
+    files = {name: str(path) for name, path in tiny_translation.own_files(tmp_path).items()}
+    long = [(" ".join([rows[0][0]] * 9), " ".join([rows[0][1]] * 9))]
+    tiny_translation.write(tmp_path / "meta.tsv", long + rows[1:])
+    options = {**tiny_translation.OPTIONS, **files, "teacher": "auto", "max_tokens": 40, "epochs": 1}
+    config = TranslationConfig(**options)
+    assert 60 in indices(config, "meta").tolist()
+    assert sorted(indices(config, "train").tolist()) == [*range(60), *range(61, 76)]
+
+
+def test_a_remedy_says_itself_what_it_trains_on():
+    config = ImageConfig(teacher="uniform", remedy="glc", train_on_meta=True)
+    with pytest.raises(ValueError, match="says itself what it trains on"):
+        build_remedy(config)
+    assert build_remedy(replace(config, train_on_meta=None)) is not None

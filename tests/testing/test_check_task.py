@@ -203,7 +203,7 @@ BROKEN: list[tuple[str, Odd, str, str]] = [
     ("empty", WithTrain(None, Empty), SOURCE, "train source is empty"),
     ("no batch", WithTrain(lambda batch: batch.inputs), SOURCE, "gives tuple; give a Batch"),
     ("noisy", WithTrain(noisy), SOURCE, r"asked for again, a train batch has other inputs\[0\]"),
-    ("beyond", WithTrain(beyond), SOURCE, "got indices 1.* for samples ="),
+    ("beyond", WithTrain(beyond), SOURCE, "got train indices 1.* for samples ="),
     ("NaN", WithTrain(infinite), STUDENT, "first loss on a train batch is NaN"),
     ("restless", Restless(), STUDENT, "start otherwise when built again"),
     ("rigid", Rigid(), STUDENT, "another seed gives the same student"),

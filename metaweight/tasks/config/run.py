@@ -36,8 +36,8 @@ class RunConfig:
     meta_from_train: bool = False
     """Draw meta and validation set out of training rows whose labels nobody has checked, wrong ones too."""
     train_on_meta: bool | None = None
-    """Train on the trusted samples too, with weights like all others; default: as the teacher says; auto
-    does, a teacher that is named does not, as in its paper."""
+    """Train on the trusted samples too, with weights like all others, in longer epochs; default: as the
+    teacher says: auto does, a teacher that is named does not, as in its paper."""
     probes: float = 0.0
     """Plant so many trusted rows, as a share of the training rows, among these, half of them with a wrong
     label: they tell whether the weights can be believed. At most half of the trusted rows are used."""
@@ -155,7 +155,7 @@ def kept_options(values: Mapping[str, Any]) -> dict[str, Any]:
     Those of a part were once lists of "key=value", trusted rows of own data were once drawn unasked, and none
     were trained on.
     """
-    kept: dict[str, Any] = {"train_on_meta": False} if "teacher" in values else {}
+    kept: dict[str, Any] = {"train_on_meta": False} if values.get("teacher") == "auto" else {}
     kept |= {
         name: parse_options(value) if name.endswith("_options") and isinstance(value, list) else value
         for name, value in values.items()

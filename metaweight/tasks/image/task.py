@@ -42,7 +42,7 @@ class ImageTask:
     one, both NaN without a test set; ``auroc`` of the mean weight for finding the flipped samples, NaN where
     nothing or everything is flipped; ``realised_noise``; both NaN where it is not known which labels are
     wrong; ``seconds``; ``weight_mean`` over all samples and the epochs after the warm-up: away from 1, the
-    teacher also sets the learning rate;
+    teacher also sets the learning rate, but for trusted samples that are trained on and have their share;
     ``meta_noise``, the realised rate in the trusted labels, where they were spoilt.
     """
 

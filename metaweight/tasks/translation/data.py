@@ -244,6 +244,16 @@ def pool_loader(
     )
 
 
+def joined_loader(config: TranslationConfig, prepared: PreparedText) -> TextLoader:
+    """Training batches of training pairs and trusted ones; of these not what no ``max_tokens`` holds, which
+    teaches only."""
+    positions, most = torch.arange(prepared.samples), config.max_tokens
+    if most is not None:
+        longest = torch.tensor([max(map(len, pair)) + 1 for pair in zip(*_pooled(prepared), strict=True)])
+        positions = positions[(positions < len(prepared.text.train)) | (longest <= most)]
+    return pool_loader(config, prepared, positions, training=True)
+
+
 def _roomy(prepared: PreparedText) -> int:
     """``EVALUATION_TOKENS``, or the longest sentence's."""
     return max(EVALUATION_TOKENS, *(len(pieces) + 1 for side in _pooled(prepared) for pieces in side))

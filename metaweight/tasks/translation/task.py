@@ -118,7 +118,7 @@ class TranslationTask:
     def sources(self, config: TranslationConfig, prepared: PreparedText) -> Sources:
         train = loader(config, prepared, "train")
         if trains_on_meta(config):
-            train = text_data.pool_loader(config, prepared, torch.arange(prepared.samples), training=True)
+            train = text_data.joined_loader(config, prepared)
         return Sources(train, loader(config, prepared, "meta"))
 
     def pool(self, config: TranslationConfig, prepared: PreparedText) -> Pool:

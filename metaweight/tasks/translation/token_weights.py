@@ -59,7 +59,9 @@ def _line(
     elif len(weights) == 1:
         found = weights * (len(new) + 1)
     else:
-        found = [*onto(_spans(own, target), weights[:-1], new), weights[-1]]
+        spans = own.cut(target).spans
+        assert len(spans) == len(weights) - 1
+        found = [*onto(spans, weights[:-1], new), weights[-1]]
     return " ".join(f"{weight:.6g}" for weight in found) + "\n"
 
 
@@ -81,12 +83,6 @@ def onto(own: Sequence[Span], weights: Sequence[float], new: Sequence[Span]) -> 
         for place in places if known else ():
             found[place] = _mean(known)
     return found
-
-
-def _spans(vocabulary: Vocabulary, target: str) -> list[Span]:
-    found = vocabulary.cut(target)
-    assert found.ids == vocabulary.encode([target])[0]
-    return found.spans
 
 
 def _mean(values: Sequence[float]) -> float:

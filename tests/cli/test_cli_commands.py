@@ -211,7 +211,7 @@ def test_an_option_of_a_part_is_written_with_its_value(pair: str, capsys: pytest
 def test_a_run_in_windows_with_an_engines_options(tmp_path: Path) -> None:
     out = tmp_path / "run"
     chosen = ["--engine", "reverse", "--engine-options", "replay=snapshots", "through_state=true"]
-    more = ["--unroll", "4", "--schedule", "online", "--out", str(out)]
+    more = ["--unroll", "4", "--schedule", "online", "--train-on-meta", "False", "--out", str(out)]
     assert main(["train", *QUICK, *chosen, *more]) == 0
     folder = RunFolder.open(out)
     assert [row["step"] for row in folder.read_steps()] == [4, 6, 10, 12]

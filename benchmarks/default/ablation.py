@@ -55,9 +55,6 @@ class NoHidden(_Without):
 class NoSignals(Jury):
     """Jury that remembers no hypergradient; its gains and its net learn from it all the same."""
 
-    def __init__(self, spec: StateSpec, *, width: int = 64) -> None:
-        super().__init__(spec, width=width)
-
     def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
         """Forget it."""
 
@@ -79,9 +76,6 @@ class NoStart(Jury):
 class NoShare(Jury):
     """Jury that takes half of the training samples for right, whatever it finds."""
 
-    def __init__(self, spec: StateSpec, *, width: int = 64) -> None:
-        super().__init__(spec, width=width)
-
     def track(self, state: StudentState) -> None:
         super().track(state)
         self.right = torch.full_like(self.right, 0.5)
@@ -90,9 +84,6 @@ class NoShare(Jury):
 @register_teacher("jury-no-doubts")
 class NoDoubts(Jury):
     """Jury for which all trusted samples count alike."""
-
-    def __init__(self, spec: StateSpec, *, width: int = 64) -> None:
-        super().__init__(spec, width=width)
 
     def meta_weights(self, index: Tensor) -> Tensor | None:
         return None

@@ -101,13 +101,13 @@ def _row(trials: Sequence[Trial], teacher: str, shape: Shape, *, named: bool) ->
     warned = any(verdict in ("chance", "inverted") for verdict in verdicts)
     good = fmean(apart) + _spread(apart) >= 0 and fmean(own) >= fmean(other) - SLACK
     first = trials[0]
-    errors = [mean_and_spread(of(arm, "rmse"), 1) for arm in ("uniform", teacher)] if shape is NUMBERS else []
+    errors = [with_spread(of(arm, "rmse"), 1) for arm in ("uniform", teacher)] if shape is NUMBERS else []
     return (
         *(first.data, first.kind, f"{first.rows:,}", f"{first.wrong:.0%}"),
         *((teacher,) if named else ()),
-        *(mean_and_spread(values, shape.digits) for values in (plain, taught, apart)),
+        *(with_spread(values, shape.digits) for values in (plain, taught, apart)),
         *errors,
-        *(mean_and_spread(own, 2), mean_and_spread(other, 2)),
+        *(with_spread(own, 2), with_spread(other, 2)),
         ", ".join(f"{verdict} {verdicts.count(verdict)}" for verdict in _once(verdicts)),
         "yes" if good else "said so" if warned else "no",
     )
@@ -117,7 +117,7 @@ def _once(values: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(values))
 
 
-def mean_and_spread(values: Sequence[float], digits: int) -> str:
+def with_spread(values: Sequence[float], digits: int) -> str:
     """``86.3 ± 1.2``; of one value ± 0."""
     return f"{fmean(values):.{digits}f} ± {_spread(values):.{digits}f}"
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import benchmarks.data  # noqa: F401 (registers Tatoeba)
 from benchmarks.command import exit_code
-from benchmarks.own.tables import mean_and_spread
+from benchmarks.own.tables import with_spread
 from metaweight.cli.places import run_folder
 from metaweight.core.atomic import whole_file
 from metaweight.core.contracts import Batch
@@ -156,7 +156,7 @@ def to_markdown(done: Sequence[Trial], options: Options) -> str:
     for arm in arms:
         own = [[one.auroc for one in done if (one.data, one.arm) == (name, arm)] for name in options.sets]
         if all(own):
-            rows.append((arm, *(mean_and_spread(values, 2) for values in own)))
+            rows.append((arm, *(with_spread(values, 2) for values in own)))
     about = (
         f"AUROC for finding the bad ones among {options.pairs:,} new pairs, {options.rate:.0%} of them "
         f"bad (mixed). Raters were trained on {options.train_size:,} phrases of the CLDR, as bad; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from benchmarks.own.tables import mean_and_spread
+from benchmarks.own.tables import with_spread
 from benchmarks.rater.trial import Trial
 from metaweight.core.markdown import markdown_table
 
@@ -58,7 +58,7 @@ def _rows(trials: Sequence[Trial]) -> list[tuple[str, ...]]:
 
 
 def _mean(values: Sequence[float], digits: int) -> str:
-    return mean_and_spread(values, digits) if values else ""
+    return with_spread(values, digits) if values else ""
 
 
 def _about(trials: Sequence[Trial], keep: float) -> str:

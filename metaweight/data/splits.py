@@ -28,6 +28,10 @@ class Splits:
         check_disjoint(self.train, self.valid, names=("training", "validation"))
         check_disjoint(self.meta, self.valid, names=("meta", "validation"))
 
+    def trained(self, *, with_meta: bool) -> Tensor:
+        """What is trained on: ``train``, and behind it ``meta`` where asked for."""
+        return torch.cat([self.train, self.meta]) if with_meta else self.train
+
 
 def make_splits(
     labels: Tensor,

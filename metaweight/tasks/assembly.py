@@ -21,7 +21,8 @@ from metaweight.student.student import Student
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.probes import check_probes
-from metaweight.teachers.base import build_teacher, checked_teacher_options, registry
+from metaweight.teachers import base as teachers
+from metaweight.teachers.base import build_teacher, checked_teacher_options
 from metaweight.training.callbacks import AttentionHistory, Callback, WeightHistory
 from metaweight.training.fates import Fates
 from metaweight.training.trainer import Trainer
@@ -61,11 +62,11 @@ def check_parts(config: RunConfig) -> None:
 
 
 def trains_on_meta(config: RunConfig) -> bool:
-    """Whether a run without a remedy trains on the trusted samples too.
+    """Whether a run trains on the trusted samples too; what a remedy chooses from them is its own matter.
 
     Raises KeyError for an unknown teacher, with the nearest.
     """
-    return registry[config.teacher].trains_on_meta if config.train_on_meta is None else config.train_on_meta
+    return teachers.trains_on_meta(config.teacher, config.train_on_meta)
 
 
 def build_reweighter(config: RunConfig, student: Student, spec: StateSpec) -> Reweighter:

@@ -31,7 +31,7 @@ def choice_lines(config: RunConfig, prepared: Prepared) -> tuple[str, ...]:
     reweighter, lines = tasks[config.task].build(config, prepared), []
     if why := reweighter.teacher.choice:
         lines.append(f"teacher {config.teacher}: {name_of(reweighter.teacher)}, for {why}")
-    if config.remedy == "none" and trains_on_meta(config):
+    if trains_on_meta(config):
         lines.append("the trusted samples are trained on too (--train-on-meta False: they only teach)")
     if reweighter.learns:
         lines.append(_engine(config, prepared, reweighter))

@@ -112,6 +112,14 @@ class Teacher(nn.Module, ABC):
         )
 
 
+def trains_on_meta(name: str, asked: bool | None) -> bool:
+    """Whether a run with the teacher ``name`` trains on the trusted samples too: as ``asked``, or as it says.
+
+    Raises KeyError for an unknown teacher, with the nearest.
+    """
+    return registry[name].trains_on_meta if asked is None else asked
+
+
 def weighs_meta(teacher: Teacher) -> bool:
     """Whether ``teacher`` says what trusted units count."""
     return type(teacher).meta_weights is not Teacher.meta_weights

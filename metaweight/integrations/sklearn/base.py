@@ -24,7 +24,7 @@ from metaweight.integrations.sklearn.trusted import Trusted, given
 from metaweight.models.tabular import build_tabular, default_tabular_taps
 from metaweight.report.statistics.belief import belief
 from metaweight.student.losses import UnitLoss
-from metaweight.teachers.base import registry as teachers
+from metaweight.teachers.base import trains_on_meta
 from metaweight.training.sample_weights import SampleWeights
 
 Array = np.ndarray[Any, Any]
@@ -205,9 +205,7 @@ class ReweightedEstimator(BaseEstimator):
             engine=self.engine,
             schedule=self.schedule,
             center=self.center,
-            train_on_meta=teachers[self.teacher].trains_on_meta
-            if self.train_on_meta is None
-            else self.train_on_meta,
+            train_on_meta=trains_on_meta(self.teacher, self.train_on_meta),
             epochs=self.epochs,
             warmup_epochs=self.warmup_epochs,
             batch_size=batch_size,

@@ -106,10 +106,9 @@ class ImageTask:
         )
 
     def sources(self, config: ImageConfig, prepared: PreparedImages) -> Sources:
-        splits = prepared.splits
-        both = torch.cat([splits.train, splits.meta]) if trains_on_meta(config) else None
+        own = prepared.splits.trained(with_meta=trains_on_meta(config))
         return Sources(
-            loader(config, prepared, "train", batch_size=config.batch_size, training=True, positions=both),
+            loader(config, prepared, "train", batch_size=config.batch_size, training=True, positions=own),
             loader(config, prepared, "meta", batch_size=config.meta_batch_size, training=True),
         )
 

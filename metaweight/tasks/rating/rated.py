@@ -28,8 +28,9 @@ class Rated:
     new: New
     weights: Tensor
     """[n] float64, NaN of rows that lack a label or an input."""
-    units: Sequence[list[float]]
-    """Of each of the m rows that were weighed, the weights of its units: one, or one a token."""
+    units: Sequence[list[float]] | None
+    """Of each of the m sentences that were weighed the weights of its units: one, or one a token; None of
+    other rows."""
     said: Said | None = None
     """Of the m rows."""
     tokens: Sequence[tuple[object, ...]] | None = None

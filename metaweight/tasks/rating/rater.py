@@ -54,6 +54,8 @@ class Rater:
         own = torch.zeros(len(counts), dtype=torch.float64).index_add_(0, index, weights) / counts
         whole = torch.full((len(new),), torch.nan, dtype=torch.float64)
         whole[new.places] = own
+        if new.by_token is None and new.vocabulary is None:
+            return Rated(new, whole, None, said)
         each = [part.tolist() for part in weights[order].split(counts.tolist())]
         tokens = None if new.by_token is None else tuple(new.by_token(self.student, each))
         return Rated(new, whole, each, said, tokens)

@@ -158,10 +158,9 @@ class RowsTask(ABC, Generic[C]):
         return counts
 
     def sources(self, config: C, prepared: PreparedRows) -> Sources:
-        splits = prepared.splits
-        both = torch.cat([splits.train, splits.meta]) if trains_on_meta(config) else None
+        own = prepared.splits.trained(with_meta=trains_on_meta(config))
         return Sources(
-            loader(config, prepared, "train", training=True, positions=both),
+            loader(config, prepared, "train", training=True, positions=own),
             loader(config, prepared, "meta", training=True),
         )
 

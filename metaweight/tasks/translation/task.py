@@ -116,7 +116,7 @@ class TranslationTask:
         return build_reweighter(config, student, spec)
 
     def sources(self, config: TranslationConfig, prepared: PreparedText) -> Sources:
-        train = loader(config, prepared, "train")
+        train = loader(config, prepared, "train")  # with both it is still the one to refuse training pairs
         if trains_on_meta(config):
             train = text_data.joined_loader(config, prepared)
         return Sources(train, loader(config, prepared, "meta"))

@@ -40,7 +40,7 @@ def token_lines(rated: Rated, pieces: sentencepiece.SentencePieceProcessor) -> I
     ValueError where ``rated`` are no sentence pairs.
     """
     own = rated.new.vocabulary
-    if own is None:
+    if own is None or rated.units is None:
         raise ValueError("these rows are no sentence pairs: weights of tokens are those of their targets")
     each = dict(zip(rated.new.places.tolist(), rated.units, strict=True))
     targets = rated.new.columns["target"]

@@ -14,6 +14,7 @@ from metaweight.teachers.inputs import (
     class_labels,
     in_columns,
     label_log_probability,
+    of_others,
     require_outputs,
 )
 from metaweight.teachers.neighbours import equal_parts, likelier_word, neighbours_agree
@@ -43,8 +44,9 @@ class Evidence(Teacher):
     a word that was to be expected has weight 1; a sentence has the mean over its words, and ``vote`` times
     how much nearer its translation is to those of its neighbours than to any (``pair_agreement``).
     Of numbers ``number_evidence`` of the neighbours' residuals, of all trusted samples where the student has
-    no tap.  Nearness is that of ``knn``.  Where the student learns wrong labels with ease, as images with
-    confused classes, its outputs are no evidence: take ``memory`` or ``l2rw``.
+    no tap.  Nearness is that of ``knn``; no trusted sample that is trained on is its own neighbour.
+    Where the student learns wrong labels with ease, as images with confused classes, its outputs are no
+    evidence: take ``memory`` or ``l2rw``.
     Raises ValueError for targets of no known kind, a student without taps unless targets are numbers, k or
     capacity below 1, and a negative vote.
     """
@@ -58,7 +60,9 @@ class Evidence(Teacher):
             raise ValueError(f"k is 1 or more, vote 0 or more, got {k} and {vote}")
         self.target, self.words, self.k, self.vote = spec.target, spec.tokens, k, vote
         self.tap, self.pair, width, self.source_width = compared(spec, "evidence")
-        self.trusted = TrustedStates(width, capacity=capacity, columns=told_columns(spec))
+        self.trusted = TrustedStates(
+            width, capacity=capacity, columns=told_columns(spec), in_train=spec.meta_in_train
+        )
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U] in (0, 2)."""
@@ -66,13 +70,14 @@ class Evidence(Teacher):
 
     def score(self, state: StudentState) -> Tensor:
         """The evidence [U], in nats; of numbers 0 before two trusted samples were observed."""
-        states, targets = self.trusted.held()
+        _, targets = self.trusted.held()
         if self.target == "number":
-            if len(states) < 2:
+            if self.trusted.others < 2:
                 return torch.zeros_like(state.loss)
-            return number_evidence(self._nearest(state), targets, told(state, self.target, states.dtype))
+            own, itself = told(state, self.target, targets.dtype), self.trusted.itself(state.index)
+            return number_evidence(self._nearest(state), targets, own, itself)
         own = self._of_outputs(state)
-        if not self.vote or len(states) < (1 if self.pair is None else 2):
+        if not self.vote or self.trusted.others < (1 if self.pair is None else 2):
             return own
         return own + self.vote * self._of_neighbours(state, targets).to(own)
 
@@ -84,7 +89,8 @@ class Evidence(Teacher):
         """Equal parts of each unit's nearest trusted samples [U, N]."""
         states, _ = self.trusted.held()
         k = len(states) if self.tap is None else self.k
-        return equal_parts(cosines(hidden_or_none(state, self.tap).to(states), states), k)
+        nearness = cosines(hidden_or_none(state, self.tap).to(states), states)
+        return equal_parts(of_others(nearness, self.trusted.itself(state.index), -torch.inf), k)
 
     def _of_outputs(self, state: StudentState) -> Tensor:
         if self.pair is not None:

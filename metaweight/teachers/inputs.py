@@ -189,3 +189,11 @@ class HiddenProjection(nn.Module):
         """Project; dtype is that of the parameters."""
         projected: Tensor = self.linear(self.norm(states.to(self.linear.weight.dtype)))
         return projected
+
+
+def of_others(values: Tensor, itself: Tensor | None, fill: float) -> Tensor:
+    """``values`` [U, N] with ``fill`` where a unit is compared with itself; as they are where that is None.
+
+    A unit that there is no other for, a word of the only sentence held, keeps them.
+    """
+    return values if itself is None else values.masked_fill(itself & ~itself.all(dim=1, keepdim=True), fill)

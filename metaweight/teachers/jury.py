@@ -169,7 +169,7 @@ class Jury(Teacher):
         """The mean of ``values`` [U] over trusted samples of the same class: [U]; of unknown ones 1."""
         trusted = self.witnesses.trusted
         _, targets = trusted.held()
-        same = index.to(trusted.index)[:, None] == trusted.index[: len(targets)]
+        same = trusted.same(index)
         known, labels = same.any(dim=1), same.to(values) @ targets.to(values)
         alike = ((labels[:, None] == labels) & known).to(values)
         mean = alike @ values / alike.sum(dim=1).clamp_min(1)

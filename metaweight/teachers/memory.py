@@ -19,6 +19,7 @@ from metaweight.teachers.inputs import (
     label_log_probability,
     last_tap,
     margin_to_best_other,
+    of_others,
     scaled_log,
 )
 from metaweight.teachers.numbers import number_agreement
@@ -46,7 +47,8 @@ class Memory(ReadsSurface):
     The deepest tap's state, less the trusted mean and learnt-projected, attends by cosine over the
     states of the trusted samples that the meta passes left behind, so it costs no pass of its own.  That
     gives a label distribution q; the MLP reads q_y, its margin to the best other label, log q_y and the
-    entropy of q: four zeros before anything was observed.  Ours; ``knn`` is its control.
+    entropy of q: four zeros before anything was observed.  A trusted sample that is trained on too does not
+    attend to itself.  Ours; ``knn`` is its control.
     Of soft labels and several answers it reads the same, in the mean over classes and questions; of numbers
     how far they and the student's residuals lie from the neighbours' mean, in the neighbours' spreads.
     Of sentences, sources attend over trusted sources, and the MLP reads how near the translation is to
@@ -77,7 +79,9 @@ class Memory(ReadsSurface):
         self.classes = spec.classes
         self.tap, features = last_tap(spec, "memory")
         _, self.pair, width_held, source_width = compared(spec, "memory")
-        self.trusted = TrustedStates(width_held, capacity=capacity, columns=told_columns(spec))
+        self.trusted = TrustedStates(
+            width_held, capacity=capacity, columns=told_columns(spec), in_train=spec.meta_in_train
+        )
         features = features if self.pair is None else source_width
         self.project = nn.Linear(features, min(features, projection), bias=False)
         if features <= projection:
@@ -90,20 +94,20 @@ class Memory(ReadsSurface):
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U]."""
         surface = self.surface(state)
-        if not len(self.trusted):
+        if not self.trusted.others:
             agreement = surface.new_zeros(len(state), self.AGREEMENT)
         elif self.pair is not None:
             agreement = self._pair_agreement(state, self.pair)
         elif self.target == "class":
             agreement = label_agreement(self.label_distribution(state), class_labels(state))
         else:
-            attention, held = self.neighbours(state)
+            attention, held, _ = self.neighbours(state)
             agreement = AGREEMENTS[self.target](attention, held, told(state, self.target, held.dtype))
         weights: Tensor = self.head(torch.cat([surface, agreement], dim=1), start=self.start(state))
         return weights.to(state.loss.dtype)
 
     def label_distribution(self, state: StudentState) -> Tensor:
-        """Labels by trusted neighbours: [U, C], rows sum to 1.  Raises ValueError before any was observed."""
+        """Labels by trusted neighbours: [U, C], rows sum to 1.  Raises as ``attention``."""
         attention = self.attention(state)
         _, targets = self.trusted.held()
         # not one_hot, which reads the labels to know that they are classes
@@ -113,10 +117,10 @@ class Memory(ReadsSurface):
     def attention(self, state: StudentState) -> Tensor:
         """How much each unit attends to each trusted sample: [U, N], rows sum to 1.
 
-        Raises ValueError before any was observed.
+        Raises ValueError before any other was observed.
         """
         states, _ = self.trusted.held()
-        if len(states) == 0:
+        if not self.trusted.others:
             raise ValueError("no trusted state was observed yet: call observe(meta_state) first")
         centre = states.mean(dim=0)
         trusted, own = states - centre, hidden(state, self.tap).to(states) - centre
@@ -125,12 +129,15 @@ class Memory(ReadsSurface):
         scale = peak.where(peak > 0, torch.ones_like(peak))
         keys = F.normalize(self.project(trusted / scale), dim=1)
         queries = F.normalize(self.project(own / scale), dim=1)
-        return (self.log_temperature.exp() * queries @ keys.T).softmax(dim=1)
+        nearness = self.log_temperature.exp() * queries @ keys.T
+        return of_others(nearness, self.trusted.itself(state.index), -torch.inf).softmax(dim=1)
 
-    def neighbours(self, state: StudentState) -> tuple[Tensor, Tensor]:
+    def neighbours(self, state: StudentState) -> tuple[Tensor, Tensor, Tensor | None]:
         """See ``ReadsSurface.neighbours``; here by attention."""
         _, held = self.trusted.held()
-        return self.attention(state) if len(held) else held.new_zeros(len(state), 0), held
+        if not self.trusted.others:
+            return held.new_zeros(len(state), 0), held[:0], None
+        return self.attention(state), held, self.trusted.itself(state.index)
 
     def _pair_agreement(self, state: StudentState, taps: tuple[str, str]) -> Tensor:
         states, _ = self.trusted.held()
@@ -138,8 +145,9 @@ class Memory(ReadsSurface):
         sources, (trusted, target) = centred_sides(states, own, self.project.in_features)
         keys, queries = (F.normalize(self.project(side), dim=1) for side in sources)
         nearness = queries @ keys.T
-        attention = (self.log_temperature.exp() * nearness).softmax(dim=1)
-        return pair_agreement(attention, nearness, target, trusted)
+        itself = self.trusted.itself(state.index)
+        attention = of_others(self.log_temperature.exp() * nearness, itself, -torch.inf).softmax(dim=1)
+        return pair_agreement(attention, nearness, target, trusted, itself)
 
     def observe(self, meta_state: StudentState) -> None:
         """See ``Surface.observe``; also remembers the trusted samples' hidden states."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Teacher, register_teacher
-from metaweight.teachers.inputs import class_labels, require_target
+from metaweight.teachers.inputs import class_labels, of_others, require_target
 from metaweight.teachers.numbers import CLIP, number_evidence
 from metaweight.teachers.pair_states import centred_sides, pair_agreement, pair_states
 from metaweight.teachers.trusted import (
@@ -32,7 +32,7 @@ class Neighbours(Teacher):
     A sentence agrees where its target state is nearer to those of
     the trusted pairs with the nearest sources (``k``, at most half of those held) than to trusted target
     states at large.  Weights are 1 before any trusted state was observed, where units have no class before
-    two were.
+    two were.  Of trusted samples that are trained on too none is its own neighbour.
     Raises ValueError for a student without taps, k or capacity below 1, or a share outside (0, 1].
     """
 
@@ -51,28 +51,33 @@ class Neighbours(Teacher):
         self.target = spec.target
         self.k = k
         self.tap, self.pair, width, self.source_width = compared(spec, "knn")
-        self.trusted = TrustedStates(width, capacity=capacity, columns=told_columns(spec))
+        self.trusted = TrustedStates(
+            width, capacity=capacity, columns=told_columns(spec), in_train=spec.meta_in_train
+        )
         self.share = share
         self.register_buffer("limit", torch.zeros(()) if spec.target in ("soft", "several") else None)
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U], 0 or 2."""
         states, targets = self.trusted.held()
-        if len(states) < (1 if self.pair is None and self.target == "class" else 2):
+        if self.trusted.others < (1 if self.pair is None and self.target == "class" else 2):
             return torch.ones_like(state.loss)
         if self.pair is not None:
             nearer = neighbours_agree(self.trusted, state, self.pair, self.source_width, self.k)
             return 2 * (nearer > 0).to(state.loss.dtype)
-        similarity = cosines(hidden_or_none(state, self.tap).to(states), states)
+        itself = self.trusted.itself(state.index)
+        similarity = of_others(
+            cosines(hidden_or_none(state, self.tap).to(states), states), itself, -torch.inf
+        )
         if self.target != "class":
             own = told(state, self.target, states.dtype)
             if self.target == "number":
-                k = len(states) if self.tap is None else self.k
-                return 2 * number_evidence(equal_parts(similarity, k), targets, own).sigmoid().to(state.loss)
+                parts = equal_parts(similarity, len(states) if self.tap is None else self.k)
+                return 2 * number_evidence(parts, targets, own, itself).sigmoid().to(state.loss)
             assert self.limit is not None
             return 2 * (self._distance(similarity, targets, own) <= self.limit).to(state.loss)
         labels = class_labels(state)[:, None]
-        nearest = similarity.topk(min(self.k, len(states)), dim=1).indices
+        nearest = similarity.topk(min(self.k, self.trusted.others), dim=1).indices
         votes = targets[nearest]
         # not one_hot: its [U, k, C] would not fit into memory where the labels are words
         most = (votes[:, :, None] == votes[:, None, :]).sum(dim=2).amax(dim=1)
@@ -98,14 +103,16 @@ def neighbours_agree(
 ) -> Tensor:
     """By how much a translation is nearer to those of the ``k`` nearest trusted sources than to any: [U].
 
-    ``width``: columns of the source in ``trusted``.  At most half of those held are neighbours.
+    ``width``: columns of the source in ``trusted``.  At most half of those held are neighbours, and none of
+    them its own where ``trusted`` are trained on too.
     """
     states, _ = trusted.held()
     own = pair_states(state, taps).to(states)
     (sources, source), (translations, target) = centred_sides(states, own, width)
-    nearness = source @ sources.T
-    k = min(k, len(states) // 2)  # all of them would leave nothing to compare with but rounding
-    return pair_agreement(equal_parts(nearness, k), nearness, target, translations)[:, 2]
+    itself = trusted.itself(state.index)
+    nearness = of_others(source @ sources.T, itself, -torch.inf)
+    k = min(k, trusted.others // 2)  # all of them would leave nothing to compare with but rounding
+    return pair_agreement(equal_parts(nearness, k), nearness, target, translations, itself)[:, 2]
 
 
 def likelier_word(parts: Tensor, held: Tensor, labels: Tensor, floor: float) -> Tensor:
@@ -121,6 +128,7 @@ def likelier_word(parts: Tensor, held: Tensor, labels: Tensor, floor: float) -> 
 
 
 def equal_parts(nearness: Tensor, k: int) -> Tensor:
-    """1 / k for each of a row's ``k`` nearest, else 0: [U, N] -> [U, N]."""
-    k = min(k, nearness.shape[1])
-    return torch.zeros_like(nearness).scatter(1, nearness.topk(k, dim=1).indices, 1 / k)
+    """Equal parts, in sum 1, for the ``k`` nearest of a row but those at -inf: [U, N] -> [U, N]."""
+    nearest = nearness.topk(min(k, nearness.shape[1]), dim=1)
+    parts = (nearest.values > -torch.inf).to(nearness)
+    return torch.zeros_like(nearness).scatter(1, nearest.indices, parts / parts.sum(dim=1, keepdim=True))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StudentState
-from metaweight.teachers.inputs import average_rank, in_columns, residuals
+from metaweight.teachers.inputs import average_rank, in_columns, of_others, residuals
 from metaweight.teachers.trusted import TrustedStates, told
 
 NUMBER_SCALARS = 5
@@ -34,14 +34,16 @@ class NumberScale(nn.Module):
     tracked: Tensor
     observed: Tensor
 
-    def __init__(self, numbers: int, *, decay: float = 0.9, capacity: int = 512) -> None:
+    def __init__(
+        self, numbers: int, *, decay: float = 0.9, capacity: int = 512, in_train: bool = False
+    ) -> None:
         super().__init__()
         self.decay = decay
         for name in ("centre", "spread", "usual", "right"):
             self.register_buffer(name, torch.zeros(numbers))
         for name in ("tracked", "observed"):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64))
-        self.trusted = TrustedStates(0, capacity=capacity, columns=2 * numbers)
+        self.trusted = TrustedStates(0, capacity=capacity, columns=2 * numbers, in_train=in_train)
 
     def scalars(self, state: StudentState) -> Tensor:
         """What the outputs say of numbers [U, D], about in [-1, 1]: [U, NUMBER_SCALARS].
@@ -67,10 +69,6 @@ class NumberScale(nn.Module):
         square = self.spread.square().mean()
         return square.where(square > 0, torch.ones_like(square))
 
-    def held(self) -> Tensor:
-        """Numbers and residuals of the trusted rows seen last: [N, 2D]."""
-        return self.trusted.held()[1]
-
     def track(self, state: StudentState) -> None:
         """Take a train batch."""
         self.tracked = self.tracked + 1
@@ -93,7 +91,7 @@ class NumberScale(nn.Module):
         return before.lerp(now, rate)
 
 
-def number_evidence(attention: Tensor, held: Tensor, own: Tensor) -> Tensor:
+def number_evidence(attention: Tensor, held: Tensor, own: Tensor, itself: Tensor | None = None) -> Tensor:
     """How much likelier a row's residual is among trusted ones than its number, in nats: [U] in +-CLIP.
 
     ``attention`` [U, N], rows sum to 1; ``held`` [N, 2D] and ``own`` [U, 2D], numbers and residuals as
@@ -101,6 +99,7 @@ def number_evidence(attention: Tensor, held: Tensor, own: Tensor) -> Tensor:
     rows, by attention of residuals, in equal parts of numbers; a wrong number is one of the right ones' place
     in a wrong row.  0 where the student knows nothing; no tail of right rows counts as strange.  Kernels are
     as wide as Silverman (1986) has them, on the lesser of the standard deviation and ``robust_spread``.
+    ``itself`` [U, N]: trusted rows that are none for this row, and have no attention.
     """
     numbers = held.shape[1] // 2
     apart = held - held.quantile(0.5, dim=0)
@@ -111,7 +110,9 @@ def number_evidence(attention: Tensor, held: Tensor, own: Tensor) -> Tensor:
     kernels = ((own[:, None] - held) / width).clamp(-1e4, 1e4).square() / -2
     log_width = width.log()
     log_attention = attention.clamp_min(torch.finfo(attention.dtype).tiny).log()[:, :, None]
-    number = kernels[:, :, :numbers].logsumexp(dim=1) - math.log(len(held)) - log_width[:numbers]
+    parts = of_others(torch.ones_like(attention), itself, 0)
+    log_parts = (parts / parts.sum(dim=1, keepdim=True)).log()[:, :, None]
+    number = (kernels[:, :, :numbers] + log_parts).logsumexp(dim=1) - log_width[:numbers]
     missed = (kernels[:, :, numbers:] + log_attention).logsumexp(dim=1) - log_width[numbers:]
     said = known[:numbers] & known[numbers:]
     return (missed - number).where(said, torch.zeros_like(number)).sum(dim=1).clamp(-CLIP, CLIP)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaweight.core.contracts import StateSpec, StudentState
-from metaweight.teachers.inputs import hidden, last_tap
+from metaweight.teachers.inputs import hidden, last_tap, of_others
 
 PAIR_AGREEMENT = 4
 
@@ -55,15 +55,19 @@ def centred_sides(
     return source, target
 
 
-def pair_agreement(attention: Tensor, nearness: Tensor, own: Tensor, trusted: Tensor) -> Tensor:
+def pair_agreement(
+    attention: Tensor, nearness: Tensor, own: Tensor, trusted: Tensor, itself: Tensor | None = None
+) -> Tensor:
     """How well translations agree with those of the trusted sources attended to: [U, PAIR_AGREEMENT].
 
     ``attention`` [U, N], rows sum to 1; ``nearness`` [U, N], cosine of the sources; ``own`` [U, D] and
     ``trusted`` [N, D], target states of length 1.  The cosine with the attended mean; the attended mean of
     the cosines, and by how much it exceeds their plain mean; the greatest nearness of the sources.
+    ``itself`` [U, N]: trusted pairs that are none for this unit, and have no attention.
     """
     cosines = own @ trusted.T
     attended = (attention * cosines).sum(dim=1)
     expected = F.normalize(attention @ trusted, dim=1)
-    excess = attended - cosines.mean(dim=1)
-    return torch.stack([(own * expected).sum(dim=1), attended, excess, nearness.amax(dim=1)], dim=1)
+    excess = attended - of_others(cosines, itself, torch.nan).nanmean(dim=1)
+    nearest = of_others(nearness, itself, -1).amax(dim=1)
+    return torch.stack([(own * expected).sum(dim=1), attended, excess, nearest], dim=1)

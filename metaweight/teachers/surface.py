@@ -11,7 +11,7 @@ from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.answers import SEVERAL_SCALARS, SOFT_SCALARS, several_scalars, soft_scalars
 from metaweight.teachers.base import Normalize, Teacher, register_teacher, registry
 from metaweight.teachers.head import WeightHead
-from metaweight.teachers.inputs import require_outputs, scaled_loss
+from metaweight.teachers.inputs import of_others, require_outputs, scaled_loss
 from metaweight.teachers.numbers import NUMBER_SCALARS, NumberScale, number_evidence
 from metaweight.teachers.sentences import (
     CLASS_SCALARS,
@@ -70,7 +70,9 @@ class Surface(nn.Module):
         self.scalars = SCALARS_OF.get(reading_of(spec))
         self.classes = 2 if spec.target == "several" else spec.classes
         self.decay = decay
-        self.numbers = NumberScale(spec.classes) if spec.target == "number" else None
+        self.numbers = (
+            NumberScale(spec.classes, in_train=spec.meta_in_train) if spec.target == "number" else None
+        )
         self.width = surface_width(spec, label_width)
         self.label = LabelEmbedding(spec, label_width) if label_width else None
         self.register_buffer("train_loss", torch.zeros(()))
@@ -140,16 +142,24 @@ class ReadsSurface(Teacher):
         """
         if self.evidence_gain is None:
             return None
-        attention, held = self.neighbours(state)
-        if not len(held):
+        attention, held, itself = self.neighbours(state)
+        if not attention.shape[1]:
             return held.new_zeros(len(state))
-        return self.evidence_gain * number_evidence(attention, held, told(state, self.target, held.dtype))
+        own = told(state, self.target, held.dtype)
+        return self.evidence_gain * number_evidence(attention, held, own, itself)
 
-    def neighbours(self, state: StudentState) -> tuple[Tensor, Tensor]:
-        """How much each unit attends to each trusted row [U, N], and what these are told [N, columns]."""
+    def neighbours(self, state: StudentState) -> tuple[Tensor, Tensor, Tensor | None]:
+        """How much each unit attends to each of N trusted rows [U, N], what these are told [N, columns], and
+        which of them are the unit itself, see ``TrustedStates.itself``.  N is 0 where there is no other.
+        """
         assert self.surface.numbers is not None
-        held = self.surface.numbers.held()
-        return held.new_full((len(state), len(held)), 1 / max(len(held), 1)), held
+        trusted = self.surface.numbers.trusted
+        _, held = trusted.held()
+        if not trusted.others:
+            return held.new_zeros(len(state), 0), held[:0], None
+        itself = trusted.itself(state.index)
+        parts = of_others(held.new_ones(len(state), len(held)), itself, 0)
+        return parts / parts.sum(dim=1, keepdim=True), held, itself
 
     def track(self, state: StudentState) -> None:
         """See ``Surface.track``."""

@@ -18,6 +18,7 @@ class TrustedStates(nn.Module):
 
     A sample that is seen again replaces its older state: a meta set smaller than the capacity is held
     once, not as copies that would outvote the rest.  Beyond the capacity the oldest leave.
+    ``in_train``: trusted samples are trained on too, and are not to be compared with themselves.
     """
 
     states: Tensor
@@ -27,10 +28,11 @@ class TrustedStates(nn.Module):
     index: Tensor
     count: Tensor
 
-    def __init__(self, width: int, *, capacity: int, columns: int = 0) -> None:
+    def __init__(self, width: int, *, capacity: int, columns: int = 0, in_train: bool = False) -> None:
         super().__init__()
         if capacity < 1:
             raise ValueError(f"the memory holds 1 trusted state or more, got capacity={capacity}")
+        self.in_train = in_train
         self.register_buffer("states", torch.zeros(capacity, width))
         targets = torch.zeros(capacity, columns) if columns else torch.zeros(capacity, dtype=torch.int64)
         self.register_buffer("targets", targets)
@@ -49,6 +51,19 @@ class TrustedStates(nn.Module):
     def held(self) -> tuple[Tensor, Tensor]:
         """States [N, D] and targets, labels [N] or else [N, columns], of the N trusted samples held."""
         return self.states[: len(self)], self.targets[: len(self)]
+
+    @property
+    def others(self) -> int:
+        """How many of those held any sample can be compared with, itself left out."""
+        return max(len(self) - self.in_train, 0)
+
+    def itself(self, index: Tensor) -> Tensor | None:
+        """Where these are trained on: which are the samples at places [U] themselves [U, N]; else None."""
+        return self.same(index) if self.in_train else None
+
+    def same(self, index: Tensor) -> Tensor:
+        """[U] -> [U, N] bool: which of the N held have the places ``index``."""
+        return index.to(self.index)[:, None] == self.index[: len(self)]
 
     def remember(
         self, meta_state: StudentState, tap: str | None, pair: tuple[str, str] | None, target: Target

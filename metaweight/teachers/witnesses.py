@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StateSpec, StudentState
-from metaweight.teachers.inputs import class_labels, in_columns, label_log_probability, require_outputs
+from metaweight.teachers.inputs import (
+    class_labels,
+    in_columns,
+    label_log_probability,
+    of_others,
+    require_outputs,
+)
 from metaweight.teachers.neighbours import likelier_word, neighbours_agree
 from metaweight.teachers.numbers import CLIP, number_evidence
 from metaweight.teachers.sentences import likelier_than_expected, output_log_probabilities, sentence_surplus
@@ -41,6 +47,8 @@ class Heard(NamedTuple):
     trusted: Tensor | None
     """By trusted samples the same, of words and numbers the attention to each [U, N], of sentences what is
     said [U]; None before two were observed."""
+    itself: Tensor | None = None
+    """Which of the trusted samples are the units themselves [U, N]; None where they are not left out."""
 
 
 class Witnesses(nn.Module):
@@ -65,8 +73,9 @@ class Witnesses(nn.Module):
         seen = compared(spec, reader) if self.compares else Compared(None, None, 0, 0)
         self.tap, self.pair, width, self.source_width = seen
         self.number = 1 + (self.compares and self.target != "number")
-        self.shared = spec.meta_in_train
-        self.trusted = TrustedStates(width, capacity=capacity, columns=told_columns(spec))
+        self.trusted = TrustedStates(
+            width, capacity=capacity, columns=told_columns(spec), in_train=spec.meta_in_train
+        )
 
     def forward(self, state: StudentState) -> Tensor:
         """What they say: [U, number]; of trusted samples 0 before two were observed."""
@@ -81,15 +90,15 @@ class Witnesses(nn.Module):
         outputs = None
         if self.target != "number" and state.real is None:
             outputs = self._of_outputs(state)
-        others = others or self.shared
+        itself = self.trusted.same(state.index) if others else self.trusted.itself(state.index)
         held = len(self.trusted) if self.compares else 0
-        return Heard(outputs, self._of_trusted(state, others) if held >= 2 + others else None)
+        enough = held >= 2 + (itself is not None)
+        return Heard(outputs, self._of_trusted(state, itself) if enough else None, itself)
 
     def of_themselves(self, index: Tensor) -> Tensor:
         """Which training units [U] of these samples are trusted ones that are trained on too: [U] bool."""
-        if not self.shared:
-            return torch.zeros_like(index, dtype=torch.bool)
-        return torch.isin(index, self.trusted.index[: len(self.trusted)])
+        itself = self.trusted.itself(index)
+        return torch.zeros_like(index, dtype=torch.bool) if itself is None else itself.any(dim=1)
 
     def of_classes(self, heard: Heard) -> Tensor:
         """What they say of every class that a unit may have, beyond +-FAR too: [U, C, number]."""
@@ -107,7 +116,7 @@ class Witnesses(nn.Module):
         elif heard.outputs is not None:
             said.append(self._own(state, heard.outputs))
         if self.compares:
-            said.append(self._by_trusted(state, heard.trusted))
+            said.append(self._by_trusted(state, heard))
         return torch.stack(said, dim=1)
 
     def observe(self, meta_state: StudentState) -> None:
@@ -136,15 +145,12 @@ class Witnesses(nn.Module):
             return log_p - F.logsigmoid(-state.outputs.to(log_p.dtype))
         return margins(log_p)
 
-    def _of_trusted(self, state: StudentState, others: bool) -> Tensor:
+    def _of_trusted(self, state: StudentState, itself: Tensor | None) -> Tensor:
         states, targets = self.trusted.held()
         if self.pair is not None:
             return CLIP * neighbours_agree(self.trusted, state, self.pair, self.source_width, NEIGHBOURS)
         nearness = TEMPERATURE * cosines(hidden_or_none(state, self.tap).to(states), states)
-        if others:
-            itself = state.index[:, None] == self.trusted.index[: len(states)]
-            nearness = nearness.masked_fill(itself, -torch.inf)
-        attention = nearness.softmax(dim=1)
+        attention = of_others(nearness, itself, -torch.inf).softmax(dim=1)
         if self.words or self.target == "number":
             return attention
         if self.target == "class":
@@ -157,7 +163,8 @@ class Witnesses(nn.Module):
             return likelier_than_expected(outputs, class_labels(state)).clamp(-CLIP, CLIP)
         return self._of_targets(state, outputs)
 
-    def _by_trusted(self, state: StudentState, known: Tensor | None) -> Tensor:
+    def _by_trusted(self, state: StudentState, heard: Heard) -> Tensor:
+        known = heard.trusted
         if known is None:
             return torch.zeros_like(state.loss)
         _, targets = self.trusted.held()
@@ -166,7 +173,7 @@ class Witnesses(nn.Module):
         elif self.words:
             said = likelier_word(known, targets, class_labels(state), math.exp(-FAR))
         elif self.target == "number":
-            said = number_evidence(known, targets, told(state, self.target, known.dtype))
+            said = number_evidence(known, targets, told(state, self.target, known.dtype), heard.itself)
         else:
             said = self._of_targets(state, known)
         return said.to(state.loss)

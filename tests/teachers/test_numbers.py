@@ -138,7 +138,8 @@ def test_learned_teachers_start_from_the_evidence_and_from_one_before_there_is_a
     meta, state = (target_state("number", n, seed=n, outputs=1, dtype=DOUBLE) for n in (41, 30))
     assert torch.equal(teacher(state), torch.ones(30, dtype=DOUBLE))
     teacher.observe(meta)
-    attention, held = teacher.neighbours(state)
+    attention, held, itself = teacher.neighbours(state)
+    assert itself is None
     own = torch.cat([state.targets, state.targets - state.outputs], dim=1)
     expected = 2 * number_evidence(attention, held, own).sigmoid().detach()
     assert float(expected.std()) > 0.1

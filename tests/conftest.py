@@ -7,9 +7,18 @@ from typing import Any
 
 import accelerate_state
 import pytest
+import torch
 
 from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.testing.states import class_spec, class_state
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """A command that was called in this process leaves its --threads: too many slow all tests after."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

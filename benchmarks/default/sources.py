@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmarks.own.sets import LABEL, MORE_TABLES, SETS, TABLES, TEXTS, Whole
+from benchmarks.own.sets import LABEL, MORE_TABLES, MORE_TEXTS, SETS, TABLES, TEXTS, Whole
 from metaweight.core.registry import Registry
 from metaweight.data.folder import data_folder
 from metaweight.data.image_set import ImageSet
@@ -84,4 +84,4 @@ def _add(registry: Registry[Callable[[], Parts]], names: tuple[str, ...]) -> Non
 
 
 _add(tables, (*TABLES, *MORE_TABLES))
-_add(labelled_texts, TEXTS)
+_add(labelled_texts, (*TEXTS, *MORE_TEXTS))

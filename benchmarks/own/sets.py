@@ -20,8 +20,9 @@ from metaweight.data.folder import find_file
 
 Array = np.ndarray[Any, Any]
 TABLES = ("spambase", "telco_churn", "satellite", "magic_gamma", "student_grades", "defects_derby")
-MORE_TABLES = ("letter", "hpc_jobs")
+MORE_TABLES = ("letter", "hpc_jobs", "optdigits", "mlc_churn", "income_survey", "defects_lucene")
 TEXTS = ("trec_rules", "youtube_lf", "agnews_human_a", "mr_sentences")
+MORE_TEXTS = ("hausa_topics", "medrel_treat", "sms_rules")
 NUMBERS = ("ames_housing", "bikeshare_hourly", "concrete", "wage_midatlantic")
 TAGGED = ("hausa_ner", "restaurant_slots")
 TRUSTED: Mapping[str, int] = {"tabular": 100, "number": 100, "text": 200, "image": 200, "tokens": 200}
@@ -90,7 +91,8 @@ def _text(name: str, folder: Path) -> Whole:
     frame = pd.read_csv(path, sep="\t", quoting=3, keep_default_na=False, dtype=str)
     test = None
     if "split" in frame:
-        frame = frame[frame["split"] != "valid"].reset_index(drop=True)
+        known = (frame["split"] != "valid") & (frame["label"] != "")
+        frame = frame[known].reset_index(drop=True)
         test = (frame["split"] == "test").to_numpy()
     if "noisy" in frame:
         known = (frame["noisy"] != "").to_numpy() | (test if test is not None else False)
@@ -140,7 +142,7 @@ def _cifar(folder: Path, size: int = 3000) -> Whole:
 
 SETS: Mapping[str, tuple[str, Callable[[Path], Whole]]] = {
     **{name: ("tabular", partial(_table, name)) for name in (*TABLES, *MORE_TABLES)},
-    **{name: ("text", partial(_text, name)) for name in TEXTS},
+    **{name: ("text", partial(_text, name)) for name in (*TEXTS, *MORE_TEXTS)},
     "digits": ("image", _digits),
     "mnist-8x8": ("image", _mnist),
     "cifar10": ("image", _cifar),

@@ -13,6 +13,8 @@ SLOPE = 0.5
 """Log odds to a nat of evidence, taken for granted."""
 RIGHT = 0.9
 """Share of trusted units that have their own target, taken for granted."""
+APART = 0.02
+"""Added to how far apart trials are, so that evidence that tells none apart leaves the share at a half."""
 
 
 class Calibration(nn.Module):
@@ -24,7 +26,7 @@ class Calibration(nn.Module):
     0.  Few trusted units are chance: slope and threshold are those of ``PRIOR`` more units, for which a nat
     is worth ``SLOPE`` and 0 proves nothing.  Trusted units may be wrong too: each counts by the odds that it
     is right, so far.  Batches count less with age, by ``decay``; ``least``, in squared nats, is added to each
-    variance.
+    variance.  What the odds come to on such trials says how many of other units are right (``share``).
     """
 
     total: Tensor
@@ -33,6 +35,8 @@ class Calibration(nn.Module):
     """[2, columns], sums of the batches' means: own targets first, then others'."""
     scatter: Tensor
     """[columns, columns], sum of the batches' covariances around the running means."""
+    proved: Tensor
+    """[2], sums of the batches' mean probabilities by the odds of then: own targets first, then others'."""
     units: Tensor
     """Trusted units that were there to try, at the last time."""
 
@@ -42,6 +46,7 @@ class Calibration(nn.Module):
         self.register_buffer("total", torch.zeros(()))
         self.register_buffer("means", torch.zeros(2, columns))
         self.register_buffer("scatter", torch.zeros(columns, columns))
+        self.register_buffer("proved", torch.zeros(2))
         self.register_buffer("units", torch.zeros(()))
 
     def put(self, own: Tensor, others: Tensor, counts: Tensor, *, units: int | Tensor) -> None:
@@ -50,7 +55,9 @@ class Calibration(nn.Module):
         ``counts`` [n + m]: 1 where it counts, else 0; nothing is taken where none of either does.  ``units``:
         how many different trusted units such evidence comes from.
         """
-        weights = (counts[: len(own)] * self.right(own), counts[len(own) :])
+        sizes = [len(own), len(others)]
+        counted, tried_with = counts.split(sizes)
+        weights = (counted * self.right(own), tried_with)
         sums = [weight.sum() for weight in weights]
         taken = ((sums[0] > 0) & (sums[1] > 0)).to(own)
         shares = [
@@ -69,6 +76,13 @@ class Calibration(nn.Module):
             spread = spread + (part - centre).T @ ((part - centre) * share) / 2
         self.scatter = self.scatter * kept + taken * spread
         self.units = torch.as_tensor(units).to(self.units) * taken + self.units * (1 - taken)
+        # all trusted units alike: with the doubtful ones left out right training units would look too few
+        tried = self.log_odds(torch.cat([own, others])).sigmoid() * counts
+        proved = [
+            part.sum() / count.sum().clamp_min(1)
+            for part, count in zip(tried.split(sizes), counts.split(sizes), strict=True)
+        ]
+        self.proved = self.proved * kept + taken * torch.stack(proved)
 
     def right(self, evidence: Tensor) -> Tensor:
         """The probability that trusted units with this evidence [U, columns] are right: [U]."""
@@ -84,3 +98,17 @@ class Calibration(nn.Module):
         middle = known * (own + others) / 2
         odds: Tensor = (evidence - middle) @ (known * slope + (1 - known) * SLOPE)
         return odds
+
+    def share(self, odds: Tensor, counts: Tensor) -> Tensor:
+        """Of units that have their own target, from log odds [U] and which of them count [U]: in [0, 1].
+
+        The mean probability of right ones is that of trials under own targets, of wrong ones that under
+        others', whether the odds are true or not; between these two lies the units', the nearer to the first
+        the more of them are right.  A half where none counts.
+        """
+        own, others = self.proved / self.total.clamp_min(1)
+        mean = (odds.sigmoid() * counts).sum() / counts.sum().clamp_min(1)
+        share = (mean - others + APART / 2) / ((own - others).clamp_min(0) + APART)
+        known = (counts.sum() > 0) & (self.total > 0)
+        bounded: Tensor = share.clamp(0, 1).where(known, torch.full_like(share, 0.5))
+        return bounded

@@ -26,7 +26,7 @@ SURE = 8.0
 """Log odds beyond which nothing gets surer."""
 RATE = 0.05
 """Of a batch in the share of right samples."""
-SHARES = (0.3, 0.9)
+SHARES = (0.3, 0.95)
 """Between these lies the share of training samples that is taken for right: surer, and weights could no
 longer learn."""
 
@@ -38,14 +38,14 @@ class Jury(Teacher):
     Witnesses are the student's outputs and the trusted samples that are like the sample (``Witnesses``), in
     the mean over its visits.  Trusted samples under their own targets, and under those of others, tell how
     far each can be believed: the log odds that a target is right (``Calibration``); of sentences, which
-    cannot be tried so, the witnesses' plain sum.  Of these trials half are right; of training samples the
-    share that the odds themselves say, batch by batch, and it moves all odds: where hardly a sample looks
-    wrong, weights are nearly alike.  To the odds, times a gain that starts at 1, comes the mean of the
-    sample's signals (``SampleSignals``) as far as the witnesses are in two minds, 4 p (1 - p) of it, times a
-    gain that starts at ``signal`` (None: 2, where trusted samples are trained on too 1, of numbers 0), and an
-    MLP on all of it and on the surface, which starts at 0; with a ``width`` of 0 there is none.  Gains and
-    MLP learn from the meta-gradient.  Weights have the mean 1 in each batch unless ``normalize`` says "none":
-    what is left of a batch is stepped on as a whole one.
+    cannot be tried so, the witnesses' plain sum.  Of these trials half are right; the share of training
+    samples that are right is read between the trials (``Calibration.share``), batch by batch, and moves all
+    odds: where hardly a sample looks wrong, weights are nearly alike.  To the odds, times a gain that starts
+    at 1, comes the mean of the sample's signals (``SampleSignals``) as far as the witnesses are in two minds,
+    4 p (1 - p) of it, times a gain that starts at ``signal`` (None: 2, where trusted samples are trained on
+    too 1, of numbers 0), and an MLP on all of it and on the surface, which starts at 0; with a ``width`` of 0
+    there is none.  Gains and MLP learn from the meta-gradient.  Weights have the mean 1 in each batch unless
+    ``normalize`` says "none": what is left of a batch is stepped on as a whole one.
     Without taps trusted samples are no witness; without ``StateSpec.samples``, and of tokens, which share
     their sentence's place, there are neither means over visits nor signals.  ``decay``: of both means.
     Raises ValueError for targets of no known kind, a capacity below 1, a negative width and a decay outside
@@ -189,8 +189,7 @@ class Jury(Teacher):
             self.said.put(state.index, now)
         if self.calibration is not None:
             unknown = (~self.witnesses.of_themselves(state.index)).to(said)
-            odds = self.log_odds(said).sigmoid()
-            share = (odds * unknown).sum() / unknown.sum().clamp_min(1)
+            share = self.calibration.share(self.calibration.log_odds(said), unknown)
             share = share.where(unknown.any(), self.right.to(share)).to(self.right)
             self.right = self.right.lerp(share, RATE).clamp(*SHARES)
 

@@ -96,3 +96,35 @@ def test_batches_count_less_with_age_and_targets_that_are_equal_not_at_all():
     for nothing in (torch.cat([ones(40), 0 * ones(40)]), torch.cat([0 * ones(40), ones(40)])):
         calibration.put(first, wrong, nothing, units=3)
         torch.testing.assert_close(calibration.log_odds(second), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_the_share_of_right_units_is_read_between_the_trials_whatever_their_shape():
+    """A mixture of the two kinds of trials, far from normal: its share comes back, all and none right too."""
+    g = np.random.default_rng(0)
+
+    def drawn(number):
+        return [torch.from_numpy(sign * (2 * g.exponential(size=(number, 1)) - 0.5)) for sign in (1, -1)]
+
+    calibration = Calibration(1).double()
+    for _ in range(40):
+        own, others = drawn(400)
+        calibration.put(own, others, ones(800), units=10**14)
+    own, others = (calibration.log_odds(one) for one in drawn(20000))
+    assert float(own.sigmoid().mean()) < 0.7  # where all are right the odds by themselves say this
+    for right in (0.0, 0.3, 0.7, 1.0):
+        cut = int(20000 * right)
+        odds, extra = torch.cat([own[:cut], others[cut:]]), torch.full((500,), -9.0, dtype=DOUBLE)
+        counts = torch.cat([ones(20000), torch.zeros(500, dtype=DOUBLE)])
+        share = float(calibration.share(torch.cat([odds, extra]), counts))
+        assert abs(share - right) < 0.06, (share, right)
+    assert float(calibration.share(own, torch.zeros_like(own))) == 0.5
+    assert float(Calibration(1).double().share(own, ones(20000))) == 0.5
+
+
+def test_evidence_that_tells_nothing_apart_leaves_the_share_at_a_half():
+    g = np.random.default_rng(0)
+    calibration = Calibration(1).double()
+    for _ in range(40):
+        own, others = (torch.from_numpy(g.normal(size=(400, 1))) for _ in range(2))
+        calibration.put(own, others, ones(800), units=10**14)
+    assert 0.3 < float(calibration.share(calibration.log_odds(own), ones(400))) < 0.7

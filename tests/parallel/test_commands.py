@@ -85,8 +85,9 @@ def require_same(here: Path, there: Path, within: float) -> None:
 
 
 def test_a_run_of_several_is_the_run_of_one_and_kept_once(ranks: Ranks, tmp_path: Path) -> None:
-    assert main(arguments(tmp_path, "one")) == 0
-    (code, said, errors), *others = ranks.run(3, command, arguments(tmp_path, "three"), None)
+    joined = (*MEMORY, "--train-on-meta", "True")
+    assert main(arguments(tmp_path, "one", arm=joined)) == 0
+    (code, said, errors), *others = ranks.run(3, command, arguments(tmp_path, "three", arm=joined), None)
     assert (code, errors) == (0, "")
     assert "test accuracy" in said
     assert others == [(0, "", "")] * 2

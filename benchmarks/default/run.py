@@ -41,7 +41,7 @@ class Options:
     """
 
     profile: str = "quick"
-    """A table of profiles.toml: quick or standard."""
+    """A table of profiles.toml: quick, held-out or standard."""
     sets: tuple[str, ...] = ()
     """Default: all that have the profile."""
     arms: tuple[str, ...] = ()
@@ -59,11 +59,12 @@ class Options:
 def run(options: Options) -> Path:
     """Train, write and print; the run's folder.
 
-    Raises FileExistsError for a folder that exists without ``resume``, KeyError and ValueError as ``plans``.
+    Raises FileExistsError for a folder that exists without ``resume``, ValueError for ``resume`` without one,
+    KeyError and ValueError as ``plans``.
     """
     began = time.perf_counter()
     todo = plans(options.profile, options.sets, options.arms, options.seeds)
-    path = run_folder(options.out, "default")
+    path = run_folder(options.out, "default", resume=options.resume)
     about = manifest(asdict(options), sys.argv)
     if options.resume and path.is_dir():
         place = RunFolder.open(path).path

@@ -173,7 +173,10 @@ def test_a_run_from_start_to_page(tmp_path, capsys):
     assert len(runs) == 6
     assert all(isinstance(one.value, float) for one in runs)
     assert run.main([*options, "--out", str(out)]) == 2
-    assert "exists" in capsys.readouterr().err
+    assert run.main([*options, "--resume"]) == 2
+    said = capsys.readouterr().err
+    assert "exists" in said
+    assert "--resume goes on in the folder of --out: name it" in said
 
 
 def test_files_that_are_not_there_are_said(tmp_path, monkeypatch, capsys):

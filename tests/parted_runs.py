@@ -42,7 +42,7 @@ class Case:
     schedule: str = "lookahead"
     optimizer: str = "sgd"
     unroll: int = 1
-    steps: int = 16
+    steps: int = 12
     wrapped: bool = True
     sharded: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -1,7 +1,11 @@
-"""Specs and states of students that do not exist, for tests of teachers; Accelerate with no state yet."""
+"""Specs and states of students that do not exist, for tests of teachers; Accelerate with no state yet.
+
+Collections of garbage look through what a module of tests makes, and not through all that is there.
+"""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +23,13 @@ def _threads() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen() -> None:
+    """Imported libraries are millions of objects: to look through them takes longer than most tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

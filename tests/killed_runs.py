@@ -1,7 +1,8 @@
 """Whole commands in children of a process that has loaded everything, to be killed or starved in thousands.
 
-The process itself trains nothing: autograd does not survive a fork.  As a program it makes one campaign, and
-prints what went wrong: ``python tests/killed_runs.py killed SEED TRIALS FOLDER``.
+The process itself trains nothing: autograd does not survive a fork.  As a program it makes one campaign, or
+several with the same undisturbed runs, and prints what went wrong:
+``python tests/killed_runs.py killed,starved SEED TRIALS FOLDER``.
 """
 
 from __future__ import annotations
@@ -249,6 +250,7 @@ class Campaign:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     what, seed, trials, folder = sys.argv[1:]
-    troubles = list(Campaign(Path(folder), int(seed)).troubles(what, int(trials)))
+    campaign = Campaign(Path(folder), int(seed))
+    troubles = [trouble for one in what.split(",") for trouble in campaign.troubles(one, int(trials))]
     print("\n".join(troubles))
     sys.exit(1 if troubles else 0)

@@ -103,7 +103,7 @@ def state(live: mw.Reweighter) -> dict[str, Tensor]:
 def trained(rank: int, size: int, kind: str, shard: bool) -> dict[str, Tensor]:
     live = built(kind, shard)
     _, batch = STUDENTS[kind](False)
-    for step in range(12):
+    for step in range(6):
         report = live.step(batch(7, 100 + step).part(rank, size), batch(3, 900 + step).part(rank, size))
     return state(live) | {"weights": report.weights}
 
@@ -112,7 +112,7 @@ def loop_of_the_users(rank: int, size: int, shard: bool, pieces: int) -> dict[st
     """``weigh`` in a loop whose steps are the user's, each on the gradients of several micro-batches."""
     live = built("pictures", shard)
     module, optimizer = live.student.module, live.optimizer
-    for step in range(8):
+    for step in range(5):
         optimizer.zero_grad()
         for piece in range(pieces):
             train = runs.batch(8, 300 + pieces * step + piece).part(rank, size)

@@ -134,7 +134,7 @@ def own(rank: int, size: int, plain: bool) -> list[Tensor]:
     student = mw.Student(net)
     teacher = Remembers(student.spec(runs.batch(runs.ROWS, 0), samples=runs.SAMPLES + 1), plain=plain)
     live = mw.Reweighter(student, teacher, optimizer=torch.optim.SGD(net.parameters(), lr=0.2))
-    for step in range(20):
+    for step in range(8):
         report = live.step(runs.batch(runs.ROWS, step).part(rank, size))
     sums = runs.whole(next(iter(teacher.state_dict().values())))
     return [report.weights, sums.clone()]

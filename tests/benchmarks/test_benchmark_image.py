@@ -50,7 +50,8 @@ def test_the_full_cifar_profile_is_the_protocol_of_mw_net() -> None:
 def test_a_small_run_leaves_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     asked = ["--arms", "uniform", "l2rw", "--noises", "uniform@0.4", "--seeds", "0", "1", "--jobs", "2"]
-    assert main([*DIGITS, *asked, "--epochs", "1", "--warmup-epochs", "0", "--out", str(out)]) == 0
+    quick = ["--epochs", "1", "--warmup-epochs", "0", "--train-size", "300", "--batch-size", "50"]
+    assert main([*DIGITS, *asked, *quick, "--out", str(out)]) == 0
     assert str(out) in "".join(capsys.readouterr().out.split())
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["config"]["base"]["epochs"] == 1

@@ -120,6 +120,7 @@ def test_ctrl_c_says_how_to_resume_and_the_resumed_run_ends(tmp_path: Path) -> N
         "mlp",
         "--epochs",
         "400",
+        *("--train-size", "300", "--batch-size", "50", "--meta-batch-size", "50"),
         "--out",
         str(out),
     ]

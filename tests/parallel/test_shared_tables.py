@@ -27,7 +27,7 @@ def require_close(here: dict[str, Tensor], there: dict[str, Tensor], within: flo
 def test_rows_that_are_shared_out_are_those_of_whole_tables_to_the_bit(
     ranks: Ranks, teacher: str, schedule: str, size: int
 ) -> None:
-    case = Case(teacher=teacher, schedule=schedule, teacher_options={"decay": 0.5}, steps=15)
+    case = Case(teacher=teacher, schedule=schedule, teacher_options={"decay": 0.5}, steps=10)
     found = [one for pair in ranks.run(size, tables.both, case) for one in pair]
     for other in found[1:]:
         assert all(torch.equal(value, other[name]) for name, value in found[0].items())

@@ -1,4 +1,4 @@
-"""The two estimators: what they learn, what is left after a fit, and what they refuse."""
+"""The classifier: what it learns, and what is left after a fit."""
 
 from __future__ import annotations
 
@@ -10,61 +10,32 @@ import pandas as pd
 import pytest
 import sklearn
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
-from torch import nn
+from sklearn_people import (
+    QUICK,
+    RIGHT,
+    WRONG,
+    X_META,
+    X_TEST,
+    Y_META,
+    Y_TEST,
+    X,
+    Y,
+    classifier,
+    numbers_of,
+    regressor,
+)
 
 import metaweight as mw
-
-QUICK: dict[str, Any] = {
-    "epochs": 6,
-    "warmup_epochs": 2,
-    "batch_size": 64,
-    "lr": 1e-2,
-    "model_options": {"width": 32, "depth": 1, "dropout": 0.0},
-    "random_state": 0,
-}
-TOWNS = ("Ulm", "Bonn", "Kiel")
-
-
-def people(rows: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """A frame of numbers, categories and empty cells, and "yes" or "no" that follow from it."""
-    rng = np.random.RandomState(seed)
-    frame = pd.DataFrame(
-        {"age": rng.randn(rows), "size": rng.randn(rows), "town": rng.choice(TOWNS, rows)},
-        index=[f"p{i}" for i in range(rows)],
-    )
-    score = frame["age"] + frame["size"] + (frame["town"] == "Ulm")
-    frame.loc[rng.rand(rows) < 0.05, "size"] = np.nan
-    return frame, np.where(score > 0.3, "yes", "no")
-
-
-def spoilt(labels: np.ndarray, share: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of which a share is turned over, and which."""
-    wrong = np.random.RandomState(7).rand(len(labels)) < share
-    return np.where(wrong, np.where(labels == "yes", "no", "yes"), labels), wrong
-
-
-X, RIGHT = people(300, 0)
-Y, WRONG = spoilt(RIGHT)
-X_META, Y_META = people(60, 1)
-X_TEST, Y_TEST = people(300, 2)
 
 
 @pytest.fixture(scope="module")
 def fitted() -> mw.ReweightedClassifier:
     return mw.ReweightedClassifier(**{**QUICK, "epochs": 14}).fit(X, Y, X_meta=X_META, y_meta=Y_META)
-
-
-def classifier(**options: Any) -> mw.ReweightedClassifier:
-    return mw.ReweightedClassifier(**{**QUICK, **options})
 
 
 def test_wrong_labels_get_low_weights_and_do_less_harm(fitted: mw.ReweightedClassifier) -> None:
@@ -198,52 +169,6 @@ def test_rare_classes_are_kept() -> None:
     assert model.predict_proba(X_TEST).shape == (300, 3)
 
 
-class Recorder(ClassifierMixin, BaseEstimator):
-    """Keeps what it is fitted on."""
-
-    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Recorder:
-        self.classes_, self.given_ = np.unique(y), (X, y, sample_weight)
-        return self
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        return np.repeat("yes", len(X))
-
-
-def test_a_final_estimator_gets_the_learnt_weights_and_predicts() -> None:
-    final = Recorder()
-    model = classifier(epochs=3, final_estimator=final).fit(X, Y, X_meta=X_META, y_meta=Y_META)
-    assert not hasattr(final, "given_")
-    rows, labels, weights = model.final_estimator_.given_
-    assert rows.shape == (360, model.encoder_.width + 5)
-    assert labels.tolist() == [*Y, *Y_META]
-    assert np.array_equal(weights, np.r_[model.sample_weight_, np.ones(60)])
-    assert set(model.predict(X_TEST)) == {"yes"}
-    assert not hasattr(model, "predict_proba")
-    assert not hasattr(classifier(final_estimator=LinearSVC()), "predict_proba")
-
-
-def test_a_forest_on_the_learnt_weights() -> None:
-    forest = RandomForestClassifier(30, min_samples_leaf=3)
-    model = classifier(epochs=10, final_estimator=forest).fit(X, Y, X_meta=X_META, y_meta=Y_META)
-    rows, test = (model.encoder_.one_hot(model.encoder_.transform(frame)) for frame in (X, X_TEST))
-    plain = clone(forest).set_params(random_state=0).fit(rows, Y)
-    assert model.score(X_TEST, Y_TEST) > plain.score(test, Y_TEST) + 0.05
-    again = classifier(epochs=10, final_estimator=forest).fit(X, Y, X_meta=X_META, y_meta=Y_META)
-    assert np.array_equal(model.predict_proba(X_TEST), again.predict_proba(X_TEST))
-
-
-def test_a_module_of_ones_own_gets_one_row_of_numbers() -> None:
-    def net(inputs: int, outputs: int) -> nn.Module:
-        return nn.Sequential(nn.Linear(inputs, 16), nn.ReLU(), nn.Linear(16, outputs))
-
-    model = classifier(model=net, model_options=None).fit(X, Y, X_meta=X_META, y_meta=Y_META)
-    assert model.teacher_ == "recall"
-    assert model.module_[0].in_features == model.encoder_.width + 5
-    assert model.score(X_TEST, Y_TEST) > 0.7
-    tapped = classifier(model=net, model_options=None, taps=("1",), epochs=3, teacher="memory")
-    assert tapped.fit(X, Y, X_meta=X_META, y_meta=Y_META).teacher_ == "memory"
-
-
 def test_it_goes_through_pickle_clone_and_set_params(fitted: mw.ReweightedClassifier) -> None:
     again = pickle.loads(pickle.dumps(fitted))
     assert np.array_equal(again.predict_proba(X_TEST), fitted.predict_proba(X_TEST))
@@ -310,174 +235,3 @@ def test_unchecked_rows_are_trusted_only_when_told_and_then_it_is_said(
     assert "epoch 3/3" in printed
     assert (model.sample_weight_ == 1).sum() >= 60
     assert len(model.suspects_) == 240
-
-
-@pytest.mark.parametrize(
-    ("trusted", "error", "message"),
-    [
-        (
-            {},
-            ValueError,
-            r"no trusted rows: .* 10 or more of each class do, 20 or more here. Give them: fit\(X, y, X_me",
-        ),
-        ({"X_meta": X_META}, ValueError, "got X_meta without y_meta"),
-        ({"y_meta": Y_META}, ValueError, "got y_meta without X_meta"),
-        ({"X_meta": X_META, "y_meta": Y_META, "meta": [0]}, ValueError, "give one of them"),
-        ({"X_meta": X_META, "y_meta": Y_META[:5]}, ValueError, "one length, got 60 and 5"),
-        (
-            {"X_meta": X_META, "y_meta": np.where(Y_META == "no", "non", "yes")},
-            ValueError,
-            "that y lacks: 'non'; y has",
-        ),
-        ({"X_meta": X_META, "y_meta": np.repeat("yes", 60)}, ValueError, "no trusted row is of class 'no'"),
-        ({"X_meta": X_META, "y_meta": [None, *Y_META[1:]]}, ValueError, "y_meta has no value .* in 1 rows"),
-        ({"X_meta": X_META.drop(columns="age"), "y_meta": Y_META}, ValueError, "(?s)yet now missing:\n- age"),
-        ({"meta": [0, 300]}, ValueError, r"rows 0 to 299 of X, each once, got \[300\]"),
-        ({"meta": [0, 0]}, ValueError, "got some of them twice"),
-        ({"meta": [True] * 5}, ValueError, "over the 300 rows of X, got 5 values"),
-        ({"meta": np.ones(300, dtype=bool)}, ValueError, "meta names every row of X"),
-        ({"meta": np.zeros(300, dtype=bool)}, ValueError, "meta names no row of X.*shuffle its folds"),
-        ({"meta": []}, TypeError, "boolean mask over the rows of X, or their positions"),
-    ],
-)
-def test_trusted_rows_that_do_not_do_are_named(trusted: dict, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        classifier().fit(X, Y, **trusted)
-
-
-def test_labels_of_two_types_are_named() -> None:
-    with pytest.raises(TypeError, match=r"labels are of one type, got int and str: write y.astype\(str\)"):
-        classifier().fit(X, np.array([1, "a"] * 150, dtype=object), X_meta=X_META, y_meta=Y_META)
-
-
-@pytest.mark.parametrize(
-    ("y", "message"),
-    [
-        (np.where(np.arange(300) == 4, np.nan, 1.0), r"y has no value or an infinite one in 1 rows.*\[4\]"),
-        ([None, *Y[1:]], r"in 1 rows, the first of them \[0\]"),
-        (np.repeat("yes", 300), "y has one class, 'yes'"),
-        (np.linspace(0, 1, 300), "Unknown label type: continuous"),
-        (Y[:10], "got 300 and 10 samples"),
-    ],
-)
-def test_labels_that_do_not_do_are_named(y: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        classifier().fit(X, y, X_meta=X_META, y_meta=Y_META)
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"model": "tabular-mpl"}, KeyError, "Did you mean 'tabular-mlp'"),
-        ({"teacher": "memroy"}, KeyError, "Did you mean 'memory'"),
-        ({"teacher": "memory", "teacher_options": {"widht": 1}}, TypeError, "Did you mean 'width'"),
-        ({"warmup_epochs": 6}, ValueError, "leave none for the teacher"),
-        ({"lr": 0.0}, ValueError, "lr is positive"),
-        ({"epochs": 2.5}, TypeError, "epochs is a whole number, got 2.5"),
-        ({"model": nn.Linear(5, 2)}, TypeError, r"model\(inputs, outputs\) -> torch module.*; got Linear$"),
-        ({"model": lambda inputs, outputs: 3, "model_options": None}, TypeError, "got function that gives 3"),
-        ({"batch_size": "big"}, ValueError, "a number of rows or 'auto', got 'big'"),
-        ({"meta_from_train": 2.0}, ValueError, r"share of the rows in \(0, 1\), got 2.0"),
-        ({"final_estimator": KNeighborsClassifier()}, ValueError, "KNeighborsClassifier does not"),
-    ],
-)
-def test_options_that_do_not_do_are_named(options: dict, error: type[Exception], message: str) -> None:
-    trusted = {} if "meta_from_train" in options else {"X_meta": X_META, "y_meta": Y_META}
-    with pytest.raises(error, match=message):
-        classifier(**options).fit(X, Y, **trusted)
-
-
-def numbers_of(frame: pd.DataFrame) -> np.ndarray:
-    return 1000 + 50 * (frame["age"] - (frame["town"] == "Kiel")).to_numpy()
-
-
-def regressor(**options: Any) -> mw.ReweightedRegressor:
-    return mw.ReweightedRegressor(**{**QUICK, "epochs": 20, **options})
-
-
-def test_numbers_are_learnt_in_their_own_scale() -> None:
-    y = numbers_of(X)
-    y[:60] = np.random.RandomState(0).permutation(y[:60])
-    model = regressor().fit(X, y, X_meta=X_META, y_meta=numbers_of(X_META))
-    assert model.score(X_TEST, numbers_of(X_TEST)) > 0.9
-    assert model.teacher_ == "evidence"
-    given = regressor(epochs=3, teacher="mw-net").fit(X, y, meta=np.arange(200, 300))
-    assert 0 < given.sample_weight_.min() < given.sample_weight_.max() < 2
-    found = model.suspects_
-    assert list(found.columns) == [
-        "row",
-        "index",
-        "given_label",
-        "suggested_label",
-        "mean_weight",
-        "loss",
-        "is_suspect",
-    ]
-    assert (found["given_label"] == y[found["row"]]).all()
-    assert model.predict(X.iloc[found["row"]]) == pytest.approx(found["suggested_label"])
-    final = regressor(epochs=3, final_estimator=Ridge()).fit(X, y, meta=np.arange(200, 300))
-    assert final.predict(X_TEST) == pytest.approx(numbers_of(X_TEST), abs=150)
-
-
-def test_what_a_regressor_refuses() -> None:
-    y, trusted = numbers_of(X), {"X_meta": X_META, "y_meta": numbers_of(X_META)}
-    with pytest.raises(
-        ValueError, match=r"teacher 'focal' reads class labels.*, and this student's targets are numbers"
-    ):
-        regressor(teacher="focal").fit(X, y, **trusted)
-    with pytest.raises(ValueError, match=r"no trusted rows: .* 50 or more do"):
-        regressor().fit(X, y)
-    with pytest.raises(ValueError, match="a regressor's y holds numbers"):
-        regressor().fit(X, Y, **trusted)
-    with pytest.raises(ValueError, match="no value or an infinite one in 1 rows"):
-        regressor().fit(X, np.r_[np.inf, y[1:]], **trusted)
-
-
-def labels_of(frame: pd.DataFrame) -> pd.DataFrame:
-    """Three labels, of which a row may have several, that follow from ``people``."""
-    told = {"old": frame["age"] > 0, "small": frame["size"].fillna(0) < 0.5, "ulm": frame["town"] == "Ulm"}
-    return pd.DataFrame(told).astype(int)
-
-
-def test_rows_may_have_several_labels() -> None:
-    right, trusted = labels_of(X), {"X_meta": X_META, "y_meta": labels_of(X_META)}
-    given = right.copy()
-    wrong = np.random.RandomState(7).rand(len(X)) < 0.2
-    given.iloc[wrong] = 1 - right.iloc[wrong]
-    model = classifier(epochs=14).fit(X, given, **trusted)
-    assert model.classes_.tolist() == ["old", "small", "ulm"]
-    assert roc_auc_score(~wrong, model.sample_weight_) > 0.9
-    said, likely = model.predict(X_TEST), model.predict_proba(X_TEST)
-    assert (said == labels_of(X_TEST)).mean(axis=None) > 0.85
-    assert ((likely > 0.5) == said).all()
-    found = model.suspects_
-    assert found["given_label"][0] == tuple(given.columns[given.iloc[found["row"][0]] == 1])
-    own = model.predict(X)[found["row"]]
-    assert found["suggested_label"].tolist() == [tuple(given.columns[row == 1]) for row in own]
-    forest = classifier(epochs=3, final_estimator=RandomForestClassifier(20)).fit(X, given, **trusted)
-    assert forest.predict(X_TEST).shape == forest.predict_proba(X_TEST).shape == (300, 3)
-    assert clone(model).fit(X, given.to_numpy(), meta=np.arange(250, 300)).classes_.tolist() == [0, 1, 2]
-
-
-def test_what_several_labels_cannot_be() -> None:
-    given, trusted = labels_of(X).to_numpy(), labels_of(X_META).to_numpy()
-    odd = given.copy()
-    odd[3, 1] = 2
-    with pytest.raises(ValueError, match=r"are 0 or 1, y has 2 in row 3, column 1 \(1 such cells in all\)"):
-        classifier().fit(X, odd, X_meta=X_META, y_meta=trusted)
-    with pytest.raises(ValueError, match="are 0 or 1, y has others"):
-        classifier().fit(X, np.where(given, "yes", "no"), X_meta=X_META, y_meta=trusted)
-    with pytest.raises(ValueError, match=r"y has 3 labels, a column each, y_meta is of shape \(60, 2\)"):
-        classifier().fit(X, given, X_meta=X_META, y_meta=trusted[:, :2])
-    with pytest.raises(ValueError, match="no trusted row has label 2, and such rows"):
-        classifier().fit(X, given, X_meta=X_META, y_meta=trusted * [1, 1, 0])
-    with pytest.raises(ValueError, match=r"no trusted rows: .* with each label do, and as many without"):
-        classifier().fit(X, given)
-
-
-def test_weights_can_be_handed_to_any_estimator(fitted: mw.ReweightedClassifier) -> None:
-    rows = X[["age", "size"]].fillna(0)
-    assert LogisticRegression().fit(rows, Y, sample_weight=fitted.sample_weight_).classes_.tolist() == [
-        "no",
-        "yes",
-    ]

@@ -70,11 +70,16 @@ def parts_of_set(name: str, read: Callable[[Path], Whole]) -> Parts:
     whole = read(data_folder(None) or Path())
     places = np.arange(len(whole.right))
     test, train = _cut(len(places)) if whole.test is None else (places[whole.test], places[~whole.test])
-    frame: pd.DataFrame = whole.rows.assign(**{LABEL: whole.right.astype(str)})
-    human = None if whole.given is None else whole.given[train].astype(str).tolist()
+    frame: pd.DataFrame = whole.rows.assign(**{LABEL: _names(whole.right)})
+    human = None if whole.given is None else _names(whole.given[train])
     rows = [of_frame(frame.iloc[at].reset_index(drop=True), name) for at in (train, test)]
     note = f"{len(train):,} rows of {name}, {len(test):,} more to test on"
     return Parts(name, rows[0], LABEL, test=rows[1], clean=True, human=human, notes=(note,))
+
+
+def _names(labels: np.ndarray[Any, Any]) -> list[str]:
+    """Classes by number as names: of more than twenty numbers a run would learn to tell the number."""
+    return [str(one) if isinstance(one, str) else f"c{one:02d}" for one in labels]
 
 
 def _add(registry: Registry[Callable[[], Parts]], names: tuple[str, ...]) -> None:

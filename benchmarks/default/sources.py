@@ -18,6 +18,7 @@ from metaweight.data.image_set import ImageSet
 from metaweight.data.images import datasets
 from metaweight.data.rows import of_frame
 from metaweight.data.rows.parts import Parts
+from metaweight.data.rows.targets import FEW
 from metaweight.tasks.tabular.sets import tables
 from metaweight.tasks.text.sets import labelled_texts
 
@@ -70,16 +71,19 @@ def parts_of_set(name: str, read: Callable[[Path], Whole]) -> Parts:
     whole = read(data_folder(None) or Path())
     places = np.arange(len(whole.right))
     test, train = _cut(len(places)) if whole.test is None else (places[whole.test], places[~whole.test])
-    frame: pd.DataFrame = whole.rows.assign(**{LABEL: _names(whole.right)})
-    human = None if whole.given is None else _names(whole.given[train])
+    classes = len(np.unique(whole.right))
+    frame: pd.DataFrame = whole.rows.assign(**{LABEL: _names(whole.right, classes)})
+    human = None if whole.given is None else _names(whole.given[train], classes)
     rows = [of_frame(frame.iloc[at].reset_index(drop=True), name) for at in (train, test)]
     note = f"{len(train):,} rows of {name}, {len(test):,} more to test on"
     return Parts(name, rows[0], LABEL, test=rows[1], clean=True, human=human, notes=(note,))
 
 
-def _names(labels: np.ndarray[Any, Any]) -> list[str]:
-    """Classes by number as names: of more than twenty numbers a run would learn to tell the number."""
-    return [str(one) if isinstance(one, str) else f"c{one:02d}" for one in labels]
+def _names(labels: np.ndarray[Any, Any], classes: int) -> list[str]:
+    """Labels as text; where there are so many classes by number that a run would tell the number, as names."""
+    if classes <= FEW or isinstance(labels[0], str):
+        return [str(one) for one in labels]
+    return [f"c{one:02d}" for one in labels]
 
 
 def _add(registry: Registry[Callable[[], Parts]], names: tuple[str, ...]) -> None:

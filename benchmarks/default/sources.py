@@ -80,7 +80,7 @@ def parts_of_set(name: str, read: Callable[[Path], Whole]) -> Parts:
 
 
 def _names(labels: np.ndarray[Any, Any], classes: int) -> list[str]:
-    """Labels as text; where there are so many classes by number that a run would tell the number, as names."""
+    """Labels as text; as names where a run would take so many classes by number for amounts."""
     if classes <= FEW or isinstance(labels[0], str):
         return [str(one) for one in labels]
     return [f"c{one:02d}" for one in labels]

@@ -65,6 +65,8 @@ class Options:
                     raise KeyError(f"unknown {kind} {name!r}.{did_you_mean(name, known)}")
         if self.threads < 1 or self.rounds < 0 or self.rounds == 1:
             raise ValueError(f"threads >= 1 and rounds 0 or >= 2, got {self.threads} and {self.rounds}")
+        if self.resume and self.out is None:
+            raise ValueError("--resume goes on with a folder: name it with --out")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,7 +134,7 @@ def run(options: Options) -> Path:
 
 def _folder(options: Options) -> Path:
     held = manifest({**asdict(options), **_versions()}, sys.argv)
-    path = run_folder(options.out, "models", resume=options.resume)
+    path = run_folder(options.out, "models")
     if not (options.resume and path.exists()):
         return RunFolder.create(path, held).path
     folder = RunFolder.open(path)

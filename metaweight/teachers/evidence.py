@@ -14,7 +14,6 @@ from metaweight.teachers.inputs import (
     class_labels,
     in_columns,
     label_log_probability,
-    of_others,
     require_outputs,
 )
 from metaweight.teachers.neighbours import equal_parts, likelier_word, neighbours_agree
@@ -23,10 +22,8 @@ from metaweight.teachers.sentences import likelier_than_expected, output_log_pro
 from metaweight.teachers.trusted import (
     TrustedStates,
     compared,
-    cosines,
-    hidden_or_none,
+    nearness,
     told,
-    told_columns,
 )
 
 FLOOR = 0.02
@@ -60,9 +57,7 @@ class Evidence(Teacher):
             raise ValueError(f"k is 1 or more, vote 0 or more, got {k} and {vote}")
         self.target, self.words, self.k, self.vote = spec.target, spec.tokens, k, vote
         self.tap, self.pair, width, self.source_width = compared(spec, "evidence")
-        self.trusted = TrustedStates(
-            width, capacity=capacity, columns=told_columns(spec), in_train=spec.meta_in_train
-        )
+        self.trusted = TrustedStates.of(spec, width, capacity=capacity)
 
     def forward(self, state: StudentState) -> Tensor:
         """Weights [U] in (0, 2)."""
@@ -87,10 +82,8 @@ class Evidence(Teacher):
 
     def _nearest(self, state: StudentState) -> Tensor:
         """Equal parts of each unit's nearest trusted samples [U, N]."""
-        states, _ = self.trusted.held()
-        k = len(states) if self.tap is None else self.k
-        nearness = cosines(hidden_or_none(state, self.tap).to(states), states)
-        return equal_parts(of_others(nearness, self.trusted.itself(state.index), -torch.inf), k)
+        k = len(self.trusted) if self.tap is None else self.k
+        return equal_parts(nearness(self.trusted, state, self.tap, self.trusted.itself(state.index)), k)
 
     def _of_outputs(self, state: StudentState) -> Tensor:
         if self.pair is not None:

@@ -197,3 +197,9 @@ def of_others(values: Tensor, itself: Tensor | None, fill: float) -> Tensor:
     A unit that there is no other for, a word of the only sentence held, keeps them.
     """
     return values if itself is None else values.masked_fill(itself & ~itself.all(dim=1, keepdim=True), fill)
+
+
+def even_parts(like: Tensor, itself: Tensor | None) -> Tensor:
+    """Equal parts, in sum 1, for all that a unit is compared with but itself: as ``like`` [U, N]."""
+    parts = of_others(torch.ones_like(like), itself, 0)
+    return parts / parts.sum(dim=1, keepdim=True)

@@ -30,7 +30,7 @@ from metaweight.teachers.pair_states import (
     pair_states,
 )
 from metaweight.teachers.surface import ReadsSurface
-from metaweight.teachers.trusted import TrustedStates, compared, told, told_columns
+from metaweight.teachers.trusted import TrustedStates, compared, told
 
 AGREEMENTS: Mapping[Target, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "soft": lambda attention, held, own: soft_agreement(attention @ held, own),
@@ -79,9 +79,7 @@ class Memory(ReadsSurface):
         self.classes = spec.classes
         self.tap, features = last_tap(spec, "memory")
         _, self.pair, width_held, source_width = compared(spec, "memory")
-        self.trusted = TrustedStates(
-            width_held, capacity=capacity, columns=told_columns(spec), in_train=spec.meta_in_train
-        )
+        self.trusted = TrustedStates.of(spec, width_held, capacity=capacity)
         features = features if self.pair is None else source_width
         self.project = nn.Linear(features, min(features, projection), bias=False)
         if features <= projection:

@@ -14,9 +14,8 @@ from metaweight.teachers.trusted import (
     TrustedStates,
     compared,
     cosines,
-    hidden_or_none,
+    nearness,
     told,
-    told_columns,
 )
 
 
@@ -51,9 +50,7 @@ class Neighbours(Teacher):
         self.target = spec.target
         self.k = k
         self.tap, self.pair, width, self.source_width = compared(spec, "knn")
-        self.trusted = TrustedStates(
-            width, capacity=capacity, columns=told_columns(spec), in_train=spec.meta_in_train
-        )
+        self.trusted = TrustedStates.of(spec, width, capacity=capacity)
         self.share = share
         self.register_buffer("limit", torch.zeros(()) if spec.target in ("soft", "several") else None)
 
@@ -66,9 +63,7 @@ class Neighbours(Teacher):
             nearer = neighbours_agree(self.trusted, state, self.pair, self.source_width, self.k)
             return 2 * (nearer > 0).to(state.loss.dtype)
         itself = self.trusted.itself(state.index)
-        similarity = of_others(
-            cosines(hidden_or_none(state, self.tap).to(states), states), itself, -torch.inf
-        )
+        similarity = nearness(self.trusted, state, self.tap, itself)
         if self.target != "class":
             own = told(state, self.target, states.dtype)
             if self.target == "number":
@@ -110,9 +105,9 @@ def neighbours_agree(
     own = pair_states(state, taps).to(states)
     (sources, source), (translations, target) = centred_sides(states, own, width)
     itself = trusted.itself(state.index)
-    nearness = of_others(source @ sources.T, itself, -torch.inf)
+    near = of_others(source @ sources.T, itself, -torch.inf)
     k = min(k, trusted.others // 2)  # all of them would leave nothing to compare with but rounding
-    return pair_agreement(equal_parts(nearness, k), nearness, target, translations, itself)[:, 2]
+    return pair_agreement(equal_parts(near, k), near, target, translations, itself)[:, 2]
 
 
 def likelier_word(parts: Tensor, held: Tensor, labels: Tensor, floor: float) -> Tensor:
@@ -127,8 +122,8 @@ def likelier_word(parts: Tensor, held: Tensor, labels: Tensor, floor: float) -> 
     return (log_share - (parts * log_shares).sum(dim=1)).clamp(-CLIP, CLIP)
 
 
-def equal_parts(nearness: Tensor, k: int) -> Tensor:
+def equal_parts(near: Tensor, k: int) -> Tensor:
     """Equal parts, in sum 1, for the ``k`` nearest of a row but those at -inf: [U, N] -> [U, N]."""
-    nearest = nearness.topk(min(k, nearness.shape[1]), dim=1)
-    parts = (nearest.values > -torch.inf).to(nearness)
-    return torch.zeros_like(nearness).scatter(1, nearest.indices, parts / parts.sum(dim=1, keepdim=True))
+    nearest = near.topk(min(k, near.shape[1]), dim=1)
+    parts = (nearest.values > -torch.inf).to(near)
+    return torch.zeros_like(near).scatter(1, nearest.indices, parts / parts.sum(dim=1, keepdim=True))

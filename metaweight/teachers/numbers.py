@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StudentState
-from metaweight.teachers.inputs import average_rank, in_columns, of_others, residuals
+from metaweight.teachers.inputs import average_rank, even_parts, in_columns, residuals
 from metaweight.teachers.trusted import TrustedStates, told
 
 NUMBER_SCALARS = 5
@@ -110,8 +110,7 @@ def number_evidence(attention: Tensor, held: Tensor, own: Tensor, itself: Tensor
     kernels = ((own[:, None] - held) / width).clamp(-1e4, 1e4).square() / -2
     log_width = width.log()
     log_attention = attention.clamp_min(torch.finfo(attention.dtype).tiny).log()[:, :, None]
-    parts = of_others(torch.ones_like(attention), itself, 0)
-    log_parts = (parts / parts.sum(dim=1, keepdim=True)).log()[:, :, None]
+    log_parts = even_parts(attention, itself).log()[:, :, None]
     number = (kernels[:, :, :numbers] + log_parts).logsumexp(dim=1) - log_width[:numbers]
     missed = (kernels[:, :, numbers:] + log_attention).logsumexp(dim=1) - log_width[numbers:]
     said = known[:numbers] & known[numbers:]

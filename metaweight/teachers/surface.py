@@ -11,7 +11,7 @@ from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.answers import SEVERAL_SCALARS, SOFT_SCALARS, several_scalars, soft_scalars
 from metaweight.teachers.base import Normalize, Teacher, register_teacher, registry
 from metaweight.teachers.head import WeightHead
-from metaweight.teachers.inputs import of_others, require_outputs, scaled_loss
+from metaweight.teachers.inputs import even_parts, require_outputs, scaled_loss
 from metaweight.teachers.numbers import NUMBER_SCALARS, NumberScale, number_evidence
 from metaweight.teachers.sentences import (
     CLASS_SCALARS,
@@ -158,8 +158,7 @@ class ReadsSurface(Teacher):
         if not trusted.others:
             return held.new_zeros(len(state), 0), held[:0], None
         itself = trusted.itself(state.index)
-        parts = of_others(held.new_ones(len(state), len(held)), itself, 0)
-        return parts / parts.sum(dim=1, keepdim=True), held, itself
+        return even_parts(held.new_empty(len(state), len(held)), itself), held, itself
 
     def track(self, state: StudentState) -> None:
         """See ``Surface.track``."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StateSpec, StudentState, Target
-from metaweight.teachers.inputs import class_labels, hidden, in_columns, last_tap, residuals
+from metaweight.teachers.inputs import class_labels, hidden, in_columns, last_tap, of_others, residuals
 from metaweight.teachers.pair_states import pair_states, pair_taps
 
 
@@ -40,6 +40,11 @@ class TrustedStates(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         self._known = self.count, _version(self.count), 0
         """The buffer, how often it was changed, and what it held: to read that waits for the device."""
+
+    @classmethod
+    def of(cls, spec: StateSpec, width: int, *, capacity: int) -> TrustedStates:
+        """For states of ``width`` columns of a student's samples, and what these are told."""
+        return cls(width, capacity=capacity, columns=told_columns(spec), in_train=spec.meta_in_train)
 
     def __len__(self) -> int:
         buffer, version, count = self._known
@@ -139,6 +144,12 @@ def told(state: StudentState, target: Target, dtype: torch.dtype) -> Tensor:
 def told_columns(spec: StateSpec) -> int:
     """Columns of ``told``; 0 of labels."""
     return 0 if spec.target == "class" else spec.classes * (1 + (spec.target == "number"))
+
+
+def nearness(trusted: TrustedStates, state: StudentState, tap: str | None, itself: Tensor | None) -> Tensor:
+    """``cosines`` of the states of ``tap`` and those held: [U, N], -inf where ``itself`` [U, N]."""
+    states, _ = trusted.held()
+    return of_others(cosines(hidden_or_none(state, tap).to(states), states), itself, -torch.inf)
 
 
 def cosines(own: Tensor, trusted: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from metaweight.teachers.inputs import (
     class_labels,
     in_columns,
     label_log_probability,
-    of_others,
     require_outputs,
 )
 from metaweight.teachers.neighbours import likelier_word, neighbours_agree
@@ -24,10 +23,8 @@ from metaweight.teachers.trusted import (
     Compared,
     TrustedStates,
     compared,
-    cosines,
-    hidden_or_none,
+    nearness,
     told,
-    told_columns,
 )
 
 FAR = 5.0
@@ -73,9 +70,7 @@ class Witnesses(nn.Module):
         seen = compared(spec, reader) if self.compares else Compared(None, None, 0, 0)
         self.tap, self.pair, width, self.source_width = seen
         self.number = 1 + (self.compares and self.target != "number")
-        self.trusted = TrustedStates(
-            width, capacity=capacity, columns=told_columns(spec), in_train=spec.meta_in_train
-        )
+        self.trusted = TrustedStates.of(spec, width, capacity=capacity)
 
     def forward(self, state: StudentState) -> Tensor:
         """What they say: [U, number]; of trusted samples 0 before two were observed."""
@@ -149,8 +144,7 @@ class Witnesses(nn.Module):
         states, targets = self.trusted.held()
         if self.pair is not None:
             return CLIP * neighbours_agree(self.trusted, state, self.pair, self.source_width, NEIGHBOURS)
-        nearness = TEMPERATURE * cosines(hidden_or_none(state, self.tap).to(states), states)
-        attention = of_others(nearness, itself, -torch.inf).softmax(dim=1)
+        attention = (TEMPERATURE * nearness(self.trusted, state, self.tap, itself)).softmax(dim=1)
         if self.words or self.target == "number":
             return attention
         if self.target == "class":

@@ -11,6 +11,7 @@ import pytest
 import sklearn
 import torch
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -235,3 +236,11 @@ def test_unchecked_rows_are_trusted_only_when_told_and_then_it_is_said(
     assert "epoch 3/3" in printed
     assert (model.sample_weight_ == 1).sum() >= 60
     assert len(model.suspects_) == 240
+
+
+def test_weights_can_be_handed_to_any_estimator(fitted: mw.ReweightedClassifier) -> None:
+    rows = X[["age", "size"]].fillna(0)
+    assert LogisticRegression().fit(rows, Y, sample_weight=fitted.sample_weight_).classes_.tolist() == [
+        "no",
+        "yes",
+    ]

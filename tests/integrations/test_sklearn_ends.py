@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 from sklearn_people import (
-    QUICK,
     X_META,
     X_TEST,
     Y_META,
@@ -19,13 +16,6 @@ from sklearn_people import (
     classifier,
 )
 from torch import nn
-
-import metaweight as mw
-
-
-@pytest.fixture(scope="module")
-def fitted() -> mw.ReweightedClassifier:
-    return mw.ReweightedClassifier(**{**QUICK, "epochs": 14}).fit(X, Y, X_meta=X_META, y_meta=Y_META)
 
 
 class Recorder(ClassifierMixin, BaseEstimator):
@@ -72,11 +62,3 @@ def test_a_module_of_ones_own_gets_one_row_of_numbers() -> None:
     assert model.score(X_TEST, Y_TEST) > 0.7
     tapped = classifier(model=net, model_options=None, taps=("1",), epochs=3, teacher="memory")
     assert tapped.fit(X, Y, X_meta=X_META, y_meta=Y_META).teacher_ == "memory"
-
-
-def test_weights_can_be_handed_to_any_estimator(fitted: mw.ReweightedClassifier) -> None:
-    rows = X[["age", "size"]].fillna(0)
-    assert LogisticRegression().fit(rows, Y, sample_weight=fitted.sample_weight_).classes_.tolist() == [
-        "no",
-        "yes",
-    ]

@@ -41,7 +41,7 @@ class Options:
     """
 
     profile: str = "quick"
-    """A table of profiles.toml: quick, held-out or standard."""
+    """A table of profiles.toml: quick, held-out, kinds, relabel or standard."""
     sets: tuple[str, ...] = ()
     """Default: all that have the profile."""
     arms: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 A data set is registered under a name; loaders give batches as a pure function of seed, epoch and position.
 """
 
-from metaweight.data import structured  # noqa: F401 - registers the noises cluster and instance
+from metaweight.data import structured  # noqa: F401 - registers the noises cluster, instance and region
 from metaweight.data.augment import pad_crop_flip, standardise
 from metaweight.data.image_set import ImageSet
 from metaweight.data.images import datasets, load_images

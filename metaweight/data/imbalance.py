@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
+from metaweight.core.registry import did_you_mean
 from metaweight.data.splits import draw_per_class
 from metaweight.student.losses import check_labels
 
@@ -32,6 +34,16 @@ def step_imbalance(labels: Tensor, factor: float, classes: int, *, generator: to
     minority = len(present) // 2
     shares = [1.0] * (len(present) - minority) + [1 / factor] * minority
     return _keep(labels, present, shares, generator)
+
+
+CUTS: Mapping[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": step_imbalance}
+"""Kinds of imbalance by name."""
+
+
+def check_imbalance(kind: str) -> None:
+    """Raise ValueError, with the nearest, for a kind that is none of ``CUTS`` nor "none"."""
+    if kind != "none" and kind not in CUTS:
+        raise ValueError(f"unknown imbalance {kind!r}.{did_you_mean(kind, ['none', *CUTS])}")
 
 
 def _present(labels: Tensor, factor: float, classes: int) -> list[int]:

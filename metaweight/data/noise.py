@@ -24,8 +24,8 @@ class Clean:
     classes: int
     """C, at least 2."""
     generator: torch.Generator
-    images: Tensor | None = None
-    """[N, ...]."""
+    inputs: Tensor | None = None
+    """[N, ...], the samples as noise that looks at them sees them."""
     human: Tensor | None = None
     """[N] int64."""
     class_map: Mapping[int, int] | None = None
@@ -66,23 +66,24 @@ def corrupt(
     *,
     rate: float,
     classes: int,
-    images: Tensor | None = None,
+    inputs: Tensor | None = None,
     human: Tensor | None = None,
     class_map: Mapping[int, int] | None = None,
     generator: torch.Generator,
 ) -> Noisy:
     """Give some of the clean ``labels`` [N] a wrong value, by the noise ``kind`` (``noises.names()``).
 
-    ``rate`` in 0..1 is the nominal rate (``none`` and ``human`` do not use it); ``images`` [N, ...] are
-    needed by ``cluster`` and ``instance``, ``human`` [N] by ``human``; ``class_map`` goes to ``asymmetric``.
+    ``rate`` in 0..1 is the nominal rate (``none`` and ``human`` do not use it); ``inputs`` [N, ...], images
+    or other points, are needed by ``cluster``, ``instance`` and ``region``, ``human`` [N] by ``human``;
+    ``class_map`` goes to ``asymmetric``.
     Raises KeyError for an unknown kind, ValueError for a rate, label, map or length out of range.
     """
     noise = noises[kind]
     _check(labels, classes, rate)
-    for what, value in (("images", images), ("human labels", human)):
+    for what, value in (("inputs", inputs), ("human labels", human)):
         if value is not None and len(value) != len(labels):
             raise ValueError(f"there are {len(labels)} labels but {len(value)} {what}; give one for each")
-    clean = Clean(labels, rate, classes, generator, images, human, class_map)
+    clean = Clean(labels, rate, classes, generator, inputs, human, class_map)
     given, nominal = noise(clean)
     check_labels(given, classes)
     flipped = given != labels

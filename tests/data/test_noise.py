@@ -176,4 +176,4 @@ def test_what_a_kind_needs_and_did_not_get_is_named():
 
 
 def test_all_kinds_are_there():
-    assert set(noises.names()) == {*DRAWN, "none", "human", "cluster", "instance"}
+    assert set(noises.names()) == {*DRAWN, "none", "human", "cluster", "instance", "region"}

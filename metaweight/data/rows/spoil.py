@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +12,10 @@ from metaweight.core.registry import did_you_mean
 from metaweight.data.noise import check_rate, corrupt, noises, uniform_draws
 from metaweight.data.rows.loader import IGNORED
 from metaweight.data.rows.targets import Targets
+from metaweight.data.structured import OF_INPUTS
 
 SHUFFLED = "shuffled"
 """The noise of numbers and of several labels: some rows get the target of another one."""
-OF_PICTURES = ("cluster", "instance")
-"""Kinds of noise that look at pictures."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Spoilt:
 def check_spoil(kind: str, rate: float) -> None:
     """Raise KeyError for an unknown kind of noise, ValueError for a rate outside [0, 1]."""
     check_rate(rate)
-    known = [SHUFFLED, *(name for name in noises.names() if name not in OF_PICTURES)]
+    known = [SHUFFLED, *noises.names()]
     if kind not in known:
         raise KeyError(f"unknown noise {kind!r} of rows.{did_you_mean(kind, known)}")
 
@@ -48,14 +48,16 @@ def spoil(
     *,
     rate: float,
     generator: torch.Generator,
+    inputs: Callable[[], Tensor] | None = None,
     human: Tensor | None = None,
 ) -> Spoilt:
     """Give a share ``rate`` of right ``values`` [n] a wrong one, by the noise ``kind``.
 
     ``shuffled`` redistributes the targets of that share among its own rows, whatever they are; other kinds
     are those of classes (`corrupt`); ``uniform`` is also one of tokens, see ``other_labels``; ``human`` takes
-    the labels [n] that people gave.  Raises as ``check_spoil``, and ValueError for a kind of classes where
-    targets are not, and for ``human`` where there are no such labels.
+    the labels [n] that people gave; ``inputs`` gives the rows as points [n, d] where the noise looks at them.
+    Raises as ``check_spoil``, and ValueError for a kind of classes where targets are not, for ``human`` where
+    there are no such labels, and for noise that looks at rows without ``inputs``.
     """
     check_spoil(kind, rate)
     if kind == "none":
@@ -80,6 +82,7 @@ def spoil(
         values.long(),
         rate=rate,
         classes=len(targets.classes),
+        inputs=inputs() if inputs is not None and kind in OF_INPUTS else None,
         human=None if human is None else human.long(),
         generator=generator,
     )

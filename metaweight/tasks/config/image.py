@@ -40,9 +40,9 @@ class ImageConfig(OwnData):
     valid_size: int = 100
     """Trusted images for model selection; at most so many of those named."""
     noise: str = "none"
-    """none, uniform, flip, flip2, asymmetric, cluster, instance, or human:NAME (human:worse)."""
+    """none, uniform, flip, flip2, asymmetric, cluster, instance, region, or human:NAME (human:worse)."""
     noise_rate: float = 0.4
-    """Nominal noise rate; for cluster the probability of a flip inside the chosen clusters."""
+    """Nominal noise rate; for cluster and region the probability of a flip inside them."""
     meta_noise_rate: float = 0.0
     """Nominal rate of uniform noise in the trusted labels; validation and test set stay clean."""
     model: str = "convnet"

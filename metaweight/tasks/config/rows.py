@@ -21,8 +21,12 @@ class RowsConfig(OwnData):
     valid_size: int = 100
     """Trusted rows for model selection that are drawn alike; a file valid is used whole."""
     noise: str = "none"
-    """none, uniform, flip, flip2, asymmetric, shuffled (of numbers and several labels), or human: the labels
-    that people gave, of a set that brings them."""
+    """none, uniform, flip, flip2, asymmetric, cluster, instance, region, shuffled (of numbers and several
+    labels), or human: the labels that people gave, of a set that brings them."""
+    imbalance: str = "none"
+    """none, long-tail or step, applied to the training rows of classes before the noise."""
+    imbalance_ratio: float = 50.0
+    """Largest over smallest class."""
     teacher_lr: float = 3e-3
     epochs: int = 20
     warmup_epochs: int = 2

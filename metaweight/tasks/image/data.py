@@ -16,13 +16,14 @@ from metaweight.core.digest import digest
 from metaweight.core.registry import did_you_mean
 from metaweight.data import ImageLoader, ImageSet, Noisy, Splits, corrupt, derive, load_images
 from metaweight.data.folder import VARIABLE
+from metaweight.data.imbalance import check_imbalance
 from metaweight.data.noise import check_rate, noises
 from metaweight.data.origins import LeftOut, Origins
 from metaweight.data.own_images import load_own
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.config import ImageConfig
 from metaweight.tasks.image.own import check_own_images, own_images, require_classes_trusted
-from metaweight.tasks.image.parts import CUTS, check_drawn, fills, notes_on, split
+from metaweight.tasks.image.parts import check_drawn, fills, notes_on, split
 from metaweight.tasks.probes import Probes, plant
 
 
@@ -97,10 +98,7 @@ def check(config: ImageConfig) -> None:
     check_own_images(config)
     _ = noises[config.noise.partition(":")[0]]
     check_rate(config.noise_rate)
-    if config.imbalance != "none" and config.imbalance not in CUTS:
-        raise ValueError(
-            f"unknown imbalance {config.imbalance!r}.{did_you_mean(config.imbalance, ['none', *CUTS])}"
-        )
+    check_imbalance(config.imbalance)
 
 
 def knows_right_labels(config: ImageConfig, images: ImageSet) -> bool:
@@ -165,7 +163,7 @@ def _spoilt(config: ImageConfig, images: ImageSet, train: Tensor) -> Noisy:
         images.train_labels[train],
         rate=config.noise_rate,
         classes=len(images.classes),
-        images=images.train_images[train],
+        inputs=images.train_images[train],
         human=images.human[name][train] if kind == "human" else None,
         class_map=images.class_map or None,
         generator=derive(config.seed, "noise"),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from metaweight.data import ImageSet, Splits, derive, make_splits
 from metaweight.data.hub import HubName
-from metaweight.data.imbalance import long_tail, step_imbalance
+from metaweight.data.imbalance import CUTS
 from metaweight.data.origins import LeftOut
 from metaweight.data.splits import trusted_splits
 from metaweight.tasks.config import ImageConfig
@@ -20,7 +19,6 @@ NAME_THEM = (
     "name them: --meta, laid out as train is, or --meta-column, the column of a table that says yes in their "
     "rows (metaweight choose-trusted draws pictures to be checked)"
 )
-CUTS: Mapping[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": step_imbalance}
 
 
 def check_trusted(config: ImageConfig) -> None:

@@ -19,6 +19,7 @@ from metaweight.data.rows import Rows, Spoilt, Targets, spoil
 from metaweight.data.rows.loader import Inputs, RowsLoader, fitting_batch
 from metaweight.data.rows.parts import Parts, left_out, same_columns
 from metaweight.data.rows.spoil import other_labels
+from metaweight.data.structured import OF_INPUTS
 from metaweight.tasks.assembly import seed_of
 from metaweight.tasks.config.rows import RowsConfig
 from metaweight.tasks.probes import Probes, draw, plant
@@ -112,17 +113,26 @@ class PreparedRows:
         return {**parts, "classes": digest(self.targets.classes)}
 
 
+def no_points(encoder: Encoder, inputs: Inputs) -> Tensor:
+    """Raises ValueError: rows are no points."""
+    raise ValueError(
+        f"noise that looks at the rows ({', '.join(OF_INPUTS)}) is one of tables, texts and images alone"
+    )
+
+
 def prepare(
     config: RowsConfig,
     parts: Parts,
     targets: Targets,
     encode: Callable[[Rows], Encoder],
     *,
+    points: Callable[[Encoder, Inputs], Tensor] = no_points,
     ignore: Sequence[str] = (),
 ) -> PreparedRows:
-    """Split, spoil and encode ``parts``; ``encode`` learns an encoder from the training rows alone.
+    """Split, encode and spoil ``parts``; ``encode`` learns an encoder from the training rows alone.
 
-    ``ignore``: columns that are not learnt from, beside the label.  Raises ValueError, with the place, for
+    ``points``: rows [N, d] as noise that looks at them sees them.  ``ignore``: columns that are not learnt
+    from, beside the label.  Raises ValueError, with the place, for
     what does not do.
     """
     for name in ignore:
@@ -137,12 +147,15 @@ def prepare(
     right = torch.cat([_read(parts, targets, part) for part in pooled])
     chosen = split(config, parts, targets, right, {part: len(rows) for part, rows in pooled.items()})
     train = chosen.splits.train
+    encoder = encode(_select(rows, train))
+    inputs = encoder.encode(rows)
     noise = spoil(
         targets,
         right[train],
         config.noise,
         rate=config.noise_rate,
         generator=derive(config.seed, "noise"),
+        inputs=lambda: points(encoder, inputs)[train],
         human=None if parts.human is None else _human(parts, targets)[train],
     )
     given = right.clone()
@@ -150,9 +163,10 @@ def prepare(
     splits, planted = chosen.splits, None
     if config.probes:
         splits, given, planted = _planted(config, parts, targets, splits, given)
-    encoder = encode(_select(rows, train))
     notes = (*parts.notes, targets.note, *encoder.notes, *chosen.notes)
-    beyond = [f"beyond train_size {config.train_size}"] * len(chosen.beyond)
+    gone = parts.left_out
+    for reason, positions in chosen.left.items():
+        gone = gone.join(left_out(_select(rows, positions), [reason] * len(positions)))
     test = None
     if parts.test is not None:
         test = encoder.encode(same_columns(parts.test, learnt)), _read(parts, targets, "test")
@@ -167,9 +181,9 @@ def prepare(
         noise if config.noise != "none" or parts.clean else None,
         planted,
         encoder,
-        encoder.encode(rows),
+        inputs,
         test,
-        parts.left_out.join(left_out(_select(rows, chosen.beyond), beyond)),
+        gone,
         notes if planted is None else (*notes, planted.note),
     )
 

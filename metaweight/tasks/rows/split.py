@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from metaweight.data import Splits, derive, make_splits
+from metaweight.data.imbalance import CUTS
 from metaweight.data.rows import Targets
 from metaweight.data.rows.parts import Parts
 from metaweight.tasks.config.rows import RowsConfig
 from metaweight.tasks.trusted import drawn_unchecked, looks_at_trusted, require_trusted
 
+OF_CLASSES = ("classes", "one-logit")
+"""Kinds of targets of which a row has one class."""
 OF_EACH = 10
 """Trusted rows of each class that are asked for."""
 WAY = (
@@ -26,8 +30,8 @@ class Chosen(NamedTuple):
     """What a run does with each row."""
 
     splits: Splits
-    beyond: Tensor
-    """Positions of training rows beyond ``train_size``."""
+    left: Mapping[str, Tensor]
+    """Why training rows are left out -> their positions."""
     notes: tuple[str, ...]
 
 
@@ -37,18 +41,42 @@ def split(
     """The N rows of ``values`` [N, ...], in which the parts follow each other in their ``sizes``.
 
     Files of trusted rows are used whole; without one they are drawn out of rows that count as right, or that
-    nobody has checked where that is asked for.  Raises ValueError where it is not, and for a class that no
-    trusted row has.
+    nobody has checked where that is asked for.  ``imbalance`` thins out classes of training rows.  Raises
+    ValueError where it is not asked for, for a class that no trusted row has, and for an imbalance of rows
+    without classes or that leaves a class empty.
     """
+    chosen = _split(config, parts, targets, values, sizes)
+    if config.imbalance == "none":
+        return chosen
+    if targets.kind not in OF_CLASSES:
+        raise ValueError(f"imbalance {config.imbalance!r} is one of classes; targets here are {targets.kind}")
+    train = chosen.splits.train
+    kept = CUTS[config.imbalance](
+        values[train].long(),
+        config.imbalance_ratio,
+        len(targets.classes),
+        generator=derive(config.seed, "imbalance"),
+    )
+    gone = torch.ones(len(train), dtype=torch.bool)
+    gone[kept] = False
+    left = {**chosen.left, f"taken by imbalance {config.imbalance}": train[gone]}
+    return chosen._replace(splits=replace(chosen.splits, train=train[kept]), left=left)
+
+
+def _split(
+    config: RowsConfig, parts: Parts, targets: Targets, values: Tensor, sizes: Mapping[str, int]
+) -> Chosen:
+    """Before classes are thinned out."""
+    beyond = f"beyond train_size {config.train_size}"
     train = torch.arange(sizes["train"])
     generator = derive(config.seed, "split")
     if "meta" in sizes:
         meta, valid = torch.arange(sizes["train"], len(values)).tensor_split([sizes["meta"]])
         if looks_at_trusted(config):
             _require_each(parts, targets, values, meta)
-        train, beyond = _cut(train, config.train_size, generator)
+        train, rest = _cut(train, config.train_size, generator)
         note = f"{len(meta):,} trusted rows are the meta set, {len(valid):,} the validation set"
-        return Chosen(Splits(train, meta, valid), beyond, (note,))
+        return Chosen(Splits(train, meta, valid), {beyond: rest}, (note,))
     if not parts.clean:
         require_trusted(config, way=WAY)
     held = 0 if "valid" in sizes else config.valid_size
@@ -56,14 +84,15 @@ def split(
     used = torch.cat([drawn.train, drawn.meta, drawn.valid])
     valid = torch.arange(sizes["train"], len(values)) if "valid" in sizes else drawn.valid
     notes = () if parts.clean else (drawn_unchecked(config, len(drawn.meta), held),)
-    return Chosen(Splits(drawn.train, drawn.meta, valid), train[~torch.isin(train, used)], notes)
+    rest = train[~torch.isin(train, used)]
+    return Chosen(Splits(drawn.train, drawn.meta, valid), {beyond: rest}, notes)
 
 
 def _drawn(
     config: RowsConfig, targets: Targets, values: Tensor, valid_size: int, generator: torch.Generator
 ) -> Splits:
     """Disjoint parts at random; of classes the meta set has as many of each."""
-    if targets.kind in ("classes", "one-logit"):
+    if targets.kind in OF_CLASSES:
         names = targets.classes
         return make_splits(
             values.long(),
@@ -98,7 +127,7 @@ def _cut(train: Tensor, size: int | None, generator: torch.Generator) -> tuple[T
 
 def _require_each(parts: Parts, targets: Targets, values: Tensor, meta: Tensor) -> None:
     """Raise ValueError where the trusted rows lack a class: its rows would all look wrong."""
-    if targets.kind not in ("classes", "one-logit"):
+    if targets.kind not in OF_CLASSES:
         return
     there = set(values[meta].long().tolist())
     lacking = [name for code, name in enumerate(targets.classes) if code not in there]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from metaweight.core.registry import Registry
 from metaweight.core.weights import auroc
 from metaweight.data.epochs import Epochs
+from metaweight.data.imbalance import check_imbalance
 from metaweight.data.rows import Rows, Targets, read_rows, read_targets
 from metaweight.data.rows.loader import Inputs
 from metaweight.data.rows.parts import Parts, label_column, parts_of
@@ -31,7 +32,7 @@ from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.pool import Pool
 from metaweight.tasks.rating.new import ByToken
 from metaweight.tasks.rows import data as rows_data
-from metaweight.tasks.rows.data import Encoder, Learnt, PreparedRows, loader
+from metaweight.tasks.rows.data import Encoder, Learnt, PreparedRows, loader, no_points
 from metaweight.tasks.rows.figures import PRESENTATION
 from metaweight.tasks.rows.losses import LOSSES
 from metaweight.tasks.rows.measures import MAIN, measure
@@ -77,6 +78,11 @@ class RowsTask(ABC, Generic[C]):
     def taps(self, config: C) -> Sequence[str]:
         """Submodules that the teacher looks into, where the config names none."""
 
+    def points(self, encoder: Encoder, inputs: Inputs) -> Tensor:
+        """Encoded rows [N, d] as noise that looks at them sees them.  Raises ValueError where they are no
+        points."""
+        return no_points(encoder, inputs)
+
     def ignored(self, config: C, parts: Parts) -> Sequence[str]:
         """Columns that are not learnt from, beside the label."""
         return ()
@@ -97,6 +103,7 @@ class RowsTask(ABC, Generic[C]):
     def check(self, config: C) -> None:
         check_own(config)
         check_spoil(config.noise, config.noise_rate)
+        check_imbalance(config.imbalance)
         if config.train is None:
             _ = self.sets[config.data]
         self.check_parts(config)
@@ -133,6 +140,7 @@ class RowsTask(ABC, Generic[C]):
             parts,
             self.targets(config, parts),
             lambda rows: self.encoder(config, rows),
+            points=self.points,
             ignore=self.ignored(config, parts),
         )
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from metaweight.data.rows import Rows
-from metaweight.data.rows.loader import TensorRows
+from metaweight.data.rows.loader import Inputs, TensorRows
 from metaweight.data.rows.parts import Parts
-from metaweight.data.tabular import TableEncoder
+from metaweight.data.tabular import EncodedTable, TableEncoder
 from metaweight.data.tabular.kept import encoder_of, encoder_record
 from metaweight.models.tabular import build_tabular, checked_tabular_options, default_tabular_taps
 from metaweight.tasks.config.tabular import TabularConfig
-from metaweight.tasks.rows import RowsTask
+from metaweight.tasks.rows import Encoder, RowsTask
 from metaweight.tasks.rows.data import Learnt
 from metaweight.tasks.tabular.sets import tables
 
@@ -82,6 +82,12 @@ class TabularTask(RowsTask[TabularConfig]):
 
     def encoder(self, config: TabularConfig, rows: Rows) -> TableColumns:
         return TableColumns.learn(rows)
+
+    def points(self, encoder: Encoder, inputs: Inputs) -> Tensor:
+        """Numbers, and a column of 0 and 1 for each category."""
+        assert isinstance(encoder, TableColumns)
+        assert isinstance(inputs, TensorRows)
+        return encoder.table.one_hot(EncodedTable(*inputs.tensors))
 
     def taps(self, config: TabularConfig) -> Sequence[str]:
         return default_tabular_taps(config.model)

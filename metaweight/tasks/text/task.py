@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from metaweight.core.plain_text import is_empty
 from metaweight.data.rows import Rows
+from metaweight.data.rows.loader import Inputs
 from metaweight.data.rows.parts import Parts, without_training
 from metaweight.data.text.column import text_columns, texts_of
+from metaweight.data.text.latent import latent_points
+from metaweight.data.text.padded import MaskedRows, PaddedRows
 from metaweight.data.text.pieces import check_pieces
 from metaweight.models.pretrained import check_pretrained, is_pretrained, pretrained_time_axes
 from metaweight.models.stacks import last_layers
@@ -95,6 +98,11 @@ class TextTask(RowsTask[TextConfig]):
             size=config.vocab_size,
             max_length=config.max_length,
         )
+
+    def points(self, encoder: Encoder, inputs: Inputs) -> Tensor:
+        """By latent semantic analysis of their words or pieces."""
+        assert isinstance(inputs, PaddedRows | MaskedRows)
+        return latent_points(inputs.ids)
 
     def settled(self, config: TextConfig, label: str, encoder: Encoder) -> TextConfig:
         assert isinstance(encoder, TextPieces | PretrainedText)

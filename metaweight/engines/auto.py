@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -43,27 +43,39 @@ class Choice:
     options: tuple[tuple[str, str], ...] = ()
 
 
+COSTS = ("exact", "cheap")
+
+
 @registry.register("auto")
 class Auto(Engine):
     """Tries exact engines in the order of their cost for the student's layers; keeps the first that can.
 
     A norm that couples the batch: ``forward``, then ``double``.  None: ``ghost``, whose layers are checked,
     then ``forward`` and ``double``, with convolutions in this order.  Several inner steps: ``reverse``.
-    Last: ``higher``.  Where the engine that was taken turns out to be wrong later on, the next one goes on,
+    Last: ``higher``.  With ``cost="cheap"`` ``first-order``, which is not exact, comes before ``ghost``.
+    Where the engine that was taken turns out to be wrong later on, the next one goes on,
     and a warning is logged.  ``chosen`` names the engine and ``why`` the reason, both logged (INFO) when the
-    first batch is solved.
+    first batch is solved.  Raises ValueError for another ``cost``.
     """
 
     summary = "exact; the cheapest of the others for the student's layers, the next one where it cannot"
     abilities = Abilities(steps=None, ends_window=True, sharded=True, asks_others=True)
 
-    def __init__(self) -> None:
+    def __init__(self, *, cost: str = "exact") -> None:
+        if cost not in COSTS:
+            raise ValueError(f"cost is {' or '.join(map(repr, COSTS))}, got {cost!r}")
+        self.cost = cost
         self._engines: dict[tuple[str, tuple[tuple[str, str], ...]], Engine] = {}
         # by module and by what is to be tried, which changes with the number of steps and with .eval()
         self._kept: PerObject[nn.Module, dict[tuple[Choice, ...], tuple[Choice, str]]] = PerObject(dict)
         self._refused: PerObject[nn.Module, dict[Choice, str]] = PerObject(dict)
         self.chosen: str | None = None
         self.why = "no batch has been solved yet"
+
+    @property
+    def coarse(self) -> str:
+        """See ``Engine``."""
+        return "engine 'auto' with cost='cheap'" if self.cost == "cheap" else ""
 
     @property
     def choice(self) -> str:
@@ -91,9 +103,33 @@ class Auto(Engine):
 
     def keeping(self, student: Student) -> AbstractContextManager[Any]:
         """What the engine needs that is chosen, or that will be tried first."""
-        candidates = tuple(preferences(student, several=False))
+        candidates = self._candidates(student, several=False)
         choice, _ = self._kept[student.module].get(candidates, (candidates[0], ""))
         return self._engine(choice).keeping(student)
+
+    def state_dict(self, module: nn.Module) -> dict[str, Any]:
+        """See ``Engine``: of the engines that were taken."""
+        states = {choice: engine.state_dict(module) for (choice, _), engine in self._engines.items()}
+        return {name: state for name, state in states.items() if state}
+
+    def load_state_dict(self, module: nn.Module, state: Mapping[str, Any]) -> None:
+        """See ``Engine``."""
+        for name, own in state.items():
+            self._engine(Choice(name, "it goes on")).load_state_dict(module, own)
+
+    def _candidates(self, student: Student, *, several: bool) -> tuple[Choice, ...]:
+        exact = preferences(student, several=several)
+        if self.cost == "exact" or several:
+            return tuple(exact)
+        return tuple(
+            choice
+            for other in exact
+            for choice in (
+                [Choice("first-order", f"cost='cheap', and {other.why}"), other]
+                if other.name == "ghost"
+                else [other]
+            )
+        )
 
     def give_up(self, engine: Engine, module: nn.Module, error: Exception) -> bool:
         """See ``Engine``: the engines that come after it are tried from now on."""
@@ -110,7 +146,7 @@ class Auto(Engine):
     def _tried(self, problem: Problem) -> tuple[Engine, Solution | None]:
         """The engine chosen, and its solution where that was found out on this ``problem``."""
         module = problem.student.module
-        candidates = tuple(preferences(problem.student, several=len(problem.train) > 1))
+        candidates = self._candidates(problem.student, several=len(problem.train) > 1)
         kept, refused = self._kept[module], self._refused[module]
         if candidates in kept:
             choice, self.why = kept[candidates]

@@ -225,6 +225,18 @@ class Engine(Protocol):
         """Whether there is another engine to take in the place of ``engine``, which has raised ``error``."""
         return False
 
+    def state_dict(self, module: nn.Module) -> dict[str, Any]:
+        """What later answers about a student's ``module`` depend on beside the problem, for a checkpoint."""
+        return {}
+
+    def load_state_dict(self, module: nn.Module, state: Mapping[str, Any]) -> None:
+        """Go on from ``state_dict``."""
+
+    @property
+    def coarse(self) -> str:
+        """What makes single slopes too rough to be read one by one, for people; empty where nothing does."""
+        return ""
+
     @property
     def choice(self) -> str:
         """The engine chosen last and why, for people; empty where there is no choice."""

@@ -115,7 +115,7 @@ class OneStep(Engine):
 
     def direction(
         self, problem: Problem, train: TrainPass, differentiated: Differentiated
-    ) -> tuple[Forward, dict[str, Tensor]]:
+    ) -> tuple[Forward, Named]:
         """The meta pass, and u by parameter name, for the parameters in scope."""
         return direction_of(problem, train.recorded, differentiated.gradient, train.inner)
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from metaweight.core.registry import did_you_mean
 from metaweight.engines.abilities import Abilities
+from metaweight.engines.base import Engine
 from metaweight.engines.inner import refuse_moved_states, refuse_other_steps, refuse_sparse
 from metaweight.reweighter.schedules import SCHEDULES
 from metaweight.student.checks import require_student
@@ -79,6 +80,17 @@ def check_reading(teacher: Teacher, schedule: str, every: int, unroll: int) -> N
     if teacher.sees == "gradient" and (schedule != "lookahead" or every != 1 or unroll != 1):
         raise ValueError(
             "this teacher reads its weights off each batch's hypergradient: lookahead, every=1, unroll=1"
+        )
+
+
+def check_signals(teacher: Teacher, engine: Engine) -> None:
+    """Raise ValueError where a teacher reads single slopes, and the engine has them roughly alone."""
+    reads = teacher.sees == "gradient" or type(teacher).take_hypergradient is not Teacher.take_hypergradient
+    if reads and engine.coarse:
+        raise ValueError(
+            f"teacher {name_of(teacher)!r} reads the hypergradient of each sample, of which {engine.coarse} "
+            "may have the wrong sign: take engine='auto', or a teacher that learns from all of them "
+            "together, as 'memory', 'mlp' and 'mw-net' do"
         )
 
 

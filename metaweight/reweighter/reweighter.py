@@ -30,6 +30,7 @@ from metaweight.reweighter.checks import (
     check_parts,
     check_reading,
     check_relabel,
+    check_signals,
     check_unroll,
     check_weigh,
 )
@@ -104,6 +105,7 @@ class Reweighter:
             student.processes.broadcast([*whole, *held_alike(module)])
         built = build_engine(engine)
         check_unroll(unroll, built.abilities, schedule)
+        check_signals(teacher, built)
         if relabel:
             check_relabel(teacher, built.abilities, unroll)
         scope_of(student, scope)
@@ -278,6 +280,7 @@ class Reweighter:
             "steps": self.live.steps,
             "windows": self.windows,
             "collapse": self._collapse.state_dict(),
+            "engine": self.engine.state_dict(self.student.module),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -294,3 +297,4 @@ class Reweighter:
         self.live.steps = state["steps"]
         self.windows = state.get("windows", self.live.steps)  # one and the same before windows had K steps
         self._collapse.load_state_dict(state["collapse"])
+        self.engine.load_state_dict(self.student.module, state.get("engine", {}))

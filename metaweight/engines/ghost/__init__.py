@@ -5,11 +5,14 @@
 
 from metaweight.engines.ghost.calls import LayerCalls
 from metaweight.engines.ghost.engine import Ghost, Shares
+from metaweight.engines.ghost.first_order import FirstOrder, FirstOrderWarning
 from metaweight.engines.ghost.layers import register_layer_rule
 from metaweight.engines.ghost.rows import Rows
 from metaweight.engines.ghost.shares import LinearWeight, PerUnit, Share
 
 __all__ = [
+    "FirstOrder",
+    "FirstOrderWarning",
     "Ghost",
     "LayerCalls",
     "LinearWeight",

@@ -17,9 +17,10 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from metaweight.core.randomness import RandomState, differentiable, forked_rng
 from metaweight.engines.checks import double_backward
 from metaweight.engines.ghost.functions import FUNCTION_RULES
+from metaweight.engines.ghost.low_rank import Direction, LowRank, dense
 from metaweight.engines.ghost.output import FunctionRule, NoRuleError, Output
 from metaweight.engines.ghost.rows import Rows
-from metaweight.engines.ghost.shares import Share
+from metaweight.engines.ghost.shares import ConvWeight, LinearWeight, Share
 from metaweight.engines.ghost.sources import Key, Source
 
 
@@ -52,7 +53,7 @@ class Part(Protocol):
         """sum_i scale_i grad loss_i for each source."""
         ...
 
-    def slopes(self, directions: Mapping[Key, Tensor]) -> Tensor:
+    def slopes(self, directions: Mapping[Key, Direction]) -> Tensor:
         """sum over the sources of <direction, grad loss_i>, for each unit [U]."""
         ...
 
@@ -67,9 +68,18 @@ class Single:
         """See ``Part``."""
         yield self.sources[0], self.share.gradient(scale)
 
-    def slopes(self, directions: Mapping[Key, Tensor]) -> Tensor:
+    def slopes(self, directions: Mapping[Key, Direction]) -> Tensor:
         """See ``Part``."""
-        return self.share.slopes(directions[self.sources[0].key])
+        direction = directions[self.sources[0].key]
+        if isinstance(direction, LowRank) and self.thin:
+            return self.thin.along(direction)
+        return self.share.slopes(dense(direction))
+
+    @property
+    def thin(self) -> LinearWeight | ConvWeight | None:
+        """The share, where slopes along a direction of low rank cost less."""
+        share = self.share
+        return share if isinstance(share, LinearWeight | ConvWeight) and share.products else None
 
 
 @dataclass(frozen=True)
@@ -160,7 +170,7 @@ class Replayed:
             if product is not None:
                 yield source, product
 
-    def slopes(self, directions: Mapping[Key, Tensor]) -> Tensor:
+    def slopes(self, directions: Mapping[Key, Direction]) -> Tensor:
         """See ``Part``."""
         _, delta = self._outputs[0]
         kind = delta.value.real.dtype if delta.value.is_complex() else delta.value.dtype
@@ -168,7 +178,7 @@ class Replayed:
             scale = torch.ones(delta.units, dtype=kind, device=delta.value.device).requires_grad_()
             products = self._products(scale, create_graph=True)
             moving = [
-                (product, directions[source.key].to(product.dtype))
+                (product, dense(directions[source.key]).to(product.dtype))
                 for source, product in zip(self.sources, products, strict=True)
                 if product is not None and source.key in directions
             ]

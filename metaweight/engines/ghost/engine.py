@@ -18,6 +18,7 @@ from metaweight.engines.checks import EngineError, couples, described, first_lin
 from metaweight.engines.ghost.calls import ELSEWHERE, LayerCalls, Places, covers, ruled
 from metaweight.engines.ghost.contacts import Part
 from metaweight.engines.ghost.layers import unsupported
+from metaweight.engines.ghost.low_rank import Coarse, Direction
 from metaweight.engines.ghost.sharded import ShardedShares
 from metaweight.engines.ghost.sources import Derived, Key
 from metaweight.engines.one_step import Differentiated, OneStep, TrainPass
@@ -182,8 +183,9 @@ class Shares(Differentiated):
 
     def slopes(self, direction: Named) -> Tensor:
         """See ``Differentiated``."""
-        directions: dict[Key, Tensor] = {
-            key: direction[name] for key, name in self.names.items() if name in direction
+        leaves = direction.leaves if isinstance(direction, Coarse) else direction
+        directions: dict[Key, Direction] = {
+            key: leaves[name] for key, name in self.names.items() if name in leaves
         }
         directions |= self.derived.pushed(direction)
         with torch.no_grad():

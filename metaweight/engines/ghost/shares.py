@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from metaweight.engines.ghost.low_rank import LowRank
 from metaweight.engines.ghost.rows import SECOND, Rows, summed
 
 
@@ -92,6 +93,18 @@ class LinearWeight:
         )
 
     @property
+    def products(self) -> int:
+        """Rows that the weight multiplies."""
+        return len(self.delta)
+
+    def along(self, u: LowRank) -> Tensor:
+        """``slopes`` of its dense form."""
+        factors = u.to(self.delta.dtype)
+        left, right = factors.left, factors.right.t()
+        outputs, inputs = (right, left) if self.transposed else (left, right)
+        return self.rows.sums(self.delta @ outputs * (self.input @ inputs))
+
+    @property
     def _narrows(self) -> bool:
         return self.delta.shape[1] < self.input.shape[1]
 
@@ -124,6 +137,19 @@ class ConvWeight:
         """See ``Share``."""
         outputs = torch.ops.aten.convolution(self.input, u.to(self.delta.dtype), None, *self.options)
         return self.rows.sums(summed(outputs * self.delta, tuple(range(1, outputs.dim()))))
+
+    @property
+    def products(self) -> int:
+        """Positions at which the whole weight is multiplied; 0 in groups, and transposed."""
+        transposed, groups = self.options[3], self.options[5]
+        return 0 if transposed or groups > 1 else self.delta.numel() // self.delta.shape[1]
+
+    def along(self, u: LowRank) -> Tensor:
+        """``slopes`` of its dense form, where ``products`` are not 0."""
+        factors = u.to(self.delta.dtype)
+        images = torch.ops.aten.convolution(self.input, factors.right, None, *self.options)
+        terms = torch.einsum("oc,no...->nc...", factors.left, self.delta) * images
+        return self.rows.sums(summed(terms, tuple(range(1, terms.dim()))))
 
 
 @dataclass(frozen=True)

@@ -60,11 +60,22 @@ def pictures() -> nn.Module:
     )
 
 
+class Products(nn.Module):
+    """Parameters that are multiplied from the right, [in, out]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Parameter(torch.randn(*s)) for s in ((7, WIDE), (WIDE, 11)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ self.first).tanh() @ self.second
+
+
 def table() -> nn.Module:
     return nn.Sequential(nn.Linear(7, WIDE), nn.Tanh(), nn.Linear(WIDE, WIDE), nn.Tanh(), nn.Linear(WIDE, 11))
 
 
-STUDENTS = {"words": Words, "pictures": pictures, "table": table}
+STUDENTS = {"words": Words, "pictures": pictures, "table": table, "products": Products}
 
 
 def batch(kind: str, units: int, seed: int) -> mw.Batch:
@@ -72,8 +83,7 @@ def batch(kind: str, units: int, seed: int) -> mw.Batch:
     x = {
         "words": lambda: torch.randint(11, (units, OUT), generator=g),
         "pictures": lambda: torch.randn(units, 3, 6, 6, generator=g, dtype=torch.float64),
-        "table": lambda: torch.randn(units, 7, generator=g, dtype=torch.float64),
-    }[kind]()
+    }.get(kind, lambda: torch.randn(units, 7, generator=g, dtype=torch.float64))()
     return mw.Batch((x,), torch.randint(11, (units,), generator=g), torch.arange(units))
 
 
@@ -285,13 +295,23 @@ def test_a_resumed_run_goes_on_to_the_bit(name: str, schedule: str, always: None
     for number in range(6):
         train, meta = batch("table", 6, number), batch("table", 4, number + 50)
         whole.step(train, meta)
-        if number == 3:  # one batch behind the new direction
+        if number == 4:  # one batch behind the new direction
             rest = reweighter(engine(), schedule=schedule)
             rest.load_state_dict(part.state_dict())
             part = rest
         part.step(train, meta)
         states.append(torch.equal(whole.student.module[0].weight, part.student.module[0].weight))
     assert all(states)
+
+
+def test_what_auto_has_measured_goes_on_too() -> None:
+    first, second = (reweighter(build_engine("auto", cost="cheap")) for _ in range(2))
+    first.step(batch("table", 6, 0), batch("table", 4, 1))
+    state = first.state_dict()["engine"]["first-order"]
+    assert state["batches"] >= 1  # auto tried it on the batch first
+    assert len(state["cosines"]) == 1
+    second.load_state_dict(first.state_dict())
+    assert second.state_dict()["engine"] == first.state_dict()["engine"]
 
 
 def test_a_state_of_before_is_taken() -> None:

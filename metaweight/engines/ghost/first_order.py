@@ -51,12 +51,12 @@ class FirstOrder(Ghost):
 
     Slopes along thin factors cost rank (in + out) / (in out) of a forward pass of that layer, where exact
     ones cost a whole one; None: no cut.  u is that of the virtual step, through any optimizer; every
-    ``refresh`` batches it is made anew, and in between the meta batch costs a forward pass alone.  A smaller
-    meta batch makes u cheaper: about (3 + 3 r / refresh) / 3 plain steps with ``online``, r = meta / train
-    rows.  For teachers that learn: those that read each sample's slope are refused, for its sign may be wrong.
-    In the first batch and every 200 the slopes are held against exact ones of that batch: with a cosine below
-    0.75 they are made exactly from then on, which a FirstOrderWarning says; ``cosines`` has what was measured.
-    Raises ValueError for a rank or a refresh below 1.
+    ``refresh`` batches it is made anew, and in between the meta batch costs a forward pass alone.  With
+    ``online`` an iteration is about 1 + r / refresh plain steps, r = meta / train rows: a small meta batch
+    makes it cheap.  For teachers that learn; those that read each sample's slope are refused, for its sign
+    may be wrong.  In the first batch and every 200 the slopes are held against exact ones of that batch: with
+    a cosine below 0.75 they are made exactly from then on, and a FirstOrderWarning says so; ``cosines`` has
+    what was measured.  Raises ValueError for a rank or a refresh below 1.
     """
 
     abilities = Abilities(

@@ -65,13 +65,11 @@ def truncated(direction: Tensor, rank: int) -> LowRank:
     Halko, Martinsson and Tropp (2011), algorithm 4.4 with q = 1.
     """
     matrix = direction.flatten(1).to(torch.promote_types(direction.dtype, torch.float32))
-    scale = matrix.abs().amax()
-    matrix = matrix / scale.where(scale > 0, torch.ones_like(scale))  # squares of tiny numbers vanish
     span = torch.linalg.qr(matrix @ _start(matrix.shape[1], rank, matrix.dtype, matrix.device))[0]
     rows = torch.linalg.qr(matrix.t() @ span)[0]
     left = torch.linalg.qr(matrix @ rows)[0]
-    right = (left.t() @ matrix) * scale
-    return LowRank(left, right.view(-1, *direction.shape[1:])).to(direction.dtype)
+    right = (left.t() @ matrix).view(-1, *direction.shape[1:])
+    return LowRank(left, right).to(direction.dtype)
 
 
 @functools.lru_cache(maxsize=64)

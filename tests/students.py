@@ -146,8 +146,9 @@ class Outside(torch.autograd.Function):
         return torch.from_numpy(gradient.detach().numpy() * (s + x * s * (1 - s)))
 
 
-STEP_ENGINES = [name for name in mw.engines.names() if name not in ("implicit", "auto")]
-"""The engines that differentiate inner steps: ``implicit`` answers another question, ``auto`` asks these."""
+STEP_ENGINES = [name for name in mw.engines.names() if name not in ("implicit", "auto", "first-order")]
+"""The engines that differentiate inner steps: ``implicit`` answers another question, ``auto`` asks these, and
+``first-order`` is ``ghost`` along another direction (test_first_order)."""
 EXACT = [name for name in STEP_ENGINES if mw.engines.build_engine(name).abilities.exact]
 
 

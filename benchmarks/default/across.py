@@ -39,21 +39,20 @@ class Run:
 Cell = tuple[str, str]
 """Set and kind of bad data."""
 Means = Mapping[Cell, Mapping[str, float]]
-"""Cell -> arm -> mean over the seeds that all of the cell's arms have."""
+"""Cell -> arm -> mean over seeds, which are the same for all of the cell's arms."""
 
 
 def means(runs: Iterable[Run]) -> dict[Cell, dict[str, float]]:
-    """Cell by cell; an arm without a value in any seed is not in the cell."""
+    """Cell by cell; an arm that lacks the value of a seed that others have is not in the cell."""
     by_cell: dict[Cell, dict[str, dict[int, float]]] = {}
     for run in runs:
         if run.value is not None:
             by_cell.setdefault((run.data, run.noise), {}).setdefault(run.arm, {})[run.seed] = run.value
     found = {}
     for cell, by_arm in by_cell.items():
-        shared = set.intersection(*(set(seeds) for seeds in by_arm.values()))
-        if shared:
-            found[cell] = {arm: fmean(seeds[s] for s in sorted(shared)) for arm, seeds in by_arm.items()}
-    return found
+        every = set().union(*by_arm.values())
+        found[cell] = {arm: fmean(seeds.values()) for arm, seeds in by_arm.items() if set(seeds) == every}
+    return {cell: values for cell, values in found.items() if values}
 
 
 @dataclass(frozen=True)

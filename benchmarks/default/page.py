@@ -36,6 +36,7 @@ def leaderboard(
         _asked(held.get(DEFAULT), ranked),
         "## Every cell",
         _cells(runs, found, listed),
+        *((_failed(runs),) if any(run.value is None for run in runs) else ()),
         f"`{signature}`",
     ]
     return "\n\n".join(parts) + "\n"
@@ -170,6 +171,12 @@ def _cells(runs: Sequence[Run], found: Means, arms: Sequence[str]) -> str:
         )
     headings = ("set", "bad data", "wrong", *arms, f"AUROC, {DEFAULT}", f"gap closed, {DEFAULT}")
     return markdown_table(headings, rows, left=2)
+
+
+def _failed(runs: Sequence[Run]) -> str:
+    """Which runs have no figure."""
+    names = [f"{run.arm} on {run.data} {run.noise}, seed {run.seed}" for run in runs if run.value is None]
+    return f"Failed, so that their cells are without these arms: {'; '.join(names)}."
 
 
 def _marked(text: str, best: bool) -> str:

@@ -19,6 +19,7 @@ from benchmarks.default.across import Run, across, means
 from benchmarks.default.diagram import draw
 from benchmarks.default.page import DIAGRAM, leaderboard, signature
 from benchmarks.default.plans import SetPlan, arms, plans, profile
+from metaweight import MetaweightError
 from metaweight.cli.places import run_folder
 from metaweight.comparison.cells import CellResult
 from metaweight.comparison.suite import compare
@@ -60,7 +61,7 @@ def run(options: Options) -> Path:
     """Train, write and print; the run's folder.
 
     Raises FileExistsError for a folder that exists without ``resume``, ValueError for ``resume`` without one,
-    KeyError and ValueError as ``plans``.
+    KeyError and ValueError as ``plans``, MetaweightError at the end where a run has failed.
     """
     began = time.perf_counter()
     todo = plans(options.profile, options.sets, options.arms, options.seeds)
@@ -92,6 +93,8 @@ def run(options: Options) -> Path:
     console.print(
         f"run folder: {place}, after {(time.perf_counter() - began) / 60:.1f} minutes", soft_wrap=True
     )
+    if failed := sum(run.value is None for run in runs):
+        raise MetaweightError(f"{failed} of {len(runs)} runs failed, see above and the end of {place / PAGE}")
     return place
 
 

@@ -15,6 +15,7 @@ from benchmarks.default import plans, run
 from benchmarks.default.across import Run, across, holm, means, nemenyi
 from benchmarks.default.bars import bars, gap_closed
 from benchmarks.default.diagram import _cliques
+from benchmarks.default.page import leaderboard
 from benchmarks.own.sets import Whole
 from metaweight.data.images import load_images
 from metaweight.data.rows.targets import read_targets
@@ -31,7 +32,7 @@ def grid(values: dict[tuple[str, str], dict[str, float]]) -> list[Run]:
 
 
 @pytest.mark.parametrize(
-    ("profile", "sets"), [("quick", 13), ("held-out", 10), ("relabel", 3), ("standard", 19)]
+    ("profile", "sets"), [("quick", 13), ("held-out", 10), ("kinds", 7), ("relabel", 3), ("standard", 19)]
 )
 def test_every_file_is_read_and_names_what_there_is(profile, sets):
     found = plans.plans(profile)
@@ -117,11 +118,24 @@ def test_a_set_has_one_vote_however_many_kinds_it_has():
     assert found.by_cell == {"uniform": pytest.approx(1.2), "auto": pytest.approx(2.8), "x": 2.0}
 
 
-def test_means_are_over_the_seeds_that_all_arms_have():
+def test_an_arm_that_failed_in_a_seed_is_not_in_the_cell():
     runs = [one("a", "x", "uniform", 1.0, 0), one("a", "x", "uniform", 3.0, 1), one("a", "x", "auto", 5.0, 1)]
-    assert means(runs) == {("a", "x"): {"uniform": 3.0, "auto": 5.0}}
-    failed = dataclasses.replace(runs[2], value=None)
-    assert means([*runs[:2], failed]) == {("a", "x"): {"uniform": 2.0}}
+    failed = one("a", "x", "auto", None, 0)
+    assert means([*runs, failed]) == {("a", "x"): {"uniform": 2.0}}
+    assert means([*runs, dataclasses.replace(failed, value=4.0)]) == {
+        ("a", "x"): {"uniform": 2.0, "auto": 4.5}
+    }
+    assert means([failed]) == {}
+
+
+def test_the_page_names_the_runs_that_failed():
+    runs = [*grid({("a", "x"): {"uniform": 1.0, "auto": 2.0, "l2rw": 3.0}}), one("a", "x", "l2rw", None, 1)]
+    runs += [one("a", "x", "uniform", 1.0, 1), one("a", "x", "auto", 2.0, 1)]
+    found = means(runs)
+    about = dict.fromkeys(("uniform", "auto", "l2rw"), "An arm.")
+    text = leaderboard(runs, found, across(found), about, "signature")
+    assert "are without these arms: l2rw on a x, seed 1." in text
+    assert "Failed" not in leaderboard(runs[:3], means(runs[:3]), across(means(runs[:3])), about, "signature")
 
 
 def test_bars_by_hand():
@@ -132,7 +146,8 @@ def test_bars_by_hand():
             ("a", "long-tail-50"): {"uniform": 60.0, "auto": 56.0, "l2rw": 50.0},
         }
     )
-    runs.append(one("a", "flip@0.4", "auto", 85.0, 1, auroc=0.95))
+    (place,) = (n for n, run in enumerate(runs) if (run.noise, run.arm) == ("flip@0.4", "auto"))
+    runs[place] = dataclasses.replace(runs[place], auroc=0.95)
     found = means(runs)
     assert gap_closed(found, ("a", "flip@0.4"), "auto") == pytest.approx(15 / 20)
     assert gap_closed(found, ("a", "long-tail-50"), "auto") is None

@@ -18,11 +18,10 @@ from metaweight.engines.ghost import Ghost
 from metaweight.engines.higher_copy import HigherCopy
 from metaweight.testing import ContractError, check_engine
 
+OF_GHOST = {"BatchNorm": "couples the samples", "tokens": "no slopes for tokens"}
 REFUSALS: dict[str, dict[str, str]] = {
-    "ghost": {
-        "BatchNorm": "couples the samples",
-        "tokens": "no slopes for tokens",
-    },
+    "ghost": OF_GHOST,
+    "first-order": OF_GHOST,
     "implicit": {"optimizer adamw": "decoupled weight decay"},
     "reverse": {
         "optimizer sgd": "nothing to undo its steps by",

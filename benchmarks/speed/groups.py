@@ -23,6 +23,8 @@ SWEPT = ("higher", "forward")
 """The engines that the sizes of the meta set are tried with: the reference and the default of many."""
 KEEPING: dict[str, object] = {"keep_convolutions": True}
 """Of ``forward``, which differs with ``online`` and a convolutional student alone."""
+RANKS: tuple[dict[str, object], ...] = ({"rank": 4}, {}, {"rank": 64}, {"refresh": 10})
+"""Options of ``first-order``."""
 EVERY = (1, 2, 5, 10)
 META_BATCHES = (25, 50, 100)
 UNROLLS = (1, 2, 4, 8, 16)
@@ -104,6 +106,17 @@ def unrolled(_: Setting) -> Iterator[Variant]:
     """The gradient through 1 to 16 inner steps."""
     for (engine, options), unroll in product(built(UNROLLED), UNROLLS):
         yield Variant(engine, UNROLL_SCHEDULE, unroll=unroll, options=options)
+
+
+@groups.register("first-order")
+def along_thin_directions(setting: Setting) -> Iterator[Variant]:
+    """An eighth of the meta batch: exact, and by ``first-order`` with other ranks and older directions."""
+    few = {"meta_batch": max(setting.meta_batch // 8, 2)}
+    yield Variant("higher", **few)
+    for schedule in SCHEDULES:
+        yield Variant("ghost", schedule, **few)
+        for options in RANKS:
+            yield Variant("first-order", schedule, options=options, **few)
 
 
 @groups.register("peers")

@@ -1,4 +1,4 @@
-"""The students that are timed, image models, an MLP and translators, with random batches for them."""
+"""The students that are timed: image models, an MLP, translators, a language model; with random batches."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import metaweight as mw
+from benchmarks.speed.language import Language
 from metaweight.core.registry import did_you_mean
 from metaweight.data.text.vocabulary import BOS, EOS, PADDING
 from metaweight.models import build_model, models
@@ -135,6 +136,7 @@ def perceptron() -> nn.Module:
     return nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
 
 
+LANGUAGE = "lm-small"
 VECTORS = {"mlp": Classified(perceptron, (784,), "vectors of 784, 10 classes")}
 
 
@@ -147,5 +149,7 @@ def subject(model: str) -> Subject:
         return Classified(build, (3, 32, 32), "3x32x32 images of 10 classes")
     if model in translators:
         return Sentences(model)
-    known = (*VECTORS, *models.names(), *translators.names())
+    if model == LANGUAGE:
+        return Language()
+    known = (*VECTORS, LANGUAGE, *models.names(), *translators.names())
     raise KeyError(f"unknown model {model!r}.{did_you_mean(model, known)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -136,20 +136,20 @@ def perceptron() -> nn.Module:
     return nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
 
 
-LANGUAGE = "lm-small"
-VECTORS = {"mlp": Classified(perceptron, (784,), "vectors of 784, 10 classes")}
+OWN: Mapping[str, Subject] = {
+    "mlp": Classified(perceptron, (784,), "vectors of 784, 10 classes"),
+    "lm-small": Language(),
+}
 
 
 def subject(model: str) -> Subject:
     """The kind of student that ``model`` is.  Raises KeyError for an unknown one, with the nearest name."""
-    if model in VECTORS:
-        return VECTORS[model]
+    if model in OWN:
+        return OWN[model]
     if model in models:
         build = partial(build_model, model, classes=10, channels=3, size=32)
         return Classified(build, (3, 32, 32), "3x32x32 images of 10 classes")
     if model in translators:
         return Sentences(model)
-    if model == LANGUAGE:
-        return Language()
-    known = (*VECTORS, LANGUAGE, *models.names(), *translators.names())
+    known = (*OWN, *models.names(), *translators.names())
     raise KeyError(f"unknown model {model!r}.{did_you_mean(model, known)}")

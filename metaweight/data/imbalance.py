@@ -36,14 +36,25 @@ def step_imbalance(labels: Tensor, factor: float, classes: int, *, generator: to
     return _keep(labels, present, shares, generator)
 
 
-CUTS: Mapping[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": step_imbalance}
-"""Kinds of imbalance by name."""
+_CUTS: Mapping[str, Callable[..., Tensor]] = {"long-tail": long_tail, "step": step_imbalance}
 
 
 def check_imbalance(kind: str) -> None:
-    """Raise ValueError, with the nearest, for a kind that is none of ``CUTS`` nor "none"."""
-    if kind != "none" and kind not in CUTS:
-        raise ValueError(f"unknown imbalance {kind!r}.{did_you_mean(kind, ['none', *CUTS])}")
+    """Raise ValueError, with the nearest, for a kind that is neither long-tail nor step nor none."""
+    if kind != "none" and kind not in _CUTS:
+        raise ValueError(f"unknown imbalance {kind!r}.{did_you_mean(kind, ['none', *_CUTS])}")
+
+
+def thinned(
+    kind: str, positions: Tensor, labels: Tensor, factor: float, classes: int, *, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Those of ``positions`` [n] that the imbalance ``kind``, not none, keeps, and those that it takes.
+
+    ``labels`` [n]: theirs.  Raises as ``long_tail``.
+    """
+    kept = torch.zeros(len(positions), dtype=torch.bool)
+    kept[_CUTS[kind](labels, factor, classes, generator=generator)] = True
+    return positions[kept], positions[~kept]
 
 
 def _present(labels: Tensor, factor: float, classes: int) -> list[int]:

@@ -53,9 +53,9 @@ class Auto(Engine):
     A norm that couples the batch: ``forward``, then ``double``.  None: ``ghost``, whose layers are checked,
     then ``forward`` and ``double``, with convolutions in this order.  Several inner steps: ``reverse``.
     Last: ``higher``.  With ``cost="cheap"`` ``first-order``, which is not exact, comes before ``ghost``.
-    Where the engine that was taken turns out to be wrong later on, the next one goes on,
-    and a warning is logged.  ``chosen`` names the engine and ``why`` the reason, both logged (INFO) when the
-    first batch is solved.  Raises ValueError for another ``cost``.
+    Where the engine that was taken turns out to be wrong later on, the next one goes on, and a warning is
+    logged.  ``chosen`` names the engine and ``why`` the reason, both logged (INFO) when the first batch is
+    solved.  Raises ValueError for another ``cost``.
     """
 
     summary = "exact; the cheapest of the others for the student's layers, the next one where it cannot"
@@ -103,7 +103,7 @@ class Auto(Engine):
 
     def keeping(self, student: Student) -> AbstractContextManager[Any]:
         """What the engine needs that is chosen, or that will be tried first."""
-        candidates = self._candidates(student, several=False)
+        candidates = tuple(preferences(student, several=False, cheap=self.cost == "cheap"))
         choice, _ = self._kept[student.module].get(candidates, (candidates[0], ""))
         return self._engine(choice).keeping(student)
 
@@ -116,20 +116,6 @@ class Auto(Engine):
         """See ``Engine``."""
         for name, own in state.items():
             self._engine(Choice(name, "it goes on")).load_state_dict(module, own)
-
-    def _candidates(self, student: Student, *, several: bool) -> tuple[Choice, ...]:
-        exact = preferences(student, several=several)
-        if self.cost == "exact" or several:
-            return tuple(exact)
-        return tuple(
-            choice
-            for other in exact
-            for choice in (
-                [Choice("first-order", f"cost='cheap', and {other.why}"), other]
-                if other.name == "ghost"
-                else [other]
-            )
-        )
 
     def give_up(self, engine: Engine, module: nn.Module, error: Exception) -> bool:
         """See ``Engine``: the engines that come after it are tried from now on."""
@@ -146,7 +132,8 @@ class Auto(Engine):
     def _tried(self, problem: Problem) -> tuple[Engine, Solution | None]:
         """The engine chosen, and its solution where that was found out on this ``problem``."""
         module = problem.student.module
-        candidates = self._candidates(problem.student, several=len(problem.train) > 1)
+        several, cheap = len(problem.train) > 1, self.cost == "cheap"
+        candidates = tuple(preferences(problem.student, several=several, cheap=cheap))
         kept, refused = self._kept[module], self._refused[module]
         if candidates in kept:
             choice, self.why = kept[candidates]
@@ -182,8 +169,8 @@ class Auto(Engine):
         return self._engines[key]
 
 
-def preferences(student: Student, *, several: bool) -> Iterator[Choice]:
-    """Exact engines with the reason to try them, the most promising first."""
+def preferences(student: Student, *, several: bool, cheap: bool = False) -> Iterator[Choice]:
+    """Engines with the reason to try them, the most promising first; exact ones but for ``cheap``."""
     module = student.module
     if student.sharded is not None:
         yield Choice("ghost", "the parameters are sharded, which others swap whole")
@@ -195,7 +182,10 @@ def preferences(student: Student, *, several: bool) -> Iterator[Choice]:
         yield Choice("forward", f"{coupling} couples the samples of a batch")
         yield Choice("double", f"{coupling} couples the samples of a batch")
     else:
-        yield Choice("ghost", "no layer couples the samples of a batch")
+        apart = "no layer couples the samples of a batch"
+        if cheap:
+            yield Choice("first-order", f"cost='cheap', and {apart}")
+        yield Choice("ghost", apart)
         if convolution := _first(module, lambda part: isinstance(part, nn.modules.conv._ConvNd)):
             yield Choice("forward", f"{convolution} is a convolution")
             yield Choice("double", "one inner step")

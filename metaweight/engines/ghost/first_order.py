@@ -18,7 +18,7 @@ from metaweight.engines.checks import require_finite_losses
 from metaweight.engines.ghost.contacts import Single
 from metaweight.engines.ghost.engine import Ghost, Shares
 from metaweight.engines.ghost.low_rank import Coarse, LowRank, pays, truncated
-from metaweight.engines.one_step import Differentiated, TrainPass, direction_of
+from metaweight.engines.one_step import Differentiated, TrainPass
 from metaweight.student.moving import Buffers
 from metaweight.student.student import Named
 
@@ -38,7 +38,7 @@ class _Known:
 
     batches: int = 0
     direction: Coarse | None = None
-    """The last one that was made."""
+    """The last one that was made, where it is to go on."""
     exact: bool = False
     """Whether it was given up to be coarse."""
     cosines: list[float] = field(default_factory=list)
@@ -88,27 +88,23 @@ class FirstOrder(Ghost):
         self, problem: Problem, train: TrainPass, differentiated: Differentiated
     ) -> tuple[Forward, Named]:
         """See ``OneStep``."""
-        assert isinstance(differentiated, Shares)
         known = self._students[problem.student.module]
-        fresh = known.direction is None or known.exact or known.batches % self.refresh == 0
-        measured = self.coarse != "" and known.batches % MEASURED_EVERY == 0 and not known.exact
-        exact: Named | None = None
-        if fresh or measured:
-            meta, exact = direction_of(problem, train.recorded, differentiated.gradient, train.inner)
-        else:
+        if known.exact or not self.coarse:
+            return super().direction(problem, train, differentiated)
+        old = known.direction if known.batches % self.refresh else None
+        measured = known.batches % MEASURED_EVERY == 0
+        if old is not None and not measured:
             meta = _meta_losses(problem, train)
-        if known.exact:
-            assert exact is not None
-            return meta, exact
-        if fresh:
-            assert exact is not None
-            known.direction = self._cut(exact, differentiated)
-        assert known.direction is not None
-        if measured:
-            assert exact is not None
-            self._measure(known, train, differentiated, exact)
+            known.batches += 1
+            return meta, old
+        assert isinstance(differentiated, Shares)
+        meta, exact = super().direction(problem, train, differentiated)
+        direction = self._cut(exact, differentiated) if old is None else old
         known.batches += 1
-        return meta, exact if known.exact and exact is not None else known.direction
+        if measured:
+            self._measure(known, train, differentiated, direction, exact)
+        known.direction = direction if self.refresh > 1 and not known.exact else None
+        return meta, exact if known.exact else direction
 
     def _cut(self, direction: Named, shares: Shares) -> Coarse:
         """Of low rank where that is cheaper."""
@@ -130,10 +126,11 @@ class FirstOrder(Ghost):
         }
         return Coarse(direction, factors)
 
-    def _measure(self, known: _Known, train: TrainPass, shares: Shares, exact: Named) -> None:
-        assert known.direction is not None
+    def _measure(
+        self, known: _Known, train: TrainPass, shares: Shares, direction: Named, exact: Named
+    ) -> None:
         part = train.recorded.forward.part
-        own, other = (part.join_losses(shares.slopes(u)).double() for u in (known.direction, exact))
+        own, other = (part.join_losses(shares.slopes(u)).double() for u in (direction, exact))
         norms = own.norm() * other.norm()
         cosine = float(own @ other / norms) if bool(norms > 0) else 1.0
         known.cosines.append(cosine)
@@ -141,7 +138,7 @@ class FirstOrder(Ghost):
             known.exact = True
             warnings.warn(
                 f"slopes of {self.coarse} have a cosine of {cosine:.2f} to exact ones in batch "
-                f"{known.batches + 1}: they are made exactly from now on, as by engine 'ghost'. A larger "
+                f"{known.batches}: they are made exactly from now on, as by engine 'ghost'. A larger "
                 "rank or a smaller refresh may do",
                 FirstOrderWarning,
                 stacklevel=2,
@@ -150,13 +147,18 @@ class FirstOrder(Ghost):
     def state_dict(self, module: nn.Module) -> dict[str, Any]:
         """See ``Engine``."""
         known = self._students[module]
-        kept = known.direction if self.refresh > 1 else None
+        direction = None
+        if known.direction is not None:
+            factors = known.direction.factors
+            direction = {
+                "whole": {name: u for name, u in known.direction.items() if name not in factors},
+                "factors": {name: (factor.left, factor.right) for name, factor in factors.items()},
+            }
         return {
             "batches": known.batches,
             "exact": known.exact,
             "cosines": [*known.cosines],
-            "direction": None if kept is None else {**kept},
-            "factors": {} if kept is None else {n: (f.left, f.right) for n, f in kept.factors.items()},
+            "direction": direction,
         }
 
     def load_state_dict(self, module: nn.Module, state: Mapping[str, Any]) -> None:
@@ -167,13 +169,14 @@ class FirstOrder(Ghost):
         known.batches, known.exact = state["batches"], state["exact"]
         known.cosines = [*state["cosines"]]
         known.direction = None
-        if state["direction"] is not None:
-            factors = {
-                name: LowRank(left.to(device), right.to(device))
-                for name, (left, right) in state["factors"].items()
-            }
-            values = {name: value.to(device) for name, value in state["direction"].items()}
-            known.direction = Coarse(values, factors)
+        if (kept := state["direction"]) is not None:
+            known.direction = Coarse(
+                {name: u.to(device) for name, u in kept["whole"].items()},
+                {
+                    name: LowRank(*(side.to(device) for side in pair))
+                    for name, pair in kept["factors"].items()
+                },
+            )
 
 
 def _meta_losses(problem: Problem, train: TrainPass) -> Forward:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaweight.data import ImageSet, Splits, derive, make_splits
 from metaweight.data.hub import HubName
-from metaweight.data.imbalance import CUTS
+from metaweight.data.imbalance import thinned
 from metaweight.data.origins import LeftOut
 from metaweight.data.splits import trusted_splits
 from metaweight.tasks.config import ImageConfig
@@ -86,15 +86,17 @@ def split(config: ImageConfig, images: ImageSet) -> tuple[Splits, LeftOut]:
     left_out = left_out.join(_left_out(images, rest[torch.isin(rest, checked)], beyond))
     if config.imbalance == "none":
         return splits, left_out
-    kept = CUTS[config.imbalance](
+    train, taken = thinned(
+        config.imbalance,
+        splits.train,
         labels[splits.train],
         config.imbalance_ratio,
         len(classes),
         generator=derive(config.seed, "imbalance"),
     )
-    cut = dataclasses.replace(splits, train=splits.train[kept])
     reason = f"taken by imbalance {config.imbalance}"
-    return cut, left_out.join(_left_out(images, _without(splits.train, cut.train), reason))
+    cut = dataclasses.replace(splits, train=train)
+    return cut, left_out.join(_left_out(images, taken, reason))
 
 
 def _sizes(config: ImageConfig, images: ImageSet) -> tuple[int, int]:

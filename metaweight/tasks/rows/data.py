@@ -132,8 +132,7 @@ def prepare(
     """Split, encode and spoil ``parts``; ``encode`` learns an encoder from the training rows alone.
 
     ``points``: rows [N, d] as noise that looks at them sees them.  ``ignore``: columns that are not learnt
-    from, beside the label.  Raises ValueError, with the place, for
-    what does not do.
+    from, beside the label.  Raises ValueError, with the place, for what does not do.
     """
     for name in ignore:
         parts.train.column(name)

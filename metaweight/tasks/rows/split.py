@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metaweight.data import Splits, derive, make_splits
-from metaweight.data.imbalance import CUTS
+from metaweight.data.imbalance import thinned
 from metaweight.data.rows import Targets
 from metaweight.data.rows.parts import Parts
 from metaweight.tasks.config.rows import RowsConfig
@@ -50,17 +50,16 @@ def split(
         return chosen
     if targets.kind not in OF_CLASSES:
         raise ValueError(f"imbalance {config.imbalance!r} is one of classes; targets here are {targets.kind}")
-    train = chosen.splits.train
-    kept = CUTS[config.imbalance](
-        values[train].long(),
+    train, taken = thinned(
+        config.imbalance,
+        chosen.splits.train,
+        values[chosen.splits.train].long(),
         config.imbalance_ratio,
         len(targets.classes),
         generator=derive(config.seed, "imbalance"),
     )
-    gone = torch.ones(len(train), dtype=torch.bool)
-    gone[kept] = False
-    left = {**chosen.left, f"taken by imbalance {config.imbalance}": train[gone]}
-    return chosen._replace(splits=replace(chosen.splits, train=train[kept]), left=left)
+    left = {**chosen.left, f"taken by imbalance {config.imbalance}": taken}
+    return chosen._replace(splits=replace(chosen.splits, train=train), left=left)
 
 
 def _split(

@@ -24,7 +24,7 @@ def by_hand(rows: list[list[int]], size: int) -> np.ndarray:
 
 
 def test_points_are_the_leading_part_of_tf_idf():
-    """Of two topics and what is between them two numbers hold all: signs of axes aside, as numpy has it."""
+    """Of 40 words all of it, signs of axes aside: inner products are numpy's."""
     draws = np.random.default_rng(0)
     rows = [
         [*draws.choice(40, 15, p=topic).tolist()]

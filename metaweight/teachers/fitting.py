@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from metaweight.core.contracts import StateSpec
@@ -16,25 +14,21 @@ class Fitting(NamedTuple):
     name: str
     why: str
     """As it is said to the user."""
-    options: Mapping[str, Any] = MappingProxyType({})
-    """Its own, where they are not its defaults."""
 
     def build(self, spec: StateSpec, **options: Any) -> Teacher:
-        """It, with the reason as its ``choice``; ``options`` go over its own; raises as ``build_teacher``."""
-        teacher = build_teacher(self.name, spec, **{**self.options, **options})
+        """It, with the reason as its ``choice``; raises as ``build_teacher``."""
+        teacher = build_teacher(self.name, spec, **options)
         teacher.choice = self.why
         return teacher
 
 
-def fitting(spec: StateSpec, *, table: bool = False, tagged: bool = False) -> Fitting:
+def fitting(spec: StateSpec, *, tagged: bool = False) -> Fitting:
     """A teacher that can read ``spec`` (benchmarks/which-teacher.md has the comparisons).
 
     ``jury`` where there are labels, soft ones or several answers too, and hidden states to compare with the
     trusted rows'; ``memory`` for sentence pairs with such states on both sides, and for tokens that are
     ``tagged`` with a few labels; without such states ``surface`` for texts and tokens, ``recall`` for the
-    rest.  Of numbers ``evidence``, and of the rows of a ``table`` with hidden states ``jury`` without a net:
-    there what one learnt from a few trusted rows lost to plain training on some sets, and these did not.
-    Where nothing is known of targets ``self-paced``.
+    rest.  Of numbers ``evidence``.  Where nothing is known of targets ``self-paced``.
     """
     if spec.target == "other":
         return Fitting("self-paced", "nothing is known of the targets but their loss")
@@ -46,9 +40,6 @@ def fitting(spec: StateSpec, *, table: bool = False, tagged: bool = False) -> Fi
         return Fitting("surface", "there are no hidden states to compare with those of the trusted ones")
     if not spec.features:
         return Fitting("recall", "the student shows no hidden states: its gradients say most")
-    if table:
-        why = "it starts from all that the student and the trusted rows say, and of a table learns how far"
-        return Fitting("jury", why, {"width": 0})
     return Fitting(
         "jury", "it starts from all that the student and the trusted rows say, and learns the rest"
     )

@@ -12,7 +12,7 @@ from metaweight.teachers.base import Normalize, Teacher, checked_normalize, regi
 from metaweight.teachers.calibration import Calibration
 from metaweight.teachers.head import WeightHead
 from metaweight.teachers.inputs import READ, class_labels, in_columns, residual_size
-from metaweight.teachers.sample_means import SampleMeans, SampleSignals
+from metaweight.teachers.sample_signals import SampleSignals
 from metaweight.teachers.surface import Surface
 from metaweight.teachers.trusted_means import TrustedMeans
 from metaweight.teachers.witnesses import FAR, Witnesses
@@ -26,6 +26,10 @@ SURE = 8.0
 """Log odds beyond which nothing gets surer."""
 RATE = 0.05
 """Of a batch in the share of right samples."""
+FORGET = 0.003
+"""Of what the MLP has learnt, after each update: it goes by the last few hundred of them.  Slopes of one step
+ahead favour samples that suit the step, and an MLP that summed them over thousands of steps dropped right
+ones; one that forgot faster gave up what it knows of clusters of wrong labels."""
 SHARES = (0.3, 0.95)
 """Between these lies the share of training samples that is taken for right: surer, and weights could no
 longer learn."""
@@ -35,21 +39,23 @@ longer learn."""
 class Jury(Teacher):
     """An MLP that starts from what witnesses say of a sample's target, and from its hypergradients.
 
-    Witnesses are the student's outputs and the trusted samples that are like the sample (``Witnesses``), in
-    the mean over its visits.  Trusted samples under their own targets, and under those of others, tell how
-    far each can be believed: the log odds that a target is right (``Calibration``); of sentences, which
-    cannot be tried so, the witnesses' plain sum.  Of these trials half are right; the share of training
-    samples that are right is read between the trials (``Calibration.share``), batch by batch, and moves all
-    odds: where hardly a sample looks wrong, weights are nearly alike.  To the odds, times a gain that starts
-    at 1, comes the mean of the sample's signals (``SampleSignals``) as far as the witnesses are in two minds,
-    4 p (1 - p) of it, times a gain that starts at ``signal`` (None: 2, where trusted samples are trained on
-    too 1, of numbers 0), and an MLP on all of it and on the surface, which starts at 0; with a ``width`` of 0
-    there is none.  Gains and MLP learn from the meta-gradient.  Weights have the mean 1 in each batch unless
+    Witnesses are the student's outputs and the trusted samples that are like the sample (``Witnesses``), as
+    they are now: what they said when the student knew less held it back.  Trusted samples under their own
+    targets, and under those of others, tell how far each can be believed: the log odds that a target is right
+    (``Calibration``); of sentences, which cannot be tried so, the witnesses' plain sum.  Of these trials half
+    are right; the share of training samples that is right is read between the trials (``Calibration.share``),
+    batch by batch, and moves all odds: where hardly a sample looks wrong, weights are nearly alike.  To the
+    odds, times a gain that starts at 1, comes the sample's last signal (``SampleSignals``) as far as the
+    witnesses are in two minds, 4 p (1 - p) of it, times a gain that starts at ``signal`` (None: 2, where
+    trusted samples are trained on too 1, of numbers 0), and an MLP on all of it and on the surface, which
+    starts at 0 and loses the share ``forget`` of its output after each update; with a ``width`` of 0 there is
+    none.  Gains and MLP learn from the meta-gradient.  Weights have the mean 1 in each batch unless
     ``normalize`` says "none": what is left of a batch is stepped on as a whole one.
     Without taps trusted samples are no witness; without ``StateSpec.samples``, and of tokens, which share
-    their sentence's place, there are neither means over visits nor signals.  ``decay``: of both means.
-    Raises ValueError for targets of no known kind, a capacity below 1, a negative width and a decay outside
-    [0, 1).
+    their sentence's place, there are no signals.  ``decay``: above 0 a sample's signals, and what the others
+    say of a trusted one, are means over its visits.
+    Raises ValueError for targets of no known kind, a capacity below 1, a negative width, and a decay or a
+    share to forget outside [0, 1).
     """
 
     sees = "states"
@@ -61,14 +67,17 @@ class Jury(Teacher):
         spec: StateSpec,
         *,
         signal: float | None = None,
-        decay: float = 0.8,
+        decay: float = 0.0,
         capacity: int = 512,
         width: int = 64,
+        forget: float = FORGET,
         label_width: int = 8,
         normalize: Normalize = "batch",
     ) -> None:
         super().__init__()
-        self.target = spec.target
+        if not 0 <= forget < 1:
+            raise ValueError(f"the share to forget lies in [0, 1), got {forget}")
+        self.target, self.forget = spec.target, forget
         self.surface = Surface(spec, "teacher 'jury'", label_width=label_width)
         self.witnesses = Witnesses(spec, "jury", capacity=capacity)
         single = spec.labels and not (spec.sentences or spec.tokens)
@@ -81,11 +90,9 @@ class Jury(Teacher):
             self.of_trusted = TrustedMeans(columns, capacity=capacity, decay=decay)
         self.register_buffer("right", torch.full((), 0.5))
         self.gain = nn.Parameter(torch.ones(()))
-        self.said: SampleMeans | None = None
         self.signals: SampleSignals | None = None
         features = self.surface.width + columns + 1
         if spec.samples is not None and not spec.tokens:
-            self.said = SampleMeans(spec.samples, decay=decay, shape=(columns,), processes=spec.processes)
             self.signals = SampleSignals(spec.samples, decay=decay, processes=spec.processes)
             own = SHARED_SIGNAL if spec.meta_in_train else SIGNAL
             first = (0.0 if self.target == "number" else own) if signal is None else signal
@@ -176,18 +183,17 @@ class Jury(Teacher):
         return mean.where(known, torch.ones_like(mean))
 
     def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
-        """Remember what the batch's hypergradient says of its samples."""
+        """Remember what the batch's hypergradient says of its samples; forget some of what was learnt."""
         if self.signals is not None:
             self.signals.put(index, hypergradient)
+        if self.head is not None:
+            self.head.forget(self.forget)
 
     def track(self, state: StudentState) -> None:
-        """See ``Surface.track``; also remembers what witnesses say of the batch's samples."""
+        """See ``Surface.track``; also reads the share of right samples off the batch."""
         self.surface.track(state)
-        said = now = self._now(state)
-        if self.said is not None:
-            said = self.said.with_now(state.index, now, ask=False)
-            self.said.put(state.index, now)
         if self.calibration is not None:
+            said = self._said(state)
             unknown = (~self.witnesses.of_themselves(state.index)).to(said)
             share = self.calibration.share(self.calibration.log_odds(said), unknown)
             share = share.where(unknown.any(), self.right.to(share)).to(self.right)
@@ -200,13 +206,9 @@ class Jury(Teacher):
         if self.calibration is not None:
             self._calibrate(self.calibration, meta_state)
 
-    def _now(self, state: StudentState) -> Tensor:
+    def _said(self, state: StudentState) -> Tensor:
         said: Tensor = self.witnesses(state)
         return said.to(self.gain.dtype)
-
-    def _said(self, state: StudentState) -> Tensor:
-        now = self._now(state)
-        return now if self.said is None else self.said.with_now(state.index, now)
 
     def _calibrate(self, calibration: Calibration, meta_state: StudentState) -> None:
         """Try each trusted sample with targets of others of its batch; equal ones do not count."""

@@ -42,13 +42,12 @@ class PerSample(nn.Module):
         """Whether this process holds a block of the rows only."""
         return len(self._lengths) > 1
 
-    def read(self, index: Tensor, *, ask: bool = True) -> dict[str, Tensor]:
+    def read(self, index: Tensor) -> dict[str, Tensor]:
         """Rows [U, ...] of the samples ``index`` [U] by table, as copies; all processes ask for the same.
 
-        Raises ValueError for a sample that there is not; without ``ask``, for samples that were read in the
-        same iteration, that is not looked at again.
+        Raises ValueError for a sample that there is not.
         """
-        index = self._known(index) if ask else index.clamp(0, self.samples - 1)
+        index = self._known(index)
         _, places = self.own(index, ask=False)
         rows = {name: table[places] for name, table in self.named_buffers(recurse=False)}
         if not self.shared:

@@ -9,7 +9,7 @@ from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
 from metaweight.teachers.inputs import residual_size
-from metaweight.teachers.sample_means import SampleSignals
+from metaweight.teachers.sample_signals import SampleSignals
 from metaweight.teachers.surface import ReadsSurface
 
 

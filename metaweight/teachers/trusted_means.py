@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaweight.teachers.sample_means import moved_mean
+from metaweight.teachers.sample_signals import moved_mean
 
 
 class TrustedMeans(nn.Module):

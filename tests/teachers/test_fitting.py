@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metaweight.core.contracts import StateSpec, Target
+from metaweight.core.contracts import StateSpec
 from metaweight.teachers import build_teacher
 from metaweight.teachers.fitting import fitting
 from metaweight.testing.states import class_spec, sentence_spec
@@ -29,20 +29,6 @@ from metaweight.testing.target_states import target_spec
 def test_the_teacher_fits_what_the_student_shows(spec: StateSpec, name: str) -> None:
     assert fitting(spec).name == name
     build_teacher(name, spec)
-
-
-@pytest.mark.parametrize("target", ["class", "soft", "several", "number"])
-def test_rows_of_a_table_are_weighed_by_a_jury_that_learns_no_net(target: Target) -> None:
-    chosen = fitting(class_spec(target=target), table=True)
-    assert chosen.name == ("evidence" if target == "number" else "jury")
-    assert dict(chosen.options) == ({} if target == "number" else {"width": 0})
-    if target != "number":
-        built = chosen.build(class_spec(target=target, samples=60))
-        learnt = {name for name, p in built.named_parameters() if p.requires_grad}
-        assert learnt == {"gain", "signal_gain"}
-    assert fitting(class_spec({}, target=target), table=True).name == (
-        "evidence" if target == "number" else "recall"
-    )
 
 
 def test_tokens_with_a_few_labels_are_compared_with_trusted_ones() -> None:

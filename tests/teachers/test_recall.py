@@ -11,7 +11,7 @@ from torch import nn
 
 import metaweight as mw
 from metaweight.teachers import build_teacher
-from metaweight.teachers.sample_means import CLIP, SampleSignals
+from metaweight.teachers.sample_signals import CLIP, SampleSignals
 
 DOUBLE = torch.float64
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -72,7 +72,6 @@ class TabularTask(RowsTask[TabularConfig]):
 
     config = TabularConfig
     sets = tables
-    auto: ClassVar[Mapping[str, Any]] = {"table": True}
 
     def check_parts(self, config: TabularConfig) -> None:
         checked_tabular_options(config.model, config.model_options)

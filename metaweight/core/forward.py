@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -54,6 +54,17 @@ class Forward:
     def losses(self) -> Tensor:
         """Of the joined batch [U], detached."""
         return self.part.join_losses(self.loss.detach())
+
+    def detached(self) -> Forward:
+        """The same without a graph."""
+        same: Forward = replace(
+            self,
+            units=replace(self.units, loss=self.loss.detach()),
+            outputs=self.outputs.detach(),
+            features={name: value.detach() for name, value in self.features.items()},
+        )
+        vars(same).update({name: vars(self)[name] for name in ("part", "losses") if name in vars(self)})
+        return same
 
     def joined(self, progress: float = 0.0) -> StudentState:
         """What the teacher may see of the joined batch, the same in every process, detached."""

@@ -157,7 +157,7 @@ class Shifted(Differentiated):
         return forward.loss
 
     def _norm(self, values: Named) -> Tensor:
-        norm: Tensor = torch.linalg.vector_norm(norms(values, self._train.student))
+        norm: Tensor = torch.linalg.vector_norm(norms(values.values(), self._train.student))
         return norm
 
 

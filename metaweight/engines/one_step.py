@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -24,6 +25,8 @@ from metaweight.student.student import Named, Student
 NO_INFLUENCE = (
     "the meta loss does not depend on any parameter that the optimizer moves: check which ones it was given"
 )
+PORTIONS = 8
+"""Parts in which parameters are gone through where each that is done makes room."""
 
 
 @dataclass(frozen=True)
@@ -147,25 +150,58 @@ def direction_of(
     # theta', and with it the update's graph from the gradient alone
     leaves = {name: g.detach().requires_grad_() for name, g in gradient.items() if name in inner.options}
     here = student.own(student.parameters())
-    successors = inner(here, problem.step_gradient(0, leaves))[0]  # the states after it are freed at once
+    successors = inner.successors(here, problem.step_gradient(0, leaves))
     virtual = {name: p.detach().requires_grad_() for name, p in successors.items()}
     meta, pull = meta_pass(
         problem, virtual, recorded.buffers if recorded.after is None else recorded.after, inner
     )
-    names = [name for name in leaves if name in pull]
-    if not names:
+    del virtual
+    if not any(name in pull for name in leaves):
         raise EngineError(NO_INFLUENCE)
-    u = torch.autograd.grad(
-        [successors[n] for n in names], list(leaves.values()), [pull[n] for n in names], allow_unused=True
-    )
-    inside = {n: v for n, v in zip(leaves, u, strict=True) if v is not None}
-    return meta, inside if scope is None else {n: v for n, v in inside.items() if n in scope}
+    u = _pulled_back(successors, leaves, pull, apart=inner.max_norm is None)
+    return meta, u if scope is None else {n: v for n, v in u.items() if n in scope}
+
+
+def _pulled_back(
+    successors: dict[str, Tensor], leaves: Named, pull: dict[str, Tensor], *, apart: bool
+) -> dict[str, Tensor]:
+    """(d theta'/dg)^T pull by parameter name; ``successors`` and ``pull`` are let go of on the way.
+
+    ``apart``: whether each parameter moves by its own gradient alone.  Portions are then done one after the
+    other, so that what is spent makes room.
+    """
+    u: dict[str, Tensor] = {}
+    reached = {name: pull[name].numel() for name in leaves if name in pull}
+    for names in _portions(reached, sum(reached.values()) // PORTIONS) if apart else [list(reached)]:
+        wrt = names if apart else list(leaves)
+        found = torch.autograd.grad(
+            [successors.pop(n) for n in names],
+            [leaves[n] for n in wrt],
+            [pull.pop(n) for n in names],
+            allow_unused=True,
+        )
+        u |= {n: v for n, v in zip(wrt, found, strict=True) if v is not None}
+    return u
+
+
+def _portions(sizes: Mapping[str, int], enough: int) -> Iterator[list[str]]:
+    """Names in their order, as soon as they come to ``enough`` together."""
+    names: list[str] = []
+    size = 0
+    for name, own in sizes.items():
+        names.append(name)
+        size += own
+        if size >= enough:
+            yield names
+            names, size = [], 0
+    if names:
+        yield names
 
 
 def meta_pass(
     problem: Problem, virtual: Named, buffers: Named, inner: InnerStep
 ) -> tuple[Forward, dict[str, Tensor]]:
-    """The meta batch at parameters with requires_grad, and the meta loss's gradient, in scope."""
+    """The meta batch at parameters with requires_grad, detached, and the meta loss's gradient, in scope."""
     pull: dict[str, Tensor] = {}
     inside = {n: virtual[n] for n in inner.options if problem.scope is None or n in problem.scope}
 
@@ -174,7 +210,8 @@ def meta_pass(
         pull.update(joined(student, meta, problem.meta_loss(meta), inside))
 
     student = problem.student
-    return student.functional(problem.meta, virtual, Buffers(buffers), then=backward), pull
+    meta = student.functional(problem.meta, virtual, Buffers(buffers), then=backward)
+    return meta.detached(), pull  # the graph of it, spent as it is, would hold the parameters
 
 
 def gradients(
@@ -228,9 +265,9 @@ def inner_product(a: Named, b: Named, student: Student) -> Tensor:
     return student.total(torch.stack([torch.dot(_reals(a[n]), _reals(b[n])) for n in b if n in a]).sum())
 
 
-def norms(values: Named, student: Student) -> Tensor:
+def norms(values: Iterable[Tensor], student: Student) -> Tensor:
     """2-norm of each, over all shards of it: [n]."""
-    own = torch.stack([torch.linalg.vector_norm(value) for value in values.values()])
+    own = torch.stack([torch.linalg.vector_norm(value) for value in values])
     return own if student.sharded is None else student.total(own.square()).sqrt()
 
 

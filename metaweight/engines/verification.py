@@ -148,8 +148,8 @@ class Verification:
         if not real:
             return
         student = self.problem.student
-        off = {name: g - ours[name] if name in ours else g for name, g in real.items()}
-        sizes, errors = norms(real, student), norms(off, student)
+        off = (g - ours[name] if name in ours else g for name, g in real.items())
+        sizes, errors = norms(real.values(), student), norms(off, student)
         # a gradient that is zero but for rounding (a key's bias in attention) has no digits to compare
         floor = 1e-3 * _norm(sizes)
         for name, norm, error in zip(real, sizes, errors, strict=True):

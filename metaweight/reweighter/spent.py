@@ -22,8 +22,6 @@ class Spent(Observer):
 
     def __init__(self, optimizer: Optimizer, parameters: Iterable[Tensor]) -> None:
         self._spent: dict[int, tuple[weakref.ref[Tensor], int]] = {}
-        self._last: list[Tensor] = []
-        """Used gradients taken away last: freed at once, their memory would go back to the system."""
         self.mark(parameters)  # of steps from before
         optimizer.register_step_post_hook(self)
 
@@ -46,12 +44,9 @@ class Spent(Observer):
 
     def drop(self, parameters: Mapping[str, nn.Parameter]) -> None:
         """Take the used ones away."""
-        last: list[Tensor] = []
         for p in parameters.values():
             if p.grad is not None and self._is_spent(p, p.grad):
-                last.append(p.grad)
                 p.grad = None
-        self._last = last
 
     def _is_spent(self, p: nn.Parameter, grad: Tensor) -> bool:
         if id(p) not in self._spent:

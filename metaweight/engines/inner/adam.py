@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -10,6 +12,11 @@ from torch.autograd.function import once_differentiable
 
 from metaweight.engines.inner.rules import Options, State, register
 from metaweight.engines.inner.states import count
+
+Numbers: TypeAlias = tuple[float, ...]
+"""beta1, beta2, rate, rest, eps, eps_root."""
+PIECE, DEVICE_PIECE = 2**16, 2**24
+"""Numbers of a parameter that are gone through at once, on a CPU and elsewhere."""
 
 
 def adam(
@@ -30,12 +37,12 @@ def adam(
     step = count(state)
     rate, rest = lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
     plain = not isinstance(rate, Tensor) and not isinstance(rest, Tensor)
-    if "exp_avg" in state and not options["amsgrad"] and plain:
-        value, mean, square = _WarmStep.apply(  # type: ignore[no-untyped-call]
+    if not options["amsgrad"] and plain:
+        value, mean, square = _Step.apply(  # type: ignore[no-untyped-call]
             parameter,
             gradient,
-            state["exp_avg"],
-            state["exp_avg_sq"],
+            state.get("exp_avg"),
+            state.get("exp_avg_sq"),
             (beta1, beta2, rate, rest, options["eps"], options.get("eps_root", 0.0)),
         )
         return value, {**state, "step": step, "exp_avg": mean, "exp_avg_sq": square}
@@ -90,43 +97,46 @@ def stepped(
     return parameter.addcdiv(direction, deviation, value=-rate)
 
 
-class _WarmStep(torch.autograd.Function):
-    """Every step but the first, and its vector-Jacobian product by hand: half the time of autograd's.
+class _Step(torch.autograd.Function):
+    """A step, and its vector-Jacobian product by hand: half the time and memory of autograd's.
 
-    (parameter, gradient, mean, square) -> (moved parameter, new mean, new square), all of one shape.
+    (parameter, gradient, mean, square) -> (moved parameter, new mean, new square), all of one shape; mean and
+    square are None before the first step.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, numbers: Any
+        ctx: Any,
+        parameter: Tensor,
+        gradient: Tensor,
+        mean: Tensor | None,
+        square: Tensor | None,
+        numbers: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        beta1, beta2, rate, rest, eps, eps_root = numbers
-        mean = torch.lerp(mean, gradient, 1 - beta1)
-        square = (square * beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        deviation = (square + eps_root).sqrt_() if eps_root else square.sqrt()
-        root = (deviation / rest).add_(eps)
-        ctx.save_for_backward(gradient, mean, deviation)
+        _, _, rate, rest, eps, _ = numbers
+        new_mean, new_square, deviation = _moments(gradient, mean, square, numbers)
+        # large ones are made anew: through the meta pass they would be two more copies of the parameters
+        made = (new_mean, deviation) if gradient.numel() <= PIECE else (None, None)
+        ctx.save_for_backward(gradient, mean, square, *made)
         ctx.numbers = numbers
         ctx.set_materialize_grads(False)
-        return parameter.addcdiv(mean, root, value=-rate), mean, square
+        root = (deviation / rest).add_(eps)
+        return parameter.addcdiv(new_mean, root, value=-rate), new_mean, new_square
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, d_moved: Tensor | None, d_mean: Tensor | None, d_square: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        gradient, mean, deviation = ctx.saved_tensors
-        beta1, beta2, rate, rest, eps, _ = ctx.numbers
-        if d_moved is not None:
-            root = (deviation / rest).add_(eps)
-            quotient = d_moved / root
-            # d moved / d square = rate * mean / root^2 / (2 rest deviation), 0 at no deviation
-            through = (quotient * mean).div_(root).div_(deviation).mul_(rate / rest / 2)
-            through.masked_fill_(deviation == 0, 0.0)
-            d_square = through if d_square is None else through.add_(d_square)
-            quotient.mul_(-rate)
-            d_mean = quotient if d_mean is None else quotient.add_(d_mean)
+        gradient, *moments = ctx.saved_tensors
+        beta1, beta2, *_ = ctx.numbers
         _, wants_gradient, wants_mean, wants_square, _ = ctx.needs_input_grad
+        if d_moved is not None and d_mean is None and d_square is None and not (wants_mean or wants_square):
+            return d_moved, _pulled_back(d_moved, gradient, moments, ctx.numbers), None, None, None
+        if d_moved is not None:
+            through_mean, through_square = _of_moments(d_moved, gradient, moments, ctx.numbers)
+            d_mean = through_mean if d_mean is None else through_mean.add_(d_mean)
+            d_square = through_square if d_square is None else through_square.add_(d_square)
         d_gradient = None
         if wants_gradient and d_mean is not None:
             d_gradient = d_mean * (1 - beta1)
@@ -136,3 +146,53 @@ class _WarmStep(torch.autograd.Function):
         d_mean_before = d_mean * beta1 if wants_mean and d_mean is not None else None
         d_square_before = d_square * beta2 if wants_square and d_square is not None else None
         return d_moved, d_gradient, d_mean_before, d_square_before, None
+
+
+def _pulled_back(
+    d_moved: Tensor, gradient: Tensor, moments: Sequence[Tensor | None], numbers: Numbers
+) -> Tensor:
+    """The gradient's share alone, piece by piece: what is made on the way stays in the cache."""
+    beta1, beta2, *_ = numbers
+    result = torch.empty_like(gradient)
+    for out, d, g, *own in _pieces(result, d_moved, gradient, *moments):
+        d_mean, d_square = _of_moments(d, g, own, numbers)
+        torch.addcmul(d_mean.mul_(1 - beta1), g, d_square, value=2 * (1 - beta2), out=out)
+    return result
+
+
+def _of_moments(
+    d_moved: Tensor, gradient: Tensor, moments: Sequence[Tensor | None], numbers: Numbers
+) -> tuple[Tensor, Tensor]:
+    """What ``d_moved`` comes to for the new mean and the new square.
+
+    ``moments``: mean and square of before, then the new mean and the root of the new square, or twice None.
+    """
+    mean, square, new_mean, deviation = moments
+    _, _, rate, rest, eps, _ = numbers
+    if new_mean is None or deviation is None:
+        new_mean, _, deviation = _moments(gradient, mean, square, numbers)
+    root = (deviation / rest).add_(eps)
+    quotient = d_moved / root
+    # d moved / d square = rate * mean / root^2 / (2 rest deviation), 0 at no deviation
+    through = (quotient * new_mean).div_(root).div_(deviation).mul_(rate / rest / 2)
+    return quotient.mul_(-rate), through.masked_fill_(deviation == 0, 0.0)
+
+
+def _pieces(*tensors: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """Flat views on parts of them, side by side; they themselves where one cannot be seen so."""
+    there = [tensor for tensor in tensors if tensor is not None]
+    size = PIECE if there[0].device.type == "cpu" else DEVICE_PIECE
+    if there[0].numel() <= size or not all(tensor.is_contiguous() for tensor in there):
+        yield tensors
+        return
+    parts = [itertools.repeat(None) if t is None else t.view(-1).split(size) for t in tensors]
+    yield from zip(*parts, strict=False)  # None has no end
+
+
+def _moments(
+    gradient: Tensor, mean: Tensor | None, square: Tensor | None, numbers: Numbers
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(new mean, new square, root of it)."""
+    beta1, beta2, *_, eps_root = numbers
+    square = square_of(gradient, square, beta2)
+    return mean_of(gradient, mean, beta1), square, (square + eps_root).sqrt_() if eps_root else square.sqrt()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -119,18 +119,29 @@ class InnerStep:
 
         Gradients of parameters that no optimizer holds are left aside, as in clipping.
         """
+        successors, states = dict(parameters), dict(self.states)
+        for name, successor, state in self._updates(parameters, gradients):
+            successors[name], states[name] = successor, state
+        return successors, replace(self, states=states)
+
+    def successors(
+        self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """New parameters alone; each state is let go of before the next one is made."""
+        return {**parameters, **{name: p for name, p, _ in self._updates(parameters, gradients)}}
+
+    def _updates(
+        self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+    ) -> Iterator[tuple[str, Tensor, State]]:
         names = [name for name in self.options if name in gradients]
         values = [gradients[name] for name in names]
         for name, value in zip(names, values, strict=True):
             require_dense(name, value)
         if self.max_norm is not None and values:
             values = clip_gradients(values, self.max_norm, self.total)
-        successors, states = dict(parameters), dict(self.states)
         for name, value in zip(names, values, strict=True):
-            successors[name], states[name] = self.updates[name](
-                parameters[name], value, self.states[name], self.options[name]
-            )
-        return successors, replace(self, states=states)
+            update = self.updates[name]
+            yield name, *update(parameters[name], value, self.states[name], self.options[name])
 
     def write_states(
         self, optimizer: Optimizer | Sequence[Optimizer], parameters: Mapping[str, Tensor]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from metaweight.engines.inner import InnerStep, clip_gradients, rule_for
+from metaweight.engines.inner import InnerStep, adam, clip_gradients, rule_for
 
 CASES = {
     "sgd": (torch.optim.SGD, {"lr": 0.1}),
@@ -103,6 +103,31 @@ def test_warm_adam_has_every_derivative_that_several_steps_need(
         return moved, after["exp_avg"], after["exp_avg_sq"]
 
     assert torch.autograd.gradcheck(step, (*inputs, square), eps=1e-6, atol=1e-8, rtol=1e-7)
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+@pytest.mark.parametrize("turned", [False, True])
+def test_adam_of_large_parameters_goes_piece_by_piece_to_the_same_slopes(
+    steps: int, turned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    g = torch.Generator().manual_seed(0)
+    p = nn.Parameter(torch.randn(7, 5, generator=g))
+    optimizer = torch.optim.Adam([p], lr=0.1)
+    for _ in range(steps):
+        p.grad = torch.randn(7, 5, generator=g)
+        optimizer.step()
+    gradient, pull = torch.randn(2, 7, 5, generator=g)
+    if turned:
+        gradient = gradient.T.contiguous().T
+
+    def slope() -> torch.Tensor:
+        leaf = gradient.detach().requires_grad_()
+        moved = InnerStep.of(optimizer, {"p": p}).successors({"p": p.detach()}, {"p": leaf})["p"]
+        return torch.autograd.grad(moved, leaf, pull)[0]
+
+    whole = slope()
+    monkeypatch.setattr(adam, "PIECE", 8)
+    assert torch.equal(slope(), whole)
 
 
 def test_warm_adam_without_any_deviation_has_a_finite_slope() -> None:

@@ -142,8 +142,7 @@ def teach(course: Course, train: Rows, trusted: Rows, *, class_counts: Sequence[
         }
         spec = student.spec(loaders["meta"].batch(0, 0), class_counts=class_counts, samples=samples)
         spec = replace(spec, meta_in_train=course.train_on_meta)
-        own = {"table": True} if course.teacher == "auto" else {}
-        teacher = build_teacher(course.teacher, spec, **{**own, **course.teacher_options})
+        teacher = build_teacher(course.teacher, spec, **course.teacher_options)
         kept = WeightHistory(samples, course.epochs, course.warmup_epochs)
         shown = _progress(course.epochs) if course.verbose else None
         trainer = Trainer(

@@ -18,7 +18,8 @@ from metaweight.core.randomness import RandomState, differentiable, forked_rng
 from metaweight.engines.checks import double_backward
 from metaweight.engines.ghost.functions import FUNCTION_RULES
 from metaweight.engines.ghost.low_rank import Direction, LowRank, dense
-from metaweight.engines.ghost.output import FunctionRule, NoRuleError, Output
+from metaweight.engines.ghost.output import FunctionRule, NoRuleError, Output, Parts
+from metaweight.engines.ghost.recurrent import SEQUENCE_RULES
 from metaweight.engines.ghost.rows import Rows
 from metaweight.engines.ghost.shares import ConvWeight, LinearWeight, Share
 from metaweight.engines.ghost.sources import Key, Source
@@ -120,6 +121,9 @@ class Contact:
             yield from found
 
     def _by_rule(self, deltas: Sequence[Delta | None]) -> Iterator[Part]:
+        if (several := SEQUENCE_RULES.get(self.function)) is not None:
+            yield from self._by_sequence(several, deltas)
+            return
         rule = FUNCTION_RULES.get(self.function)
         tensors = [leaf.like if isinstance(leaf, Source) else leaf for leaf in self.leaves]
         if rule is None or any(isinstance(t, Tensor) and t.is_complex() for t in tensors):
@@ -133,6 +137,16 @@ class Contact:
         except TypeError as error:  # an option that the rule does not know
             raise NoRuleError from error
         for source, share in rule(*bound.args, **bound.kwargs):
+            yield Single(source, share())
+
+    def _by_sequence(self, rule: Callable[..., Parts], deltas: Sequence[Delta | None]) -> Iterator[Part]:
+        """By the rule of a function that gives several outputs."""
+        if self.autocast is not None or self.random is not None:
+            raise NoRuleError
+        args, kwargs = tree_unflatten(list(self.leaves), self.spec)
+        arrived = [None if delta is None else (delta.value, delta.layout) for delta in deltas]
+        units = next(delta.units for delta in deltas if delta is not None)
+        for source, share in rule(arrived, units, *args, **kwargs):
             yield Single(source, share())
 
     def again(self) -> tuple[list[Tensor], list[Tensor]]:

@@ -45,6 +45,14 @@ class Packed(Reader):
         return self.head((end[0] if isinstance(end, tuple) else end)[-1])
 
 
+class Changed(Reader):
+    """States that are changed in place after the call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        states, _ = self.cell(x)
+        return self.head(states.mul_(2).mean(dim=1))
+
+
 @pytest.fixture
 def general(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the calls that no rule was there for."""
@@ -113,6 +121,13 @@ def test_a_relu_and_a_single_unit_and_frozen_weights_too(general: list[str]) -> 
     frozen.cell.weight_hh_l0.requires_grad_(False)
     frozen.cell.bias_ih_l1.requires_grad_(False)
     require_same(frozen)
+    assert general == []
+
+
+@pytest.mark.parametrize("kind", ["GRU", "RNN"])
+def test_states_that_were_changed_in_place_since_are_made_again(kind: str, general: list[str]) -> None:
+    torch.manual_seed(0)
+    require_same(Changed(kind).double())
     assert general == []
 
 

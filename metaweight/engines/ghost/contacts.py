@@ -98,6 +98,8 @@ class Contact:
     random: RandomState | None
     """The generators before the call, where it drew from them."""
     site: tuple[Any, ...]
+    first: tuple[Tensor, int] | None = None
+    """Its first output and the version of that, of a function that gives several and has a rule."""
 
     @property
     def sources(self) -> list[Source]:
@@ -146,7 +148,8 @@ class Contact:
         args, kwargs = tree_unflatten(list(self.leaves), self.spec)
         arrived = [None if delta is None else (delta.value, delta.layout) for delta in deltas]
         units = next(delta.units for delta in deltas if delta is not None)
-        for source, share in rule(arrived, units, *args, **kwargs):
+        made = self.first[0] if self.first is not None and self.first[0]._version == self.first[1] else None
+        for source, share in rule(made, arrived, units, *args, **kwargs):
             yield Single(source, share())
 
     def again(self) -> tuple[list[Tensor], list[Tensor]]:

@@ -20,6 +20,7 @@ from metaweight.engines.checks import EngineError
 from metaweight.engines.ghost.contacts import Contact, Outcome, out_of_place
 from metaweight.engines.ghost.functions import FUNCTION_RULES, VALUELESS
 from metaweight.engines.ghost.marks import MARK, Marks
+from metaweight.engines.ghost.recurrent import SEQUENCE_RULES
 from metaweight.engines.ghost.rows import layouts
 from metaweight.engines.ghost.sources import Source
 
@@ -122,9 +123,9 @@ class Follower(TorchFunctionMode):
         self.marks.nodes.update(outcome.edge.node for outcome in outcomes)
         self.marks.nodes.update(t.grad_fn for t in outputs if t.grad_fn is not None)
         versions = [t._version for t in kept]
-        self.contacts.append(
-            Contact(call, frozen, spec, versions, outcomes, cast, state, (*site, self._seen[site]))
-        )
+        first = (outputs[0].detach(), outputs[0]._version) if call in SEQUENCE_RULES else None
+        place = (*site, self._seen[site])
+        self.contacts.append(Contact(call, frozen, spec, versions, outcomes, cast, state, place, first))
         self.marks.mark_all(result)
         return self._put(name, args[0], result) if in_place else result
 

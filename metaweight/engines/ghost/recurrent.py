@@ -1,8 +1,9 @@
 """Rules of torch's recurrent layers, which give several outputs: LSTM, GRU and the plain ones.
 
-Their kernels keep what happened inside to themselves and have no second derivative.  So the states are made
-again, by the kernel, and the gates from these, all steps at once.  Then one goes backward through time from
-the gradients of the outputs: by what arrives at the gates, each weight's share is that of a linear layer.
+Their kernels keep what happened inside to themselves and have no second derivative. So the states are
+made again, by the kernel, but for those that are an output; the gates from these, all steps at once.
+Then one goes backward through time from the gradients of the outputs: by what arrives at the gates, each
+weight's share is that of a linear layer.
 """
 
 from __future__ import annotations
@@ -164,6 +165,7 @@ class Layer:
 def recurrent(
     function: Callable[..., Any],
     back: CellBack,
+    made: Tensor | None,
     arrived: Arrived,
     units: int,
     input: Any,
@@ -193,8 +195,9 @@ def recurrent(
     ):
         raise NoRuleError
     kind = next(one for one in arrived if one is not None)[0].dtype
-    x = (x.transpose(0, 1) if batch_first else x).to(kind)
+    x = _by_time(x, batch_first, kind)
     starts, rows = [value.to(kind) for value in starts], Rows(len(x), units)
+    known = made if made is None else _by_time(made, batch_first, kind)
     layers: list[list[Layer]] = []
     for number in range(0, num_layers * directions, directions):
         layers.append([])
@@ -202,12 +205,15 @@ def recurrent(
             own = Weights(params[each * (number + direction) : each * (number + direction + 1)])
             begin = [value[number + direction] for value in starts]
             along = _turned(x, direction)
-            after = own.states(function, along, begin)
+            if known is not None and number + directions == len(params) // each:
+                after = _turned(known.chunk(directions, dim=2)[direction], direction)
+            else:
+                after = own.states(function, along, begin)
             before = torch.cat([begin[0][None], after[:-1]])
             layers[-1].append(Layer(own, along, before, after, back(own, along, before, after, begin)))
         x = torch.cat([_turned(layer.after, d) for d, layer in enumerate(layers[-1])], dim=2)
     top, *ends = (None if one is None else one[0].to(kind) for one in arrived)
-    above = torch.zeros_like(x) if top is None else top.transpose(0, 1) if batch_first else top
+    above = torch.zeros_like(x) if top is None else _by_time(top, batch_first, kind)
     left = [torch.zeros_like(v) if end is None else end for v, end in zip(starts, ends, strict=True)]
     for number, pair in reversed(list(enumerate(layers))):
         below = []
@@ -218,6 +224,11 @@ def recurrent(
             if number:
                 below.append(_turned(gates.of_inputs @ layer.weights[0], direction))
         above = torch.stack(below).sum(0) if number else above
+
+
+def _by_time(values: Tensor, batch_first: bool, kind: torch.dtype) -> Tensor:
+    """[T, B, ...]."""
+    return (values.transpose(0, 1) if batch_first else values).to(kind)
 
 
 def _turned(values: Tensor, direction: int) -> Tensor:
@@ -242,4 +253,5 @@ _CELLS: Mapping[Any, CellBack] = {
 SEQUENCE_RULES: Mapping[Any, Callable[..., Parts]] = {
     function: partial(recurrent, function, back) for function, back in _CELLS.items()
 }
-"""(gradients of the outputs, units, *the function's own arguments) -> as a ``FunctionRule``."""
+"""(first output where it is still as it was made, gradients of all, units, *the function's own arguments) ->
+as a ``FunctionRule``."""

@@ -13,6 +13,7 @@ from metaweight.core.parts import Part
 from metaweight.core.randomness import RandomState
 from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
+from metaweight.engines.adjoint import leaves_of
 from metaweight.engines.base import Engine, Problem, Solution, registry
 from metaweight.engines.checks import (
     EngineError,
@@ -65,9 +66,7 @@ class HigherCopy(Engine):
         buffers = student.buffers() if recorded is None else Buffers(recorded.buffers)
         if recorded is not None:
             recorded.random.restore(student.device)
-        parameters: dict[str, Tensor] = {
-            n: p.detach().requires_grad_() for n, p in student.parameters().items()
-        }
+        parameters = leaves_of(student.parameters())
         scope = problem.scope
         still = frozenset() if scope is None else frozenset(n for n in parameters if n not in scope)
         steps: list[_Step] = []
@@ -167,7 +166,7 @@ def _check_copy(student: Student, batch: Batch) -> bool:
     """
     random, names = RandomState.of(student.device), list(student.parameters())
     buffers = student.buffers()
-    fast = {name: p.detach().requires_grad_() for name, p in student.parameters().items()}
+    fast = leaves_of(student.parameters())
     with student.moving.visited(buffers), patched(student, buffers) as copy:
         copy.stand_on(fast)
         with saving_hooks() as entered:

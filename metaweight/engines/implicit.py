@@ -12,6 +12,7 @@ from torch import Tensor
 from metaweight.core.contracts import Forward
 from metaweight.core.registry import did_you_mean
 from metaweight.engines.abilities import Abilities
+from metaweight.engines.adjoint import leaves_of
 from metaweight.engines.base import Problem, registry
 from metaweight.engines.checks import EngineError
 from metaweight.engines.double import DoubleBackward, Graph
@@ -68,7 +69,7 @@ class Implicit(DoubleBackward):
         """See ``OneStep``: u = -x."""
         assert isinstance(differentiated, Graph)
         parameters = train.student.parameters()
-        here = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+        here = leaves_of(parameters)
         meta, right = meta_pass(problem, here, train.recorded.buffers, train.inner)
         right = {name: g for name, g in right.items() if name in differentiated.gradient}
         if not right:

@@ -15,6 +15,7 @@ from metaweight.core.contracts import Batch, Forward
 from metaweight.core.reads import doubt
 from metaweight.core.sums import Summing
 from metaweight.engines.abilities import Abilities
+from metaweight.engines.adjoint import leaves_of
 from metaweight.engines.base import Engine, GradientAt, Problem, Recorded, Solution, virtual_pass
 from metaweight.engines.checks import EngineError, checked_weights, require_finite_losses
 from metaweight.engines.graph import suspects
@@ -148,10 +149,10 @@ def direction_of(
     """The meta pass after the virtual step, and u by parameter name, for the parameters in scope."""
     student, scope = problem.student, problem.scope
     # theta', and with it the update's graph from the gradient alone
-    leaves = {name: g.detach().requires_grad_() for name, g in gradient.items() if name in inner.options}
+    leaves = leaves_of({name: g for name, g in gradient.items() if name in inner.options})
     here = student.own(student.parameters())
     successors = inner.successors(here, problem.step_gradient(0, leaves))
-    virtual = {name: p.detach().requires_grad_() for name, p in successors.items()}
+    virtual = leaves_of(successors)
     meta, pull = meta_pass(
         problem, virtual, recorded.buffers if recorded.after is None else recorded.after, inner
     )

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from metaweight.core.contracts import Batch
 from metaweight.core.randomness import RandomState
+from metaweight.engines.adjoint import leaves_of
 from metaweight.engines.base import Engine, Problem, Recorded, Sighted, Solution, virtual_pass
 from metaweight.engines.checks import described
 from metaweight.engines.graph import Graph, suspects
@@ -194,7 +195,7 @@ class _Run:
         inner = replace(inner, states={n: self._state(state) for n, state in inner.states.items()})
         buffers = self._buffers({} if self.dtype == problem_dtype(problem) else still)
         for number, batch in enumerate(problem.train):
-            leaves = {n: p.detach().requires_grad_() for n, p in parameters.items()}
+            leaves = leaves_of(parameters)
             forward = student.functional(
                 self._batch(batch), leaves, buffers, taps=self.through_state, exact=True
             )

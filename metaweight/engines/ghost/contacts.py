@@ -18,7 +18,7 @@ from metaweight.core.randomness import RandomState, differentiable, forked_rng
 from metaweight.engines.checks import double_backward
 from metaweight.engines.ghost.functions import FUNCTION_RULES
 from metaweight.engines.ghost.low_rank import Direction, LowRank, dense
-from metaweight.engines.ghost.output import FunctionRule, NoRuleError, Output, Parts
+from metaweight.engines.ghost.output import FunctionRule, NoRuleError, Output
 from metaweight.engines.ghost.recurrent import SEQUENCE_RULES
 from metaweight.engines.ghost.rows import Rows
 from metaweight.engines.ghost.shares import ConvWeight, LinearWeight, Share
@@ -123,34 +123,32 @@ class Contact:
             yield from found
 
     def _by_rule(self, deltas: Sequence[Delta | None]) -> Iterator[Part]:
-        if (several := SEQUENCE_RULES.get(self.function)) is not None:
-            yield from self._by_sequence(several, deltas)
-            return
-        rule = FUNCTION_RULES.get(self.function)
-        tensors = [leaf.like if isinstance(leaf, Source) else leaf for leaf in self.leaves]
-        if rule is None or any(isinstance(t, Tensor) and t.is_complex() for t in tensors):
-            raise NoRuleError
-        (delta,) = deltas
-        assert delta is not None
+        outputs = [None if d is None else Output(d.value, d.layout, d.units) for d in deltas]
+        rule, seen = self._rule(outputs)
         args, kwargs = tree_unflatten(list(self.leaves), self.spec)
-        output = Output(delta.value, delta.layout, delta.units)
         try:
-            bound = _signature(rule).bind(output, *args, **kwargs)
+            bound = _signature(rule).bind(*seen, *args, **kwargs)
         except TypeError as error:  # an option that the rule does not know
             raise NoRuleError from error
         for source, share in rule(*bound.args, **bound.kwargs):
             yield Single(source, share())
 
-    def _by_sequence(self, rule: Callable[..., Parts], deltas: Sequence[Delta | None]) -> Iterator[Part]:
-        """By the rule of a function that gives several outputs."""
-        if self.autocast is not None or self.random is not None:
+    def _rule(self, outputs: Sequence[Output | None]) -> tuple[FunctionRule, tuple[Any, ...]]:
+        """The function's rule, and what it sees before the function's own arguments."""
+        if (several := SEQUENCE_RULES.get(self.function)) is not None:
+            if self.autocast is not None or self.random is not None:
+                raise NoRuleError
+            made = (
+                self.first[0] if self.first is not None and self.first[0]._version == self.first[1] else None
+            )
+            return several, (made, outputs)
+        rule = FUNCTION_RULES.get(self.function)
+        tensors = [leaf.like if isinstance(leaf, Source) else leaf for leaf in self.leaves]
+        if rule is None or any(isinstance(t, Tensor) and t.is_complex() for t in tensors):
             raise NoRuleError
-        args, kwargs = tree_unflatten(list(self.leaves), self.spec)
-        arrived = [None if delta is None else (delta.value, delta.layout) for delta in deltas]
-        units = next(delta.units for delta in deltas if delta is not None)
-        made = self.first[0] if self.first is not None and self.first[0]._version == self.first[1] else None
-        for source, share in rule(made, arrived, units, *args, **kwargs):
-            yield Single(source, share())
+        (output,) = outputs
+        assert output is not None
+        return rule, (output,)
 
     def again(self) -> tuple[list[Tensor], list[Tensor]]:
         """(leaves in place of the sources, the outputs with a graph to them)."""

@@ -17,13 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaweight.engines.ghost.output import NoRuleError, Parts, data
+from metaweight.engines.ghost.output import FunctionRule, NoRuleError, Output, Parts, data
 from metaweight.engines.ghost.rows import BLOCKS, SECOND, Rows
 from metaweight.engines.ghost.shares import LinearWeight, PerUnit
 from metaweight.engines.ghost.sources import Source
-
-Arrived: TypeAlias = Sequence[tuple[Tensor, str] | None]
-"""Of each output the gradient and the layout of the units; None where it has no say in the loss."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +163,7 @@ def recurrent(
     function: Callable[..., Any],
     back: CellBack,
     made: Tensor | None,
-    arrived: Arrived,
-    units: int,
+    outputs: Sequence[Output | None],
     input: Any,
     hx: Any,
     params: Sequence[Any],
@@ -178,26 +174,29 @@ def recurrent(
     bidirectional: bool,
     batch_first: bool = False,
 ) -> Parts:
-    """Arguments as torch.lstm and its kin take them; a packed batch and projected states have no rule."""
+    """Arguments as torch.lstm and its kin take them; a packed batch and projected states have no rule.
+
+    ``outputs``: None for one that has no say in the loss.
+    """
+    reached = [None if output is None else output.layout for output in outputs]
+    known = next(output for output in outputs if output is not None)
+    units, kind = known.units, known.delta.dtype
     starts = [data(value) for value in (hx if isinstance(hx, tuple | list) else (hx,))]
     x, directions, each = data(input), 1 + bidirectional, 4 if has_biases else 2
     wanted = [BLOCKS if batch_first else SECOND, *[SECOND] * len(starts)]
-    misplaced = any(
-        one is not None and one[1] != layout for one, layout in zip(arrived, wanted, strict=False)
-    )
+    misplaced = any(layout not in (None, fit) for layout, fit in zip(reached, wanted, strict=False))
     batch = x.shape[0 if batch_first else 1] if x.dim() == 3 else -1
     if (
         x.dim() != 3
         or (dropout and train and num_layers > 1)
         or len(params) != each * num_layers * directions
-        or len(arrived) != len(wanted)
+        or len(outputs) != len(wanted)
         or (units > 1 and (misplaced or batch % units))
     ):
         raise NoRuleError
-    kind = next(one for one in arrived if one is not None)[0].dtype
     x = _by_time(x, batch_first, kind)
     starts, rows = [value.to(kind) for value in starts], Rows(len(x), units)
-    known = made if made is None else _by_time(made, batch_first, kind)
+    last = made if made is None else _by_time(made, batch_first, kind)
     layers: list[list[Layer]] = []
     for number in range(0, num_layers * directions, directions):
         layers.append([])
@@ -205,21 +204,21 @@ def recurrent(
             own = Weights(params[each * (number + direction) : each * (number + direction + 1)])
             begin = [value[number + direction] for value in starts]
             along = _turned(x, direction)
-            if known is not None and number + directions == len(params) // each:
-                after = _turned(known.chunk(directions, dim=2)[direction], direction)
+            if last is not None and number + directions == len(params) // each:
+                after = _turned(last.chunk(directions, dim=2)[direction], direction)
             else:
                 after = own.states(function, along, begin)
             before = torch.cat([begin[0][None], after[:-1]])
             layers[-1].append(Layer(own, along, before, after, back(own, along, before, after, begin)))
         x = torch.cat([_turned(layer.after, d) for d, layer in enumerate(layers[-1])], dim=2)
-    top, *ends = (None if one is None else one[0].to(kind) for one in arrived)
+    top, *ends = (None if output is None else output.delta.to(kind) for output in outputs)
     above = torch.zeros_like(x) if top is None else _by_time(top, batch_first, kind)
-    left = [torch.zeros_like(v) if end is None else end for v, end in zip(starts, ends, strict=True)]
+    left = [torch.zeros_like(v) if e is None else e for v, e in zip(starts, ends, strict=True)]
     for number, pair in reversed(list(enumerate(layers))):
         below = []
         for direction, (layer, part) in enumerate(zip(pair, above.chunk(directions, dim=2), strict=True)):
-            last = [value[number * directions + direction] for value in left]
-            gates = layer.back(_turned(part, direction), last)
+            end = [value[number * directions + direction] for value in left]
+            gates = layer.back(_turned(part, direction), end)
             yield from layer.weights.parts(layer.x, layer.before, gates, rows)
             if number:
                 below.append(_turned(gates.of_inputs @ layer.weights[0], direction))
@@ -250,8 +249,7 @@ _CELLS: Mapping[Any, CellBack] = {
     torch.rnn_tanh: partial(plain_back, lambda h: 1 - h * h),
     torch.rnn_relu: partial(plain_back, lambda h: (h > 0).to(h)),
 }
-SEQUENCE_RULES: Mapping[Any, Callable[..., Parts]] = {
+SEQUENCE_RULES: Mapping[Any, FunctionRule] = {
     function: partial(recurrent, function, back) for function, back in _CELLS.items()
 }
-"""(first output where it is still as it was made, gradients of all, units, *the function's own arguments) ->
-as a ``FunctionRule``."""
+"""See ``recurrent``: they see the first output where it is still as it was made, and all outputs."""

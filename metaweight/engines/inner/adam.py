@@ -131,8 +131,10 @@ class _Step(torch.autograd.Function):
         gradient, *moments = ctx.saved_tensors
         beta1, beta2, *_ = ctx.numbers
         _, wants_gradient, wants_mean, wants_square, _ = ctx.needs_input_grad
+        if not (wants_gradient or wants_mean or wants_square):
+            return d_moved, None, None, None, None
         if d_moved is not None and d_mean is None and d_square is None and not (wants_mean or wants_square):
-            return d_moved, _pulled_back(d_moved, gradient, moments, ctx.numbers), None, None, None
+            return d_moved, _to_gradient(d_moved, gradient, moments, ctx.numbers), None, None, None
         if d_moved is not None:
             through_mean, through_square = _of_moments(d_moved, gradient, moments, ctx.numbers)
             d_mean = through_mean if d_mean is None else through_mean.add_(d_mean)
@@ -148,7 +150,7 @@ class _Step(torch.autograd.Function):
         return d_moved, d_gradient, d_mean_before, d_square_before, None
 
 
-def _pulled_back(
+def _to_gradient(
     d_moved: Tensor, gradient: Tensor, moments: Sequence[Tensor | None], numbers: Numbers
 ) -> Tensor:
     """The gradient's share alone, piece by piece: what is made on the way stays in the cache."""

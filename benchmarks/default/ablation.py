@@ -56,9 +56,7 @@ class NoSignals(Jury):
     """Jury that remembers no hypergradient; its gains and its net learn from it all the same."""
 
     def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
-        """Forget it; the net forgets what it always does."""
-        if self.head is not None:
-            self.head.forget(self.forget)
+        """Forget it."""
 
 
 @register_teacher("jury-no-start")

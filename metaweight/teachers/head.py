@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from metaweight.teachers.base import Normalize, checked_normalize, weights_from
@@ -33,9 +32,3 @@ class WeightHead(nn.Module):
         scores = self.output(self.hidden(features).relu())
         score = scores[:, 0] if column is None else scores.gather(1, column[:, None]).squeeze(1)
         return weights_from(score if start is None else score + start, self.normalize)
-
-    @torch.no_grad()
-    def forget(self, share: float) -> None:
-        """Take ``share`` of the scores away."""
-        self.output.weight.mul_(1 - share)
-        self.output.bias.mul_(1 - share)

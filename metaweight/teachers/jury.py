@@ -26,9 +26,6 @@ SURE = 8.0
 """Log odds beyond which nothing gets surer."""
 RATE = 0.05
 """Of a batch in the share of right samples."""
-FORGET = 0.003
-"""Of what the MLP has learnt, after each update: it goes by the last few hundred of them.  Where nothing was
-forgotten right labels lost up to 0.7 points of accuracy and clusters of wrong ones gained 0 to 4."""
 SHARES = (0.3, 0.95)
 """Between these lies the share of training samples that is taken for right: surer, and weights could no
 longer learn."""
@@ -44,17 +41,18 @@ class Jury(Teacher):
     (``Calibration``); of sentences, which cannot be tried so, the witnesses' plain sum.  Of these trials half
     are right; the share of training samples that is right is read between the trials (``Calibration.share``),
     batch by batch, and moves all odds: where hardly a sample looks wrong, weights are nearly alike.  To the
-    odds, times a gain that starts at 1, comes the sample's last signal (``SampleSignals``) as far as the
-    witnesses are in two minds, 4 p (1 - p) of it, times a gain that starts at ``signal`` (None: 2, where
-    trusted samples are trained on too 1, of numbers 0), and an MLP on all of it and on the surface, which
-    starts at 0 and loses the share ``forget`` of its output after each update; with a ``width`` of 0 there is
-    none.  Gains and MLP learn from the meta-gradient.  Weights have the mean 1 in each batch unless
-    ``normalize`` says "none": what is left of a batch is stepped on as a whole one.
+    odds, times a gain that starts at 1, comes the sample's last signal (``SampleSignals``), times a gain that
+    starts at ``signal`` (None: 2, where trusted samples are trained on too 1, of numbers 0), and an MLP on
+    all of it and on the surface, which starts at 0; with a ``width`` of 0 there is none.  Where trusted
+    samples are trained on, signals count as far as the witnesses are in two minds, 4 p (1 - p); elsewhere
+    in full, for there nothing but they asks for rare classes, whose witnesses are soon sure.  Gains and MLP
+    learn from the meta-gradient.  Weights have the mean 1 in each batch unless ``normalize`` says "none":
+    what is left of a batch is stepped on as a whole one.
     Without taps trusted samples are no witness; without ``StateSpec.samples``, and of tokens, which share
     their sentence's place, there are no signals.  ``decay``: above 0 a sample's signals, and what the others
     say of a trusted one, are means over its visits.
-    Raises ValueError for targets of no known kind, a capacity below 1, a negative width, and a decay or a
-    share to forget outside [0, 1).
+    Raises ValueError for targets of no known kind, a capacity below 1, a negative width, and a decay outside
+    [0, 1).
     """
 
     sees = "states"
@@ -69,14 +67,11 @@ class Jury(Teacher):
         decay: float = 0.0,
         capacity: int = 512,
         width: int = 64,
-        forget: float = FORGET,
         label_width: int = 8,
         normalize: Normalize = "batch",
     ) -> None:
         super().__init__()
-        if not 0 <= forget < 1:
-            raise ValueError(f"the share to forget lies in [0, 1), got {forget}")
-        self.target, self.forget = spec.target, forget
+        self.target, self.joined = spec.target, spec.meta_in_train
         self.surface = Surface(spec, "teacher 'jury'", label_width=label_width)
         self.witnesses = Witnesses(spec, "jury", capacity=capacity)
         single = spec.labels and not (spec.sentences or spec.tokens)
@@ -93,7 +88,7 @@ class Jury(Teacher):
         features = self.surface.width + columns + 1
         if spec.samples is not None and not spec.tokens:
             self.signals = SampleSignals(spec.samples, decay=decay, processes=spec.processes)
-            own = SHARED_SIGNAL if spec.meta_in_train else SIGNAL
+            own = SHARED_SIGNAL if self.joined else SIGNAL
             first = (0.0 if self.target == "number" else own) if signal is None else signal
             self.signal_gain = nn.Parameter(torch.full((), float(first)))
             features += 2
@@ -109,8 +104,8 @@ class Jury(Teacher):
         start, features = self.gain * odds, [said / FAR, odds[:, None] / SURE]
         if self.signals is not None:
             signal, known = self.signals.of(state.index)
-            sure = odds.sigmoid()
-            start = start + self.signal_gain * 4 * sure * (1 - sure) * signal
+            p = odds.sigmoid()
+            start = start + self.signal_gain * (4 * p * (1 - p) if self.joined else 1) * signal
             features.append(torch.stack([signal, known], dim=1))
         if self.head is None:
             return weights_from(start, self.normalize).to(state.loss.dtype)
@@ -182,11 +177,9 @@ class Jury(Teacher):
         return mean.where(known, torch.ones_like(mean))
 
     def take_hypergradient(self, index: Tensor, hypergradient: Tensor) -> None:
-        """Remember what the batch's hypergradient says of its samples; forget some of what was learnt."""
+        """Remember what the batch's hypergradient says of its samples."""
         if self.signals is not None:
             self.signals.put(index, hypergradient)
-        if self.head is not None:
-            self.head.forget(self.forget)
 
     def track(self, state: StudentState) -> None:
         """See ``Surface.track``; also reads the share of right samples off the batch."""

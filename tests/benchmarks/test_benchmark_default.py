@@ -32,7 +32,8 @@ def grid(values: dict[tuple[str, str], dict[str, float]]) -> list[Run]:
 
 
 @pytest.mark.parametrize(
-    ("profile", "sets"), [("quick", 13), ("held-out", 10), ("kinds", 7), ("relabel", 3), ("pairs", 3), ("standard", 19)]
+    ("profile", "sets"),
+    [("quick", 13), ("held-out", 10), ("kinds", 7), ("relabel", 3), ("pairs", 3), ("standard", 19)],
 )
 def test_every_file_is_read_and_names_what_there_is(profile, sets):
     found = plans.plans(profile)

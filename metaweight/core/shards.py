@@ -7,17 +7,21 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from metaweight.core.processes import Processes
 
+WHOLE = frozenset({Tensor, nn.Parameter})
+"""Classes of nearly all tensors that anybody asks of."""
 AT_ONCE = 32 * 2**20
 """Bytes of a table that travel at once, of all processes together."""
 
 
 def is_sharded(value: object) -> bool:
     """Whether ``value`` is a DTensor."""
+    if type(value) in WHOLE:
+        return False
     # whoever made one has imported the module, which takes as long as torch itself
     tensors = sys.modules.get("torch.distributed.tensor")
     kind = getattr(tensors, "DTensor", None)  # torch has it under this name from 2.5 on

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from metaweight.core.contracts import StudentState
 from metaweight.core.randomness import RandomState, forked_rng
 from metaweight.core.reads import together
+from metaweight.core.submodules import submodules
 from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import (
@@ -196,7 +197,7 @@ def preferences(student: Student, *, several: bool, cheap: bool = False) -> Iter
 
 
 def _first(module: nn.Module, is_it: Callable[[nn.Module], bool]) -> str | None:
-    part = next(filter(is_it, module.modules()), None)
+    part = next((part for _, part in submodules(module) if is_it(part)), None)
     return None if part is None else described(module, part)
 
 

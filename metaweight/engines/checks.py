@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from metaweight.core.contracts import Forward, MetaweightError, NonFiniteError
 from metaweight.core.reads import doubt
+from metaweight.core.submodules import submodules
 from metaweight.student.student import Student
 
 
@@ -204,5 +205,5 @@ def double_backward() -> Iterator[None]:
 
 def described(module: nn.Module, part: nn.Module) -> str:
     """``part`` of ``module`` in a message: ``'name' (Class)``; without a name ``the student (Class)``."""
-    name = next((name for name, submodule in module.named_modules() if submodule is part), "")
+    name = next((name for name, submodule in submodules(module) if submodule is part), "")
     return f"{name!r} ({type(part).__name__})" if name else f"the student ({type(part).__name__})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -28,6 +28,8 @@ NO_INFLUENCE = (
 )
 PORTIONS = 8
 """Parts in which parameters are gone through where each that is done makes room."""
+SMALL = 2**16
+"""Numbers of which none makes room worth the time."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def direction_of(
     # theta', and with it the update's graph from the gradient alone
     leaves = leaves_of({name: g for name, g in gradient.items() if name in inner.options})
     here = student.own(student.parameters())
-    successors = inner.successors(here, problem.step_gradient(0, leaves))
+    successors, packs = inner.successors(here, problem.step_gradient(0, leaves))
     virtual = leaves_of(successors)
     meta, pull = meta_pass(
         problem, virtual, recorded.buffers if recorded.after is None else recorded.after, inner
@@ -159,22 +161,22 @@ def direction_of(
     del virtual
     if not any(name in pull for name in leaves):
         raise EngineError(NO_INFLUENCE)
-    u = _pulled_back(successors, leaves, pull, apart=inner.max_norm is None)
+    u = _pulled_back(successors, leaves, pull, packs if inner.max_norm is None else None)
     return meta, u if scope is None else {n: v for n, v in u.items() if n in scope}
 
 
 def _pulled_back(
-    successors: dict[str, Tensor], leaves: Named, pull: dict[str, Tensor], *, apart: bool
+    successors: dict[str, Tensor], leaves: Named, pull: dict[str, Tensor], packs: list[list[str]] | None
 ) -> dict[str, Tensor]:
     """(d theta'/dg)^T pull by parameter name; ``successors`` and ``pull`` are let go of on the way.
 
-    ``apart``: whether each parameter moves by its own gradient alone.  Portions are then done one after the
-    other, so that what is spent makes room.
+    ``packs``: names of parameters that moved together, each pack by its own gradients alone; None: all by
+    those of all.  Portions are then done one after the other, so that what is spent makes room.
     """
     u: dict[str, Tensor] = {}
-    reached = {name: pull[name].numel() for name in leaves if name in pull}
-    for names in _portions(reached, sum(reached.values()) // PORTIONS) if apart else [list(reached)]:
-        wrt = names if apart else list(leaves)
+    reached = [name for name in leaves if name in pull]
+    for names in [reached] if packs is None else _portions(packs, pull):
+        wrt = list(leaves) if packs is None else names
         found = torch.autograd.grad(
             [successors.pop(n) for n in names],
             [leaves[n] for n in wrt],
@@ -185,13 +187,15 @@ def _pulled_back(
     return u
 
 
-def _portions(sizes: Mapping[str, int], enough: int) -> Iterator[list[str]]:
-    """Names in their order, as soon as they come to ``enough`` together."""
+def _portions(packs: list[list[str]], pull: dict[str, Tensor]) -> Iterator[list[str]]:
+    """The names of packs in ``pull``, in ``PORTIONS`` of about one size, and fewer of small ones."""
+    enough = max(SMALL, sum(value.numel() for value in pull.values()) // PORTIONS)
     names: list[str] = []
     size = 0
-    for name, own in sizes.items():
-        names.append(name)
-        size += own
+    for pack in packs:
+        reached = [name for name in pack if name in pull]
+        names += reached
+        size += sum(pull[name].numel() for name in reached)
         if size >= enough:
             yield names
             names, size = [], 0

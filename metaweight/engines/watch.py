@@ -160,7 +160,7 @@ def _settings(problem: Problem) -> Hashable:
         min(map(len, problem.train)) == 1,
         problem.scope,
         tuple(part.training for _, part in problem.student.moving.parts),
-        tuple(p.requires_grad for _, p in problem.student.moving.parameters()),
+        tuple(p.requires_grad for p in problem.student.moving.parameters().values()),
         torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind),
         id(problem.student.loss),
     )

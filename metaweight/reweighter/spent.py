@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from metaweight.core.shards import own_shard
+from metaweight.core.shards import is_sharded, own_shard
 from metaweight.engines.inner import Observer
 
 
@@ -57,4 +57,4 @@ class Spent(Observer):
 
 def _version(grad: Tensor) -> int:
     """How often it was changed in place; torch adds to the shards of a sharded one."""
-    return own_shard(grad)._version
+    return (own_shard(grad) if is_sharded(grad) else grad)._version

@@ -5,15 +5,17 @@ A virtual pass works on copies of it, so that one training batch moves the live 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from operator import is_
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from metaweight.core.contracts import MetaweightError
+from metaweight.core.submodules import named_tensors, submodules
 from metaweight.student.buffers import put_buffers
 from metaweight.student.loss_state import Owner, owners_of
 from metaweight.student.values import (
@@ -26,7 +28,6 @@ from metaweight.student.values import (
     shallow,
 )
 
-T = TypeVar("T", bound=Tensor)
 KEPT_BY_TORCH = frozenset({*vars(nn.Module()), "_flat_weights", "_flat_weight_refs"})
 """Attributes of modules that torch itself keeps up to date; the last two of recurrent layers."""
 ADVICE = "what a pass moves belongs in a buffer (register_buffer)"
@@ -80,8 +81,6 @@ class Moving:
 
     def __init__(self, module: nn.Module, loss: object) -> None:
         self._module = module
-        self._parts: list[tuple[str, nn.Module]] = []
-        self._children: list[dict[str, nn.Module | None]] = []
         self._loss: object = None
         self._of_loss: list[tuple[str, Owner]] = []
         self.watched: set[tuple[bool, ...]] = set()
@@ -95,15 +94,12 @@ class Moving:
 
     @property
     def parts(self) -> list[tuple[str, nn.Module]]:
-        """The submodules by name; looked for again where one has got others."""
-        if self._children != [part._modules for _, part in self._parts] or not self._parts:
-            self._parts = list(self._module.named_modules())
-            self._children = [dict(part._modules) for _, part in self._parts]
-        return self._parts
+        """The submodules by name."""
+        return submodules(self._module)
 
-    def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """As ``named_parameters``, of the submodules that are known: in half its time."""
-        return _named((name, part._parameters) for name, part in self.parts)
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """As ``named_parameters``."""
+        return named_tensors((name, part._parameters) for name, part in self.parts)
 
     def follow(self, loss: object) -> None:
         """Watch another loss from now on."""
@@ -113,7 +109,7 @@ class Moving:
 
     def buffers(self) -> Buffers:
         """Clones of all that is known to move."""
-        named = dict(_named((name, part._buffers) for name, part in self.parts))
+        named = named_tensors((name, part._buffers) for name, part in self.parts)
         named |= {name: self._module.get_parameter(name) for name in self.frozen}
         clones = Buffers(named)
         clones.elsewhere = {place: copied(place.get()) for place in self.places}
@@ -191,16 +187,6 @@ class Moving:
         )
 
 
-def _named(tables: Iterable[tuple[str, Mapping[str, T | None]]]) -> Iterator[tuple[str, T]]:
-    """The tensors of parts with their full names; a shared one appears once."""
-    known: set[int] = set()
-    for name, table in tables:
-        for key, value in table.items():
-            if value is not None and id(value) not in known:
-                known.add(id(value))
-                yield f"{name}.{key}" if name else key, value
-
-
 class _Look:
     """What was there before a pass: identities and counts of in-place changes, or copies."""
 
@@ -208,7 +194,7 @@ class _Look:
         self._copies = copies
         self._parameters: list[tuple[str, nn.Parameter, int, Tensor | None]] = [
             (name, p, p._version, p.detach().clone() if copies or name in moving.trainable else None)
-            for name, p in moving.parameters()
+            for name, p in moving.parameters().items()
             if name not in moving.frozen
         ]
         self._owners = [(where, own, list(own), list(own.values())) for where, own in moving.owners()]
@@ -239,7 +225,9 @@ class _Look:
             if not refilled(value, before) or not (self._copies or fingerprint(value) == print_):
                 raise MetaweightError(f"a pass changes {place.where} in place, as none did before; {ADVICE}")
         for where, own, keys, values in self._owners:
-            if len(own) == len(keys) and all(map(same, own.values(), values)):
+            if len(own) == len(keys) and (
+                all(map(is_, own.values(), values)) or all(map(same, own.values(), values))
+            ):
                 continue
             earlier = dict(zip(keys, values, strict=True))
             for key in {**earlier, **own}:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -162,9 +162,14 @@ class Sharded:
 
 def is_part(module: nn.Module) -> bool:
     """Whether ``module`` went through ``fully_shard``."""
-    fsdp = sys.modules.get("torch.distributed.fsdp")
-    kind = getattr(fsdp, "FSDPModule", None)  # torch has it from 2.6 on
-    return kind is not None and isinstance(module, kind)
+    return _is_part(type(module))  # type: ignore[arg-type]  # a class is hashable
+
+
+@lru_cache(maxsize=1024)
+def _is_part(kind: type) -> bool:
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # whoever has shards has imported it
+    part = getattr(fsdp, "FSDPModule", None)  # torch has it from 2.6 on
+    return part is not None and issubclass(kind, part)
 
 
 def kind_of(layer: nn.Module) -> type[nn.Module]:

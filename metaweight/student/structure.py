@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import forward_ad
-from torch.func import functional_call
 
 T = TypeVar("T")
 Change = Callable[[Tensor], Any]
@@ -95,25 +94,3 @@ def dual_outputs(outputs: Any, tangents: Sequence[Tensor | None]) -> Any:
 def in_full(outputs: Any, dtype: torch.dtype) -> Any:
     """Outputs of a pass in lower precision with every floating tensor in ``dtype``."""
     return map_tensors(lambda value: value.to(dtype) if value.is_floating_point() else value, outputs)
-
-
-class _Within(nn.Module):
-    """Anything that is done while ``functional_call`` has put other values into a module."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, call: Callable[[], Any]) -> Any:
-        return call()
-
-
-def standing_on(module: nn.Module, values: dict[str, Tensor], call: Callable[[], T]) -> T:
-    """``call()`` with other parameters and buffers in ``module``.
-
-    What the module assigns anew to a buffer of ``values`` stands there afterwards.
-    """
-    inside = {f"module.{name}": value for name, value in values.items()}
-    result: T = functional_call(_Within(module), inside, (call,))
-    values.update((name, inside[f"module.{name}"]) for name in values)
-    return result

@@ -21,7 +21,7 @@ from metaweight.student.losses import UnitLoss, cross_entropy
 from metaweight.student.moving import Buffers, Moving
 from metaweight.student.outputs import Logits, logits_in, shown_logits, units_of
 from metaweight.student.sharded import Sharded
-from metaweight.student.structure import standing_on
+from metaweight.student.standing import standing_on
 from metaweight.student.taps import TapReading, TimeAxes, read_tap, source_lengths, tapped, unit_features
 
 Named = Mapping[str, Tensor]
@@ -86,11 +86,13 @@ class Student:
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Trainable parameters by name; a shared one appears once."""
-        held = self._moving.parameters() if self.sharded is None else self.sharded.parameters.items()
-        return {name: p for name, p in held if p.requires_grad}  # type: ignore[misc]
+        held = self._moving.parameters() if self.sharded is None else self.sharded.parameters
+        return {name: p for name, p in held.items() if p.requires_grad}  # type: ignore[misc]
 
     def own(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What this process holds of ``parameters``, detached, in the same memory: all, or their shards."""
+        if self.sharded is None:
+            return {name: p.detach() for name, p in parameters.items()}
         return {name: own_shard(p) for name, p in parameters.items()}
 
     def total(self, value: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import metaweight as mw
-from metaweight.engines.inner import adam
+from metaweight.engines import one_step
+from metaweight.engines.inner import adam, packs
 from metaweight.teachers import build_teacher
 from tests.live_tensors import LiveBytes, held_by
 
@@ -24,6 +25,8 @@ ALLOWED = {"sgd": 3.5, "adam": 4.0, "adamw": 4.0}
 @pytest.fixture(autouse=True)
 def large_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adam, "PIECE", WIDTH * WIDTH // 4)
+    monkeypatch.setattr(packs, "PACK", WIDTH * WIDTH // 4)
+    monkeypatch.setattr(one_step, "SMALL", WIDTH * WIDTH // 4)
 
 
 def batch(seed: int) -> mw.Batch:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 from torch.utils._pytree import tree_flatten
 
+from metaweight.core.submodules import submodules
 from metaweight.engines.checks import EngineError, described
 from metaweight.engines.ghost.contacts import Contact, Delta, Outcome, Part, Single
 from metaweight.engines.ghost.follower import Follower, edge_of, source_of
@@ -80,7 +81,7 @@ class LayerCalls:
     @contextmanager
     def recorded(self) -> Iterator[LayerCalls]:
         """Calls inside are kept."""
-        names = {layer: name for name, layer in self.module.named_modules()}
+        names = {layer: name for name, layer in submodules(self.module)}
         seen: Counter[str] = Counter()
         follower = self.follower
 
@@ -98,11 +99,7 @@ class LayerCalls:
             if output.requires_grad:
                 name = names[layer]
                 seen[name] += 1
-                slots = {
-                    slot: source_of(p)
-                    for slot, p in layer.named_parameters(remove_duplicate=False)
-                    if p.requires_grad
-                }
+                slots = {slot: source_of(p) for slot, p in _slots(layer) if p.requires_grad}
                 self._require_known(layer, slots.values())
                 outcome = Outcome(edge_of(output), output.shape)
                 if follower is not None:
@@ -266,11 +263,18 @@ def ruled(module: nn.Module) -> list[nn.Module]:
     """The layers whose calls are kept; a layer's rule speaks for all parameters inside it."""
     layers: list[nn.Module] = []
     inside: set[nn.Module] = set()
-    for layer in module.modules():
-        if layer not in inside and has_rule(layer) and any(p.requires_grad for p in layer.parameters()):
+    for _, layer in submodules(module):
+        if layer not in inside and has_rule(layer) and any(p.requires_grad for _, p in _slots(layer)):
             layers.append(layer)
-            inside.update(layer.modules())
+            inside.update(layer.modules() if layer._modules else ())
     return layers
+
+
+def _slots(layer: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Its parameters by name, those inside it too; a shared one at each place."""
+    if layer._modules:
+        return list(layer.named_parameters(remove_duplicate=False))
+    return [(slot, p) for slot, p in layer._parameters.items() if p is not None]
 
 
 def covers(module: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import CheckpointError
 
 from metaweight.core.contracts import MetaweightError
+from metaweight.core.submodules import submodules
 from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import GradientAt, Recorded, registry
@@ -199,7 +200,7 @@ class Shares(Differentiated):
 
 def _refuse(module: nn.Module) -> None:
     """Raise EngineError for a part that couples samples, or whose gradient is no sum over them."""
-    for part in module.modules():
+    for _, part in submodules(module):
         if couples(part):
             raise EngineError(f"{described(module, part)} couples the samples of a batch; {ELSEWHERE}")
         if option := unsupported(part):

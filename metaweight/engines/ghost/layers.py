@@ -157,8 +157,10 @@ def has_rule(layer: nn.Module) -> bool:
         return True
     if kind_of(layer) not in RULES:
         return False
-    own = dict(layer.named_parameters(recurse=False))
-    return own.keys() <= {"weight", "bias"} and not any(p.is_complex() for p in own.values())
+    return all(
+        p is None or (key in ("weight", "bias") and not p.is_complex())
+        for key, p in layer._parameters.items()
+    )
 
 
 def unsupported(layer: nn.Module) -> str | None:

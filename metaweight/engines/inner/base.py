@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.shards import is_sharded, own_shard, sum_over_shards
+from metaweight.engines.inner.packs import kind_of, moved, packs
 from metaweight.engines.inner.refusals import refuse_other_steps, require_dense
 from metaweight.engines.inner.rules import Options, State, Update, rule_for, step_of
 from metaweight.engines.inner.several import as_one, members
@@ -49,6 +50,8 @@ class InnerStep:
     """Whether an update rounds on its way (Muon): differences of steps show its rounding and no slope."""
     total: Callable[[Tensor], Tensor] | None = None
     """Where parameters are sharded: the differentiable sum over all shards of a number of those here."""
+    apart: frozenset[str] = frozenset()
+    """Names of parameters whose numbers each move by themselves."""
 
     @staticmethod
     def of(
@@ -71,6 +74,7 @@ class InnerStep:
         states: dict[str, State] = {}
         groups: dict[str, int] = {}
         number, rounds = 0, False
+        apart: set[str] = set()
         for one in members(optimizer):
             rule = rule_for(one)
             rounds = rounds or rule.rounds
@@ -82,6 +86,8 @@ class InnerStep:
                         continue
                     name = names[id(p)]
                     updates[name] = step_of(rule, p, settings)
+                    if rule.elementwise and updates[name] is rule.update:
+                        apart.add(name)
                     options[name], groups[name] = settings, number
                     state = one.state.get(p, {})
                     states[name] = {key: own_shard(v) if is_sharded(v) else v for key, v in state.items()}
@@ -89,7 +95,10 @@ class InnerStep:
         if not options:
             raise ValueError("the optimizer holds no trainable parameter of the student")
         total = sum_over_shards(parameters.values())
-        return InnerStep(updates, options, states, max_norm, groups, tuple(parameters), rounds, total)
+        trainable = tuple(parameters)
+        return InnerStep(
+            updates, options, states, max_norm, groups, trainable, rounds, total, frozenset(apart)
+        )
 
     def at(self, rates: Sequence[float] | None) -> InnerStep:
         """The same step with the learning rate of each parameter group; None: as they are."""
@@ -120,28 +129,50 @@ class InnerStep:
         Gradients of parameters that no optimizer holds are left aside, as in clipping.
         """
         successors, states = dict(parameters), dict(self.states)
-        for name, successor, state in self._updates(parameters, gradients):
-            successors[name], states[name] = successor, state
+        for name, value in self._taken(gradients).items():
+            update = self.updates[name]
+            successors[name], states[name] = update(
+                parameters[name], value, self.states[name], self.options[name]
+            )
         return successors, replace(self, states=states)
 
     def successors(
         self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """New parameters alone; each state is let go of before the next one is made."""
-        return {**parameters, **{name: p for name, p, _ in self._updates(parameters, gradients)}}
+    ) -> tuple[dict[str, Tensor], list[list[str]]]:
+        """New parameters alone, and the names of those that were moved together.
 
-    def _updates(
+        Each state is let go of before the next one is made.
+        """
+        successors, values = dict(parameters), self._taken(gradients)
+        together = list(packs(values, self._kinds(parameters, values), parameters))
+        for names in together:
+            update, options = self.updates[names[0]], self.options[names[0]]
+            if len(names) == 1:
+                (name,) = names
+                successors[name], _ = update(parameters[name], values[name], self.states[name], options)
+            else:
+                successors |= moved(names, parameters, values, self.states, update, options)
+        return successors, together
+
+    def _kinds(
         self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
-    ) -> Iterator[tuple[str, Tensor, State]]:
+    ) -> dict[str, Hashable]:
+        """Of parameters that may move together the same; None where one moves by itself."""
+        kinds: dict[str, Hashable] = {}
+        for name, value in gradients.items():
+            own = kind_of(parameters[name], value, self.states[name]) if name in self.apart else None
+            kinds[name] = None if own is None else (self.groups[name], own)
+        return kinds
+
+    def _taken(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The gradients that the step takes, as it takes them."""
         names = [name for name in self.options if name in gradients]
         values = [gradients[name] for name in names]
         for name, value in zip(names, values, strict=True):
             require_dense(name, value)
         if self.max_norm is not None and values:
             values = clip_gradients(values, self.max_norm, self.total)
-        for name, value in zip(names, values, strict=True):
-            update = self.updates[name]
-            yield name, *update(parameters[name], value, self.states[name], self.options[name])
+        return dict(zip(names, values, strict=True))
 
     def write_states(
         self, optimizer: Optimizer | Sequence[Optimizer], parameters: Mapping[str, Tensor]

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
 from metaweight.core.shards import is_sharded
+from metaweight.core.submodules import submodules
 from metaweight.engines.inner.rules import rule_for
 from metaweight.engines.inner.several import members
 
@@ -53,7 +54,7 @@ def refuse_other_steps(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -
 
 def refuse_sparse(module: nn.Module) -> None:
     """Raise ValueError for a trainable embedding with sparse gradients."""
-    for name, part in module.named_modules():
+    for name, part in submodules(module):
         if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse and part.weight.requires_grad:
             raise ValueError(
                 f"{name or 'the module'!r} is an embedding with sparse gradients, which no inner step takes: "

@@ -122,7 +122,7 @@ def test_adam_of_large_parameters_goes_piece_by_piece_to_the_same_slopes(
 
     def slope() -> torch.Tensor:
         leaf = gradient.detach().requires_grad_()
-        moved = InnerStep.of(optimizer, {"p": p}).successors({"p": p.detach()}, {"p": leaf})["p"]
+        moved = InnerStep.of(optimizer, {"p": p}).successors({"p": p.detach()}, {"p": leaf})[0]["p"]
         return torch.autograd.grad(moved, leaf, pull)[0]
 
     whole = slope()

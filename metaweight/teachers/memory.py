@@ -76,7 +76,7 @@ class Memory(ReadsSurface):
         super().__init__(spec, "memory", label_width=label_width)
         if projection < 1 or not temperature > 0:
             raise ValueError(f"projection and temperature are positive, got {projection} and {temperature}")
-        self.classes = spec.classes
+        self.classes, self.words = spec.classes, spec.tokens
         self.tap, features = last_tap(spec, "memory")
         _, self.pair, width_held, source_width = compared(spec, "memory")
         self.trusted = TrustedStates.of(spec, width_held, capacity=capacity)
@@ -96,6 +96,9 @@ class Memory(ReadsSurface):
             agreement = surface.new_zeros(len(state), self.AGREEMENT)
         elif self.pair is not None:
             agreement = self._pair_agreement(state, self.pair)
+        elif self.words:
+            _, held = self.trusted.held()
+            agreement = word_agreement(self.attention(state), held, class_labels(state), self.classes)
         elif self.target == "class":
             agreement = label_agreement(self.label_distribution(state), class_labels(state))
         else:
@@ -162,3 +165,18 @@ def label_agreement(q: Tensor, labels: Tensor) -> Tensor:
     scaled = scaled_log(label_log_probability(log_q, labels), classes)
     entropy = -(q * log_q).sum(dim=1) / math.log(classes)
     return torch.stack([agrees, margin_to_best_other(q, labels), scaled, entropy], dim=1)
+
+
+def word_agreement(attention: Tensor, held: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """``label_agreement`` of what trusted words ``held`` [N] make of ``attention`` [U, N]: [U, 4].
+
+    q is read at the words that are held alone, for it is 0 at all others.
+    """
+    own = held == labels[:, None]
+    shares = attention @ (held[:, None] == held).to(attention)
+    agrees = (attention * own).sum(dim=1)
+    margin = agrees - shares.masked_fill(own, 0).amax(dim=1)
+    floor = float(classes) ** -4
+    scaled = scaled_log(agrees.clamp_min(floor).log(), classes)
+    entropy = -(attention * shares.clamp_min(floor).log()).sum(dim=1) / math.log(classes)
+    return torch.stack([agrees, margin, scaled, entropy], dim=1)

@@ -108,7 +108,7 @@ class TokenState(StudentState):
 
     @staticmethod
     def of(state: StudentState, real: Tensor) -> TokenState:
-        """Of a ``state`` with the outputs [B, T, ...] of a whole batch; tokens are what is ``real`` [B, T]."""
+        """Of a ``state`` with the outputs [B, T, ...] of a whole batch, of which some are ``real`` [B, T]."""
         own = object.__new__(TokenState)
         vars(own).update(vars(state), _all=state.outputs, _real=real)
         del vars(own)["outputs"]

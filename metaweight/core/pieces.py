@@ -13,9 +13,9 @@ PIECE = 2**20
 LAUNCHES = 16
 
 
-def is_large(values: Tensor) -> bool:
-    """Whether ``values`` [R, C] are to be gone through in pieces."""
-    return values.numel() > LARGE
+def is_large(count: int) -> bool:
+    """Whether a tensor of so many numbers is to be gone through in pieces, or not made at all."""
+    return count > LARGE
 
 
 def pieces(count: int, values: Tensor) -> Iterator[slice]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StateSpec, StudentState, Target
+from metaweight.core.pieces import is_large
 from metaweight.teachers.answers import several_agreement, soft_agreement
 from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
@@ -76,7 +77,7 @@ class Memory(ReadsSurface):
         super().__init__(spec, "memory", label_width=label_width)
         if projection < 1 or not temperature > 0:
             raise ValueError(f"projection and temperature are positive, got {projection} and {temperature}")
-        self.classes, self.words = spec.classes, spec.tokens
+        self.classes = spec.classes
         self.tap, features = last_tap(spec, "memory")
         _, self.pair, width_held, source_width = compared(spec, "memory")
         self.trusted = TrustedStates.of(spec, width_held, capacity=capacity)
@@ -96,7 +97,7 @@ class Memory(ReadsSurface):
             agreement = surface.new_zeros(len(state), self.AGREEMENT)
         elif self.pair is not None:
             agreement = self._pair_agreement(state, self.pair)
-        elif self.words:
+        elif self.target == "class" and is_large(len(state) * self.classes):
             _, held = self.trusted.held()
             agreement = word_agreement(self.attention(state), held, class_labels(state), self.classes)
         elif self.target == "class":
@@ -168,9 +169,9 @@ def label_agreement(q: Tensor, labels: Tensor) -> Tensor:
 
 
 def word_agreement(attention: Tensor, held: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """``label_agreement`` of what trusted words ``held`` [N] make of ``attention`` [U, N]: [U, 4].
+    """``label_agreement`` of the q that ``attention`` [U, N] makes of trusted labels ``held`` [N]: [U, 4].
 
-    q is read at the words that are held alone, for it is 0 at all others.
+    q is read at the labels that are held alone, for it is 0 at all others, which may be all words.
     """
     own = held == labels[:, None]
     shares = attention @ (held[:, None] == held).to(attention)

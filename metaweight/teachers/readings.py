@@ -66,7 +66,7 @@ def output_log_probabilities(state: StudentState, dtype: torch.dtype, target: Ta
 
 def by_rows(read: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, labels: Tensor) -> Tensor:
     """``read(outputs, labels)`` [..., *], given [..., C] and [...]; of many rows, some at a time."""
-    if not is_large(outputs):
+    if not is_large(outputs.numel()):
         return read(outputs, labels)
     rows, told = outputs.flatten(0, -2), labels.flatten()
     found = torch.cat([read(rows[piece], told[piece]) for piece in pieces(len(rows), rows)])

@@ -98,5 +98,5 @@ def test_a_step_without_a_meta_gradient_holds_fewer_than_plain_training() -> Non
     assert copies("forward", "online", "uniform", "sentence") <= 2
 
 
-def test_the_first_iteration_which_is_checked_holds_little_more() -> None:
-    assert copies("ghost", "online", "surface", "sentence", steps=0) <= 6
+def test_the_first_iteration_which_is_checked_holds_no_more() -> None:
+    assert copies("ghost", "online", "surface", "sentence", steps=0) <= ALLOWED["ghost"]

@@ -32,7 +32,7 @@ def cross_entropy_of_rows(
     """
     rows = _Rows(targets, where, ignore_index, smoothing)
     fits = logits.dim() == 2 and (where is not None or targets.shape == logits.shape[:1])
-    if not fits or not is_large(logits) or _followed(logits):
+    if not fits or not is_large(logits.numel()) or _followed(logits):
         return rows.loss(logits if where is None else logits[where])
     if torch.is_grad_enabled() and logits.requires_grad:
         loss: Tensor = CrossEntropyOfRows.apply(  # type: ignore[no-untyped-call]

@@ -26,6 +26,8 @@ class LiveBytes(TorchDispatchMode):
         self._count(held)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.detach.default and not isinstance(args[0], Tensor):
+            return torch.tensor(args[0])  # a number that a tensor was multiplied by, as autograd keeps it
         out = func(*args, **(kwargs or {}))
         self._count(tree_leaves(out))
         return out

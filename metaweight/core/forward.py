@@ -78,24 +78,46 @@ class Forward:
             return value.detach() if detached else value
 
         units, outputs, targets = self.units, shown(self.outputs), self.batch.targets
-        real = units.real
-        if units.each_token:
-            outputs, targets, real = outputs[real], targets[real], None
         if outputs.dim() == 1:
             outputs = outputs[:, None]
         elif outputs.dim() > 3:
             outputs = outputs.flatten(2).mean(dim=2)
-        return StudentState(
+        real = units.real if units.each_token else None
+        state = StudentState(
             loss=shown(units.loss),
             size=units.size.detach().to(units.loss.dtype),
-            outputs=outputs,
+            outputs=outputs if real is None or detached else outputs[real],
             features={name: shown(value) for name, value in self.features.items()},
-            targets=targets,
+            targets=targets if real is None else targets[real],
             index=self.index,
             progress=progress,
-            real=real,
+            real=units.real if real is None else None,
             lengths=self.lengths,
         )
+        return TokenState.of(state, real) if real is not None and detached else state
+
+
+class TokenState(StudentState):
+    """The state of tokens: their outputs are picked out of the batch's each time that they are asked for.
+
+    They are as large as the logits again, and few teachers want them, for a moment only.
+    """
+
+    _all: Tensor
+    _real: Tensor
+
+    @staticmethod
+    def of(state: StudentState, real: Tensor) -> TokenState:
+        """Of a ``state`` with the outputs [B, T, ...] of a whole batch, of which some are ``real`` [B, T]."""
+        own = object.__new__(TokenState)
+        vars(own).update(vars(state), _all=state.outputs, _real=real)
+        del vars(own)["outputs"]
+        return own
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "outputs":
+            raise AttributeError(name)
+        return self._all[self._real]
 
 
 class JoinedState(StudentState):

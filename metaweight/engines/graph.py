@@ -46,8 +46,8 @@ _CONSTANTS = {
 """Operators that a coefficient scales a term by -> where they keep it."""
 
 
-_OF_TORCH = ("CheckpointFunction", "RegisterPostBackwardFunction")
-"""Functions that torch's own checkpoints and ``fully_shard`` put around parts."""
+_KNOWN = ("CheckpointFunction", "RegisterPostBackwardFunction", "CrossEntropyOfRows")
+"""Functions that torch's own checkpoints and ``fully_shard`` put around parts, and that of a large loss."""
 
 
 _CASTS = ("ToCopyBackward0", "AccumulateGrad")
@@ -63,7 +63,7 @@ class Graph:
     moves: int
     """A hash of the values by which rows of dimension 0 are moved; identity moves count as none."""
     functions: tuple[str, ...]
-    """Names of custom autograd.Functions in it, torch's own left out."""
+    """Names of custom autograd.Functions in it, ``_KNOWN`` ones left out."""
     reentrant: bool
     """Whether a part is checkpointed in the reentrant way."""
     weight_norm: bool
@@ -96,7 +96,7 @@ class Graph:
         return Graph(
             hash(frozenset(names.items())),
             hash(frozenset(moves)),
-            tuple(name for name in functions if name not in _OF_TORCH),
+            tuple(name for name in functions if name not in _KNOWN),
             "CheckpointFunctionBackward" in names,
             "WeightNormInterfaceBackward0" in names,
             lowest,

@@ -14,17 +14,19 @@ from torch import Tensor
 
 from metaweight.core.contracts import StudentState
 from metaweight.teachers.inputs import average_rank, in_columns, scaled_log, scaled_loss
+from metaweight.teachers.readings import output_log_probabilities
 
 SOFT_SCALARS = 6
 SEVERAL_SCALARS = 8
 
 
-def soft_scalars(state: StudentState, log_p: Tensor) -> Tensor:
+def soft_scalars(state: StudentState, dtype: torch.dtype) -> Tensor:
     """What the outputs say of soft labels [U, C], scaled to about [-1, 1]: [U, SOFT_SCALARS].
 
     ``class_scalars`` in the mean over the label's classes, and the label's own entropy / log C.
     """
-    given, loss = in_columns(state.targets, log_p.dtype), state.loss.to(log_p.dtype)
+    given, loss = in_columns(state.targets, dtype), state.loss.to(dtype)
+    log_p = output_log_probabilities(state, dtype)
     p, classes = log_p.exp(), log_p.shape[1]
     columns = [
         scaled_loss(loss, classes),
@@ -37,14 +39,15 @@ def soft_scalars(state: StudentState, log_p: Tensor) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-def several_scalars(state: StudentState, log_yes: Tensor) -> Tensor:
+def several_scalars(state: StudentState, dtype: torch.dtype) -> Tensor:
     """What the outputs say of L given answers in 0..1, scaled to about [-1, 1]: [U, SEVERAL_SCALARS].
 
     ``class_scalars`` of yes and no in the mean over the questions; the least margin; how far the surest
     denied yes and the surest denied no are denied.
     """
-    given, loss = in_columns(state.targets, log_yes.dtype), state.loss.to(log_yes.dtype)
-    log_no = F.logsigmoid(-state.outputs.to(log_yes.dtype))
+    given, loss = in_columns(state.targets, dtype), state.loss.to(dtype)
+    log_yes = output_log_probabilities(state, dtype, "several")
+    log_no = F.logsigmoid(-state.outputs.to(dtype))
     yes, no = log_yes.exp(), log_no.exp()
     margin = (given * yes + (1 - given) * no) - (given * no + (1 - given) * yes)
     columns = [

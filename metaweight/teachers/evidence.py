@@ -13,12 +13,12 @@ from metaweight.teachers.base import Teacher, register_teacher
 from metaweight.teachers.inputs import (
     class_labels,
     in_columns,
-    label_log_probability,
     require_outputs,
 )
 from metaweight.teachers.neighbours import equal_parts, likelier_word, neighbours_agree
 from metaweight.teachers.numbers import CLIP, number_evidence
-from metaweight.teachers.sentences import likelier_than_expected, output_log_probabilities, sentence_surplus
+from metaweight.teachers.readings import label_reading, likelier_than_expected, output_log_probabilities
+from metaweight.teachers.sentences import sentence_surplus
 from metaweight.teachers.trusted import (
     TrustedStates,
     compared,
@@ -88,15 +88,16 @@ class Evidence(Teacher):
     def _of_outputs(self, state: StudentState) -> Tensor:
         if self.pair is not None:
             return sentence_surplus(state, CLIP)
-        log_p = output_log_probabilities(state, state.loss.dtype, self.target)
+        outputs, dtype = state.outputs, state.loss.dtype
         if self.words:
-            return likelier_than_expected(log_p, class_labels(state)).clamp(-CLIP, CLIP)
+            return likelier_than_expected(outputs, class_labels(state), dtype).clamp(-CLIP, CLIP)
         if self.target == "class":
-            return above_chance(label_log_probability(log_p, class_labels(state)), log_p.shape[1])
+            return above_chance(label_reading(outputs, class_labels(state), dtype), outputs.shape[1])
+        log_p = output_log_probabilities(state, dtype, self.target)
         given = in_columns(state.targets, log_p.dtype)
         if self.target == "soft":
             return (given * above_chance(log_p, log_p.shape[1])).sum(dim=1)
-        return answers_above_chance(given, log_p, F.logsigmoid(-state.outputs.to(log_p.dtype)))
+        return answers_above_chance(given, log_p, F.logsigmoid(-outputs.to(dtype)))
 
     def _of_neighbours(self, state: StudentState, targets: Tensor) -> Tensor:
         if self.pair is not None:

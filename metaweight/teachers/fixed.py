@@ -16,6 +16,7 @@ from metaweight.teachers.inputs import (
     require_outputs,
     unit_loss,
 )
+from metaweight.teachers.readings import by_rows
 from metaweight.teachers.sentences import sentence_log_probability
 
 
@@ -170,13 +171,17 @@ class Focal(Teacher):
             return -sentence_log_probability(state).expm1()[:, None]
         outputs = state.outputs.detach()
         if self.target == "class":
-            # as the sum of the others, 1 - p_y keeps its digits where p_y rounds to 1
-            return outputs.softmax(dim=1).scatter(1, class_labels(state)[:, None], 0).sum(dim=1, keepdim=True)
+            return by_rows(_share_of_others, outputs, class_labels(state))[:, None]
         given = in_columns(state.targets, outputs.dtype)
         if self.target == "several":
             return given * (-outputs).sigmoid() + (1 - given) * outputs.sigmoid()
         divergence = torch.xlogy(given, given) - given * outputs.log_softmax(dim=1)
         return -(-divergence.sum(dim=1, keepdim=True).clamp_min(0)).expm1()
+
+
+def _share_of_others(outputs: Tensor, labels: Tensor) -> Tensor:
+    """1 - p_y [U], which as a sum keeps its digits where p_y rounds to 1."""
+    return outputs.softmax(dim=1).scatter(1, labels[:, None], 0).sum(dim=1)
 
 
 @register_teacher("self-paced")

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaweight.core.contracts import StateSpec, StudentState, Target
+from metaweight.core.pieces import is_large
 from metaweight.teachers.answers import several_agreement, soft_agreement
 from metaweight.teachers.base import Normalize, register_teacher
 from metaweight.teachers.head import WeightHead
@@ -96,6 +97,9 @@ class Memory(ReadsSurface):
             agreement = surface.new_zeros(len(state), self.AGREEMENT)
         elif self.pair is not None:
             agreement = self._pair_agreement(state, self.pair)
+        elif self.target == "class" and is_large(len(state) * self.classes):
+            _, held = self.trusted.held()
+            agreement = word_agreement(self.attention(state), held, class_labels(state), self.classes)
         elif self.target == "class":
             agreement = label_agreement(self.label_distribution(state), class_labels(state))
         else:
@@ -162,3 +166,18 @@ def label_agreement(q: Tensor, labels: Tensor) -> Tensor:
     scaled = scaled_log(label_log_probability(log_q, labels), classes)
     entropy = -(q * log_q).sum(dim=1) / math.log(classes)
     return torch.stack([agrees, margin_to_best_other(q, labels), scaled, entropy], dim=1)
+
+
+def word_agreement(attention: Tensor, held: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """``label_agreement`` of the q that ``attention`` [U, N] makes of trusted labels ``held`` [N]: [U, 4].
+
+    q is read at the labels that are held alone, for it is 0 at all others, which may be all words.
+    """
+    own = held == labels[:, None]
+    shares = attention @ (held[:, None] == held).to(attention)
+    agrees = (attention * own).sum(dim=1)
+    margin = agrees - shares.masked_fill(own, 0).amax(dim=1)
+    floor = float(classes) ** -4
+    scaled = scaled_log(agrees.clamp_min(floor).log(), classes)
+    entropy = -(attention * shares.clamp_min(floor).log()).sum(dim=1) / math.log(classes)
+    return torch.stack([agrees, margin, scaled, entropy], dim=1)

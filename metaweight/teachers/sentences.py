@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaweight.core.contracts import StateSpec, StudentState, Target
+from metaweight.core.contracts import StateSpec, StudentState
 from metaweight.teachers.inputs import (
     average_rank,
     class_labels,
     in_columns,
-    label_log_probability,
-    margin_to_best_other,
     scaled_log,
     scaled_loss,
     unit_loss,
 )
 from metaweight.teachers.numbers import NumberScale
+from metaweight.teachers.readings import label_reading, likelier_than_expected, reading
 
 SENTENCE_SCALARS = 11
 CLASS_SCALARS = 5
@@ -39,24 +37,24 @@ def sentence_targets(state: StudentState) -> tuple[Tensor, Tensor]:
     return state.targets.masked_fill(~state.real, 0), state.real
 
 
-def class_scalars(state: StudentState, log_p: Tensor) -> Tensor:
+def class_scalars(state: StudentState, dtype: torch.dtype) -> Tensor:
     """What the outputs say of one class label a unit, scaled to about [-1, 1]: [U, CLASS_SCALARS].
 
     The loss, log p_y, the margin p_y - max_{k != y} p_k, the entropy of p / log C, the loss's rank.
     """
-    labels, classes = class_labels(state), log_p.shape[-1]
-    loss, p = state.loss.to(log_p.dtype), log_p.exp()
+    labels, outputs, loss = class_labels(state), state.outputs, state.loss.to(dtype)
+    classes, said = outputs.shape[-1], reading(outputs, labels, dtype)
     columns = [
         scaled_loss(loss, classes),
-        scaled_log(label_log_probability(log_p, labels), classes),
-        margin_to_best_other(p, labels),
-        _entropy(p, log_p),
+        scaled_log(said.log_p, classes),
+        said.margin,
+        said.entropy,
         average_rank(loss, state.among),
     ]
     return torch.stack(columns, dim=1)
 
 
-def sentence_scalars(state: StudentState, log_p: Tensor) -> Tensor:
+def sentence_scalars(state: StudentState, dtype: torch.dtype) -> Tensor:
     """What the outputs say of a sentence, scaled to about [-1, 1]: [U, SENTENCE_SCALARS].
 
     The loss per token and its rank; log p_y of the mean, the worst, the first and the last token (an end
@@ -64,11 +62,10 @@ def sentence_scalars(state: StudentState, log_p: Tensor) -> Tensor:
     that the student would have chosen; the length, and its ratio to the source's, in logarithms.
     """
     targets, real = sentence_targets(state)
-    classes, size = log_p.shape[-1], state.size.to(log_p.dtype)
-    p = log_p.exp()
-    loss = unit_loss(state).to(log_p.dtype)
-    log_y = scaled_log(label_log_probability(log_p, targets), classes)
-    margin = margin_to_best_other(p, targets)
+    classes, size = state.outputs.shape[-1], state.size.to(dtype)
+    loss = unit_loss(state).to(dtype)
+    log_p, margin, entropy = reading(state.outputs, targets, dtype)
+    log_y = scaled_log(log_p, classes)
     first = real.int().argmax(dim=1, keepdim=True)
     last = real.shape[1] - 1 - real.flip(1).int().argmax(dim=1, keepdim=True)
     columns = [
@@ -79,8 +76,8 @@ def sentence_scalars(state: StudentState, log_p: Tensor) -> Tensor:
         log_y.gather(1, first).squeeze(1),
         log_y.gather(1, last).squeeze(1),
         _mean(margin, real),
-        _mean(_entropy(p, log_p), real),
-        2 * _mean((margin > 0).to(log_p.dtype), real) - 1,
+        _mean(entropy, real),
+        2 * _mean((margin > 0).to(dtype), real) - 1,
         0.5 * size.log() - 1,
         _log_ratio(state, size),
     ]
@@ -120,33 +117,17 @@ def label_rows(spec: StateSpec) -> int:
     return spec.classes + (spec.target == "number")
 
 
-def output_log_probabilities(state: StudentState, dtype: torch.dtype, target: Target = "class") -> Tensor:
-    """log softmax of the outputs, in ``dtype``: [U, C] or [U, T, V]; of several answers log p of each yes."""
-    outputs = state.outputs.to(dtype)
-    return F.logsigmoid(outputs) if target == "several" else F.log_softmax(outputs, dim=-1)
-
-
 def sentence_log_probability(state: StudentState) -> Tensor:
     """Mean log p_y over a sentence's tokens, the logarithm of the geometric mean: [U] <= 0."""
     targets, real = sentence_targets(state)
-    log_y = label_log_probability(output_log_probabilities(state, state.loss.dtype), targets)
-    return _mean(log_y, real)
-
-
-def likelier_than_expected(log_p: Tensor, labels: Tensor) -> Tensor:
-    """log p_y plus the entropy of p, 0 in the mean over labels drawn from p: [..., C], [...] -> [...]."""
-    return label_log_probability(log_p, labels) - (log_p.exp() * log_p).sum(dim=-1)
+    return _mean(label_reading(state.outputs, targets, state.loss.dtype), real)
 
 
 def sentence_surplus(state: StudentState, bound: float) -> Tensor:
     """Mean of ``likelier_than_expected`` within +-``bound`` over a sentence's real tokens: [U]."""
     targets, real = sentence_targets(state)
-    surplus = likelier_than_expected(output_log_probabilities(state, state.loss.dtype), targets)
+    surplus = likelier_than_expected(state.outputs, targets, state.loss.dtype)
     return _mean(surplus.clamp(-bound, bound), real)
-
-
-def _entropy(p: Tensor, log_p: Tensor) -> Tensor:
-    return -(p * log_p).sum(dim=-1) / math.log(p.shape[-1])
 
 
 def _mean(values: Tensor, real: Tensor) -> Tensor:

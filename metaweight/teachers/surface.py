@@ -19,7 +19,6 @@ from metaweight.teachers.sentences import (
     LabelEmbedding,
     class_scalars,
     label_rows,
-    output_log_probabilities,
     sentence_scalars,
 )
 from metaweight.teachers.trusted import told
@@ -37,7 +36,7 @@ SCALARS_OF = {
     "soft": soft_scalars,
     "several": several_scalars,
 }
-"""(state, log probabilities of its outputs) -> what they say [U, SCALARS]; numbers have ``NumberScale``."""
+"""(state, type of the numbers) -> what its outputs say [U, SCALARS]; numbers have ``NumberScale``."""
 
 
 class Surface(nn.Module):
@@ -100,7 +99,7 @@ class Surface(nn.Module):
         if self.numbers is not None:
             return self.numbers.scalars(state)
         assert self.scalars is not None
-        return self.scalars(state, output_log_probabilities(state, self.train_loss.dtype, self.target))
+        return self.scalars(state, self.train_loss.dtype)
 
     def _known(self, loss: Tensor, known: Tensor) -> Tensor:
         unit = 1 if self.numbers is None else self.numbers.square()

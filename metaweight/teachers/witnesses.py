@@ -18,7 +18,8 @@ from metaweight.teachers.inputs import (
 )
 from metaweight.teachers.neighbours import likelier_word, neighbours_agree
 from metaweight.teachers.numbers import CLIP, number_evidence
-from metaweight.teachers.sentences import likelier_than_expected, output_log_probabilities, sentence_surplus
+from metaweight.teachers.readings import likelier_than_expected, output_log_probabilities
+from metaweight.teachers.sentences import sentence_surplus
 from metaweight.teachers.trusted import (
     Compared,
     TrustedStates,
@@ -39,7 +40,7 @@ class Heard(NamedTuple):
     """What is known of units, whatever they are told."""
 
     outputs: Tensor | None
-    """By the student's outputs margins [U, C], log odds of yes [U, L], of words log p [U, C]; None of numbers
+    """By the student's outputs margins [U, C], log odds of yes [U, L], of words the outputs; None of numbers
     and sentences."""
     trusted: Tensor | None
     """By trusted samples the same, of words and numbers the attention to each [U, N], of sentences what is
@@ -133,9 +134,9 @@ class Witnesses(nn.Module):
         return same[0].to(state.loss), same[1].sum()
 
     def _of_outputs(self, state: StudentState) -> Tensor:
+        if self.words:  # of so many classes nothing is made before it is asked for one
+            return state.outputs
         log_p = output_log_probabilities(state, state.loss.dtype, self.target)
-        if self.words:
-            return log_p
         if self.target == "several":
             return log_p - F.logsigmoid(-state.outputs.to(log_p.dtype))
         return margins(log_p)
@@ -154,7 +155,8 @@ class Witnesses(nn.Module):
 
     def _own(self, state: StudentState, outputs: Tensor) -> Tensor:
         if self.words:
-            return likelier_than_expected(outputs, class_labels(state)).clamp(-CLIP, CLIP)
+            surplus = likelier_than_expected(outputs, class_labels(state), state.loss.dtype)
+            return surplus.clamp(-CLIP, CLIP)
         return self._of_targets(state, outputs)
 
     def _by_trusted(self, state: StudentState, heard: Heard) -> Tensor:

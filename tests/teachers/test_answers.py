@@ -21,7 +21,7 @@ from metaweight.teachers.answers import (
 )
 from metaweight.teachers.inputs import margin_to_best_other
 from metaweight.teachers.memory import label_agreement
-from metaweight.teachers.sentences import class_scalars, output_log_probabilities
+from metaweight.teachers.sentences import class_scalars
 from metaweight.testing.states import class_spec, class_state
 from metaweight.testing.target_states import target_spec, target_state, with_targets
 
@@ -44,9 +44,8 @@ def two_classes(units: int = 12, seed: int = 0) -> StudentState:
 
 def test_a_soft_label_that_is_all_in_one_class_is_read_as_that_class():
     state = class_state(40, dtype=DOUBLE)
-    log_p = output_log_probabilities(state, DOUBLE)
-    soft = soft_scalars(as_soft(state), log_p)
-    torch.testing.assert_close(soft[:, :5], class_scalars(state, log_p), rtol=1e-12, atol=1e-12)
+    soft = soft_scalars(as_soft(state), DOUBLE)
+    torch.testing.assert_close(soft[:, :5], class_scalars(state, DOUBLE), rtol=1e-12, atol=1e-12)
     assert soft[:, 5].tolist() == [0.0] * 40
     q = torch.rand(40, 4, generator=torch.Generator().manual_seed(0), dtype=DOUBLE).softmax(dim=1)
     given = as_soft(state).targets
@@ -58,9 +57,8 @@ def test_a_soft_label_that_is_all_in_one_class_is_read_as_that_class():
 def test_one_question_is_read_as_two_classes():
     state = two_classes(40)
     one = as_one_logit(state)
-    log_p = output_log_probabilities(state, DOUBLE)
-    seen = several_scalars(one, output_log_probabilities(one, DOUBLE, "several"))
-    torch.testing.assert_close(seen[:, :5], class_scalars(state, log_p), rtol=1e-9, atol=1e-12)
+    seen = several_scalars(one, DOUBLE)
+    torch.testing.assert_close(seen[:, :5], class_scalars(state, DOUBLE), rtol=1e-9, atol=1e-12)
     q = torch.rand(40, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
     votes = torch.stack([1 - q, q], dim=1)
     agreement = several_agreement(q[:, None], one.targets[:, None])
@@ -74,7 +72,7 @@ def test_several_answers_by_hand():
         targets=torch.tensor([[1.0, 1.0]], dtype=DOUBLE),
         loss=torch.tensor([0.9], dtype=DOUBLE),
     )
-    seen = several_scalars(state, output_log_probabilities(state, DOUBLE, "several"))[0]
+    seen = several_scalars(state, DOUBLE)[0]
     entropy = -sum(p * np.log(p) + (1 - p) * np.log(1 - p) for p in (0.75, 0.2)) / 2 / np.log(2)
     expected = [1 + np.log(0.75 * 0.2) / 2 / np.log(2), (0.5 - 0.6) / 2, entropy, 0, -0.6, 0.8, 0]
     assert seen[1:].tolist() == pytest.approx(expected, abs=1e-12)

@@ -7,7 +7,7 @@ import torch
 from torch.func import functional_call
 
 from metaweight.teachers import build_teacher
-from metaweight.teachers.memory import label_agreement
+from metaweight.teachers.memory import label_agreement, word_agreement
 
 DOUBLE = torch.float64
 
@@ -46,6 +46,22 @@ def test_agreement_features_by_hand():
     entropy = -(0.5 * math.log(0.5) + 0.3 * math.log(0.3) + 0.2 * math.log(0.2)) / math.log(3)
     assert seen[0].tolist() == pytest.approx([0.3, -0.2, 1 + math.log(0.3) / math.log(3), entropy])
     assert seen[1].tolist() == pytest.approx([0.0, -1.0, -3.0, 0.0])
+
+
+def test_agreement_read_at_the_labels_that_are_held_is_that_over_all_classes():
+    g = torch.Generator().manual_seed(2)
+    scores, held = torch.randn(8, 6, generator=g, dtype=DOUBLE), torch.tensor([3, 1, 3, 8, 1, 3])
+    labels = torch.tensor([3, 1, 8, 0, 11, 3, 1, 3])
+    slope, found = torch.randn(8, 4, generator=g, dtype=DOUBLE), []
+    for read in (
+        lambda a: label_agreement(a @ torch.nn.functional.one_hot(held, 12).to(a), labels),
+        lambda a: word_agreement(a, held, labels, 12),
+    ):
+        leaf = scores.clone().requires_grad_()
+        seen = read((4 * leaf).softmax(dim=1))
+        found.append((seen.detach(), *torch.autograd.grad(seen, leaf, slope)))
+    for there, here in zip(*found, strict=True):
+        torch.testing.assert_close(here, there, rtol=1e-12, atol=1e-13)
 
 
 def test_before_anything_was_observed_agreement_is_zero(make_spec, make_state):

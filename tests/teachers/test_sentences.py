@@ -12,7 +12,6 @@ from metaweight.teachers import build_teacher
 from metaweight.teachers.sentences import (
     SENTENCE_SCALARS,
     LabelEmbedding,
-    output_log_probabilities,
     sentence_log_probability,
     sentence_scalars,
 )
@@ -78,7 +77,7 @@ def test_scalars_are_those_of_a_loop_over_sentences(seed, change):
         log_p = sure.log_softmax(dim=2).gather(2, state.targets[..., None])[..., 0]
         summed = -log_p.where(state.real, log_p.new_zeros(())).sum(dim=1)
         state = replace(state, loss=summed * 9 / state.size.sum())
-    seen = sentence_scalars(state, output_log_probabilities(state, DOUBLE))
+    seen = sentence_scalars(state, DOUBLE)
     assert seen.shape == (9, SENTENCE_SCALARS)
     for ours, by_hand in zip(seen.tolist(), scalars_by_hand(state), strict=True):
         assert ours == pytest.approx(by_hand, rel=1e-9, abs=1e-12)
@@ -89,7 +88,7 @@ def test_the_surface_of_a_sentence_is_its_scalars_the_run_and_the_mean_of_its_wo
     state = sentence_state(6, dtype=DOUBLE)
     seen = surface(state)
     assert seen.shape == (6, surface.width) == (6, SENTENCE_SCALARS + 3 + 3)
-    scalars = sentence_scalars(state, output_log_probabilities(state, DOUBLE))
+    scalars = sentence_scalars(state, DOUBLE)
     assert torch.equal(seen[:, :SENTENCE_SCALARS], scalars)
     assert torch.equal(
         seen[:, SENTENCE_SCALARS : SENTENCE_SCALARS + 3], seen.new_tensor([-0.5, 0, 0]).expand(6, 3)

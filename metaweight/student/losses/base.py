@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any, TypeVar, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from metaweight.core.contracts import Target, Units
 from metaweight.core.options import checked_options, options_of
 from metaweight.core.reads import doubt
 from metaweight.core.registry import Registry
+from metaweight.student.losses.rows import cross_entropy_of_rows
 
 UnitLoss = Callable[[Any, Tensor], "Tensor | tuple[Tensor, Tensor] | Units"]
 """(outputs, targets) -> loss [U], (loss [U], size [U]) or Units; the mean of loss is the ordinary loss.
@@ -82,7 +82,7 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     classes = outputs.shape[-1]
     if targets.device.type == "cpu":  # elsewhere the check would wait for the device at each step
         check_labels(targets, classes)
-    return F.cross_entropy(outputs, targets, reduction="none")
+    return cross_entropy_of_rows(outputs, targets)
 
 
 def check_targets(outputs: object, targets: Tensor) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from metaweight.student.losses.base import cross_entropy, losses, of_logits
+from metaweight.student.losses.rows import cross_entropy_of_rows
 
 
 def require_share(name: str, value: float) -> None:
@@ -77,7 +77,7 @@ class BootstrapHard:
         """Loss of each sample [U]."""
         own = outputs.detach().argmax(dim=-1)
         label_loss = cross_entropy(outputs, targets)
-        return self.beta * label_loss + (1 - self.beta) * F.cross_entropy(outputs, own, reduction="none")
+        return self.beta * label_loss + (1 - self.beta) * cross_entropy_of_rows(outputs, own)
 
 
 @losses.register("label-smoothing")

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from metaweight.core.contracts import Units
 from metaweight.core.reads import doubt
 from metaweight.student.losses.base import check_labels, of_logits, pooled, require_classes
+from metaweight.student.losses.rows import cross_entropy_of_rows
 
 
 @pooled
@@ -26,12 +26,8 @@ def token_cross_entropy(
     Raises ValueError for other shapes, a real token outside 0..V-1, or if all is padding.
     """
     _, size = real_tokens(outputs, targets, padding)
-    flat = F.cross_entropy(
-        outputs.flatten(0, 1),
-        targets.flatten(),
-        reduction="none",
-        ignore_index=padding,
-        label_smoothing=smoothing,
+    flat = cross_entropy_of_rows(
+        outputs.flatten(0, 1), targets.flatten(), ignore_index=padding, smoothing=smoothing
     )
     summed = flat.view_as(targets).sum(dim=1)
     # in this order: the quotient of two integer tensors would be a float32
@@ -90,7 +86,10 @@ class TokenCrossEntropy:
             doubt(~size.all(), lambda: _refuse_empty(size))
             return Units(loss, size, targets != self.padding, pooled=True)
         real, _ = real_tokens(outputs, targets, self.padding)
-        loss = F.cross_entropy(outputs[real], targets[real], reduction="none", label_smoothing=self.smoothing)
+        where = real.flatten().nonzero().squeeze(1)
+        loss = cross_entropy_of_rows(
+            outputs.flatten(0, 1), targets.flatten()[where], where=where, smoothing=self.smoothing
+        )
         return Units(loss, torch.ones_like(loss.detach()), real, each_token=True)
 
 

@@ -1,0 +1,185 @@
+"""Cross-entropy in pieces against torch's own, of all rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from metaweight.core import pieces
+from metaweight.student.losses import TokenCrossEntropy
+from metaweight.student.losses import rows as by_rows
+from metaweight.student.losses.rows import cross_entropy_of_rows
+
+ROWS, CLASSES, IGNORED = 70, 9, 2
+Loss = Callable[[Tensor], Tensor]
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "LARGE", 0)
+    monkeypatch.setattr(pieces, "PIECE", 16 * CLASSES)
+
+
+def case(kind: str, dtype: torch.dtype) -> tuple[Tensor, Loss, Loss]:
+    """Logits, the loss of them in pieces, and torch's."""
+    g = torch.Generator().manual_seed(3)
+    logits = 3 * torch.randn(ROWS, CLASSES, generator=g, dtype=torch.float64).to(dtype)
+    targets = torch.randint(0, CLASSES, (ROWS,), generator=g)
+    where = (torch.rand(ROWS, generator=g) > 0.3).nonzero().squeeze(1)
+    if kind == "picked":
+        return (
+            logits,
+            lambda x: cross_entropy_of_rows(x, targets[where], where=where, smoothing=0.2),
+            lambda x: F.cross_entropy(x[where], targets[where], reduction="none", label_smoothing=0.2),
+        )
+    options = {"plain": (-100, 0.0), "padded": (IGNORED, 0.0), "smooth": (IGNORED, 0.3)}[kind]
+    return (
+        logits,
+        lambda x: cross_entropy_of_rows(x, targets, ignore_index=options[0], smoothing=options[1]),
+        lambda x: F.cross_entropy(
+            x, targets, reduction="none", ignore_index=options[0], label_smoothing=options[1]
+        ),
+    )
+
+
+KINDS = pytest.mark.parametrize("kind", ["plain", "padded", "smooth", "picked"])
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+
+
+def like(value: Tensor, seed: int) -> Tensor:
+    return torch.randn(value.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(
+        value
+    )
+
+
+@KINDS
+@DTYPES
+def test_loss_and_gradient_are_torchs_to_the_last_bit(kind: str, dtype: torch.dtype) -> None:
+    logits, ours, theirs = case(kind, dtype)
+    found = []
+    for loss_of in (ours, theirs):
+        x = logits.clone().requires_grad_()
+        loss = loss_of(x)
+        first = torch.autograd.grad(loss, x, like(loss, 5), retain_graph=True)
+        again = torch.autograd.grad(loss, x, 2 * like(loss, 6))
+        found.append((loss.detach(), *first, *again))
+    assert all(map(torch.equal, *found))
+
+
+@KINDS
+@DTYPES
+def test_so_is_the_second_derivative(kind: str, dtype: torch.dtype) -> None:
+    logits, ours, theirs = case(kind, dtype)
+    found = []
+    for loss_of in (ours, theirs):
+        x = logits.clone().requires_grad_()
+        loss = loss_of(x)
+        scale = like(loss, 5).requires_grad_()
+        (gradient,) = torch.autograd.grad(loss, x, scale, create_graph=True)
+        found.append((gradient.detach(), *torch.autograd.grad(gradient, (scale, x), like(x, 7))))
+    assert all(map(torch.equal, *found))
+
+
+@KINDS
+def test_a_third_derivative_is_torchs(kind: str) -> None:
+    logits, ours, theirs = case(kind, torch.float64)
+    found = []
+    for loss_of in (ours, theirs):
+        x = logits.clone().requires_grad_()
+        (first,) = torch.autograd.grad(loss_of(x).square().sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad((first * like(x, 7)).sum(), x, create_graph=True)
+        (third,) = torch.autograd.grad((second * like(x, 8)).sum(), x)
+        found.append(third)
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+
+
+@KINDS
+@DTYPES
+@pytest.mark.parametrize("graph", [False, True])
+def test_so_is_forward_mode(kind: str, dtype: torch.dtype, graph: bool) -> None:
+    logits, ours, theirs = case(kind, dtype)
+    found = []
+    for loss_of in (ours, theirs):
+        with torch.set_grad_enabled(graph), forward_ad.dual_level():
+            x = logits.clone().requires_grad_(graph)
+            found.append(forward_ad.unpack_dual(loss_of(forward_ad.make_dual(x, like(x, 9)))))
+    (loss, tangent), (loss_there, tangent_there) = found
+    assert torch.equal(loss, loss_there)
+    assert torch.equal(tangent, tangent_there)
+
+
+@pytest.mark.parametrize("kind", ["padded", "picked"])
+def test_what_looks_into_the_calls_sees_torchs_own(kind: str) -> None:
+    logits, ours, theirs = case(kind, torch.float32)
+
+    def total(loss_of: Loss) -> Loss:
+        return lambda x: loss_of(x).square().sum()
+
+    torch.testing.assert_close(torch.func.grad(total(ours))(logits), torch.func.grad(total(theirs))(logits))
+    several = torch.stack([logits, logits.flip(1)])
+    assert torch.equal(torch.func.vmap(ours)(several), torch.func.vmap(theirs)(several))
+    assert torch.equal(torch.compile(ours, backend="eager", fullgraph=True)(logits), theirs(logits))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(ours(logits.bfloat16()), theirs(logits.bfloat16()))
+
+
+def test_a_walk_that_does_not_go_to_the_logits_makes_no_gradient_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logits, ours, theirs = case("padded", torch.float64)
+    wanted: list[list[bool]] = []
+    second = by_rows._Rows.second
+
+    def seen(self: by_rows._Rows, *args: object) -> list[Tensor | None]:
+        wanted.append(args[3])  # type: ignore[arg-type]
+        return second(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(by_rows._Rows, "second", seen)
+    found = []
+    for loss_of in (ours, theirs):
+        leaf, weights = (
+            logits.clone().requires_grad_(),
+            torch.ones(ROWS, dtype=torch.float64).requires_grad_(),
+        )
+        (gradient,) = torch.autograd.grad((weights * loss_of(2 * leaf)).mean(), leaf, create_graph=True)
+        found.append(torch.autograd.grad(gradient, weights, like(leaf, 4))[0])
+    assert torch.equal(*found)
+    assert wanted == [[True, False]]
+
+
+def test_rows_that_do_not_fit_are_refused_as_by_torch() -> None:
+    with pytest.raises(ValueError, match="batch_size"):
+        cross_entropy_of_rows(torch.zeros(ROWS, CLASSES), torch.zeros(ROWS - 1, dtype=torch.int64))
+    with pytest.raises(IndexError, match="out of bounds"):
+        cross_entropy_of_rows(torch.zeros(ROWS, CLASSES), torch.full((ROWS,), CLASSES))
+
+
+def test_logits_that_were_changed_since_are_refused() -> None:
+    logits, ours, _ = case("plain", torch.float32)
+    x = logits.clone().requires_grad_() * 1
+    loss = ours(x)
+    x.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.sum().backward()
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_logits_of_padding_do_not_count_even_where_they_are_nan(
+    monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    monkeypatch.setattr(pieces, "LARGE", 0 if large else 1000)
+    targets = torch.tensor([[1, 2, 0], [3, 0, 0]])
+    logits = like(torch.zeros(2, 3, 5, dtype=torch.float64), 1).requires_grad_()
+    with torch.no_grad():
+        logits[targets == 0] = torch.nan
+    units = TokenCrossEntropy(unit="token")(logits, targets)
+    (gradient,) = torch.autograd.grad(units.loss.mean(), logits)
+    real = targets != 0
+    assert torch.equal(gradient[~real], torch.zeros(3, 5, dtype=torch.float64))
+    p = logits.detach()[real].softmax(dim=1)
+    torch.testing.assert_close(gradient[real], (p - F.one_hot(targets[real], 5)) / 3, rtol=1e-12, atol=1e-14)

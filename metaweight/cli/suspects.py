@@ -51,7 +51,7 @@ class Suspects:
         folder, about = _opened(Path(self.run))
         found = suspects.Suspects(folder.read_weights())
         samples = found.samples
-        own = own_columns(folder.path, samples.index.tolist())
+        own = own_columns(folder.path, samples.index.numpy())
         classes, tokens = samples.probabilities is not None, suspect_tokens(folder.path)
         if own is None and not classes:
             raise ValueError(
@@ -59,10 +59,9 @@ class Suspects:
                 "made it; train again"
             )
         names = _class_names(folder.path, about, console) if classes else ()
-        text = found.to_csv(names, own)
         write_by_epoch(history, found.kept)
         with whole_file(out) as file:
-            file.write(text.encode())
+            found.write(file, names, own)
         _print_list(found, out, history, console)
         if tokens is not None:
             write_csv(by_token, COLUMNS, (tuple(row[name] for name in COLUMNS) for row in tokens))
@@ -120,7 +119,7 @@ def _rule(found: suspects.Suspects) -> str:
 
 def _ranked(found: suspects.Suspects) -> bool:
     """Whether there are first ones; of weights that are all equal there are none."""
-    means = found.samples.mean_weight()[found.order]
+    means = found.means[found.order]
     return bool((means != means[:1]).any())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,17 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer = csv.writer(lines, lineterminator="\r\n")
     writer.writerow(header)
     writer.writerows(rows)
-    return "".join(lines.rows).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return writable("".join(lines.rows))
+
+
+def writable(text: str) -> str:
+    """Text that a file can hold: half a surrogate pair becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def number_as_cell(number: float) -> str:
+    """Six digits; empty for NaN."""
+    return "" if math.isnan(number) else f"{number:.6g}"
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -209,5 +209,5 @@ def _lowest(samples: SampleWeights, weights: Array, means: Tensor) -> tuple[LowS
             at(predicted, row),
             None if samples.origins is None else samples.origins[int(row)],
         )
-        for row in least_first(samples, means)[:LOWEST].tolist()
+        for row in least_first(samples.index, means, samples.mean_loss())[:LOWEST].tolist()
     )

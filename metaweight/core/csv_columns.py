@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,7 +31,7 @@ def write_by_column(file: IO[bytes], columns: Mapping[str, Any], order: Any = No
     for start in range(0, count, BLOCK):
         block = slice(start, start + BLOCK)
         rows = block if order is None else np.asarray(order[block])
-        cells = [_quoted(_texts(_picked(column, rows))) for column in columns.values()]
+        cells = [_texts(_picked(column, rows)) for column in columns.values()]
         lines = compute.binary_join_element_wise(*cells, comma)
         file.write(compute.binary_join_element_wise(lines, nothing, end).buffers()[2])
 
@@ -43,8 +43,11 @@ def listed(column: Any, order: Any) -> list[Any]:
     return cells
 
 
-def read_columns(path: Path) -> dict[str, Any]:
-    """Column -> its cells as a pyarrow array of text; {} where there is no row.  Raises as ``read_csv``."""
+def read_columns(path: Path, *, apart: Collection[str] = ()) -> dict[str, Any]:
+    """Column -> its cells, a pyarrow ChunkedArray of text, but for those ``apart``; {} where there is no row.
+
+    Raises as ``read_csv``.
+    """
     import pyarrow
     from pyarrow import csv as fast
 
@@ -56,14 +59,18 @@ def read_columns(path: Path) -> dict[str, Any]:
             path,
             read_options=fast.ReadOptions(use_threads=False, block_size=ROOM),
             parse_options=fast.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-            convert_options=fast.ConvertOptions(column_types=dict.fromkeys(names, kind)),
+            convert_options=fast.ConvertOptions(
+                column_types=dict.fromkeys(names, kind),
+                include_columns=[name for name in names if name not in apart],
+            ),
         )
         if len(table) and len(set(names)) == len(names):
-            return {name: table[name].combine_chunks() for name in names}
+            return dict(zip(table.column_names, table.columns, strict=True))
     except (pyarrow.ArrowException, ValueError, csv.Error, StopIteration):
         pass  # what is wrong is said below
     rows = list(csv_rows(read_text(path), str(path)))
-    return {name: pyarrow.array([row[name] for row in rows], kind) for name in (rows[0] if rows else ())}
+    names = [name for name in (rows[0] if rows else ()) if name not in apart]
+    return {name: pyarrow.chunked_array([[row[name] for row in rows]], kind) for name in names}
 
 
 def _picked(column: Any, rows: Any) -> Any:
@@ -74,26 +81,27 @@ def _picked(column: Any, rows: Any) -> Any:
 
 
 def _texts(cells: Any) -> Any:
-    """Cells as pyarrow's text."""
+    """Cells as pyarrow's text, with quotes where they need them."""
     import pyarrow
 
     kind = pyarrow.large_string()
     if isinstance(cells, pyarrow.Array):
-        return cells.cast(kind)
+        return _quoted(cells.cast(kind))
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "i":
         return pyarrow.array(cells).cast(kind)
     values = cells.tolist() if isinstance(cells, np.ndarray) else cells
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "f":
         return pyarrow.array(list(map(number_as_cell, values)), kind)
-    texts = [cell if isinstance(cell, str) else "" if cell is None else str(cell) for cell in values]
+    texts = values
+    if set(map(type, values)) != {str}:
+        texts = [cell if isinstance(cell, str) else "" if cell is None else str(cell) for cell in values]
     try:
-        return pyarrow.array(texts, kind)
+        return _quoted(pyarrow.array(texts, kind))
     except UnicodeEncodeError:
-        return pyarrow.array(list(map(writable, texts)), kind)
+        return _quoted(pyarrow.array(list(map(writable, texts)), kind))
 
 
 def _quoted(texts: Any) -> Any:
-    """With quotes where a cell needs them."""
     import pyarrow
     from pyarrow import compute
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +42,7 @@ def writable(text: str) -> str:
 
 def number_as_cell(number: float) -> str:
     """Six digits; empty for NaN."""
-    return "" if math.isnan(number) else f"{number:.6g}"
+    return f"{number:.6g}" if number == number else ""  # NaN is nothing's equal
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -30,12 +30,12 @@ def _columns(path: Path, index: Any, wanted: tuple[str, ...] | None) -> dict[str
     import pyarrow
     from pyarrow import compute
 
-    table = read_columns(path)
-    names = wanted or tuple(name for name in table if name not in OURS)
+    table = read_columns(path, apart={*OURS} - {"index"})
+    names = wanted or tuple(name for name in table if name != "index")
     lacking = [name for name in ("index", *names) if name not in table]
     if table and lacking:
         raise ValueError(f"{path} is damaged: it has no column {', '.join(lacking)}")
-    there = table.get("index", pyarrow.array([], pyarrow.large_string()))
+    there = table.get("index", pyarrow.chunked_array([], pyarrow.large_string()))
     asked = pyarrow.array(index, pyarrow.int64())
     places = compute.index_in(asked.cast(there.type), value_set=there)
     if places.null_count:
@@ -44,7 +44,7 @@ def _columns(path: Path, index: Any, wanted: tuple[str, ...] | None) -> dict[str
             f"{path} is damaged: it lacks {places.null_count:,} of {len(index):,} rows, the first that of "
             f"index {first}; train again"
         )
-    return {name: table[name].take(places) for name in names}
+    return {name: table[name].take(places).combine_chunks() for name in names}
 
 
 def class_names(folder: Path) -> tuple[str, ...] | None:

@@ -28,27 +28,28 @@ class Suspects:
     """
 
     kept: SampleWeights
-    """As a run kept them, with its probes."""
+    """As a run kept them, with its probes; averaged, so that the weights by epoch can go."""
     samples: SampleWeights = field(init=False)
     """Without them, n samples."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "samples", self.kept.own)
+        object.__setattr__(self, "samples", self.kept.own.averaged)
+        object.__setattr__(self, "kept", self.samples if self.kept.probe is None else self.kept.averaged)
         probabilities = self.samples.probabilities
         if probabilities is not None and not bool(probabilities.isfinite().all()):
             raise ValueError("the student's probabilities hold NaN: it diverged, and suggests no label")
         if not bool(self.means.isfinite().any()):
             raise ValueError("no sample has a weight: every one is NaN")
 
-    @cached_property
+    @property
     def means(self) -> Tensor:
         """[n], the mean weight of each of ``samples``; NaN where none is known."""
-        return self.samples.mean_weight()
+        return self.samples.weights[0]
 
-    @cached_property
+    @property
     def losses(self) -> Tensor:
         """[n], as ``means``."""
-        return self.samples.mean_loss()
+        return self.samples.loss[0]
 
     @cached_property
     def order(self) -> Tensor:

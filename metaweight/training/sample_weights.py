@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import IO, Any
 
 import numpy as np
@@ -83,6 +83,11 @@ class SampleWeights:
     def mean_loss(self) -> Tensor:
         """[n], as ``mean_weight``."""
         return mean_after(self.loss, self.warmup)
+
+    @property
+    def averaged(self) -> SampleWeights:
+        """With the means in place of what they are of: one epoch, and no warm-up before it."""
+        return replace(self, weights=self.mean_weight()[None], loss=self.mean_loss()[None], warmup=0)
 
     def predicted(self) -> Tensor | None:
         """[n], the student's most probable class, or its number; None where neither was kept."""

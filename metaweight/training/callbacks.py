@@ -222,7 +222,7 @@ class WeightHistory(KeptOnce):
             return {"weights": self.weights, "loss": self.loss}
         self._take()
         begun = None if bool(self._table.isnan().all()) else self._table[0]
-        return {"filed": self._file.digests, "begun": begun}
+        return {"filed": list(self._file.digests), "begun": begun}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if not self.keeps:

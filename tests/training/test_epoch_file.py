@@ -115,6 +115,20 @@ def test_a_file_that_the_checkpoint_does_not_know_is_refused(tmp_path: Path) -> 
         trainer(folder, WeightHistory(SAMPLES, 2), epochs=2).resume()
 
 
+def test_a_state_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", {})
+    history, states = WeightHistory(SAMPLES, 4, folder=folder), []
+    for step in (3, 8):
+        run = trainer(folder, history, StopAt(step))
+        if run.has_checkpoint:
+            run.resume()
+        with pytest.raises(Interrupted):
+            run.fit()
+        states.append(history.state_dict())
+    history.load_state_dict(states[0])
+    assert history.weights.isfinite().any(dim=1).tolist() == [True, False, False, False]
+
+
 def test_epochs_that_have_gone_are_noticed_when_the_next_is_written(tmp_path: Path) -> None:
     file = EpochFile(tmp_path / "file", 3)
     file.append(torch.ones(2, 3))

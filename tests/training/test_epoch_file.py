@@ -125,6 +125,7 @@ def test_a_state_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
         with pytest.raises(Interrupted):
             run.fit()
         states.append(history.state_dict())
+    assert [len(state["filed"]) for state in states] == [1, 2]
     history.load_state_dict(states[0])
     assert history.weights.isfinite().any(dim=1).tolist() == [True, False, False, False]
 

@@ -67,9 +67,7 @@ def test_a_row_longer_than_what_is_read_at_a_time(tmp_path: Path, monkeypatch: p
     assert read_columns(tmp_path / "t.csv")["a"].to_pylist() == ["x" * 1000, ""] * 3
 
 
-@pytest.mark.parametrize(
-    "content", [b"a,b\n1,2\n1,2,3\n", b"a,b\n1\n", b'a,b\n"1,2\n', b"a,b\n\xff,2\n"]
-)
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n1,2,3\n", b"a,b\n1\n", b'a,b\n"1,2\n', b"a,b\n\xff,2\n"])
 def test_damage_is_said_as_by_row(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(content)

@@ -33,11 +33,13 @@ import metaweight.report.plots  # noqa: F401 - so that the children need not
 from metaweight.cli.main import main
 from metaweight.tasks import tasks
 from metaweight.tasks.config import ImageConfig
+from metaweight.training.callbacks import BY_EPOCH
 
 SIZES = {"train": 40, "meta": 20, "valid": 20}
 IMAGES = [word for part, size in SIZES.items() for word in (f"--{part}-size", str(size))]
 IMAGES += ["--batch-size", "10", "--meta-batch-size", "10"]
 IMAGES += ["--warmup-epochs", "0", "--model-options", "width=4"]
+WHOLE = ("weights.npz", "weights.csv", BY_EPOCH, "steps.jsonl", "hypothesis.txt", "pairs.csv")
 SHORT = [*IMAGES, "--noise", "uniform", "--epochs", "3"]
 
 
@@ -155,7 +157,7 @@ def contents(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
-        if path.name in ("weights.npz", "weights.csv", "steps.jsonl", "hypothesis.txt", "pairs.csv"):
+        if path.name in WHOLE:
             found[name] = path.read_bytes()
         elif path.name == "result.json":
             found[name] = without_times(json.loads(path.read_bytes()))

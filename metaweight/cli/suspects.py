@@ -49,20 +49,16 @@ class Suspects:
             if place.exists():
                 raise FileExistsError(f"{place} exists: choose another file with --out")
         folder, about = _opened(Path(self.run))
-        found = suspects.Suspects(folder.read_weights())
-        samples = found.samples
-        own = own_columns(folder.path, samples.index.tolist())
-        classes, tokens = samples.probabilities is not None, suspect_tokens(folder.path)
-        if own is None and not classes:
-            raise ValueError(
-                f"{folder.path} has no probabilities, from which a label is suggested: an older version "
-                "made it; train again"
-            )
-        names = _class_names(folder.path, about, console) if classes else ()
-        text = found.to_csv(names, own)
-        write_by_epoch(history, found.kept)
-        with whole_file(out) as file:
-            file.write(text.encode())
+        whole = folder.read_weights()
+        found = suspects.Suspects(whole)
+        write_by_epoch(history, whole)
+        del whole  # nothing else is as large
+        try:
+            tokens = suspect_tokens(folder.path)
+            _write_list(found, out, folder.path, about, console)
+        except BaseException:
+            history.unlink()
+            raise
         _print_list(found, out, history, console)
         if tokens is not None:
             write_csv(by_token, COLUMNS, (tuple(row[name] for name in COLUMNS) for row in tokens))
@@ -70,7 +66,7 @@ class Suspects:
         if found.belief is not None and about.get("remedy", "none") == "none":
             for sentence in found.belief.sentences:
                 console.print(sentence, soft_wrap=True)
-        issues = _issues(samples, console) if classes else None
+        issues = None if found.samples.probabilities is None else _issues(found.samples, console)
         _print_agreement(found, issues, console)
 
 
@@ -82,6 +78,21 @@ def _opened(path: Path) -> tuple[RunFolder, dict[str, object]]:
     if not isinstance(config, dict):
         raise ValueError(f"{path} is no run of metaweight train or compare: its manifest has no config")
     return folder, config
+
+
+def _write_list(
+    found: suspects.Suspects, out: Path, folder: Path, config: dict[str, object], console: Terminal
+) -> None:
+    own = own_columns(folder, found.samples.index.numpy())
+    classes = found.samples.probabilities is not None
+    if own is None and not classes:
+        raise ValueError(
+            f"{folder} has no probabilities, from which a label is suggested: an older version made it; "
+            "train again"
+        )
+    names = _class_names(folder, config, console) if classes else ()
+    with whole_file(out) as file:
+        found.write(file, names, own)
 
 
 def _class_names(folder: Path, config: dict[str, object], console: Terminal) -> Sequence[str]:
@@ -120,7 +131,7 @@ def _rule(found: suspects.Suspects) -> str:
 
 def _ranked(found: suspects.Suspects) -> bool:
     """Whether there are first ones; of weights that are all equal there are none."""
-    means = found.samples.mean_weight()[found.order]
+    means = found.means[found.order]
     return bool((means != means[:1]).any())
 
 

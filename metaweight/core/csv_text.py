@@ -32,7 +32,17 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer = csv.writer(lines, lineterminator="\r\n")
     writer.writerow(header)
     writer.writerows(rows)
-    return "".join(lines.rows).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return writable("".join(lines.rows))
+
+
+def writable(text: str) -> str:
+    """Text that a file can hold: half a surrogate pair becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def number_as_cell(number: float) -> str:
+    """Six digits; empty for NaN."""
+    return f"{number:.6g}" if number == number else ""  # NaN is nothing's equal
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

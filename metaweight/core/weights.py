@@ -11,6 +11,9 @@ from torch import Tensor
 
 from metaweight.core.reads import Numbers
 
+PART = 1 << 16
+"""Samples whose means are taken at a time, without copies of the weights of all."""
+
 
 def auroc(weights: Tensor, flipped: Tensor) -> float:
     """Probability that a clean sample has a larger weight than a flipped one, ties counting half.
@@ -80,7 +83,8 @@ def mean_after(values: Tensor, warmup: int) -> Tensor:
     ended in its warm-up all epochs count.
     """
     behind = values[warmup:]
-    return (values if bool(behind.isnan().all()) else behind).nanmean(dim=0)
+    known = values if all(bool(part.isnan().all()) for part in behind.split(PART, dim=1)) else behind
+    return torch.cat([part.nanmean(dim=0) for part in known.split(PART, dim=1)])
 
 
 def _in_double(weights: Tensor) -> Tensor:

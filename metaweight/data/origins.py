@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,6 +108,16 @@ class Origins:
     def units(self) -> Sequence[str]:
         """``line`` or ``row``, one for each of ``files``."""
         return (self.unit,) * len(self.files) if isinstance(self.unit, str) else self.unit
+
+    def columns(self) -> dict[str, Any]:
+        """``COLUMNS`` -> arrays [n] of their cells, for CSV by column."""
+        import pyarrow
+        from pyarrow import compute
+
+        row = pyarrow.array(self.row.numpy())
+        numbers = compute.if_else(compute.equal(row, 0), "", row.cast(pyarrow.string()))
+        files = np.array(self.files, dtype=object)[self.file.numpy()]
+        return {"file": files, "row": numbers, "name": self.names or np.full(len(self), "", dtype=object)}
 
     def cells(self) -> list[tuple[str, str, str]]:
         """What ``COLUMNS`` hold of each sample."""

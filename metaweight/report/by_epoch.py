@@ -22,7 +22,8 @@ def write_by_epoch(path: Path, samples: SampleWeights) -> None:
     index = own.index.numpy().astype(np.int64)
     kinds = {"index": "int64", "epoch": "int32", "weight": "float32", "loss": "float32"}
     schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in kinds.items()])
-    with whole_file(path) as file, pyarrow.parquet.ParquetWriter(file, schema) as writer:
+    packing = {"use_dictionary": ["epoch"]}  # of the others each value is another
+    with whole_file(path) as file, pyarrow.parquet.ParquetWriter(file, schema, **packing) as writer:
         for epoch, (weights, losses) in enumerate(zip(own.weights.numpy(), own.loss.numpy(), strict=True), 1):
             seen = ~np.isnan(weights)
             columns = {

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from metaweight.core.csv_text import csv_rows, read_text
+from metaweight.core.csv_columns import read_columns
 from metaweight.tasks.class_names import CLASSES
 from metaweight.tasks.rows.results import OURS, ROWS
 
 PAIRS = "pairs.csv"
 
 
-def own_columns(folder: Path, index: Sequence[int]) -> dict[str, list[str]] | None:
-    """Column -> its cells for the rows of ``index``: those of rows.csv that are the user's own, or source and
-    target of pairs.csv; None where the folder has neither.
+def own_columns(folder: Path, index: Any) -> dict[str, Any] | None:
+    """Column -> pyarrow's array of its cells for the rows ``index`` [n]: those of rows.csv that are the
+    user's own, or source and target of pairs.csv; None where the folder has neither.
 
     Raises ValueError where the file lacks a row of ``index``, or columns.
     """
@@ -26,25 +26,25 @@ def own_columns(folder: Path, index: Sequence[int]) -> dict[str, list[str]] | No
     return None
 
 
-def _columns(path: Path, index: Sequence[int], wanted: tuple[str, ...] | None) -> dict[str, list[str]]:
-    rows: dict[str, tuple[str, ...]] = {}
-    asked, names = set(map(str, index)), wanted
-    for row in csv_rows(read_text(path), str(path)):
-        if names is None:
-            names = tuple(name for name in row if name not in OURS)
-        lacking = [name for name in ("index", *names) if name not in row]
-        if lacking:
-            raise ValueError(f"{path} is damaged: it has no column {', '.join(lacking)}")
-        if row["index"] in asked:
-            rows[row["index"]] = tuple(row[name] for name in names)
-    missing = [number for number in index if str(number) not in rows]
-    if missing:
+def _columns(path: Path, index: Any, wanted: tuple[str, ...] | None) -> dict[str, Any]:
+    import pyarrow
+    from pyarrow import compute
+
+    table = read_columns(path, apart={*OURS} - {"index"})
+    names = wanted or tuple(name for name in table if name != "index")
+    lacking = [name for name in ("index", *names) if name not in table]
+    if table and lacking:
+        raise ValueError(f"{path} is damaged: it has no column {', '.join(lacking)}")
+    there = table.get("index", pyarrow.chunked_array([], pyarrow.large_string()))
+    asked = pyarrow.array(index, pyarrow.int64())
+    places = compute.index_in(asked.cast(there.type), value_set=there)
+    if places.null_count:
+        first = asked[places.is_null().index(True).as_py()]
         raise ValueError(
-            f"{path} is damaged: it lacks {len(missing):,} of {len(index):,} rows, the first that of index "
-            f"{missing[0]}; train again"
+            f"{path} is damaged: it lacks {places.null_count:,} of {len(index):,} rows, the first that of "
+            f"index {first}; train again"
         )
-    cells = zip(*(rows[str(number)] for number in index), strict=True)
-    return {name: list(column) for name, column in zip(names or (), cells, strict=True)}
+    return {name: table[name].take(places).combine_chunks() for name in names}
 
 
 def class_names(folder: Path) -> tuple[str, ...] | None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from metaweight.core.csv_text import csv_text
+from metaweight.core.csv_columns import listed, write_by_column
 from metaweight.data.origins import COLUMNS
 from metaweight.report.statistics.belief import Belief, belief
 from metaweight.report.statistics.valley import valley
-from metaweight.training.sample_weights import SampleWeights, number_as_cell, origin_cells
+from metaweight.training.sample_weights import SampleWeights, named, origin_columns
 
 PLACES = (10, 50, 100)
-ROUNDED = ("share", "mean_weight", "loss")
-"""Columns of which a file has six digits."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +28,33 @@ class Suspects:
     """
 
     kept: SampleWeights
-    """As a run kept them, with its probes."""
+    """As a run kept them, with its probes; averaged, so that the weights by epoch can go."""
     samples: SampleWeights = field(init=False)
     """Without them, n samples."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "samples", self.kept.own)
+        object.__setattr__(self, "samples", self.kept.own.averaged)
+        object.__setattr__(self, "kept", self.samples if self.kept.probe is None else self.kept.averaged)
         probabilities = self.samples.probabilities
         if probabilities is not None and not bool(probabilities.isfinite().all()):
             raise ValueError("the student's probabilities hold NaN: it diverged, and suggests no label")
-        if not bool(self.samples.mean_weight().isfinite().any()):
+        if not bool(self.means.isfinite().any()):
             raise ValueError("no sample has a weight: every one is NaN")
+
+    @property
+    def means(self) -> Tensor:
+        """[n], the mean weight of each of ``samples``; NaN where none is known."""
+        return self.samples.weights[0]
+
+    @property
+    def losses(self) -> Tensor:
+        """[n], as ``means``."""
+        return self.samples.loss[0]
 
     @cached_property
     def order(self) -> Tensor:
         """[m] int64, positions in ``samples``."""
-        return least_first(self.samples, self.samples.mean_weight())
+        return least_first(self.samples.index, self.means, self.losses)
 
     @cached_property
     def belief(self) -> Belief | None:
@@ -65,8 +75,7 @@ class Suspects:
         """
         if self.belief is not None and self.by_probes:
             return self.belief.cutoff
-        means = self.samples.mean_weight()
-        whole = means[means.isfinite()].double().numpy()
+        whole = self.means[self.means.isfinite()].double().numpy()
         return valley(whole, only_two=self.samples.probabilities is None)
 
     @cached_property
@@ -76,10 +85,10 @@ class Suspects:
         With probes: those at or below ``cut``.  Without, or with too few: those below it whose label the
         student would not give either; of samples without classes all below it.
         """
-        means, cut = self.samples.mean_weight(), -torch.inf if self.cut is None else self.cut
+        cut = -torch.inf if self.cut is None else self.cut
         if self.by_probes:
-            return means <= cut
-        low, probabilities, given = means < cut, self.samples.probabilities, self.samples.given
+            return self.means <= cut
+        low, probabilities, given = self.means < cut, self.samples.probabilities, self.samples.given
         if probabilities is None or given is None:
             return low
         return low & (probabilities.argmax(dim=1) != given)
@@ -121,46 +130,44 @@ class Suspects:
         (``names``: of the classes, else their numbers; or numbers, where such were learnt) and share, the
         student's probability of what it suggests; mean_weight and loss, means after the warm-up; is_suspect.
         """
-        samples, order = self.samples, self.order.tolist()
-        whole = dict(self.where() if about is None else about)
+        whole = self._known(self.where() if about is None else about, names)
+        return {name: listed(cells, self.order) for name, cells in whole.items()}
+
+    def where(self) -> dict[str, Any]:
+        """file, row, name and index, arrays [n]."""
+        return {**origin_columns(self.samples), "index": self.samples.index.numpy()}
+
+    def write(self, file: IO[bytes], names: Sequence[str] = (), own: Mapping[str, Any] | None = None) -> None:
+        """``columns`` as CSV, 1 and 0 for suspects and others; ``own``: more columns [n], behind index.
+
+        One that is called like a column of ours has ``own_`` before its name.
+        """
+        more = {own_name(name): cells for name, cells in (own or {}).items()}
+        table = self._known({**self.where(), **more}, names)
+        table["is_suspect"] = table["is_suspect"].astype(np.int8)
+        write_by_column(file, table, self.order)
+
+    def _known(self, about: Mapping[str, Any], names: Sequence[Any]) -> dict[str, Any]:
+        """``about`` and what is known of each sample, columns [n]."""
+        samples, whole = self.samples, dict(about)
         labels = {"given_label": samples.given, "suggested_label": samples.predicted()}
         for name, values in labels.items():
             if values is not None:
                 whole[name] = _labels(values, names)
         if samples.probabilities is not None:
-            whole["share"] = samples.probabilities.amax(dim=1).double().tolist()
-        whole["mean_weight"] = samples.mean_weight().double().tolist()
-        whole["loss"] = samples.mean_loss().double().tolist()
-        whole["is_suspect"] = self.is_suspect.tolist()
-        return {name: [cells[place] for place in order] for name, cells in whole.items()}
-
-    def where(self) -> dict[str, list[Any]]:
-        """file, row, name and index [n]."""
-        cells = zip(*origin_cells(self.samples), strict=True)
-        places = {name: list(values) for name, values in zip(COLUMNS, cells, strict=True)}
-        return {**places, "index": self.samples.index.tolist()}
-
-    def to_csv(self, names: Sequence[str] = (), own: Mapping[str, Sequence[str]] | None = None) -> str:
-        """``columns`` as a file, 1 and 0 for suspects and others; ``own``: more columns [n], behind index.
-
-        One that is called like a column of ours has ``own_`` before its name.
-        """
-        more = {own_name(name): cells for name, cells in (own or {}).items()}
-        table = self.columns({**self.where(), **more}, names)
-        for name in ROUNDED:
-            if name in table:
-                table[name] = [number_as_cell(value) for value in table[name]]
-        table["is_suspect"] = [int(value) for value in table["is_suspect"]]
-        return csv_text(list(table), zip(*table.values(), strict=True))
+            whole["share"] = samples.probabilities.amax(dim=1).double().numpy()
+        whole["mean_weight"], whole["loss"] = self.means.double().numpy(), self.losses.double().numpy()
+        whole["is_suspect"] = self.is_suspect.numpy()
+        return whole
 
 
-def least_first(samples: SampleWeights, means: Tensor) -> Tensor:
-    """Positions [m] in ``samples`` of those whose mean weight, of ``means`` [n], is known, the lowest first.
+def least_first(index: Tensor, means: Tensor, losses: Tensor) -> Tensor:
+    """Positions [m] of the samples [n] whose mean weight is known, the lowest first.
 
-    Of equal ones the higher mean loss comes first, then the lower index.
+    Of equal ones the higher mean loss comes first, then the lower ``index``.
     """
-    loss = samples.mean_loss().nan_to_num(-torch.inf)
-    order = samples.index.argsort(stable=True)
+    loss = losses.nan_to_num(-torch.inf)
+    order = index.argsort(stable=True)
     order = order[loss[order].argsort(stable=True, descending=True)]
     order = order[means[order].argsort(stable=True)]
     return order[means[order].isfinite()]
@@ -168,16 +175,14 @@ def least_first(samples: SampleWeights, means: Tensor) -> Tensor:
 
 def own_name(name: str) -> str:
     """What a user's column is called beside ours: ``own_NAME`` where ours has its name."""
-    ours = {*COLUMNS, "index", "given_label", "suggested_label", "is_suspect", *ROUNDED}
+    ours = {*COLUMNS, "index", "given_label", "suggested_label", "share", "mean_weight", "loss", "is_suspect"}
     return f"own_{name}" if name in ours else name
 
 
-def _labels(values: Tensor, names: Sequence[Any]) -> list[Any]:
+def _labels(values: Tensor, names: Sequence[Any]) -> Any:
     if values.is_floating_point():
-        numbers: Iterable[Any] = values.numpy()  # which writes float32 in as few digits as it has
-        return list(numbers)
-    labels: list[int] = values.tolist()
-    return [names[label] for label in labels] if len(names) else labels
+        return list(values.numpy())  # which writes float32 in as few digits as it has
+    return named(values, names) if len(names) else values.numpy()
 
 
 def precision_at(order: Tensor, flipped: Tensor | None, k: int) -> float | None:

@@ -39,7 +39,11 @@ def assemble(
     """
     task = tasks[config.task]
     weights = WeightHistory(
-        prepared.samples, config.epochs, config.warmup_epochs, processes=Processes.at_hand()
+        prepared.samples,
+        config.epochs,
+        config.warmup_epochs,
+        processes=Processes.at_hand(),
+        folder=folder,
     )
     attention = AttentionHistory()
     watchers = tuple(task.watchers(config, prepared)) if isinstance(task, Watching) else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -12,6 +13,9 @@ from metaweight.core.contracts import Batch, StepReport
 from metaweight.core.processes import ALONE, Processes
 from metaweight.core.weights import group_means, mean_after
 from metaweight.reweighter import Reweighter
+from metaweight.training.checkpoint import CheckpointError
+from metaweight.training.epoch_file import EpochFile
+from metaweight.training.run_folder import RunFolder
 
 
 class Run(Protocol):
@@ -107,6 +111,8 @@ class Throughput(Callback):
 
 TOGETHER = 64
 """Steps whose weights are fetched from the device at once."""
+BY_EPOCH = "weights_by_epoch.bin"
+"""In a run's folder; weights.npz has the same once the run has ended."""
 
 
 class WeightHistory(KeptOnce):
@@ -114,26 +120,51 @@ class WeightHistory(KeptOnce):
 
     ``warmup``: the first epochs, in which the teacher has no say.  ``processes``: those of which the first
     alone keeps them, in the others every sample stays one that was never seen, and takes no memory.
+    With a ``folder``, which no other history may have, an epoch that is over moves into a file there (see
+    EpochFile): memory and checkpoints hold the one at hand alone.
     """
 
-    def __init__(self, samples: int, epochs: int, warmup: int = 0, *, processes: Processes = ALONE) -> None:
+    def __init__(
+        self,
+        samples: int,
+        epochs: int,
+        warmup: int = 0,
+        *,
+        processes: Processes = ALONE,
+        folder: RunFolder | None = None,
+    ) -> None:
         super().__init__(processes)
         self.warmup, self.shape = warmup, (epochs, samples)
-        self._weights, self._loss = (self.table(float("nan"), *self.shape) for _ in range(2))
+        self._file = None if folder is None else EpochFile(folder.path / BY_EPOCH, samples)
+        self._table = self.table(math.nan, epochs if folder is None else 1, 2, samples)
+        """Weights and losses of the epochs that are in no file."""
+        self._left_out = torch.empty(0, dtype=torch.int64)
         self._steps: list[tuple[int, Tensor, Tensor]] = []
         """Epoch, index [U], weights and losses [2, U], where they were made."""
 
     @property
     def weights(self) -> Tensor:
         """[epochs, samples], NaN where a sample was not seen."""
-        self._take()
-        return self._weights
+        weights = self._all()[:, 0]
+        if self.keeps:
+            weights[:, self._left_out] = 0
+        return weights
 
     @property
     def loss(self) -> Tensor:
         """[epochs, samples], as ``weights``."""
+        return self._all()[:, 1]
+
+    def _all(self) -> Tensor:
+        """[epochs, 2, samples]"""
         self._take()
-        return self._loss
+        if self._file is None:
+            return self._table
+        filed, epochs = self._file.read(), self.shape[0]
+        if len(filed) == epochs:
+            return filed
+        rest = torch.full((), math.nan).expand(epochs - len(filed) - 1, *self._table.shape[1:])
+        return torch.cat([filed, self._table, rest])
 
     def on_step(self, run: Run, batch: Batch, report: StepReport) -> None:
         if not self.keeps:
@@ -143,6 +174,10 @@ class WeightHistory(KeptOnce):
         if len(self._steps) >= TOGETHER:
             self._take()
 
+    def on_epoch(self, run: Run, row: Mapping[str, float]) -> None:
+        self._take()
+        self._file_until(run.epoch)
+
     def _take(self) -> None:
         """What steps have left, fetched from the device at once."""
         if not self._steps:
@@ -151,16 +186,25 @@ class WeightHistory(KeptOnce):
         sizes = [len(index) for _, index, _ in steps]
         indices = torch.cat([index for _, index, _ in steps]).cpu().split(sizes)
         values = torch.cat([each for _, _, each in steps], dim=1).cpu().split(sizes, dim=1)
-        for (epoch, _, _), index, (weights, losses) in zip(steps, indices, values, strict=True):
+        for (epoch, _, _), index, both in zip(steps, indices, values, strict=True):
             samples, place = index.unique(return_inverse=True)
-            # the tokens of a sentence share its row: their mean is kept
-            self._weights[epoch, samples] = group_means(weights, place, len(samples))
-            self._loss[epoch, samples] = group_means(losses, place, len(samples))
+            table = self._table[epoch - self._file_until(epoch)]
+            for kept, each in zip(table, both, strict=True):
+                # the tokens of a sentence share its row: their mean is kept
+                kept[samples] = group_means(each, place, len(samples))
+
+    def _file_until(self, epoch: int) -> int:
+        """Move what is of earlier epochs than this one into the file; gives the first that is in none."""
+        if self._file is None:
+            return 0
+        while len(self._file.digests) < epoch:
+            self._file.append(self._table[0])
+            self._table.fill_(math.nan)
+        return epoch
 
     def leave_out(self, samples: Tensor) -> None:
         """Give the samples at these positions [n] the weight 0 in every epoch: they are not trained on."""
-        if self.keeps:
-            self.weights[:, samples] = 0
+        self._left_out = samples
 
     def mean_weight(self) -> Tensor:
         """Mean weight of each sample [N] after the warm-up (see mean_after); NaN where never seen."""
@@ -174,12 +218,37 @@ class WeightHistory(KeptOnce):
         return mean_after(values, self.warmup) if self.keeps else values[0]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"weights": self.weights, "loss": self.loss}
+        if self._file is None:
+            return {"weights": self.weights, "loss": self.loss}
+        self._take()
+        begun = None if bool(self._table.isnan().all()) else self._table[0]
+        return {"filed": list(self._file.digests), "begun": begun}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if self.keeps:
-            self.weights.copy_(state["weights"])
-            self.loss.copy_(state["loss"])
+        if not self.keeps:
+            return
+        if "filed" not in state:
+            self._take_up(torch.stack([state["weights"], state["loss"]], dim=1))
+        elif self._file is None:
+            raise CheckpointError(
+                f"this checkpoint is of a run whose weights lie in {BY_EPOCH} beside it: give its history "
+                "the folder, WeightHistory(..., folder=folder)"
+            )
+        else:
+            self._file.take_up(state["filed"])
+            self._table.fill_(math.nan)
+            if state["begun"] is not None:
+                self._table[0] = state["begun"]
+
+    def _take_up(self, table: Tensor) -> None:
+        """All epochs [epochs, 2, samples] of a checkpoint without a file."""
+        if self._file is None:
+            self._table.copy_(table)
+            return
+        self._file.digests = []
+        for epoch in range(int(table.isfinite().any(dim=2).any(dim=1).sum())):
+            self._file_until(epoch)
+            self._table[0] = table[epoch]
 
 
 class AttentionHistory(Callback):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,10 +17,12 @@ from metaweight.core.randomness import RandomState
 from metaweight.core.seal import SealedFile, seal_fits
 from metaweight.core.shards import is_sharded, put_from_first, whole_in_first
 from metaweight.reweighter import Reweighter
-from metaweight.training.callbacks import Callback
 
-FORMAT = 2
-"""Checkpoints of format 1 have no seal."""
+if TYPE_CHECKING:
+    from metaweight.training.callbacks import Callback
+
+FORMAT = 3
+"""Checkpoints of format 1 have no seal; before 3 a run's had the weights of all epochs."""
 
 
 _WAY = "put a copy of it back, or delete it, and the run starts over"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import math
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 from torch import Tensor
@@ -22,7 +22,7 @@ from metaweight.core.lock import only_one
 from metaweight.core.seal import SealedFile, seal_fits
 from metaweight.data.origins import Origins
 from metaweight.training.environment import environment, manifest
-from metaweight.training.sample_weights import SampleWeights, from_arrays, to_arrays, weights_csv
+from metaweight.training.sample_weights import SampleWeights, from_arrays, to_arrays, write_weights
 from metaweight.training.step_log import StepLog
 
 __all__ = ["RunFolder", "SampleWeights", "environment", "manifest"]
@@ -173,14 +173,15 @@ class RunFolder:
             warmup,
             origins,
         )
-        archive = io.BytesIO()
-        np.savez_compressed(archive, allow_pickle=False, **to_arrays(samples))
         with whole_file(self.path / "weights.npz") as file:
             sealed = SealedFile(file)  # what reads zip archives reads past what stands behind one
-            sealed.write(archive.getvalue())
+            with ZipFile(sealed, "w") as archive:  # packing takes 20 times as long, for a tenth of the room
+                for name, array in to_arrays(samples).items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, array, allow_pickle=False)
             sealed.close()
         with whole_file(self.path / "weights.csv") as file:
-            file.write(weights_csv(samples, classes).encode())
+            write_weights(file, samples, classes)
         return samples
 
     def read_weights(self) -> SampleWeights:

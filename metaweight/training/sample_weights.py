@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import IO, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metaweight.core.csv_text import csv_text
+from metaweight.core.csv_columns import write_by_column
 from metaweight.core.weights import mean_after
 from metaweight.data.origins import COLUMNS, Origins
 from metaweight.training.fates import Fates, fates
@@ -66,9 +65,12 @@ class SampleWeights:
         return self.select((self.probe == 0).nonzero().flatten())
 
     def select(self, places: Tensor) -> SampleWeights:
-        """Those at ``places`` [m] int64, in that order."""
+        """Those at ``places`` [m] int64, in that order; without a copy where they follow each other."""
+        first = int(places[0]) if len(places) else 0
+        end = first + len(places)
+        rows = slice(first, end) if torch.equal(places, torch.arange(first, end)) else places
         picked = {
-            name: value[:, places] if name in ("weights", "loss") else value[places]
+            name: value[:, rows] if name in ("weights", "loss") else value[rows]
             for name, value in _tensors(self).items()
         }
         origins = None if self.origins is None else self.origins.select(places)
@@ -81,6 +83,11 @@ class SampleWeights:
     def mean_loss(self) -> Tensor:
         """[n], as ``mean_weight``."""
         return mean_after(self.loss, self.warmup)
+
+    @property
+    def averaged(self) -> SampleWeights:
+        """With the means in place of what they are of: one epoch, and no warm-up before it."""
+        return replace(self, weights=self.mean_weight()[None], loss=self.mean_loss()[None], warmup=0)
 
     def predicted(self) -> Tensor | None:
         """[n], the student's most probable class, or its number; None where neither was kept."""
@@ -101,42 +108,41 @@ def _tensors(samples: SampleWeights) -> dict[str, Tensor]:
     return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
-def weights_csv(samples: SampleWeights, classes: Sequence[str] = ()) -> str:
-    """file, row, name, index, given_label, mean_weight, flipped: a row a sample, probes left out.
+def write_weights(file: IO[bytes], samples: SampleWeights, classes: Sequence[str] = ()) -> None:
+    """weights.csv: file, row, name, index, given_label, mean_weight, flipped: a row a sample without probes.
 
     The first three (see Origin) are its owner's, ``index`` is the position that code uses; a cell is empty
     where a sample was never seen or something is not known.  ``classes``: what labels are called.
     """
     own = samples.own
-    unknown = [""] * len(own.index)
-    given = unknown if own.given is None else targets_as_cells(own.given)
-    if classes and own.given is not None:
-        given = [classes[label] for label in own.given.tolist()]
-    flipped = unknown if own.flipped is None else own.flipped.int().tolist()
-    means = [number_as_cell(mean) for mean in own.mean_weight().tolist()]
-    rows = zip(own.index.tolist(), given, means, flipped, strict=True)
-    header = (*COLUMNS, "index", "given_label", "mean_weight", "flipped")
-    return csv_text(header, ((*cells, *row) for cells, row in zip(origin_cells(own), rows, strict=True)))
+    unknown = np.full(len(own.index), "", dtype=object)
+    about = {
+        "index": own.index.numpy(),
+        "given_label": unknown if own.given is None else _targets(own.given, classes),
+        "mean_weight": own.mean_weight().numpy(),
+        "flipped": unknown if own.flipped is None else own.flipped.int().numpy(),
+    }
+    write_by_column(file, {**origin_columns(own), **about})
 
 
-def targets_as_cells(targets: Tensor) -> list[Any]:
-    """Classes, or numbers in as many digits as they have; empty for NaN."""
-    if not targets.is_floating_point():
-        classes: list[int] = targets.tolist()
-        return classes
-    return ["" if np.isnan(number) else str(number) for number in targets.numpy()]
+def _targets(targets: Tensor, classes: Sequence[str]) -> Any:
+    """Classes by name or number, or numbers in as many digits as they have; empty for NaN."""
+    if targets.is_floating_point():
+        return ["" if np.isnan(number) else str(number) for number in targets.numpy()]
+    return named(targets, classes) if classes else targets.numpy()
 
 
-def number_as_cell(number: float) -> str:
-    """Six digits; empty for NaN."""
-    return "" if math.isnan(number) else f"{number:.6g}"
+def named(codes: Tensor, names: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """The one of ``names`` that each of ``codes`` [n] stands for."""
+    found: np.ndarray[Any, Any] = np.fromiter(names, dtype=object, count=len(names))[codes.numpy()]
+    return found
 
 
-def origin_cells(samples: SampleWeights) -> list[tuple[str, str, str]]:
-    """What ``COLUMNS`` hold of each sample; empty where it is not known."""
+def origin_columns(samples: SampleWeights) -> dict[str, Any]:
+    """``COLUMNS`` -> arrays [n] of their cells, empty where they are not known."""
     if samples.origins is None:
-        return [("", "", "")] * len(samples.index)
-    return samples.origins.cells()
+        return dict.fromkeys(COLUMNS, np.full(len(samples.index), "", dtype=object))
+    return samples.origins.columns()
 
 
 def to_arrays(samples: SampleWeights) -> dict[str, np.ndarray[Any, Any]]:

@@ -126,6 +126,7 @@ def test_what_is_no_finished_run_is_refused(
         assert main(["suspects", str(folder), "--out", str(out)]) == 2
         assert message in words(capsys)
         assert not out.exists()
+        assert not out.with_name("out_by_epoch.parquet").exists()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_damaged_pairs_are_named_with_their_file(
     told = words(capsys)
     assert message in told
     assert f"{run / 'pairs.csv'}" in told
-    assert not (tmp_path / "out.csv").exists()
+    assert not list(tmp_path.glob("out*"))
 
 
 @pytest.mark.filterwarnings("ignore")  # cleanlab's own imports

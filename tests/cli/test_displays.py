@@ -29,6 +29,7 @@ KEPT = [
     "steps.jsonl",
     "weights.csv",
     "weights.npz",
+    "weights_by_epoch.bin",
 ]
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no full device")
 

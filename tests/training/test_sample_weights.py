@@ -16,7 +16,7 @@ from metaweight.core.weights import auroc, mean_after
 from metaweight.data.origins import Origins
 from metaweight.training.callbacks import WeightHistory
 from metaweight.training.run_folder import RunFolder
-from metaweight.training.sample_weights import SampleWeights, from_arrays, to_arrays, weights_csv
+from metaweight.training.sample_weights import SampleWeights, from_arrays, to_arrays, write_weights
 
 NAN = math.nan
 WEIGHTS = torch.tensor([[1.0, 1.0, 1.0, NAN], [0.5, 2.0, NAN, 0.25], [1.5, 1.0, NAN, NAN]])
@@ -32,6 +32,13 @@ SAMPLES = SampleWeights(
     warmup=1,
     origins=Origins.of("a.csv", [5, 6, 7, 9]),
 )
+
+
+def table(samples: SampleWeights) -> list[dict[str, str]]:
+    """The rows of weights.csv."""
+    file = io.BytesIO()
+    write_weights(file, samples)
+    return list(csv.DictReader(io.StringIO(file.getvalue().decode())))
 
 
 def test_a_mean_is_that_of_the_epochs_after_the_warm_up() -> None:
@@ -62,7 +69,7 @@ def test_probes_are_no_rows_of_the_users() -> None:
     assert own.warmup == 1
     assert own.origins is not None
     assert own.origins.row.tolist() == [5, 6, 7]
-    rows = list(csv.DictReader(io.StringIO(weights_csv(SAMPLES))))
+    rows = table(SAMPLES)
     assert [(row["index"], row["row"], row["mean_weight"]) for row in rows] == [
         ("3", "5", "1"),
         ("1", "6", "1.5"),
@@ -93,7 +100,7 @@ def test_all_comes_back_from_a_run_folder_and_an_older_file_has_no_warm_up(tmp_p
 def test_numbers_are_targets_too() -> None:
     given = torch.tensor([0.1, 250000.5, NAN], dtype=torch.float32)
     samples = SampleWeights(torch.arange(3), WEIGHTS[:, :3], WEIGHTS[:, :3], given=given, said=given + 1)
-    rows = list(csv.DictReader(io.StringIO(weights_csv(samples))))
+    rows = table(samples)
     assert [row["given_label"] for row in rows] == ["0.1", "250000.5", ""]
     assert samples.predicted() is samples.said
     with pytest.raises(ValueError, match=r"said of 3 samples has shape \(3,\), got \(2,\)"):

@@ -272,7 +272,7 @@ def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="truncated"):
             trainer(epochs=2).resume(path)
     torch.save({"format": 99}, path)
-    with pytest.raises(CheckpointError, match=r"format 99, this version reads up to 2: upgrade"):
+    with pytest.raises(CheckpointError, match=r"format 99, this version reads up to 3: upgrade"):
         trainer(epochs=2).resume(path)
     torch.save([1, 2], path)
     with pytest.raises(CheckpointError, match="no metaweight checkpoint"):

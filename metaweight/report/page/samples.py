@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -115,55 +114,46 @@ def weight_views(study: Study) -> tuple[list[WeightView], list[str]]:
 def weight_view(run: ReadRun, samples: SampleWeights) -> WeightView:
     """Summarise ``samples``, probes left out; nothing of the size of the data set is kept."""
     samples = samples.own
-    weights, loss = samples.weights.double().numpy(), samples.loss.double().numpy()
-    # a remedy's filter gives a weight of 0 and no loss
-    lost = np.isinf(loss) | (np.isnan(loss) & (weights != 0))
-    broken = int(np.isinf(weights).sum() + (np.isfinite(weights) & lost).sum())
-    dropped = (weights == 0) & np.isnan(loss)
-    weights = np.where(np.isfinite(weights), weights, np.nan)
-    flipped = None if samples.flipped is None else samples.flipped.numpy()
-    masks = {"all": np.ones(weights.shape[1], bool)}
-    if flipped is not None:
+    epochs, count = samples.weights.shape
+    masks = {"all": np.ones(count, bool)}
+    if samples.flipped is not None:
+        flipped = samples.flipped.numpy()
         masks = {"clean": ~flipped, "flipped": flipped}
-    last_loss, last_weight = _last(loss, weights)
+    quartiles = np.full((len(masks), epochs, 3), np.nan)
+    last_loss, last_weight = np.full((2, count), np.nan)
+    dropped, broken, infinite = np.full(count, epochs > 0), 0, 0
+    low, high = np.inf, -np.inf
+    for epoch, both in enumerate(zip(samples.weights, samples.loss, strict=True)):
+        weights, loss = (values.double().numpy() for values in both)
+        finite = np.isfinite(weights)
+        # a remedy's filter gives a weight of 0 and no loss
+        lost = np.isinf(loss) | (np.isnan(loss) & (weights != 0))
+        infinite += int(np.isinf(weights).sum())
+        broken += int((finite & lost).sum())
+        dropped &= (weights == 0) & np.isnan(loss)
+        known = finite & np.isfinite(loss)
+        last_loss[known], last_weight[known] = loss[known], weights[known]
+        low, high = (end(weights[finite], initial=at) for end, at in ((np.min, low), (np.max, high)))
+        for kind, mask in enumerate(masks.values()):
+            if len(values := weights[finite & mask]):
+                quartiles[kind, epoch] = np.quantile(values, (0.25, 0.5, 0.75))
+    given = samples.weights
+    if infinite:
+        given = given.where(given.isfinite(), math.nan)
     # float32, as the suspects' are: equal weights are equal in both orders
-    means = mean_after(torch.from_numpy(weights).float(), samples.warmup)
-    values = weights[np.isfinite(weights)]
+    means = mean_after(given, samples.warmup)
     return WeightView(
         run,
         tuple(masks),
-        tuple(_quartiles(weights[:, mask]) for mask in masks.values()),
+        tuple(Quartiles(*kind.T) for kind in quartiles),
         _thinned(last_loss, last_weight, list(masks.values())),
         _middle(last_loss, last_weight),
-        _lowest(samples, weights, means),
-        samples=weights.shape[1],
+        _lowest(samples, given, means),
+        samples=count,
         unseen=int((~means.isfinite()).sum()),
-        dropped=int(dropped.all(axis=0).sum()) if len(dropped) else 0,
-        broken=broken,
-        flat=bool(len(values) == 0 or np.ptp(values) < 1e-6),
-    )
-
-
-def _quartiles(weights: Array) -> Quartiles:
-    rows = np.full((len(weights), 3), np.nan)
-    for epoch, row in enumerate(weights):
-        finite = row[np.isfinite(row)]
-        if len(finite):
-            rows[epoch] = np.quantile(finite, (0.25, 0.5, 0.75))
-    return Quartiles(*rows.T)
-
-
-def _last(loss: Array, weights: Array) -> tuple[Array, Array]:
-    """[n], [n]: loss and weight at the last epoch in which both are finite, NaN where none is."""
-    finite = np.isfinite(loss) & np.isfinite(weights)
-    if not len(finite):
-        return np.full(loss.shape[1], np.nan), np.full(loss.shape[1], np.nan)
-    row = len(finite) - 1 - finite[::-1].argmax(axis=0)
-    column = np.arange(loss.shape[1])
-    anywhere = finite.any(axis=0)
-    return (
-        np.where(anywhere, loss[row, column], np.nan),
-        np.where(anywhere, weights[row, column], np.nan),
+        dropped=int(dropped.sum()),
+        broken=broken + infinite,
+        flat=bool(high - low < 1e-6),
     )
 
 
@@ -191,7 +181,7 @@ def _middle(loss: Array, weight: Array) -> Dots:
     )
 
 
-def _lowest(samples: SampleWeights, weights: Array, means: Tensor) -> tuple[LowSample, ...]:
+def _lowest(samples: SampleWeights, weights: Tensor, means: Tensor) -> tuple[LowSample, ...]:
     predicted = samples.predicted()
 
     def at(values: object, row: int) -> int | None:
@@ -209,5 +199,5 @@ def _lowest(samples: SampleWeights, weights: Array, means: Tensor) -> tuple[LowS
             at(predicted, row),
             None if samples.origins is None else samples.origins[int(row)],
         )
-        for row in least_first(samples, means)[:LOWEST].tolist()
+        for row in least_first(samples.index, means, samples.mean_loss())[:LOWEST].tolist()
     )

@@ -57,7 +57,8 @@ def rows_of(found: Suspects, run: ReadRun, names: Sequence[str]) -> Rows:
     where = where or ["index"]
     columns = {name: table[name] for name in (*where, *RESULTS) if name in table}
     given = [str(cell) for cell in table.get("given_label", ())]
-    columns |= {own_name(name): cells for name, cells in (own or {}).items() if cells != given}
+    more = {own_name(name): cells.to_pylist() for name, cells in (own or {}).items()}
+    columns |= {name: cells for name, cells in more.items() if cells != given}
     suspect = found.is_suspect[places].tolist()
     rows: list[list[Any]] = []
     room = CELLS

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from metaweight.core.csv_text import csv_text
+from metaweight.core.csv_text import csv_text, number_as_cell
 from metaweight.data.origins import COLUMNS
 from metaweight.tasks.rating.new import New, Said
-from metaweight.training.sample_weights import number_as_cell
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metaweight.core.csv_text import write_csv
+from metaweight.core.atomic import whole_file
+from metaweight.core.csv_columns import write_by_column
 from metaweight.data.origins import COLUMNS
 from metaweight.tasks.assembly import Assembled
 from metaweight.tasks.config.rows import RowsConfig
@@ -16,7 +17,7 @@ from metaweight.tasks.rows.data import PreparedRows, loader
 from metaweight.tasks.rows.measures import two_logits
 from metaweight.training.evaluation import outputs_of
 from metaweight.training.run_folder import RunFolder
-from metaweight.training.sample_weights import SampleWeights, number_as_cell, origin_cells
+from metaweight.training.sample_weights import SampleWeights, origin_columns
 
 ROWS = "rows.csv"
 OURS = (*COLUMNS, "index", "mean_weight")
@@ -86,10 +87,7 @@ def write_columns(
 ) -> None:
     """``rows.csv``: file, row, name, index, the user's own ``columns`` [n] under ``names``, mean_weight."""
     shown = [f"own_{name}" if name in OURS else name for name in names]
-    means = map(number_as_cell, samples.mean_weight().tolist())
-    rows = zip(origin_cells(samples), samples.index.tolist(), *columns, means, strict=True)
-    write_csv(
-        folder.path / ROWS,
-        (*COLUMNS, "index", *shown, "mean_weight"),
-        ((*cells, *row) for cells, *row in rows),
-    )
+    table = {**origin_columns(samples), "index": samples.index.numpy()}
+    table |= dict(zip(shown, columns, strict=True))
+    with whole_file(folder.path / ROWS) as file:
+        write_by_column(file, {**table, "mean_weight": samples.mean_weight().numpy()})

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from metaweight.core.csv_text import write_csv
+from metaweight.core.csv_text import number_as_cell, write_csv
 from metaweight.data.origins import COLUMNS, Origin, Origins
 from metaweight.data.rows.loader import IGNORED, Inputs, RowsLoader
 from metaweight.student.student import Student
@@ -19,7 +19,6 @@ from metaweight.tasks.rows.data import loader
 from metaweight.tasks.tokens.said import token_probabilities
 from metaweight.tasks.tokens.weights import TokenWeights
 from metaweight.training.run_folder import RunFolder
-from metaweight.training.sample_weights import number_as_cell
 
 TOKENS = "tokens.csv"
 HEADER = (*COLUMNS, "index", "place", "token", "label", "suggested", "share", "weight")

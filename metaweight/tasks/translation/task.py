@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metaweight.core.atomic import whole_file
 from metaweight.core.contracts import Batch
-from metaweight.core.csv_text import write_csv
+from metaweight.core.csv_text import number_as_cell, write_csv
 from metaweight.core.weights import auroc
 from metaweight.data.epochs import Epochs
 from metaweight.data.noise import check_rate
@@ -40,7 +40,6 @@ from metaweight.tasks.translation.rating import PairsReader, build_student
 from metaweight.tasks.translation.tokenizers import Tokenizer, bleu_with, tokenizer_of
 from metaweight.training.evaluation import of_each
 from metaweight.training.run_folder import RunFolder
-from metaweight.training.sample_weights import number_as_cell
 
 TRANSLATED = (
     "{scores[sentences]:,} sentences, {scores[hypothesis_length]:,} tokens "

@@ -1,0 +1,138 @@
+"""Weights by epoch lie in one file that grows, not in memory and not in checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from live_tensors import LiveBytes
+from run_parts import Batches, StopAt
+from students import SHAPE, Dropped, batch
+
+import metaweight as mw
+from metaweight.core.atomic import WriteError
+from metaweight.training.callbacks import BY_EPOCH, Callback, WeightHistory
+from metaweight.training.checkpoint import CheckpointError
+from metaweight.training.epoch_file import EpochFile
+from metaweight.training.history import Interrupted
+from metaweight.training.run_folder import RunFolder
+from metaweight.training.trainer import Trainer
+
+SAMPLES = 18
+
+
+def trainer(folder: RunFolder | None, *callbacks: Callback, epochs: int = 4) -> Trainer:
+    torch.manual_seed(0)
+    module = Dropped().double()
+    student = mw.Student(module, taps=("body.bn2",))
+    teacher = mw.build_teacher("mlp", student.spec(batch(SHAPE, 4, 0)))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    reweighter = mw.Reweighter(student, teacher, optimizer=optimizer, schedule="online")
+    train, meta = Batches(3, 1), Batches(2, 2)
+    return Trainer(reweighter, train, meta, epochs=epochs, folder=folder, callbacks=callbacks)
+
+
+def test_memory_and_checkpoints_do_not_grow_with_the_epochs(tmp_path: Path) -> None:
+    samples, peaks, sizes = 200_000, [], []
+    for epochs in (2, 12):
+        folder = RunFolder.create(tmp_path / f"run-{epochs}", {})
+        with LiveBytes(held=[], apart=[], least=samples) as live:
+            history = WeightHistory(samples, epochs, folder=folder)
+            trainer(folder, history, epochs=epochs).fit()
+        peaks.append(live.peak)
+        sizes.append((folder.path / "checkpoint.pt").stat().st_size)
+        assert (folder.path / BY_EPOCH).stat().st_size == epochs * 2 * samples * 4
+        assert history.weights.shape == (epochs, samples)
+        assert bool(history.weights[:, :SAMPLES].isfinite().all())
+    assert peaks[0] == peaks[1] < 3 * samples * 4  # weights, losses, and what asks whether there are any
+    assert sizes[1] - sizes[0] < 10_000
+
+
+@pytest.mark.parametrize("step", [3, 5, 9])
+@pytest.mark.parametrize("rest", ["", "torn", "an epoch more"])
+def test_a_run_goes_on_by_the_offset_that_its_checkpoint_names(tmp_path: Path, step: int, rest: str) -> None:
+    whole = WeightHistory(SAMPLES, 4, warmup=1)
+    trainer(None, whole, StopAt(-1)).fit()
+    folder = RunFolder.create(tmp_path / "run", {})
+    cut = trainer(folder, WeightHistory(SAMPLES, 4, 1, folder=folder), StopAt(step))
+    with pytest.raises(Interrupted):
+        cut.fit()
+    file = folder.path / BY_EPOCH
+    before = file.read_bytes()
+    assert len(before) == step // 3 * 2 * SAMPLES * 4
+    with file.open("ab") as stream:  # a kill in the next write, or between it and its checkpoint
+        stream.write(b"x" * {"": 0, "torn": 5, "an epoch more": 2 * SAMPLES * 4}[rest])
+    history = WeightHistory(SAMPLES, 4, 1, folder=RunFolder.open(folder.path))
+    resumed = trainer(RunFolder.open(folder.path), history, StopAt(-1))
+    resumed.resume()
+    part = history.weights
+    assert torch.equal(part.isfinite().any(dim=1), torch.arange(4) < (step + 2) // 3)
+    resumed.fit()
+    for ours, theirs in (
+        (history.weights, whole.weights),
+        (history.loss, whole.loss),
+        (history.mean_weight(), whole.mean_weight()),
+        (history.mean_loss(), whole.mean_loss()),
+    ):
+        assert torch.equal(ours, theirs)
+    assert file.read_bytes()[: len(before)] == before
+    assert file.stat().st_size == 4 * 2 * SAMPLES * 4
+    history.leave_out(torch.tensor([3]))
+    assert bool((history.weights[:, 3] == 0).all())
+    assert file.read_bytes()[: len(before)] == before
+
+
+def test_a_checkpoint_of_before_is_taken_up(tmp_path: Path) -> None:
+    whole, older = (WeightHistory(SAMPLES, 4) for _ in range(2))
+    trainer(None, whole, StopAt(-1)).fit()
+    for step in (3, 5):
+        folder = RunFolder.create(tmp_path / f"run-{step}", {})
+        with pytest.raises(Interrupted):
+            trainer(folder, older, StopAt(step)).fit()
+        history = WeightHistory(SAMPLES, 4, folder=folder)
+        resumed = trainer(folder, history, StopAt(-1))
+        resumed.resume()
+        assert torch.equal(history.weights.isfinite().any(dim=1), torch.arange(4) < (step + 2) // 3)
+        resumed.fit()
+        assert torch.equal(history.weights, whole.weights)
+        assert (folder.path / BY_EPOCH).stat().st_size == 4 * 2 * SAMPLES * 4
+        older = WeightHistory(SAMPLES, 4)
+
+
+def test_a_file_that_the_checkpoint_does_not_know_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", {})
+    trainer(folder, WeightHistory(SAMPLES, 2, folder=folder), epochs=2).fit()
+    file = folder.path / BY_EPOCH
+    whole = file.read_bytes()
+    for content in (whole[:-1], whole[:40] + b"x" + whole[41:], b"", None):
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=rf"{BY_EPOCH} has not the 2 epochs that the checkpoint"):
+            trainer(folder, WeightHistory(SAMPLES, 2, folder=folder), epochs=2).resume()
+    with pytest.raises(CheckpointError, match=r"WeightHistory\(\.\.\., folder=folder\)"):
+        trainer(folder, WeightHistory(SAMPLES, 2), epochs=2).resume()
+
+
+def test_a_state_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", {})
+    history, states = WeightHistory(SAMPLES, 4, folder=folder), []
+    for step in (3, 8):
+        run = trainer(folder, history, StopAt(step))
+        if run.has_checkpoint:
+            run.resume()
+        with pytest.raises(Interrupted):
+            run.fit()
+        states.append(history.state_dict())
+    assert [len(state["filed"]) for state in states] == [1, 2]
+    history.load_state_dict(states[0])
+    assert history.weights.isfinite().any(dim=1).tolist() == [True, False, False, False]
+
+
+def test_epochs_that_have_gone_are_noticed_when_the_next_is_written(tmp_path: Path) -> None:
+    file = EpochFile(tmp_path / "file", 3)
+    file.append(torch.ones(2, 3))
+    file.path.write_bytes(b"")
+    with pytest.raises(WriteError, match="file cannot be written: epochs before this one have gone from it"):
+        file.append(torch.ones(2, 3))

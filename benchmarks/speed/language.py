@@ -1,4 +1,4 @@
-"""A small causal language model of bytes, to be timed: as GPT-2 is, in a few lines, with fused attention."""
+"""A small causal language model, to be timed: as GPT-2 is, in a few lines, with fused attention."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Block(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Bytes [B, T] -> log odds of the next one [B, T, BYTES]."""
+    """Words [B, T] -> log odds of the next one [B, T, V]."""
 
-    def __init__(self, layers: int) -> None:
+    def __init__(self, layers: int, length: int = LENGTH, vocabulary: int = BYTES) -> None:
         super().__init__()
-        self.bytes, self.places = nn.Embedding(BYTES, WIDTH), nn.Embedding(LENGTH, WIDTH)
+        self.bytes, self.places = nn.Embedding(vocabulary, WIDTH), nn.Embedding(length, WIDTH)
         self.blocks = nn.Sequential(*(Block() for _ in range(layers)))
-        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, BYTES)
+        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, vocabulary)
 
     def forward(self, ids: Tensor) -> Tensor:
         places = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
@@ -50,22 +50,28 @@ class LanguageModel(nn.Module):
 
 
 def next_byte(logits: Tensor, targets: Tensor) -> Tensor:
-    """The mean loss of each row: [B, T, BYTES], [B, T] -> [B]."""
+    """The mean loss of each row: [B, T, V], [B, T] -> [B]."""
     return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none").mean(1)
 
 
 @dataclass(frozen=True)
 class Language:
-    """Rows of bytes; AdamW."""
+    """Rows of words, of bytes by default; AdamW."""
 
     layers: int = 4
+    length: int = LENGTH
+    vocabulary: int = BYTES
     batch: int = 64
-    described: str = f"rows of {LENGTH} bytes, fused attention"
     fast_layout: str = "contiguous"
     convolutions: bool = False
 
+    @property
+    def described(self) -> str:
+        of = "bytes" if self.vocabulary == BYTES else f"words of {self.vocabulary:,}"
+        return f"rows of {self.length} {of}, fused attention"
+
     def module(self) -> nn.Module:
-        return LanguageModel(self.layers)
+        return LanguageModel(self.layers, self.length, self.vocabulary)
 
     def student(self, module: nn.Module, **options: Any) -> mw.Student:
         return mw.Student(module, next_byte, **options)
@@ -77,5 +83,5 @@ class Language:
         return F.cross_entropy(module(*batch.inputs).flatten(0, 1), batch.targets.flatten())
 
     def random_batch(self, units: int, first: int, generator: torch.Generator) -> mw.Batch:
-        rows = torch.randint(BYTES, (units, LENGTH + 1), generator=generator)
+        rows = torch.randint(self.vocabulary, (units, self.length + 1), generator=generator)
         return mw.Batch((rows[:, :-1],), rows[:, 1:], torch.arange(first, first + units))

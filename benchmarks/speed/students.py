@@ -136,9 +136,13 @@ def perceptron() -> nn.Module:
     return nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
 
 
+LENGTHS, VOCABULARIES = (16, 32, 64, 128, 256), (1000, 4000, 16000, 50000)
+"""Of language models of two layers, ``lm-tLENGTH`` and ``lm-vVOCABULARY``."""
 OWN: Mapping[str, Subject] = {
     "mlp": Classified(perceptron, (784,), "vectors of 784, 10 classes"),
     "lm-small": Language(),
+    **{f"lm-t{length}": Language(2, length=length) for length in LENGTHS},
+    **{f"lm-v{size}": Language(2, vocabulary=size) for size in VOCABULARIES},
 }
 
 

@@ -197,7 +197,8 @@ class _Way:
         pull, before = through_update(inner, here, total_gradient, adjoint)
         if number == 0 and self.problem.share != 1.0:
             pull = {n: self.problem.share * v for n, v in pull.items()}
-        inside = [n for n in names if scope is None or n in scope]
+        # theta_0 is where it is: what it would change is nobody's to know
+        inside = [n for n in names if number > 0 and (scope is None or n in scope)]
         chosen = [n for n in pull if n in graph and graph[n].requires_grad and (scope is None or n in scope)]
         cut, bent = None, []
         if chosen:  # else no parameter that matters later has moved here

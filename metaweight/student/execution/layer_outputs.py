@@ -159,6 +159,9 @@ def _tangent(layer: Any, x: Tensor) -> Tensor | None:
     if type(layer) is not nn.Linear:
         return tangent.add_(_apply(layer, x, dweight, None))
     rows = tangent.view(-1, tangent.shape[-1])
+    operands = x.reshape(-1, x.shape[-1]), dweight.t()
+    if not (rows.dtype == x.dtype == dweight.dtype):  # autocast casts where there is no ``out``
+        return torch.addmm(rows, *operands).view_as(tangent)
     # in its place; torch's counter of operations does not know addmm_
-    torch.addmm(rows, x.reshape(-1, x.shape[-1]), dweight.t(), out=rows)
+    torch.addmm(rows, *operands, out=rows)
     return tangent

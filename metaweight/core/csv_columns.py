@@ -86,7 +86,7 @@ def _texts(cells: Any) -> Any:
 
     kind = pyarrow.large_string()
     if isinstance(cells, pyarrow.Array):
-        return _quoted(cells.cast(kind))
+        return _quoted(cells.cast(kind).fill_null(""))
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "i":
         return pyarrow.array(cells).cast(kind)
     values = cells.tolist() if isinstance(cells, np.ndarray) else cells

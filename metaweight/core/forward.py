@@ -78,11 +78,13 @@ class Forward:
             return value.detach() if detached else value
 
         units, outputs, targets = self.units, shown(self.outputs), self.batch.targets
-        if outputs.dim() == 1:
-            outputs = outputs[:, None]
-        elif outputs.dim() > 3:
-            outputs = outputs.flatten(2).mean(dim=2)
         real = units.real if units.each_token else None
+        # of a unit one number or more; tokens have a dimension before these that goes when they are picked
+        first = 1 if real is None else real.dim()
+        if outputs.dim() == first:
+            outputs = outputs[..., None]
+        elif outputs.dim() > first + 2:
+            outputs = outputs.flatten(first + 1).mean(dim=first + 1)
         state = StudentState(
             loss=shown(units.loss),
             size=units.size.detach().to(units.loss.dtype),
@@ -100,7 +102,8 @@ class Forward:
 class TokenState(StudentState):
     """The state of tokens: their outputs are picked out of the batch's each time that they are asked for.
 
-    They are as large as the logits again, and few teachers want them, for a moment only.
+    They are as large as the logits again, and few teachers want them, for a moment only.  Logits that are
+    changed in place later are seen as they are then.
     """
 
     _all: Tensor

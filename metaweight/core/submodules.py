@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 Parts = list[tuple[str, nn.Module]]
 T = TypeVar("T", bound=Tensor)
 
-_known: weakref.WeakKeyDictionary[nn.Module, tuple[Parts, list[dict[str, Any]]]] = weakref.WeakKeyDictionary()
-"""Module -> all below it, and the children that it and they had."""
+Children = tuple[tuple[str, int], ...]
+
+_known: weakref.WeakKeyDictionary[nn.Module, list[tuple[str, weakref.ref[nn.Module], Children]]] = (
+    weakref.WeakKeyDictionary()
+)
+"""Module -> it and all below it, with the children that each had; nothing here keeps one alive."""
 
 
 def submodules(module: nn.Module) -> Parts:
-    """As ``named_modules()``, the module itself first; where nothing has changed in a tenth of its time."""
-    below, children = _known.get(module, ([], []))
-    parts = [("", module), *below]
-    if children != [part._modules for _, part in parts]:
-        parts = list(module.named_modules())
-        _known[module] = parts[1:], [dict(part._modules) for _, part in parts]
+    """As ``named_modules()``, the module itself first; where nothing has changed in less of its time."""
+    parts: Parts = []
+    for name, held, children in _known.get(module, ()):
+        part = held()
+        if part is None or _children(part) != children:
+            break
+        parts.append((name, part))
+    else:
+        if parts:
+            return parts
+    parts = list(module.named_modules())
+    _known[module] = [(name, weakref.ref(part), _children(part)) for name, part in parts]
     return parts
+
+
+def _children(part: nn.Module) -> Children:
+    modules = part._modules
+    return tuple(zip(modules, map(id, modules.values()), strict=True)) if modules else ()
 
 
 def named_tensors(tables: Iterable[tuple[str, Mapping[str, T | None]]]) -> dict[str, T]:

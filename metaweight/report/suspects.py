@@ -28,7 +28,7 @@ class Suspects:
     """
 
     kept: SampleWeights
-    """As a run kept them, with its probes; averaged, so that the weights by epoch can go."""
+    """What a run kept, its probes among them; one epoch, the means of all."""
     samples: SampleWeights = field(init=False)
     """Without them, n samples."""
 

@@ -16,9 +16,9 @@ T = TypeVar("T")
 def standing_on(module: nn.Module, values: dict[str, Tensor], call: Callable[[], T]) -> T:
     """``call()`` with other parameters and buffers, by name, in ``module``: a shared one wherever it is.
 
-    What the module assigns anew to a buffer of ``values`` stands there afterwards.  As
-    ``torch.func.functional_call``, which walks the module four times for it.  Raises KeyError for a name
-    that is neither's.
+    What the module assigns anew to a buffer of ``values`` stands there afterwards.  Names are those of
+    ``named_parameters`` and ``named_buffers``; ``torch.func.functional_call`` walks the module four times.
+    Raises KeyError for a name that is neither's.
     """
     places: dict[str, tuple[dict[str, Any], str]] = {}
     shared: defaultdict[int, list[tuple[dict[str, Any], str]]] = defaultdict(list)
@@ -39,8 +39,8 @@ def standing_on(module: nn.Module, values: dict[str, Tensor], call: Callable[[],
             table[key] = value
         return call()
     finally:
-        for name in values:
+        for name, value in values.items():
             table, key = places[name]
-            values[name] = table[key]
+            values[name] = table.get(key, value)  # a call may have deleted it
         for table, key, live, _ in swaps:
             table[key] = live

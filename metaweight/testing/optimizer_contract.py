@@ -97,6 +97,19 @@ def its_steps_are_those_of_the_class(subject: Subject) -> None:
             _require_same(here, own[1], f"after {warm} steps of its own, step {number - warm + 1}")
 
 
+def what_is_flat_moves_alike_laid_end_to_end(subject: Subject) -> None:
+    """Small parameters that move together, as ``register(..., flat=True)`` allows, end where each does."""
+    for warm in (0, WARM):
+        optimizer, parameters = subject.built(warm)
+        if not rule_for(optimizer).flat:
+            return
+        inner, here = InnerStep.of(optimizer, parameters), clones(parameters)
+        gradients = subject.gradients(warm)
+        apart, _ = inner(here, gradients)
+        together, _ = inner.successors(here, gradients)
+        _require_same(together, apart, f"after {warm} steps, laid end to end (flat=True)")
+
+
 def parameters_without_gradient_stay(subject: Subject) -> None:
     """A parameter without a gradient in one step goes on as the class lets it."""
     (optimizer, parameters), own = subject.built(0), subject.built(0)
@@ -260,6 +273,7 @@ RULES = (
     its_steps_are_those_of_the_class,
     parameters_without_gradient_stay,
     it_writes_nothing,
+    what_is_flat_moves_alike_laid_end_to_end,
     the_optimizer_can_go_on_from_it,
     its_derivative_is_that_of_steps,
     it_is_finite_at_no_gradient,

@@ -135,8 +135,10 @@ class WeightHistory(KeptOnce):
     ) -> None:
         super().__init__(processes)
         self.warmup, self.shape = warmup, (epochs, samples)
-        self._file = None if folder is None else EpochFile(folder.path / BY_EPOCH, samples)
-        self._table = self.table(math.nan, epochs if folder is None else 1, 2, samples)
+        self._file = None
+        if folder is not None and self.keeps:
+            self._file = EpochFile(folder.path / BY_EPOCH, samples)
+        self._table = self.table(math.nan, epochs if self._file is None else 1, 2, samples)
         """Weights and losses of the epochs that are in no file."""
         self._left_out = torch.empty(0, dtype=torch.int64)
         self._steps: list[tuple[int, Tensor, Tensor]] = []
@@ -246,7 +248,8 @@ class WeightHistory(KeptOnce):
             self._table.copy_(table)
             return
         self._file.digests = []
-        for epoch in range(int(table.isfinite().any(dim=2).any(dim=1).sum())):
+        seen = table.isfinite().any(dim=2).any(dim=1).nonzero()
+        for epoch in range(int(seen.max()) + 1 if len(seen) else 0):
             self._file_until(epoch)
             self._table[0] = table[epoch]
 

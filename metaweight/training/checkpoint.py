@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,16 @@ def handed_out(
         put_from_first(table, whole.pop(name, None))
     state["reweighter"]["teacher"] |= tables
     return {**state, "callbacks": kept or state["callbacks"]}
+
+
+def take_up(callbacks: Sequence[Callback], parts: Sequence[Any], processes: Processes) -> None:
+    """Give each callback its part; what the first process refuses of one that it keeps alone, all refuse."""
+    for callback, part in zip(callbacks, parts, strict=True):
+        load = partial(callback.load_state_dict, part)
+        if callback.kept_once:
+            processes.from_first(load)
+        if not callback.kept_once or processes.rank > 0:
+            load()
 
 
 def random_state(device: torch.device, processes: Processes = ALONE) -> dict[str, Any]:

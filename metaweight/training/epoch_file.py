@@ -30,14 +30,20 @@ class EpochFile:
         """Write weights and losses [2, samples], on disk when it returns.  Raises WriteError."""
         content = epoch.numpy().data
         size = len(self.digests) * content.nbytes
-        with writing(self.path), self.path.open("ab") as file:
+        with writing(self.path):
+            self._append(content, size)
+        self.digests.append(digest(epoch))
+
+    def _append(self, content: memoryview, size: int) -> None:
+        if size == 0:  # the file of an earlier run may be mapped, and would be cut short under who reads it
+            self.path.unlink(missing_ok=True)
+        with self.path.open("ab") as file:
             if file.tell() < size:
                 raise OSError("epochs before this one have gone from it")
             file.truncate(size)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        self.digests.append(digest(epoch))
 
     def read(self) -> Tensor:
         """[epochs so far, 2, samples], mapped: what is not looked at takes no memory, changes stay there."""
@@ -48,12 +54,13 @@ class EpochFile:
 
     def take_up(self, digests: Sequence[str]) -> None:
         """Go on behind the epochs of these digests.  Raises CheckpointError where they are not there."""
-        self.digests = list(digests)
+        before, self.digests = self.digests, list(digests)
         try:
             fits = [digest(epoch) for epoch in self.read()] == self.digests
         except (OSError, ValueError):  # absent, or shorter
             fits = False
         if not fits:
+            self.digests = before
             raise CheckpointError(
                 f"{self.path} has not the {len(digests)} epochs that the checkpoint beside it goes on from: "
                 "put a copy of it back, or delete the checkpoint, and the run starts over"

@@ -175,7 +175,7 @@ class RunFolder:
         )
         with whole_file(self.path / "weights.npz") as file:
             sealed = SealedFile(file)  # what reads zip archives reads past what stands behind one
-            with ZipFile(sealed, "w") as archive:  # packing takes 20 times as long, for a tenth of the room
+            with ZipFile(sealed, "w") as archive:  # packing takes 20 times as long, for a quarter of the room
                 for name, array in to_arrays(samples).items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, array, allow_pickle=False)

@@ -293,5 +293,4 @@ class Trainer:
         self._iterations.forget()
         self.seconds, self._iterations.loss_sum = state["sums"]
         self.history = History(**state["history"])
-        for callback, part in zip(self.callbacks, state["callbacks"], strict=True):
-            callback.load_state_dict(part)
+        checkpoint.take_up(self.callbacks, state["callbacks"], self._processes)

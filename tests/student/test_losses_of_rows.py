@@ -113,6 +113,18 @@ def test_so_is_forward_mode(kind: str, dtype: torch.dtype, graph: bool) -> None:
     assert torch.equal(tangent, tangent_there)
 
 
+@KINDS
+def test_a_backward_inside_of_an_autocast_is_that_of_the_forward(kind: str) -> None:
+    logits, ours, theirs = case(kind, torch.bfloat16)
+    found = []
+    for loss_of in (ours, theirs):
+        x = logits.clone().requires_grad_()
+        loss = loss_of(x).sum()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found += torch.autograd.grad(loss, x)
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize("kind", ["padded", "picked"])
 def test_what_looks_into_the_calls_sees_torchs_own(kind: str) -> None:
     logits, ours, theirs = case(kind, torch.float32)

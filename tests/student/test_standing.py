@@ -62,6 +62,16 @@ def test_a_shared_parameter_is_another_wherever_it_is() -> None:
     assert module.embed.weight is module.out.weight is not given
 
 
+def test_a_buffer_that_goes_in_the_call_is_back_afterwards() -> None:
+    module = Net()
+    live, weight = module.seen, module.embed.weight
+    values = {"embed.weight": torch.zeros(5, 3), "seen": torch.ones(())}
+    standing_on(module, values, lambda: module.__delattr__("seen"))
+    assert module.seen is live
+    assert module.embed.weight is weight
+    assert values["seen"] == 1
+
+
 def test_an_error_inside_leaves_the_module_as_it_was() -> None:
     module = Net()
     weight = module.embed.weight

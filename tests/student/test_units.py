@@ -182,6 +182,32 @@ def test_units_that_do_not_fit_together_are_refused() -> None:
         student(total, total, lambda _: real, each_token=True)(batch)
 
 
+@pytest.mark.parametrize(("shape", "seen"), [((), (1,)), ((5,), (5,)), ((2, 5), (2, 5)), ((4, 2, 5), (4,))])
+def test_tokens_have_outputs_of_their_own_shape(shape: tuple[int, ...], seen: tuple[int, ...]) -> None:
+    real = torch.tensor([[True, True], [True, False], [True, True]])
+    batch = Batch((torch.randn(3, 2, *shape),), torch.zeros(3, 2), torch.arange(3))
+
+    def loss(outputs: Tensor, _: object) -> Units:
+        each = outputs.reshape(3, 2, -1).square().sum(dim=2)[real]
+        return Units(each, torch.ones_like(each), real, each_token=True)
+
+    forward = mw.Student(Scaled(), loss)(batch)
+    for detached in (True, False):
+        outputs = forward.state(detached=detached).outputs
+        whole = batch.args[0][real]
+        expected = whole.reshape(5, *seen) if len(shape) < 3 else whole.flatten(2).mean(dim=2)
+        torch.testing.assert_close(outputs.detach(), expected)
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.by = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.by * x
+
+
 def test_sizes_may_be_whole_numbers() -> None:
     batch = Batch((torch.randn(3, 4),), torch.zeros(3, dtype=torch.int64), torch.arange(3))
     student = mw.Student(nn.Linear(4, 2), lambda out, _: (out.square().sum(dim=1), torch.tensor([1, 2, 3])))

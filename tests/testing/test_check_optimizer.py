@@ -108,6 +108,30 @@ def test_a_state_in_another_form_is_caught() -> None:
     assert caught.value.rule == "the_optimizer_can_go_on_from_it"
 
 
+def test_an_update_that_looks_at_shapes_is_not_flat() -> None:
+    def matrices_decay(p: Tensor, g: Tensor, state: dict[str, Any], options: dict[str, Any]) -> Moved:
+        return ADAM(p, g, state, options if p.dim() > 1 else {**options, "weight_decay": 0})
+
+    class Own(torch.optim.Adam):
+        """Decays matrices alone."""
+
+        def __init__(self, params: Any, **options: Any) -> None:
+            super().__init__(params, **options)
+
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            (group,) = self.param_groups
+            everything, decay = group["params"], group["weight_decay"]
+            for p in everything:
+                group["params"], group["weight_decay"] = [p], decay if p.dim() > 1 else 0
+                super().step()
+            group["params"], group["weight_decay"] = everything, decay
+
+    register(Own, broken(matrices_decay), flat=True)
+    with pytest.raises(ContractError, match="laid end to end") as caught:
+        check_optimizer(Own, **OPTIONS)
+    assert caught.value.rule == "what_is_flat_moves_alike_laid_end_to_end"
+
+
 def test_the_right_update_passes_and_an_unknown_class_is_named() -> None:
     check_optimizer(filed(ADAM), **OPTIONS)
     with pytest.raises(ContractError, match=r"update of LBFGS.*LBFGS cannot be differentiated through"):

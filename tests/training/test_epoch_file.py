@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -136,3 +137,39 @@ def test_epochs_that_have_gone_are_noticed_when_the_next_is_written(tmp_path: Pa
     file.path.write_bytes(b"")
     with pytest.raises(WriteError, match="file cannot be written: epochs before this one have gone from it"):
         file.append(torch.ones(2, 3))
+
+
+def test_other_processes_than_the_first_leave_the_file_alone(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", {})
+    (folder.path / BY_EPOCH).write_bytes(b"of the first")
+    other = WeightHistory(SAMPLES, 4, processes=SimpleNamespace(size=2, rank=1), folder=folder)
+    assert other.kept_once
+    other.on_epoch(SimpleNamespace(epoch=2), {})
+    assert other.weights.shape == (4, SAMPLES)
+    assert (folder.path / BY_EPOCH).read_bytes() == b"of the first"
+
+
+def test_what_was_read_stays_when_another_run_begins_the_file(tmp_path: Path) -> None:
+    first = EpochFile(tmp_path / BY_EPOCH, 5)
+    for number in range(3):
+        first.append(torch.full((2, 5), float(number)))
+    held = first.read()
+    EpochFile(tmp_path / BY_EPOCH, 5).append(torch.full((2, 5), 9.0))
+    assert held[:, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_epochs_that_are_refused_change_nothing(tmp_path: Path) -> None:
+    file = EpochFile(tmp_path / BY_EPOCH, 5)
+    with pytest.raises(CheckpointError, match="has not the 2 epochs"):
+        file.take_up(["a", "b"])
+    file.append(torch.zeros(2, 5))
+    assert file.read().shape == (1, 2, 5)
+
+
+def test_an_epoch_without_a_sample_is_no_end(tmp_path: Path) -> None:
+    table = torch.full((4, SAMPLES), float("nan"))
+    table[[0, 2]] = torch.arange(SAMPLES).float()
+    history = WeightHistory(SAMPLES, 4, folder=RunFolder.create(tmp_path / "run", {}))
+    history.load_state_dict({"weights": table, "loss": 2 * table})
+    torch.testing.assert_close(history.weights, table, equal_nan=True)
+    torch.testing.assert_close(history.loss, 2 * table, equal_nan=True)

@@ -56,9 +56,9 @@ def adam(
     return stepped(parameter, rate, mean, deviation), after
 
 
-register(torch.optim.Adam, adam, elementwise=True)
+register(torch.optim.Adam, adam, elementwise=True, flat=True)
 # the AdamW of older torch is no Adam and has no option for its decay
-register(torch.optim.AdamW, adam, options={"decoupled_weight_decay": True}, elementwise=True)
+register(torch.optim.AdamW, adam, options={"decoupled_weight_decay": True}, elementwise=True, flat=True)
 
 
 def root(square: Tensor) -> Tensor:

@@ -50,8 +50,8 @@ class InnerStep:
     """Whether an update rounds on its way (Muon): differences of steps show its rounding and no slope."""
     total: Callable[[Tensor], Tensor] | None = None
     """Where parameters are sharded: the differentiable sum over all shards of a number of those here."""
-    apart: frozenset[str] = frozenset()
-    """Names of parameters whose numbers each move by themselves."""
+    flat: frozenset[str] = frozenset()
+    """Names of parameters whose update does not look at their shape."""
 
     @staticmethod
     def of(
@@ -74,7 +74,7 @@ class InnerStep:
         states: dict[str, State] = {}
         groups: dict[str, int] = {}
         number, rounds = 0, False
-        apart: set[str] = set()
+        flat: set[str] = set()
         for one in members(optimizer):
             rule = rule_for(one)
             rounds = rounds or rule.rounds
@@ -86,8 +86,8 @@ class InnerStep:
                         continue
                     name = names[id(p)]
                     updates[name] = step_of(rule, p, settings)
-                    if rule.elementwise and updates[name] is rule.update:
-                        apart.add(name)
+                    if rule.flat and updates[name] is rule.update:
+                        flat.add(name)
                     options[name], groups[name] = settings, number
                     state = one.state.get(p, {})
                     states[name] = {key: own_shard(v) if is_sharded(v) else v for key, v in state.items()}
@@ -97,7 +97,7 @@ class InnerStep:
         total = sum_over_shards(parameters.values())
         trainable = tuple(parameters)
         return InnerStep(
-            updates, options, states, max_norm, groups, trainable, rounds, total, frozenset(apart)
+            updates, options, states, max_norm, groups, trainable, rounds, total, frozenset(flat)
         )
 
     def at(self, rates: Sequence[float] | None) -> InnerStep:
@@ -160,7 +160,7 @@ class InnerStep:
         """Of parameters that may move together the same; None where one moves by itself."""
         kinds: dict[str, Hashable] = {}
         for name, value in gradients.items():
-            own = kind_of(parameters[name], value, self.states[name]) if name in self.apart else None
+            own = kind_of(parameters[name], value, self.states[name]) if name in self.flat else None
             kinds[name] = None if own is None else (self.groups[name], own)
         return kinds
 

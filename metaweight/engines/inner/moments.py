@@ -81,6 +81,6 @@ def _decayed(parameter: Tensor, gradient: Tensor, options: Options) -> tuple[Ten
     return parameter, gradient.add(parameter, alpha=decay)
 
 
-register(torch.optim.Adamax, adamax, elementwise=True)
-register(torch.optim.NAdam, nadam, elementwise=True)
-register(torch.optim.RAdam, radam, elementwise=True)
+register(torch.optim.Adamax, adamax, elementwise=True, flat=True)
+register(torch.optim.NAdam, nadam, elementwise=True, flat=True)
+register(torch.optim.RAdam, radam, elementwise=True, flat=True)

@@ -34,12 +34,13 @@ def kind_of(parameter: Tensor, gradient: Tensor, state: State) -> Hashable:
     small = 0 < parameter.numel() <= _limit(parameter) // 2  # an empty one, of a shard, has no place in a row
     if not small or not parameter.is_contiguous() or parameter.dim() == 0:
         return None  # of a number by itself nobody could tell the states from others
-    steps = [float(value) for key, value in state.items() if key == "step"]
+    step = state.get("step", 0.0)
     others = {key: value for key, value in state.items() if key != "step"}
-    if not all(isinstance(v, Tensor) and v.shape == parameter.shape for v in others.values()):
+    counted = not isinstance(step, Tensor) or step.numel() == 1
+    if not counted or not all(isinstance(v, Tensor) and v.shape == parameter.shape for v in others.values()):
         return None
     types = [parameter.dtype, gradient.dtype, *(value.dtype for value in others.values())]
-    return parameter.device, tuple(types), tuple(state), *steps
+    return parameter.device, tuple(types), tuple(state), float(step)
 
 
 def moved(

@@ -30,6 +30,8 @@ class Rule:
     elementwise: bool = False
     """Whether each number of a parameter moves by its own gradient and state alone, so that a shard of a
     parameter can be moved by itself."""
+    flat: bool = False
+    """Whether the update does not look at a parameter's shape: small ones are then moved together."""
     rounds: bool = False
     """Whether the step rounds on its way, so that no small change of a gradient is seen in it; the update's
     derivative is then that without the rounding, as is its value at ``options["unrounded"]``."""
@@ -52,6 +54,7 @@ def register(
     options: Options | None = None,
     check: Check | None = None,
     elementwise: bool = False,
+    flat: bool = False,
     rounds: bool = False,
 ) -> None:
     """File the pure ``update`` as the definition of the step of ``optimizer``, an Optimizer subclass.
@@ -67,14 +70,15 @@ def register(
     ``options`` here: defaults for what a group does not say; ``decoupled_weight_decay=True`` belongs there
     where the decay is no part of the gradient.  ``check`` is called with each group when a Reweighter is
     built and raises ValueError for what the update does not do.  ``elementwise``: each number moves by its
-    own gradient and state alone, which sharded students ask for.  ``rounds``: see ``Rule``.
+    own gradient and state alone, which sharded students ask for; ``flat``: and the update does not look at a
+    parameter's shape, so that small ones may come laid end to end, as one.  ``rounds``: see ``Rule``.
     Raises TypeError for what is no Optimizer subclass, ValueError where it has an update already.
     """
     if not (isinstance(optimizer, type) and issubclass(optimizer, Optimizer)):
         raise TypeError(f"an update belongs to a subclass of torch.optim.Optimizer, got {optimizer!r}")
     if optimizer in _rules:
         raise ValueError(f"{optimizer.__name__} already has an update")
-    _rules[optimizer] = Rule(update, dict(options or {}), check, elementwise, rounds)
+    _rules[optimizer] = Rule(update, dict(options or {}), check, elementwise, flat, rounds)
 
 
 def rules() -> Mapping[type[Optimizer], Rule]:

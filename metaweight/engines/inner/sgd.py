@@ -69,5 +69,5 @@ def _counts_in_tensors(options: Options, device: torch.device) -> bool:
     return bool(options.get("capturable")) or (device.type != "cpu" if foreach is None else bool(foreach))
 
 
-register(torch.optim.SGD, sgd, elementwise=True)
-register(torch.optim.ASGD, asgd, elementwise=True)
+register(torch.optim.SGD, sgd, elementwise=True, flat=True)
+register(torch.optim.ASGD, asgd, elementwise=True, flat=True)

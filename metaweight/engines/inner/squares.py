@@ -73,6 +73,6 @@ def _decayed(parameter: Tensor, gradient: Tensor, options: Options) -> Tensor:
     return gradient.add(parameter, alpha=decay) if decay != 0 else gradient
 
 
-register(torch.optim.RMSprop, rmsprop, elementwise=True)
-register(torch.optim.Adagrad, adagrad, elementwise=True)
-register(torch.optim.Adadelta, adadelta, elementwise=True)
+register(torch.optim.RMSprop, rmsprop, elementwise=True, flat=True)
+register(torch.optim.Adagrad, adagrad, elementwise=True, flat=True)
+register(torch.optim.Adadelta, adadelta, elementwise=True, flat=True)

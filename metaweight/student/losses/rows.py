@@ -28,7 +28,8 @@ def cross_entropy_of_rows(
     """As torch's cross_entropy of each row, bit for bit: logits [R, C], labels [U] -> [U] in nats.
 
     ``where`` [U]: the row of each unit, no two the same; None: R = U, in their order.  First and second
-    derivatives and those of forward mode hold a few pieces of the logits beside what they give.
+    derivatives and those of forward mode hold a few pieces of the logits beside what they give; gradients of
+    many at once (``is_grads_batched``) are refused by torch.
     """
     rows = _Rows(targets, where, ignore_index, smoothing)
     fits = logits.dim() == 2 and (where is not None or targets.shape == logits.shape[:1])
@@ -50,6 +51,11 @@ def _followed(logits: Tensor) -> bool:
         or torch.is_autocast_enabled(logits.device.type)
         or (torch.is_grad_enabled() and forward_ad.unpack_dual(logits).tangent is not None)
     )
+
+
+def _as_forward(logits: Tensor) -> torch.autocast:
+    """No autocast, as there was none in the forward: a backward may be called inside of one."""
+    return torch.autocast(logits.device.type, enabled=False)
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ class _Rows:
         total = self._like(logits)
         for units, places in self.pieces(logits):
             part = logits[places].detach().requires_grad_()
-            with torch.enable_grad():
+            with torch.enable_grad(), _as_forward(logits):
                 loss = self.loss(part, units)
             (total[places],) = torch.autograd.grad(loss, part, scale[units])
         return total
@@ -101,7 +107,7 @@ class _Rows:
         ]
         for units, places in self.pieces(logits):
             factor, part = (value.detach().requires_grad_() for value in (scale[units], logits[places]))
-            with torch.enable_grad():
+            with torch.enable_grad(), _as_forward(logits):
                 loss = self.loss(part, units)
             found = _twice(loss, factor, part, direction[places], wanted)
             for total, place, value in zip(totals, (units, places), found, strict=True):
@@ -168,7 +174,8 @@ class GradientOfRows(Function):
         if torch.is_grad_enabled():  # a third derivative follows, which is torch's own
             # scale may be a function of the logits, by which this derivative is not meant to go
             scale, logits = scale.view_as(scale), logits.view_as(logits)
-            loss = rows.loss(logits if where is None else logits[where])
+            with _as_forward(logits):
+                loss = rows.loss(logits if where is None else logits[where])
             found = _twice(loss, scale, logits, direction, wanted, further=True)
         else:
             found = rows.second(scale, logits, direction, wanted)

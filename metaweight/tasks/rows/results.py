@@ -86,8 +86,11 @@ def write_columns(
     names: Sequence[str], columns: Sequence[Sequence[Any]], samples: SampleWeights, folder: RunFolder
 ) -> None:
     """``rows.csv``: file, row, name, index, the user's own ``columns`` [n] under ``names``, mean_weight."""
-    shown = [f"own_{name}" if name in OURS else name for name in names]
     table = {**origin_columns(samples), "index": samples.index.numpy()}
-    table |= dict(zip(shown, columns, strict=True))
+    for name, column in zip(names, columns, strict=True):
+        shown = f"own_{name}" if name in OURS else name
+        while shown in table or (shown != name and shown in names):
+            shown = f"own_{shown}"
+        table[shown] = column
     with whole_file(folder.path / ROWS) as file:
         write_by_column(file, {**table, "mean_weight": samples.mean_weight().numpy()})

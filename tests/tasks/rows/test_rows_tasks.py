@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from metaweight.cli.main import main
 from metaweight.core.csv_text import read_csv
 from metaweight.tasks.config import RowsConfig, TabularConfig, TextConfig, TokensConfig
+from metaweight.tasks.rows.results import ROWS, write_columns
 from metaweight.testing import check_task
+from metaweight.training.run_folder import RunFolder
+from metaweight.training.sample_weights import SampleWeights
 
 SMALL: dict[str, Any] = {"epochs": 2, "warmup_epochs": 1, "meta_size": 20, "valid_size": 20}
 GOOD = ("good", "lovely", "fine", "bright", "warm", "happy")
@@ -114,3 +118,13 @@ def test_mistakes_are_named(
     captured = capsys.readouterr()
     assert message in " ".join((captured.out + captured.err).split())
     assert not out.exists()
+
+
+def test_no_column_of_the_users_goes_for_its_name(tmp_path: Path) -> None:
+    samples = SampleWeights(torch.arange(2), torch.ones(1, 2), torch.ones(1, 2))
+    names = ["index", "own_index", "x", "own_x", "mean_weight"]
+    columns = [["a", "b"], ["c", "d"], [1, 2], [3, 4], ["e", "f"]]
+    write_columns(names, columns, samples, RunFolder.create(tmp_path / "run", {}))
+    head, first, _ = (tmp_path / "run" / ROWS).read_text().splitlines()
+    assert head == "file,row,name,index,own_own_index,own_index,x,own_x,own_mean_weight,mean_weight"
+    assert first == ",,,0,a,c,1,3,e,1"

@@ -36,8 +36,7 @@ def submodules(module: nn.Module) -> Parts:
 
 
 def _children(part: nn.Module) -> Children:
-    modules = part._modules
-    return tuple(zip(modules, map(id, modules.values()), strict=True)) if modules else ()
+    return tuple([(name, id(child)) for name, child in part._modules.items()])
 
 
 def named_tensors(tables: Iterable[tuple[str, Mapping[str, T | None]]]) -> dict[str, T]:

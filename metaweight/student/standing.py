@@ -39,8 +39,9 @@ def standing_on(module: nn.Module, values: dict[str, Tensor], call: Callable[[],
             table[key] = value
         return call()
     finally:
-        for name, value in values.items():
+        for name in values:
             table, key = places[name]
-            values[name] = table.get(key, value)  # a call may have deleted it
+            if key in table:  # a call may have deleted it
+                values[name] = table[key]
         for table, key, live, _ in swaps:
             table[key] = live

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -47,6 +48,13 @@ def case(kind: str, dtype: torch.dtype) -> tuple[Tensor, Loss, Loss]:
     )
 
 
+def of_both(kind: str, dtype: torch.dtype, found: Callable[[Tensor, Tensor], Any]) -> list[Any]:
+    """``found(loss, logits)`` of the loss in pieces and of torch's, each by logits of its own."""
+    logits, *losses = case(kind, dtype)
+    own = [logits.clone().requires_grad_() for _ in losses]
+    return [found(loss_of(x), x) for loss_of, x in zip(losses, own, strict=True)]
+
+
 KINDS = pytest.mark.parametrize("kind", ["plain", "padded", "smooth", "picked"])
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
@@ -60,42 +68,33 @@ def like(value: Tensor, seed: int) -> Tensor:
 @KINDS
 @DTYPES
 def test_loss_and_gradient_are_torchs_to_the_last_bit(kind: str, dtype: torch.dtype) -> None:
-    logits, ours, theirs = case(kind, dtype)
-    found = []
-    for loss_of in (ours, theirs):
-        x = logits.clone().requires_grad_()
-        loss = loss_of(x)
+    def found(loss: Tensor, x: Tensor) -> list[Tensor]:
         first = torch.autograd.grad(loss, x, like(loss, 5), retain_graph=True)
         again = torch.autograd.grad(loss, x, 2 * like(loss, 6))
-        found.append((loss.detach(), *first, *again))
-    assert all(map(torch.equal, *found))
+        return [loss.detach(), *first, *again]
+
+    assert all(map(torch.equal, *of_both(kind, dtype, found)))
 
 
 @KINDS
 @DTYPES
 def test_so_is_the_second_derivative(kind: str, dtype: torch.dtype) -> None:
-    logits, ours, theirs = case(kind, dtype)
-    found = []
-    for loss_of in (ours, theirs):
-        x = logits.clone().requires_grad_()
-        loss = loss_of(x)
+    def found(loss: Tensor, x: Tensor) -> list[Tensor]:
         scale = like(loss, 5).requires_grad_()
         (gradient,) = torch.autograd.grad(loss, x, scale, create_graph=True)
-        found.append((gradient.detach(), *torch.autograd.grad(gradient, (scale, x), like(x, 7))))
-    assert all(map(torch.equal, *found))
+        return [gradient.detach(), *torch.autograd.grad(gradient, (scale, x), like(x, 7))]
+
+    assert all(map(torch.equal, *of_both(kind, dtype, found)))
 
 
 @KINDS
 def test_a_third_derivative_is_torchs(kind: str) -> None:
-    logits, ours, theirs = case(kind, torch.float64)
-    found = []
-    for loss_of in (ours, theirs):
-        x = logits.clone().requires_grad_()
-        (first,) = torch.autograd.grad(loss_of(x).square().sum(), x, create_graph=True)
+    def found(loss: Tensor, x: Tensor) -> Tensor:
+        (first,) = torch.autograd.grad(loss.square().sum(), x, create_graph=True)
         (second,) = torch.autograd.grad((first * like(x, 7)).sum(), x, create_graph=True)
-        (third,) = torch.autograd.grad((second * like(x, 8)).sum(), x)
-        found.append(third)
-    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+        return torch.autograd.grad((second * like(x, 8)).sum(), x)[0]
+
+    torch.testing.assert_close(*of_both(kind, torch.float64, found), rtol=1e-12, atol=1e-12)
 
 
 @KINDS
@@ -115,14 +114,12 @@ def test_so_is_forward_mode(kind: str, dtype: torch.dtype, graph: bool) -> None:
 
 @KINDS
 def test_a_backward_inside_of_an_autocast_is_that_of_the_forward(kind: str) -> None:
-    logits, ours, theirs = case(kind, torch.bfloat16)
-    found = []
-    for loss_of in (ours, theirs):
-        x = logits.clone().requires_grad_()
-        loss = loss_of(x).sum()
+    def found(loss: Tensor, x: Tensor) -> Tensor:
+        total = loss.sum()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            found += torch.autograd.grad(loss, x)
-    assert torch.equal(*found)
+            return torch.autograd.grad(total, x)[0]
+
+    assert torch.equal(*of_both(kind, torch.bfloat16, found))
 
 
 @pytest.mark.parametrize("kind", ["padded", "picked"])

@@ -80,9 +80,13 @@ class Batch:
         return module(*self.args, **self.kwargs)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device, tensors inside of other inputs too."""
-        moved = tree_map_only(Tensor, lambda value: value.to(device), self.inputs)
-        return replace(self, inputs=moved, targets=self.targets.to(device), index=self.index.to(device))
+        """The same batch on another device, tensors inside of other inputs too; pinned ones without waiting
+        for the copy, which kernels on that device do by themselves."""
+        return self._mapped(lambda value: value.to(device, non_blocking=value.is_pinned()))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory; a DataLoader with ``pin_memory=True`` asks for it."""
+        return self._mapped(Tensor.pin_memory)
 
     def rows(self, rows: Tensor) -> Batch:
         """The samples at ``rows`` [n] int64 alone; inputs that are no tensors of U rows stay."""
@@ -105,6 +109,11 @@ class Batch:
         rows = torch.arange(len(self))
         own = rows[part_of(len(self), rank, size)]
         return self.rows(own) if len(own) else StandIn.of(self.rows(rows[:1]))
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """All tensors changed alike, those inside of other inputs too."""
+        inputs = tree_map_only(Tensor, change, self.inputs)
+        return replace(self, inputs=inputs, targets=change(self.targets), index=change(self.index))
 
     def _named(self) -> list[tuple[str | int, Any]]:
         return [*enumerate(self.args), *self.kwargs.items()]

@@ -66,6 +66,11 @@ class Epochs(ABC):
         """Of a batch what process ``rank`` of ``size`` has, as ``Batch.part``."""
         return self.batch(epoch, position).part(rank, size)
 
+    def turn(self, epoch: int, turn: int, rank: int, size: int) -> Batch:
+        """Whole batches go to ``size`` processes one after the other: the one of process ``rank`` in its
+        ``turn``, from 0; the epoch's last where none is left."""
+        return self.batch(epoch, min(turn * size + rank, len(self) - 1))
+
     def at(self, step: int) -> Batch:
         """The ``step``-th batch counted over all epochs: for a meta set, which cycles."""
         return self.batch(*divmod(step, len(self)))

@@ -17,11 +17,11 @@ from torch.utils.data import (
     default_collate,
 )
 
-from metaweight.core.batch import Batch, require_batch
-from metaweight.core.randomness import RandomState, forked_rng
+from metaweight.core.batch import Batch
+from metaweight.data.ahead import ReadAhead
 from metaweight.data.epochs import ByRow, EpochOrder
 from metaweight.data.indexed import Indexed
-from metaweight.data.seeding import seed_globals
+from metaweight.data.items import BatchPlace, Items, Positioned
 
 LABELS = ("labels", "label", "targets", "target")
 """Keys under which a batch by name has its targets."""
@@ -29,7 +29,6 @@ NO_POSITIONS = (
     "a stream has no positions, and a sample needs one to carry a weight: make a map-style data set of it "
     "(__len__ and __getitem__), or read it by metaweight.data.Stream, in a loop of your own"
 )
-_CPU = torch.device("cpu")
 _numbered: WeakKeyDictionary[DataLoader[Any], DataLoader[Batch]] = WeakKeyDictionary()
 """A user's loader -> ``numbered``: one for all epochs, or its workers would be started anew for each."""
 
@@ -102,16 +101,16 @@ def _with_positions(loader: DataLoader[Any]) -> tuple[Any, Callable[[list[Any]],
 class LoaderBatches(ByRow):
     """The batches of a DataLoader: its data set, size, collate_fn and ``drop_last``; shuffled if it shuffles.
 
-    The order is a function of ``seed`` and the epoch, and not torch's, so that a run resumes bit for bit;
-    rows are read in this process.  So is what a row draws from torch's, NumPy's and Python's global
-    generators for the CPU, with its position.  Where rows are drawn for together (in ``__getitems__``, or in
-    the collate_fn), for a part of a batch the whole of it is read: it would get other draws alone.
+    The order is a function of ``seed`` and the epoch, and not torch's, so that a run resumes bit for bit, and
+    so is what is drawn when rows are read (see ``Items``).  Rows are read in this process, ``as_source``
+    has the loader's workers read them; batches come on ``device``, or as they are.
     A batch of the loader is (inputs, targets), or a mapping with one of ``LABELS``.  Raises TypeError for a
     stream, ValueError for a sampler of the user's own.
     """
 
-    def __init__(self, loader: DataLoader[Any], *, seed: int = 0) -> None:
+    def __init__(self, loader: DataLoader[Any], *, seed: int = 0, device: torch.device | None = None) -> None:
         super().__init__()
+        self.device = device
         if isinstance(loader.dataset, IterableDataset):
             raise TypeError(NO_POSITIONS)
         plain = (RandomSampler, SequentialSampler)
@@ -122,9 +121,8 @@ class LoaderBatches(ByRow):
             )
         self.shuffle = isinstance(loader.sampler, RandomSampler)
         self.size, self.drop_last, self.seed = int(loader.batch_size or 1), loader.drop_last, seed
-        self.dataset, self._collate = _with_positions(loader)
-        self._at_once = _gives_several(self.dataset)
-        self._rows_draw = self._together = False  # as far as is known
+        self.dataset, collate = _with_positions(loader)
+        self._items = Items(self.dataset, collate)
         self._order = EpochOrder(len(self.dataset), shuffle=self.shuffle, seed=seed, name="loader")
         if len(self) == 0:
             raise ValueError(f"{len(self.dataset)} rows give no batch of {self.size} (drop_last)")
@@ -140,69 +138,8 @@ class LoaderBatches(ByRow):
     def read(self, epoch: int, position: int, rows: slice) -> Batch:
         """Those rows of a batch, as they are in the whole of it but for padding by the collate_fn."""
         places = self._order.of(epoch)[position * self.size : (position + 1) * self.size].tolist()
-        own = places[rows]
-        with forked_rng(_CPU):
-            if not self._together or len(own) == len(places):
-                batch, self._together = self._made(epoch, position, own)
-                if not self._together or len(own) == len(places):
-                    return batch
-            whole, _ = self._made(epoch, position, places)
-        return whole.rows(torch.arange(len(places))[rows])
-
-    def _made(self, epoch: int, position: int, places: list[int]) -> tuple[Batch, bool]:
-        """A Batch of some rows, and whether something was drawn for several of them together."""
-        items, drawn = self._items(epoch, position, places)
-        seed_globals(self.seed, "batch", epoch, position)
-        before = RandomState.of(_CPU)
-        batch = require_batch(self._collate(items))
-        return batch, self._together or drawn or not before.stands()
-
-    def _items(self, epoch: int, position: int, places: list[int]) -> tuple[list[Any], bool]:
-        """Some rows, and whether something was drawn for several of them together."""
-        if not self._rows_draw:
-            seed_globals(self.seed, "rows", epoch, position)
-            before = RandomState.of(_CPU)
-            items = fetched(self.dataset, places)
-            still = before.stands()
-            if self._at_once or still:
-                return items, not still
-            self._rows_draw = True
-        return [self._item(epoch, place) for place in places], False
-
-    def _item(self, epoch: int, place: int) -> Any:
-        """A row of a data set whose rows draw, each from where it stands alone."""
-        seed_globals(self.seed, "row", epoch, place)
-        (item,) = fetched(self.dataset, [place])
-        return item
-
-
-def fetched(dataset: Any, positions: Sequence[int]) -> list[Any]:
-    """The items at ``positions``, at once where the data set can give them so, as torch's loaders do."""
-    at_once = getattr(dataset, "__getitems__", None)
-    return list(at_once(list(positions))) if at_once else [dataset[position] for position in positions]
-
-
-def _gives_several(dataset: Any) -> bool:
-    """Whether the user's data set gives several rows at once, in a way of its own."""
-    while isinstance(dataset, Subset | Positioned):
-        dataset = dataset.dataset
-    return hasattr(dataset, "__getitems__")
-
-
-class Positioned:
-    """A data set of items of any kind, each with its position."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, position: int) -> tuple[Any, int]:
-        return self.dataset[position], position
-
-    def __getitems__(self, positions: Sequence[int]) -> list[tuple[Any, int]]:
-        return list(zip(fetched(self.dataset, positions), positions, strict=True))
+        batch = self._items.batch(BatchPlace(self.seed, epoch, position), places, rows)
+        return batch if self.device is None else batch.to(self.device)
 
 
 class Collated:
@@ -239,6 +176,20 @@ class Collated:
         )
 
 
-def as_source(batches: Any, *, seed: int = 0) -> Any:
-    """A DataLoader as LoaderBatches; everything else as it is."""
-    return LoaderBatches(batches, seed=seed) if isinstance(batches, DataLoader) else batches
+def as_source(batches: Any, *, seed: int = 0, device: torch.device | None = None) -> Any:
+    """A DataLoader as batches by epoch and position, read ahead by its workers where it has some, on
+    ``device``; everything else as it is."""
+    if not isinstance(batches, DataLoader):
+        return batches
+    if not batches.num_workers:
+        return LoaderBatches(batches, seed=seed, device=device)
+    return ReadAhead(
+        LoaderBatches(batches, seed=seed),
+        workers=batches.num_workers,
+        device=device,
+        pin_memory=batches.pin_memory,
+        prefetch_factor=batches.prefetch_factor,
+        timeout=batches.timeout,
+        worker_init_fn=batches.worker_init_fn,
+        multiprocessing_context=batches.multiprocessing_context,
+    )

@@ -18,7 +18,7 @@ from metaweight.core.errors import MetaweightError
 from metaweight.core.modes import evaluating
 from metaweight.core.processes import ALONE, Processes
 from metaweight.core.shards import is_sharded
-from metaweight.data.loaders import LoaderBatches, numbered, rows_in
+from metaweight.data.loaders import as_source, numbered, rows_in
 from metaweight.data.overlap import check_views
 from metaweight.engines.base import Engine
 from metaweight.integrations.last_hidden import described
@@ -122,10 +122,10 @@ class Loop(Weighed):
     def _trusted_rows(self, trusted: Any, seed: int) -> Epochs:
         if not isinstance(trusted, DataLoader):
             size = (self._train.batch_size or 64) * self._processes
-            rows, collate_fn = with_positions(trusted, "trusted"), self._train.collate_fn
-            trusted = DataLoader(rows, batch_size=size, shuffle=True, collate_fn=collate_fn)
+            trusted = _like(self._train, with_positions(trusted, "trusted"), batch_size=size, shuffle=True)
         check_views(self._train, trusted)
-        return LoaderBatches(_joined(trusted), seed=seed)
+        batches: Epochs = as_source(_joined(trusted), seed=seed)
+        return batches
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -175,9 +175,9 @@ class Loop(Weighed):
         student = weighing.reweighter.student
         if self._looked == weighing.reweighter.windows:
             return
-        plain = DataLoader(train.dataset, batch_size=train.batch_size or 64, collate_fn=train.collate_fn)
+        plain = _like(train, train.dataset, batch_size=train.batch_size or 64)
         with evaluating(student.module):
-            for batch in LoaderBatches(plain).epoch(0):
+            for batch in as_source(plain).epoch(0):
                 forward = student.glance(batch.to(student.device), plain=False)
                 weighing.answers.see(replace(forward, processes=ALONE))  # any process may ask by itself
         self._looked = weighing.reweighter.windows
@@ -217,12 +217,22 @@ def _joined(loader: DataLoader[Any]) -> DataLoader[Any]:
     sampler = loader.sampler
     if not isinstance(sampler, DistributedSampler) or loader.batch_size is None:
         return loader
+    size = loader.batch_size * sampler.num_replicas
+    return _like(loader, loader.dataset, batch_size=size, shuffle=sampler.shuffle, drop_last=loader.drop_last)
+
+
+def _like(loader: DataLoader[Any], rows: Any, **order: Any) -> DataLoader[Any]:
+    """``rows`` in an ``order`` of their own, collated and read by workers as those of ``loader``."""
     return DataLoader(
-        loader.dataset,
-        batch_size=loader.batch_size * sampler.num_replicas,
-        shuffle=sampler.shuffle,
+        rows,
         collate_fn=loader.collate_fn,
-        drop_last=loader.drop_last,
+        num_workers=loader.num_workers,
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        prefetch_factor=loader.prefetch_factor,
+        **order,
     )
 
 

@@ -39,8 +39,8 @@ class Spread:
         rank, size = self.processes.rank, self.processes.size
         if isinstance(self._batches, Epochs):  # which builds those alone that are asked for
             epoch, count = self._batches.begin_epoch(), len(self._batches)
-            for first in range(0, count, size):
-                yield self._batches.batch(epoch, min(first + rank, count - 1)), first + rank < count
+            for place in range(-(-count // size)):
+                yield self._batches.turn(epoch, place, rank, size), place * size + rank < count
             return
         rest = iter(self._batches)
         while turn := list(islice(rest, size)):

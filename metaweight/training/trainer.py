@@ -32,7 +32,7 @@ from metaweight.training.spread import spread
 class Trainer:
     """Runs a Reweighter over epochs.
 
-    ``train`` and ``meta`` are Sources, or DataLoaders (see ``LoaderBatches``); ``evaluations``: name ->
+    ``train`` and ``meta`` are Sources, or DataLoaders (see ``as_source``); ``evaluations``: name ->
     batches, evaluated each ``evaluate_every`` epochs and at the last one by ``evaluate``; its figures are
     called ``NAME_FIGURE`` in an epoch's row.
     ``monitor``, one of these, decides the best epoch, and ``patience`` stops after so many evaluations in
@@ -71,10 +71,11 @@ class Trainer:
         split = monitor.partition("_")[0]
         if patience is not None and split not in (evaluations or {}):
             raise ValueError(f"early stopping (patience) needs an evaluation named {split!r}")
-        self.reweighter, self.train, self.meta = reweighter, as_source(train), as_source(meta, seed=1)
+        self.reweighter, device = reweighter, reweighter.student.device
+        self.train, self.meta = as_source(train, device=device), as_source(meta, seed=1, device=device)
         self.epochs, self.warmup_epochs, self.patience = epochs, warmup_epochs, patience
         given = dict(evaluations or {})
-        self.evaluations = {name: as_source(batches) for name, batches in given.items()}
+        self.evaluations = {name: as_source(batches, device=device) for name, batches in given.items()}
         self.evaluate_every = evaluate_every
         self.evaluate, self.monitor, self.higher_is_better = evaluate, monitor, higher_is_better
         self.folder, self.callbacks = folder, tuple(callbacks)

@@ -16,6 +16,7 @@ from metaweight.core.batch import Batch
 from metaweight.data.epochs import Epochs
 from metaweight.data.loader import ImageLoader
 from metaweight.data.loaders import LoaderBatches
+from metaweight.data.rows.collated import CollatedRows
 from metaweight.data.rows.loader import IGNORED, Inputs, RowsLoader, TensorRows
 from metaweight.data.text.loader import TextLoader
 from metaweight.data.text.padded import MaskedRows, PaddedRows, Ragged
@@ -81,6 +82,10 @@ SOURCES: dict[str, Callable[[], Epochs]] = {
     "drawn by row of a part": lambda: of_loader(Subset(Drawing(), range(2, ROWS))),
     "drawn at once": lambda: of_loader(DrawingAtOnce()),
     "drawn when collated": lambda: of_loader(Drawing(False), masked_at_random),
+    "module's rows": lambda: of_rows(CollatedRows.of([Drawing()], default_collate)),
+    "module's rows, drawn when collated": lambda: of_rows(
+        CollatedRows.of([Drawing(False)], masked_at_random)
+    ),
     "begun anew": lambda: Cycled(images(), 4),
     "marked": lambda: Marked(images(), torch.arange(5)),
 }
@@ -106,6 +111,16 @@ def test_a_part_is_that_of_the_whole_batch(name: str, size: int) -> None:
     assert torch.equal(torch.get_rng_state(), before)
     with pytest.raises(IndexError):
         parts[0].part(0, len(whole), 0, size)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_processes_take_whole_batches_in_turn(size: int) -> None:
+    source = images()
+    for turn in range(-(-len(source) // size)):
+        for rank in range(size):
+            place = min(turn * size + rank, len(source) - 1)
+            got, expected = source.turn(2, turn, rank, size), source.batch(2, place)
+            assert all(torch.equal(a, b) for a, b in zip(tensors(got), tensors(expected), strict=True))
 
 
 def test_rows_that_are_drawn_differ_among_each_other_and_by_epoch() -> None:

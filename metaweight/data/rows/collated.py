@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,34 +11,40 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset
 
 from metaweight.core.batch import Batch
+from metaweight.data.items import BatchPlace, Items, Positioned
 from metaweight.data.loaders import Collated
-from metaweight.data.rows.loader import EVALUATED
+from metaweight.data.rows.loader import ALL, EVALUATED
 
 
 @dataclass(frozen=True, eq=False)
 class CollatedRows:
-    """Rows of data sets laid end to end; ``positions`` [N] says which of their items each is."""
+    """Rows of data sets laid end to end; ``positions`` [N] says which of their ``items`` each is."""
 
-    items: ConcatDataset[Any]
-    collate: Collated
+    items: Items
     positions: Tensor
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (a value)
+
+    @staticmethod
+    def of(parts: Iterable[Any], collate_fn: Callable[[list[Any]], Any]) -> CollatedRows:
+        """All items of some data sets."""
+        whole: ConcatDataset[Any] = ConcatDataset(parts)
+        return CollatedRows(Items(Positioned(whole), Collated(collate_fn)), torch.arange(len(whole)))
 
     def __len__(self) -> int:
         """N."""
         return len(self.positions)
 
     def select(
-        self, positions: Tensor, among: Tensor | None = None
+        self, positions: Tensor, rows: slice = ALL, place: BatchPlace | None = None
     ) -> tuple[Tensor, ...] | Mapping[str, Tensor]:
-        """Arguments, or keyword arguments, for the rows at ``positions`` [n]; as wide as the user's own
-        ``collate_fn`` makes these alone."""
-        batch = self.batch(self.positions[positions.cpu()].tolist())
+        """Arguments, or keyword arguments; as wide as the user's own ``collate_fn`` makes the ``rows``
+        alone."""
+        batch = self.batch(self.positions[positions.cpu()].tolist(), rows, place)
         return batch.kwargs or batch.args
 
-    def batch(self, items: Sequence[int]) -> Batch:
+    def batch(self, items: Sequence[int], rows: slice = ALL, place: BatchPlace | None = None) -> Batch:
         """The Batch of some items, by their places in the data sets end to end."""
-        return self.collate([(self.items[place], place) for place in items]).to(self.device)
+        return self.items.batch(place or BatchPlace(0, 0, 0), items, rows).to(self.device)
 
     @property
     def at_once(self) -> int:

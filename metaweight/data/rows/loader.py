@@ -11,9 +11,11 @@ from torch import Tensor
 
 from metaweight.core.contracts import Batch
 from metaweight.data.epochs import ByRow, EpochOrder
+from metaweight.data.items import BatchPlace
 
 EVALUATED = 4096
 """Rows of a batch that is not trained on, where rows are short."""
+ALL = slice(None)
 IGNORED = -100
 """The target of what is no token: of rows of tokens the targets [N, T] are right-padded with it."""
 
@@ -26,10 +28,11 @@ class Inputs(Protocol):
         ...
 
     def select(
-        self, positions: Tensor, among: Tensor | None = None
+        self, positions: Tensor, rows: slice = ALL, place: BatchPlace | None = None
     ) -> tuple[Tensor, ...] | Mapping[str, Tensor]:
-        """Arguments, or keyword arguments, for the rows at ``positions`` [n] int64, padded as they would be
-        ``among`` those [m] of which they are a part."""
+        """Arguments, or keyword arguments, for those ``rows`` of the batch at ``positions`` [n] int64, as
+        they are in the whole of it.  ``place``: what draws depend on, of rows that are read anew each time.
+        """
         ...
 
     @property
@@ -52,9 +55,11 @@ class TensorRows:
         """N."""
         return len(self.tensors[0])
 
-    def select(self, positions: Tensor, among: Tensor | None = None) -> tuple[Tensor, ...]:
+    def select(
+        self, positions: Tensor, rows: slice = ALL, place: BatchPlace | None = None
+    ) -> tuple[Tensor, ...]:
         """[n, ...] each."""
-        return tuple(value[positions] for value in self.tensors)
+        return tuple(value[positions[rows]] for value in self.tensors)
 
     @property
     def at_once(self) -> int:
@@ -119,7 +124,7 @@ class RowsLoader(ByRow):
         first, end = self._span(position)
         picked = self._order.of(epoch)[first:end]
         places = self._positions[picked]
-        inputs = self._inputs.select(places[rows], places)
+        inputs = self._inputs.select(places, rows, BatchPlace(self.seed, epoch, position))
         return Batch(inputs, without_padding(self._targets[places])[rows], self._index[picked[rows]])
 
     def _span(self, position: int) -> tuple[int, int]:

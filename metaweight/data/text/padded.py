@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaweight.data.items import BatchPlace
+
 AT_ONCE = 1 << 16
 """Positions, padding counted, of a batch that is not trained on."""
 
@@ -50,12 +52,14 @@ class Ragged:
         """[N] int64."""
         return self.ends.diff(prepend=self.ends.new_zeros(1))
 
-    def padded(self, positions: Tensor, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The rows at ``positions`` [n], right-padded to the longest ``among`` others: [n, T, ...] int64.
+    def padded(self, positions: Tensor, chosen: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """The ``chosen`` of the rows at ``positions`` [n], right-padded to the longest of all: [n, T, ...]
+        int64.
 
         And which of their positions are real, [n, T] bool.
         """
-        (starts, ends), (first, last) = map(self._span, (positions, positions if among is None else among))
+        first, last = torch.where(positions > 0, self.ends[positions - 1], 0), self.ends[positions]
+        starts, ends = first[chosen], last[chosen]
         places = torch.arange(int((last - first).max()), device=ends.device)
         real = places < (ends - starts)[:, None]
         shape = (*real.shape, *self.flat.shape[1:])
@@ -66,10 +70,6 @@ class Ragged:
     def to(self, device: torch.device) -> Ragged:
         """The same on a device."""
         return replace(self, flat=self.flat.to(device), ends=self.ends.to(device))
-
-    def _span(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Where rows begin and end."""
-        return torch.where(positions > 0, self.ends[positions - 1], 0), self.ends[positions]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +87,11 @@ class PaddedRows:
         """Rows of a batch that is not trained on."""
         return rows_at_once(self.ids)
 
-    def select(self, positions: Tensor, among: Tensor | None = None) -> tuple[Tensor, ...]:
-        """The rows at ``positions`` [n], as wide as the longest of them, or of those ``among`` which they
-        are."""
-        return (self.ids.padded(positions, among)[0],)
+    def select(
+        self, positions: Tensor, rows: slice = slice(None), place: BatchPlace | None = None
+    ) -> tuple[Tensor, ...]:
+        """Those ``rows`` of the batch at ``positions`` [n], as wide as its longest."""
+        return (self.ids.padded(positions, rows)[0],)
 
     def to(self, device: torch.device) -> PaddedRows:
         """The same on a device."""
@@ -118,13 +119,15 @@ class MaskedRows:
         """Rows of a batch that is not trained on."""
         return rows_at_once(self.ids)
 
-    def select(self, positions: Tensor, among: Tensor | None = None) -> Mapping[str, Tensor]:
+    def select(
+        self, positions: Tensor, rows: slice = slice(None), place: BatchPlace | None = None
+    ) -> Mapping[str, Tensor]:
         """``input_ids``, ``attention_mask`` and ``token_type_ids`` [n, S], and ``places`` [n, T]."""
-        ids, real = self.ids.padded(positions, among)
+        ids, real = self.ids.padded(positions, rows)
         inputs = {"input_ids": ids, "attention_mask": real.long()}
-        for name, rows in (("token_type_ids", self.types), ("places", self.places)):
-            if rows is not None:
-                inputs[name] = rows.padded(positions, among)[0]
+        for name, beside in (("token_type_ids", self.types), ("places", self.places)):
+            if beside is not None:
+                inputs[name] = beside.padded(positions, rows)[0]
         return inputs
 
     def to(self, device: torch.device) -> MaskedRows:

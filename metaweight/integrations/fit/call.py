@@ -79,7 +79,8 @@ def fit(
     ``taps`` are those of its submodules that the teacher looks into, ``loss`` one of ``losses``.
     ``train``, ``meta``, ``test``, ``valid``: of a name files (as `metaweight train` takes them), DataFrames,
     pairs (X, y) (sentences are lists of words, and of their labels) or Hugging Face data sets; of a module
-    also torch data sets of (input, target), or of mappings, and DataLoaders.  ``label``: the column of
+    also torch data sets of (input, target), or of mappings, and DataLoaders, whose workers read ahead
+    (``workers=``).  ``label``: the column of
     labels; ``meta_column``: the one that marks trusted rows of ``train``.  ``options``: of the task's run, by
     name (``epochs``, ``batch_size``, ``probes``, ...), see `metaweight train --task tabular --help`;
     ``plain_run=True`` trains the same model plainly too, a module from a copy of it, and ``result.gain`` says
@@ -160,7 +161,9 @@ def _of_module(
     options: dict[str, Any],
 ) -> tuple[ModuleConfig, Prepare]:
     loader = given["train"] if isinstance(given["train"], DataLoader) else None
-    sizes = {} if loader is None or loader.batch_size is None else {"batch_size": loader.batch_size}
+    sizes = {} if loader is None else {"workers": loader.num_workers}
+    if loader is not None and loader.batch_size is not None:
+        sizes["batch_size"] = loader.batch_size
     called = {part: GIVEN for part, data in given.items() if data is not None}
     own = ModuleConfig(model=type(module).__name__)
     config = with_options(own, {**called, **sizes, **options})

@@ -23,3 +23,6 @@ class ModuleConfig(RowsConfig):
     """What the module is called."""
     optimizer: str = "adamw"
     lr: float = 1e-3
+    workers: int = 0
+    """Processes that read rows ahead of the training; default: as many as the DataLoader of the training rows
+    has."""

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import ConcatDataset, default_collate
+from torch.utils.data import default_collate
 
-from metaweight.data.loaders import Collated
 from metaweight.data.rows import Rows, Targets, of_frame
 from metaweight.data.rows.collated import CollatedRows
 from metaweight.data.rows.parts import Parts
@@ -60,8 +59,7 @@ class ModuleData:
     @property
     def items(self) -> CollatedRows:
         """All items end to end."""
-        items: ConcatDataset[Any] = ConcatDataset(self.parts.values())
-        return CollatedRows(items, Collated(self.collate_fn), torch.arange(len(items)))
+        return CollatedRows.of(self.parts.values(), self.collate_fn)
 
 
 class Places:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from metaweight.core.modes import evaluating
 from metaweight.core.registry import Registry
+from metaweight.data.ahead import ReadAhead
+from metaweight.data.epochs import Epochs
 from metaweight.data.rows import Rows
 from metaweight.data.rows.parts import Parts
 from metaweight.student.losses import UnitLoss
 from metaweight.student.student import Student
 from metaweight.tasks.assembly import execution
+from metaweight.tasks.base import Evaluation, Sources
 from metaweight.tasks.config.module import ModuleConfig
 from metaweight.tasks.module.data import ModuleData, Places, RawTargets, parts_of_module, stacked
 from metaweight.tasks.rows import Encoder, PreparedRows, RowsTask
@@ -55,6 +59,20 @@ class ModuleTask(RowsTask[ModuleConfig]):
     def loss(self, config: ModuleConfig, prepared: Learnt) -> UnitLoss:
         return _given(prepared).loss or LOSSES[prepared.targets.kind]
 
+    def sources(self, config: ModuleConfig, prepared: PreparedRows) -> Sources:
+        return Sources(*(_ahead(config, one) for one in super().sources(_read_on(config), prepared)))
+
+    def batches(
+        self, config: ModuleConfig, prepared: PreparedRows, positions: Tensor, *, training: bool
+    ) -> Epochs:
+        own = super().batches(_read_on(config), prepared, positions, training=training)
+        batches: Epochs = _ahead(config, own)
+        return batches
+
+    def evaluation(self, config: ModuleConfig, prepared: PreparedRows) -> Evaluation:
+        own = super().evaluation(_read_on(config), prepared)
+        return replace(own, batches={part: _ahead(config, one) for part, one in own.batches.items()})
+
     def student(self, config: ModuleConfig, module: nn.Module, prepared: Learnt) -> Student:
         loss = self.loss(config, prepared)
         return Student(module, loss, taps=config.taps, execution=execution(config))
@@ -81,6 +99,19 @@ def _targets(data: ModuleData, outputs: Tensor, values: Tensor) -> RawTargets:
         names = tuple(map(str, range(values.shape[1])))
         return RawTargets("several", names, note=f"targets are {len(names)} labels, 0 or 1 each")
     return RawTargets("number", note="targets are numbers")
+
+
+def _read_on(config: ModuleConfig) -> ModuleConfig:
+    """Workers read on the CPU."""
+    return replace(config, device="cpu") if config.workers else config
+
+
+def _ahead(config: ModuleConfig, source: Any) -> Any:
+    """A source of a run, read by its workers where it has some."""
+    if not config.workers:
+        return source
+    device = torch.device(config.device)
+    return ReadAhead(source, workers=config.workers, device=device, pin_memory=device.type == "cuda")
 
 
 def _given(prepared: Learnt) -> ModuleData:

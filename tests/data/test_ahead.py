@@ -1,0 +1,243 @@
+"""Workers read ahead what the source gives, to the bit, and nobody else notices."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+import metaweight as mw
+from metaweight.core.batch import Batch
+from metaweight.data.ahead import ReadAhead
+from metaweight.data.epochs import Epochs
+from metaweight.data.loaders import LoaderBatches, as_source
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+ROWS, SIZE, WORKERS = 23, 5, 2
+
+
+class Drawn(Dataset[tuple[Tensor, int]]):
+    """Rows that are drawn anew each time, and say how many were read and by which process."""
+
+    def __init__(self, wrong: int | None = None) -> None:
+        self.reads: Any = multiprocessing.Value("i", 0)
+        self.wrong = wrong
+
+    def __len__(self) -> int:
+        return ROWS
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        if place == self.wrong:
+            raise OSError(f"row {place} is not to be read")
+        with self.reads.get_lock():
+            self.reads.value += 1
+        drawn = [float(torch.rand(())), np.random.rand(), random.random()]
+        return torch.tensor([place, *drawn]), os.getpid()
+
+
+def loader(dataset: Any, workers: int, **options: Any) -> DataLoader[Any]:
+    return DataLoader(dataset, batch_size=SIZE, num_workers=workers, **options)
+
+
+def both(dataset: Any = None, **options: Any) -> tuple[LoaderBatches, ReadAhead]:
+    dataset = Drawn() if dataset is None else dataset
+    alone, ahead = (as_source(loader(dataset, workers, **options), seed=3) for workers in (0, WORKERS))
+    assert isinstance(alone, LoaderBatches)
+    assert isinstance(ahead, ReadAhead)
+    return alone, ahead
+
+
+def assert_alike(ours: Batch, theirs: Batch) -> None:
+    assert torch.equal(ours.args[0], theirs.args[0])
+    assert torch.equal(ours.index, theirs.index)
+    assert type(ours) is type(theirs)
+
+
+def in_order(source: Epochs) -> list[Batch]:
+    return [source.batch(epoch, position) for epoch in range(2) for position in range(len(source))]
+
+
+def anywhere(source: Epochs) -> list[Batch]:
+    return [source.batch(epoch, position) for epoch, position in ((1, 3), (0, 0), (0, 1), (0, 4), (7, 2))]
+
+
+def of_a_process(source: Epochs) -> list[Batch]:
+    return [source.part(0, position, 1, 2) for position in range(len(source))] + [source.part(1, 4, 6, 7)]
+
+
+def in_turn(source: Epochs) -> list[Batch]:
+    return [source.turn(epoch, turn, 1, 2) for epoch in range(2) for turn in range(3)]
+
+
+def in_mixed_ways(source: Epochs) -> list[Batch]:
+    return [source.batch(0, 2), source.part(0, 2, 0, 2), source.turn(0, 1, 0, 2), source.batch(0, 2)]
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("asked", [in_order, anywhere, of_a_process, in_turn, in_mixed_ways])
+def test_batches_are_those_of_the_source_to_the_bit(
+    asked: Callable[[Epochs], list[Batch]], shuffle: bool
+) -> None:
+    alone, ahead = both(shuffle=shuffle)
+    for ours, theirs in zip(asked(ahead), asked(alone), strict=True):
+        assert_alike(ours, theirs)
+        assert os.getpid() not in ours.targets
+        assert os.getpid() in theirs.targets
+
+
+def test_the_global_generators_are_left_alone() -> None:
+    _, ahead = both()
+    torch.manual_seed(1)
+    before = torch.get_rng_state(), random.getstate()
+    in_order(ahead)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+
+
+def waited_for(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 30
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_rows_are_read_before_they_are_asked_for_and_only_so_far() -> None:
+    dataset = Drawn()
+    ahead = as_source(loader(dataset, WORKERS, prefetch_factor=3))
+    ahead.batch(0, 0)
+    far = SIZE * (1 + 3 * WORKERS)
+    assert waited_for(lambda: dataset.reads.value >= far - 2 * SIZE)
+    time.sleep(0.2)
+    # rows whose draws are found out are read twice, once by each worker
+    assert dataset.reads.value <= far + WORKERS * SIZE
+
+
+def test_in_order_nothing_is_read_twice_and_elsewhere_what_was_read_ahead_is_lost() -> None:
+    dataset = Drawn()
+    _, ahead = both(dataset)
+    list(ahead)
+    found_out = WORKERS * SIZE
+    ahead_of_it = WORKERS * 2 * SIZE
+    time.sleep(0.2)
+    assert dataset.reads.value <= ROWS + found_out + ahead_of_it
+    before = dataset.reads.value
+    ahead.batch(9, 0)
+    time.sleep(0.2)
+    assert dataset.reads.value - before <= 2 * ahead_of_it + SIZE
+
+
+def test_a_row_that_cannot_be_read_matters_where_it_is_asked_for() -> None:
+    _, ahead = both(Drawn(wrong=7))
+    assert_alike(ahead.batch(0, 0), both()[0].batch(0, 0))
+    with pytest.raises(OSError, match="row 7 is not to be read"):
+        ahead.batch(0, 1)
+    assert_alike(ahead.batch(0, 2), both()[0].batch(0, 2))
+    ahead.batch(0, 0)
+    assert_alike(ahead.batch(0, 3), both()[0].batch(0, 3))  # batch 1 was read ahead, and is left out
+    with pytest.raises(IndexError, match=r"batches 0\.\.4"):
+        ahead.batch(0, 5)
+
+
+def test_no_worker_is_refused() -> None:
+    with pytest.raises(ValueError, match="workers is 1 or more, got 0"):
+        ReadAhead(both()[0], workers=0)
+
+
+class Points(Dataset[tuple[Tensor, int]]):
+    """A task with rows that are drawn anew each time they are read."""
+
+    def __init__(self, first: int, rows: int) -> None:
+        self.first, self.rows = first, rows
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        label = (self.first + place) % 3
+        return nn.functional.one_hot(torch.tensor(label), 4) + 0.3 * torch.randn(4), label
+
+
+def student() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
+
+
+def loaders(workers: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    return loader(Points(0, 40), workers, shuffle=True), loader(Points(40, 12), workers, shuffle=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_fit_gives_the_same_model_with_workers(workers: int) -> None:
+    ends = []
+    for count in (0, workers):
+        train, trusted = loaders(count)
+        result = mw.fit(student(), train, trusted, trusted, epochs=2, warmup_epochs=0, verbose=False)
+        ends.append((result.weights, result.figures, list(result.model.state_dict().values())))
+    (weights, figures, ours), (others, their_figures, theirs) = ends
+    assert np.array_equal(weights, others)
+    assert figures["accuracy"] == their_figures["accuracy"]
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_loop_has_the_trusted_rows_read_by_workers_too() -> None:
+    ends = []
+    for workers in (0, 2):
+        _, trusted = loaders(workers)
+        module = student()
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+        loop = mw.Loop(module, optimizer, loader(Plain(), 0, shuffle=False), trusted)
+        assert isinstance(loop._trusted, ReadAhead if workers else LoaderBatches)
+        for x, y, weights in loop:
+            losses = nn.functional.cross_entropy(module(x), y, reduction="none")
+            optimizer.zero_grad()
+            (weights * losses).mean().backward()
+            optimizer.step()
+        ends.append(list(module.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+class Plain(Dataset[tuple[Tensor, int]]):
+    """Rows that are what they are."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        return nn.functional.one_hot(torch.tensor(place % 3), 4).float(), place % 3
+
+
+def test_a_batch_is_pinned_and_copied_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[Tensor] = []
+
+    def pin_memory(value: Tensor) -> Tensor:
+        pinned.append(value)
+        return value
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin_memory)
+    monkeypatch.setattr(Tensor, "is_pinned", lambda value: any(value is one for one in pinned))
+    waits: list[bool] = []
+    before = Tensor.to
+
+    def to(value: Tensor, *args: Any, non_blocking: bool = False, **options: Any) -> Tensor:
+        if args == ("cpu",):
+            waits.append(non_blocking)
+        return before(value, *args, **options)
+
+    monkeypatch.setattr(Tensor, "to", to)
+    batch = Batch((torch.ones(2, 3), (torch.zeros(2), 4)), torch.tensor([0, 1]), torch.tensor([5, 6]))
+    batch.to("cpu")
+    assert waits == [False] * 4
+    waits.clear()
+    same = batch.pin_memory().to("cpu")
+    assert waits == [True] * 4
+    assert torch.equal(same.args[0], batch.args[0])
+    assert torch.equal(same.index, batch.index)

@@ -115,6 +115,7 @@ def along_thin_directions(setting: Setting) -> Iterator[Variant]:
     yield Variant("higher", **few)
     for schedule in SCHEDULES:
         yield Variant("ghost", schedule, **few)
+        yield Variant("ghost", schedule, checked=True, **few)
         for options in RANKS:
             yield Variant("first-order", schedule, options=options, **few)
 

@@ -92,9 +92,15 @@ def _reweighter(variant: Variant, start: Start, setting: Setting) -> Iterate:
     def iterate(train: Sequence[mw.Batch], meta: mw.Batch) -> Gradient:
         batches = train[0] if variant.unroll == 1 else list(train)
         reweighter.step(batches, head_of(meta, units))
+        reweighter.live.check_every = _checks(variant)
         return seen[0]
 
     return iterate
+
+
+def _checks(variant: Variant) -> int:
+    """Batches after which an answer is checked again, behind the first: 0 for never."""
+    return 1 if variant.checked else 0
 
 
 def _gradient(variant: Variant, start: Start, setting: Setting) -> Iterate:
@@ -102,6 +108,7 @@ def _gradient(variant: Variant, start: Start, setting: Setting) -> Iterate:
     student, engine = student_of(variant, start, setting), _engine(variant)
     task = Task(student, start.teacher, start.optimizer, _teacher_optimizer(start))
     scope, units = variant.changed("scope"), variant.meta_batch or setting.meta_batch
+    first: list[int] = [1]
 
     def iterate(train: Sequence[mw.Batch], meta: mw.Batch) -> Gradient:
         gradient = mw.hypergradient(
@@ -112,6 +119,7 @@ def _gradient(variant: Variant, start: Start, setting: Setting) -> Iterate:
             start.teacher,
             task.wrt,
             engine,
+            check_every=first.pop() if first else _checks(variant),
             **scope,
         ).grads
         task.teach(gradient)

@@ -33,6 +33,9 @@ class Variant:
     compile: bool = False
     precision: str = FULL
     memory_format: str = "contiguous"
+    checked: bool = False
+    """Each answer of the engine is held against reverse mode: a run does so in its batches 1, 2, 4, 8, ...
+    and in each hundredth, other variants in their first alone."""
     peer: str | None = None
     """Another library, by its name in ``peers``."""
 
@@ -49,6 +52,7 @@ class Variant:
         words += ["compiled"] * self.compile
         words += [self.precision] * (self.precision != FULL)
         words += ["channels last"] * (self.memory_format == "channels_last")
+        words += ["checked"] * self.checked
         return ", ".join(words)
 
     @property

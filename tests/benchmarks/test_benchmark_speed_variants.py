@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from benchmarks.speed.start import fresh_start, random_pair, warm_start
 from benchmarks.speed.variants import PLAIN, Setting, Variant
 from metaweight.engines import Abilities, Engine, registry
 from metaweight.engines.checks import EngineError
+from metaweight.engines.verification import Verification
 
 TINY = Setting("mlp", batch=6, meta_batch=4, threads=1)
 TRAINED = [v for v in chosen(["engines", "every"], TINY) if v.engine in (None, "higher", "forward")]
@@ -207,3 +209,29 @@ def test_a_mistake_of_ours_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> Non
         try_all([PLAIN], TINY, Console(quiet=True))
     with pytest.raises(Refused, match="unknown precision"):
         prepare(Variant("forward", precision="bf8"), fresh_start(TINY), TINY)
+
+
+@pytest.mark.parametrize("schedule", ["online", "gradient"])
+@pytest.mark.parametrize(("checked", "expected"), [(False, [1, 0, 0, 0, 0]), (True, [1, 1, 1, 1, 1])])
+def test_answers_are_checked_in_the_first_iteration_alone(
+    monkeypatch: pytest.MonkeyPatch, schedule: str, checked: bool, expected: list[int]
+) -> None:
+    """Or in all of them, never in those that a run happens to check."""
+    asked: list[Engine] = []
+    require = Verification.require
+
+    def counted(self: Verification, engine: Engine, *args: Any, **options: Any) -> None:
+        asked.append(engine)
+        require(self, engine, *args, **options)
+
+    monkeypatch.setattr(Verification, "require", counted)
+    variant = Variant("ghost", schedule, checked=checked)
+    assert variant.name == f"ghost, {schedule}" + ", checked" * checked
+    iterate, generator = prepare(variant, fresh_start(TINY), TINY), torch.Generator().manual_seed(1)
+    seen = []
+    for _ in expected:
+        asked.clear()
+        train, meta = random_pair(TINY, generator)
+        iterate([train], meta)
+        seen.append(len(asked))
+    assert seen == expected

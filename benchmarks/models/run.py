@@ -133,7 +133,7 @@ def run(options: Options) -> Path:
 
 
 def _folder(options: Options) -> Path:
-    held = manifest({**asdict(options), **_versions()}, sys.argv)
+    held = manifest({**asdict(options), **versions()}, sys.argv)
     path = run_folder(options.out, "models")
     if not (options.resume and path.exists()):
         return RunFolder.create(path, held).path
@@ -150,7 +150,7 @@ def _folder(options: Options) -> Path:
     return path
 
 
-def _versions() -> dict[str, Any]:
+def versions() -> dict[str, Any]:
     torchvision = import_timm()[1] if find_spec("timm") else "not needed"
     return {**{name: _version(name) for name in LIBRARIES}, "torchvision": torchvision}
 

@@ -147,7 +147,14 @@ OWN: Mapping[str, Subject] = {
 
 
 def subject(model: str) -> Subject:
-    """The kind of student that ``model`` is.  Raises KeyError for an unknown one, with the nearest name."""
+    """The kind of student that ``model`` is, one of benchmarks.models by ``Sized.name``.
+
+    Raises KeyError for an unknown one, with the nearest name.
+    """
+    if model.startswith("hf:"):
+        from benchmarks.models.sized import Sized
+
+        return Sized.named(model)
     if model in OWN:
         return OWN[model]
     if model in models:

@@ -4,6 +4,7 @@ A data set is registered under a name; loaders give batches as a pure function o
 """
 
 from metaweight.data import structured  # noqa: F401 - registers the noises cluster, instance and region
+from metaweight.data.ahead import ReadAhead
 from metaweight.data.augment import pad_crop_flip, standardise
 from metaweight.data.image_set import ImageSet
 from metaweight.data.images import datasets, load_images
@@ -22,6 +23,7 @@ __all__ = [
     "ImageSet",
     "Indexed",
     "Noisy",
+    "ReadAhead",
     "Splits",
     "Stream",
     "check_disjoint",

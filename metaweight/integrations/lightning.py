@@ -30,7 +30,8 @@ from metaweight.integrations.files import write_report
 from metaweight.integrations.last_hidden import described
 from metaweight.integrations.plan import Plan
 from metaweight.integrations.trusted import TrustedRows, with_positions
-from metaweight.integrations.weighing import Weighed, Weighing
+from metaweight.integrations.weighed import Weighed
+from metaweight.integrations.weighing import Weighing
 from metaweight.student import Student
 from metaweight.teachers import Teacher
 

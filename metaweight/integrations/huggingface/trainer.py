@@ -29,7 +29,8 @@ from metaweight.integrations.huggingface.preparation import TRUSTED, after, befo
 from metaweight.integrations.huggingface.rows import ROW, NumberedCollator, NumberedRows
 from metaweight.integrations.plan import Plan
 from metaweight.integrations.trusted import TrustedRows, with_positions
-from metaweight.integrations.weighing import FILE, Weighed, Weighing
+from metaweight.integrations.weighed import Weighed
+from metaweight.integrations.weighing import FILE, Weighing
 from metaweight.student.losses import UnitLoss
 from metaweight.teachers import Teacher
 from metaweight.training.checkpoint import CheckpointError
@@ -214,6 +215,7 @@ class ReweightingMixin(Weighed, Base):
             total_steps=self.state.max_steps * self.args.gradient_accumulation_steps,
             max_norm=self.args.max_grad_norm or None,
             known=known_rows(self._given, objective.label, bare(model)),
+            folder=self._folder(),
         )
         if self._checkpoint is not None:
             weighing.load(self._checkpoint)

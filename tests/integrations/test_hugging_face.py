@@ -131,11 +131,6 @@ def test_equal_weights_are_the_plain_trainer(parts: int, smoothing: float, tmp_p
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
 
 
-def epochs(trainer: Any) -> dict[str, Tensor]:
-    history = trainer.weighing.history
-    return {"weights": history.weights, "loss": history.loss}
-
-
 def test_a_resumed_run_is_an_undisturbed_one(tmp_path: Path) -> None:
     """Dropout, shuffled rows, a teacher with memory of its own; every bit."""
 
@@ -160,10 +155,11 @@ def test_a_resumed_run_is_an_undisturbed_one(tmp_path: Path) -> None:
     whole = begun(tmp_path / "whole")
     resumed = begun(tmp_path / "again", str(tmp_path / "whole" / "checkpoint-3"))
     assert whole.state.global_step == resumed.state.global_step == 6
+    histories = [one.weighing.history for one in (whole, resumed)]
     for ours, theirs in (
         (whole.model.state_dict(), resumed.model.state_dict()),
         (whole.weighing.reweighter.teacher.state_dict(), resumed.weighing.reweighter.teacher.state_dict()),
-        (epochs(whole), epochs(resumed)),
+        [{"weights": one.weights, "loss": one.loss} for one in histories],
     ):
         for name, value in ours.items():
             assert torch.equal(value.nan_to_num(), theirs[name].nan_to_num()), name

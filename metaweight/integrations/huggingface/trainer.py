@@ -48,6 +48,9 @@ class ReweightingMixin(Weighed, Base):
     -> [B], None for the model's own, found and compared with the Trainer's on the first batch.
     ``trusted_batch_size``: None for the train batch's.  ``reweighter_options``: more of ``Reweighter``.
 
+    Weights of epochs that are over lie in ``weights_by_epoch.bin`` of ``output_dir``, which is for one run at
+    a time; a checkpoint has the file under a second name, and goes on by itself.
+
     Started in several processes (torchrun, ``accelerate launch``), which DistributedDataParallel keeps alike,
     each has a part of the joined batch, and of trusted rows, whose batch is as large as the joined one;
     losses are means over the joined batch, where parts are uneven as well.  Weights are of all rows in all

@@ -21,6 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
 
 import metaweight as mw
+from metaweight.training.checkpoint import CheckpointError
+from metaweight.training.epoch_file import BY_EPOCH
 
 Found = dict[str, Tensor]
 
@@ -177,6 +179,30 @@ def looped_on(rank: int, size: int, folder: Path) -> tuple[Found, Found]:
     before = torch.load(kept, weights_only=True)
     resumed, _, _ = looped(rank, size, Looped(shares, "recall", epochs=(2, 4)), folder, before)
     return resumed, looped(rank, size, Looped(shares, "recall", epochs=(0, 4)), folder)[0]
+
+
+def looped_off(rank: int, size: int, folder: Path) -> tuple[list[str], bool]:
+    """What is said where the file of the first process's epochs is gone; whether each goes on from its own
+    state where it is back, with ``folder`` in the first alone."""
+    shares = Shares(24, size, 8)
+    place: Any = folder / "run" if rank == 0 else None
+    found, _, _ = looped(rank, size, Looped(shares, "recall", epochs=(0, 4)), place)
+    _, _, state = looped(rank, size, Looped(shares, "recall", epochs=(0, 3)), place)
+    kept = io.BytesIO()
+    torch.save(state, kept)
+    kept.seek(0)
+    before = torch.load(kept, weights_only=True)
+    torch.distributed.barrier()
+    file, said = folder / "run" / BY_EPOCH, []
+    for there in (False, True):
+        if rank == 0:
+            file.rename(folder / "away") if not there else (folder / "away").rename(file)
+        with nullcontext() if there else pytest.raises(CheckpointError) as caught:
+            again, _, _ = looped(rank, size, Looped(shares, "recall", epochs=(3, 4)), place, before)
+        if not there:
+            said.append(str(caught.value))
+    assert len(before["loop"]["history"]["filed"]) == 2
+    return said, all(torch.equal(again[name], value) for name, value in found.items())
 
 
 def loop_refusals(rank: int, size: int) -> list[str]:

@@ -14,7 +14,7 @@ from tyro.conf import Positional
 
 from metaweight.core.atomic import whole_file
 from metaweight.core.console import Terminal
-from metaweight.core.csv_text import write_csv
+from metaweight.core.csv_columns import write_blocks
 from metaweight.data import load_images
 from metaweight.data.folder import VARIABLE
 from metaweight.report import suspects
@@ -61,7 +61,8 @@ class Suspects:
             raise
         _print_list(found, out, history, console)
         if tokens is not None:
-            write_csv(by_token, COLUMNS, (tuple(row[name] for name in COLUMNS) for row in tokens))
+            with whole_file(by_token) as file:
+                write_blocks(file, COLUMNS, tokens.blocks())
             console.print(f"{len(tokens):,} tokens, each in its sentence: {by_token}", soft_wrap=True)
         if found.belief is not None and about.get("remedy", "none") == "none":
             for sentence in found.belief.sentences:

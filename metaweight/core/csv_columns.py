@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,18 +22,33 @@ def write_by_column(file: IO[bytes], columns: Mapping[str, Any], order: Any = No
 
     Cells are what ``csv_text`` makes of them, NumPy's floats what ``number_as_cell`` does.
     """
+    count = len(next(iter(columns.values()))) if order is None else len(order)
+    slices = (slice(start, start + BLOCK) for start in range(0, count, BLOCK))
+    each = slices if order is None else (np.asarray(order[block]) for block in slices)
+    write_blocks(
+        file,
+        list(columns),
+        ({name: _picked(column, rows) for name, column in columns.items()} for rows in each),
+    )
+
+
+def write_blocks(file: IO[bytes], names: Sequence[str], blocks: Iterable[Mapping[str, Any]]) -> int:
+    """Write a table whose columns ``names`` come some rows at a time; gives how many rows they were.
+
+    Cells as in ``write_by_column``.
+    """
     import pyarrow
     from pyarrow import compute
 
     comma, nothing, end = (pyarrow.scalar(text, pyarrow.large_string()) for text in (",", "", "\n"))
-    file.write(csv_text(list(columns), []).encode())
-    count = len(next(iter(columns.values()))) if order is None else len(order)
-    for start in range(0, count, BLOCK):
-        block = slice(start, start + BLOCK)
-        rows = block if order is None else np.asarray(order[block])
-        cells = [_texts(_picked(column, rows)) for column in columns.values()]
+    file.write(csv_text(names, []).encode())
+    count = 0
+    for block in blocks:
+        cells = [_texts(block[name]) for name in names]
         lines = compute.binary_join_element_wise(*cells, comma)
         file.write(compute.binary_join_element_wise(lines, nothing, end).buffers()[2])
+        count += len(lines)
+    return count
 
 
 def listed(column: Any, order: Any) -> list[Any]:

@@ -30,7 +30,8 @@ from metaweight.integrations.files import write_report
 from metaweight.integrations.last_hidden import described
 from metaweight.integrations.plan import Plan
 from metaweight.integrations.trusted import TrustedRows, with_positions
-from metaweight.integrations.weighing import Weighed, Weighing
+from metaweight.integrations.weighed import Weighed
+from metaweight.integrations.weighing import Weighing
 from metaweight.student import Student
 from metaweight.teachers import Teacher
 
@@ -59,7 +60,7 @@ class Weighted(Weighed, LightningModule):
     Teacher, a class, or "auto" (``Plan``).  ``samples``: rows of the training data; None: counted where
     ``loader`` or ``mw.data.numbered`` made the DataLoader.
     ``trusted_batch_size``: None for the train batch's.  Accumulation, clipping by norm, precision, schedulers
-    are the Trainer's; its checkpoints hold the teacher.
+    are the Trainer's; its checkpoints hold the teacher and the weights of all epochs.
 
     In several processes (``strategy="ddp"``) each has a part of the joined batch, of trusted rows too, whose
     size is that of the joined batch; weights are of all rows in all processes, and the first one writes.  Of

@@ -24,7 +24,8 @@ from metaweight.engines.base import Engine
 from metaweight.integrations.last_hidden import described
 from metaweight.integrations.plan import Plan
 from metaweight.integrations.trusted import with_positions
-from metaweight.integrations.weighing import Weighed, Weighing
+from metaweight.integrations.weighed import Weighed
+from metaweight.integrations.weighing import Weighing
 from metaweight.student import Student
 from metaweight.student.losses import UnitLoss, cross_entropy
 from metaweight.teachers import Teacher
@@ -61,7 +62,8 @@ class Loop(Weighed):
     ``warmup_epochs`` are plain, weights 1.
     ``epochs``: how many you run, for teachers that want to know how far they are.  ``micro_batches``: batches
     of a step of yours, where they are several.  ``max_norm``: to which you clip the gradient.  ``scaler``:
-    your GradScaler.  ``folder``: of the run's files; None: a new one among the temporary files.
+    your GradScaler.  ``folder``: of this run's files (``state_dict``), and of no other's; None: a new one
+    among the temporary files.
 
     In several processes, with the module in DistributedDataParallel (or ``fully_shard``) and a
     DistributedSampler for ``train``, or another that gives each as many batches, the loop is that of one
@@ -111,7 +113,7 @@ class Loop(Weighed):
         self._parts, self._max_norm, self._scaler = micro_batches, max_norm, scaler
         options = teacher_options or {}, teacher_learning_rate, engine, schedule, reweighter_options or {}
         self._plan = Plan(teacher, *options, seed)
-        self._place = None if folder is None else Path(folder)
+        self._place = self._own = None if folder is None else Path(folder)
         self._weighing: Weighing | None = None
         self._begun = 0
         """Epochs begun."""
@@ -152,6 +154,7 @@ class Loop(Weighed):
             total_steps=None if self._epochs is None else self._epochs * len(self),
             max_norm=self._max_norm,
             warmup=self._warmup,
+            folder=self._own,
         )
         if self._resumed is not None:
             weighing.load_state_dict(self._resumed)
@@ -188,11 +191,19 @@ class Loop(Weighed):
         return self._place
 
     def state_dict(self) -> dict[str, Any]:
-        """For your checkpoints, beside module and optimizer; raises MetaweightError before the first step."""
+        """For your checkpoints, beside module and optimizer; raises MetaweightError before the first step.
+
+        With ``folder=`` the weights of epochs that are over lie in ``weights_by_epoch.bin`` there, and the
+        state is as large after many epochs as after one: keep the file with it.  Without, the state has all.
+        """
         return {"epochs": self._begun, **self.weighing.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state_dict()`` of the end of an epoch, module and optimizer being where they were."""
+        """Go on from ``state_dict()`` of the end of an epoch, module and optimizer being where they were.
+
+        The file of its epochs is looked for in ``folder``, then where it was; the first batch raises
+        CheckpointError, in all processes, where it is in neither or is another.
+        """
         self._begun, self._resumed, self._weighing = int(state["epochs"]), state, None
 
 

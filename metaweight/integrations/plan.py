@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,10 +58,11 @@ class Plan:
         max_norm: float | None,
         known: KnownRows | None = None,
         warmup: int = 0,
+        folder: Path | None = None,
     ) -> Weighing:
         """Build teacher and Reweighter for a student, measured on its first ``batch``.
 
-        In several processes the first one's counts.
+        In several processes the first one's counts.  ``folder``: see Weighing.
         """
         own = student.spec(batch, samples=samples)
         spec = replace(student.processes.from_first(lambda: own), device=own.device)
@@ -85,6 +87,7 @@ class Plan:
             known=known,
             warmup=warmup,
             seed=self.seed,
+            folder=folder,
         )
 
     def teacher_for(self, student: Student, spec: StateSpec) -> Teacher:

@@ -7,20 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from metaweight.core.batch import Batch
-from metaweight.core.contracts import MetaweightError, StepReport, Target
+from metaweight.core.contracts import StepReport, Target
 from metaweight.data.epochs import Epochs
 from metaweight.data.origins import Origins
 from metaweight.integrations.answers import Answers
-from metaweight.integrations.files import write_report, write_run
+from metaweight.integrations.files import write_run
 from metaweight.integrations.known_rows import KnownRows
+from metaweight.integrations.shared_epochs import SharedEpochs
 from metaweight.report.suspects import Suspects, own_name
 from metaweight.reweighter import Reweighter
 from metaweight.teachers.base import name_of
 from metaweight.training import checkpoint
 from metaweight.training.callbacks import WeightHistory
+from metaweight.training.epoch_file import BY_EPOCH
 from metaweight.training.history import own_part
 from metaweight.training.sample_weights import SampleWeights
 
@@ -48,50 +51,14 @@ class Epoch:
         return float(self.epoch)
 
 
-class Weighed:
-    """What a trainer of somebody else's tells of the weights of its run at hand, or the last one."""
-
-    _weighing: Weighing | None
-    """None before the first step."""
-    _begins = "train()"
-    """What takes the steps."""
-
-    @property
-    def weighing(self) -> Weighing:
-        """What weighs the run.  Raises MetaweightError before the first step."""
-        if self._weighing is None:
-            raise MetaweightError(f"there are no weights before the first step of {self._begins}")
-        return self._weighing
-
-    def weights(self) -> DataFrame:
-        """By ``index`` in the training data as they were given: mean_weight and loss; NaN where unseen."""
-        return self.weighing.weights()
-
-    def suspects(self) -> DataFrame:
-        """The rows that were seen, the most suspect first: index, the user's own columns, given and suggested
-        label where each row has one, mean_weight, loss, is_suspect."""
-        return self.weighing.suspects()
-
-    def report(self, path: Path | str = "page.html") -> Path:
-        """Write the page of the run so far, one HTML file, and say where it is; its data go into the run's
-        folder.  Of several processes the first one writes.  Raises FileExistsError where another file is in
-        the way."""
-        if not self.weighing.leads:
-            return Path(path)
-        self.weighing.write(self._folder())
-        return write_report(self._folder(), path)
-
-    def _folder(self) -> Path:
-        """Where the run's files lie."""
-        raise NotImplementedError
-
-
 class Weighing:
     """Weighs each batch of a loop that takes its own steps, and keeps the weights of all ``samples``.
 
     ``trusted``: None for a teacher that needs none.  ``target``: what rows are labelled with.  ``known``:
     what people know the rows by.  ``warmup``: the first epochs, in which all weights are 1.  ``seed``:
-    what the page says of it.  The teacher's learning rate takes the course of the student's, as in
+    what the page says of it.  ``folder``, that of the first process, and no other run's: has the weights of
+    the epochs that are over, and ``state_dict`` says where; None: memory and ``state_dict`` have them.  The
+    teacher's learning rate takes the course of the student's, as in
     metaweight's own Trainer.
 
     In several processes each gives its part of a batch and the same ``trusted``, whose batches are parted;
@@ -109,6 +76,7 @@ class Weighing:
         known: KnownRows | None = None,
         warmup: int = 0,
         seed: int = 0,
+        folder: Path | None = None,
     ) -> None:
         if trusted is None and reweighter.needs_meta:
             raise ValueError(
@@ -116,9 +84,12 @@ class Weighing:
                 "trusted data set"
             )
         self.reweighter, self.trusted = reweighter, trusted
-        self.history, self.answers = WeightHistory(samples, 1, warmup), Answers(samples, target)
-        self.known, self.seed = KnownRows() if known is None else known, seed
         self._processes = reweighter.student.processes
+        folder = self._processes.from_first(lambda: folder)
+        self._filed = None if folder is None else SharedEpochs(folder, samples, self._processes)
+        self.history = WeightHistory(samples, 1, warmup, filed=self._filed)
+        self.answers = Answers(samples, target)
+        self.known, self.seed = KnownRows() if known is None else known, seed
         groups = () if reweighter.teacher_optimizer is None else reweighter.teacher_optimizer.param_groups
         self._rates = [float(group["lr"]) for group in groups]
         self._sums: dict[str, tuple[float, int]] = {}
@@ -166,21 +137,11 @@ class Weighing:
         weights = reweighter.weigh(train, meta, teach=teach, micro_batches=1 / share, loss_scale=loss_scale)
         report = reweighter.last
         assert report is not None
-        self._make_room(epoch + 1)
+        self.history.make_room(epoch + 1)
         self.history.on_step(Epoch(reweighter, epoch, epoch + 1), train, report)
         self._sum_up()
         self._last = report
         return weights
-
-    def _make_room(self, epochs: int) -> None:
-        """For the weights of so many epochs."""
-        known, samples = self.history.shape
-        if epochs <= known:
-            return
-        before = self.history.state_dict()
-        self.history = WeightHistory(samples, epochs, self.history.warmup)
-        for name, values in self.history.state_dict().items():
-            values[:known] = before[name]
 
     def _follow_rate(self) -> None:
         """The share of its first learning rate that the student has now is the teacher's too."""
@@ -214,12 +175,13 @@ class Weighing:
     def samples(self) -> SampleWeights:
         """Weight and loss of every sample that was seen in each epoch, and what the student says of it."""
         history = self.history
-        index = history.weights.isfinite().any(dim=0).nonzero().flatten()
+        weights, loss = history.weights, history.loss
+        index = weights.isfinite().any(dim=0).nonzero().flatten()
         said = self.answers.of(index)
         return SampleWeights(
             index,
-            history.weights[:, index],
-            history.loss[:, index],
+            weights[:, index],
+            loss[:, index],
             given=said.get("given"),
             probabilities=said.get("probabilities"),
             said=said.get("said"),
@@ -232,7 +194,7 @@ class Weighing:
         from pandas import DataFrame
 
         columns = {"mean_weight": self.history.mean_weight(), "loss": self.history.mean_loss()}
-        rows = range(len(self.history.weights[0]))
+        rows = range(self.history.shape[1])
         return DataFrame({"index": rows, **{name: value.numpy() for name, value in columns.items()}})
 
     def suspects(self) -> DataFrame:
@@ -255,34 +217,65 @@ class Weighing:
             "taps": live.student.taps,
             "teacher": name_of(live.teacher),
             "schedule": self.reweighter.schedule,
-            "epochs": len(self.history.weights),
+            "epochs": self.history.shape[0],
             "warmup_epochs": self.history.warmup,
             "seed": self.seed,
         }
         write_run(folder, self.samples(), self.known, options)
 
     def state_dict(self) -> dict[str, Any]:
-        """Teacher, its optimizer, counters (so the place in the trusted rows) and the weights so far."""
-        kept = {"history": self.history.state_dict(), "answers": self.answers.state_dict()}
+        """Teacher, its optimizer, counters (so the place in the trusted rows) and the weights so far: all, or
+        of the epoch at hand, what tells the others, and where they lie."""
+        history = self.history.state_dict()
+        if self._filed is not None:
+            history["file"] = str(self._filed.path)
+            # the next epoch takes the table of this one
+            history["begun"] = None if history["begun"] is None else history["begun"].clone()
+        kept = {"history": history, "answers": self.answers.state_dict()}
         return {"teaching": self.reweighter.teaching_state(), **kept}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what ``state_dict`` gave."""
+        """Take up what ``state_dict`` gave, in all processes together.
+
+        Epochs that lie in a file are looked for in ``folder`` first, then where they lay.  Raises
+        CheckpointError where they are not there.
+        """
         self.reweighter.load_teaching_state(state["teaching"])
-        self._make_room(len(state["history"]["weights"]))
-        self.history.load_state_dict(state["history"])
+        history = state["history"]
+        if "filed" in history and self._filed is None:
+            history = self._read(history)
+        if "filed" in history:
+            self.history.make_room(len(history["filed"]) + (history["begun"] is not None))
+        else:
+            self.history.make_room(len(history["weights"]))
+        self.history.load_state_dict(history)
         if "answers" in state:  # checkpoints had none before there were suggestions
             self.answers.load_state_dict(state["answers"])
 
+    def _read(self, history: Mapping[str, Any]) -> dict[str, Any]:
+        """The state of a history without a file."""
+        filed = SharedEpochs(Path(history["file"]).parent, self.history.shape[1], self._processes)
+        filed.take_up(history["filed"])
+        both = filed.read()
+        if history["begun"] is not None:
+            both = torch.cat([both, history["begun"][None]])
+        return {"weights": both[:, 0], "loss": both[:, 1]}
+
     def save(self, folder: Path | str) -> None:
-        """Write ``metaweight.pt`` into a checkpoint's folder."""
-        checkpoint.save(Path(folder) / FILE, self.state_dict(), self._shapes())
+        """Write ``metaweight.pt`` into a checkpoint's folder, and beside it the epochs that lie in a file."""
+        state = self.state_dict()  # moves what is over into the file
+        if self._filed is not None:
+            self._filed.leave(Path(folder))
+        checkpoint.save(Path(folder) / FILE, state, self._shapes())
 
     def load(self, folder: Path | str) -> None:
-        """Go on from a checkpoint's folder.  Raises CheckpointError where it does not fit."""
-        self.load_state_dict(checkpoint.load(Path(folder) / FILE, self._shapes()))
+        """Go on from a checkpoint's folder, in all processes together.  Raises CheckpointError where it does
+        not fit."""
+        state = checkpoint.load(Path(folder) / FILE, self._shapes())
+        history = {**state["history"], "file": str(Path(folder) / BY_EPOCH)}
+        self.load_state_dict({**state, "history": history})
 
     def _shapes(self) -> dict[str, Any]:
         teacher = self.reweighter.teacher
-        about = {"teacher": type(teacher).__name__, "samples": self.history.weights.shape[1]}
+        about = {"teacher": type(teacher).__name__, "samples": self.history.shape[1]}
         return about | checkpoint.shapes_of("teacher", teacher.state_dict())

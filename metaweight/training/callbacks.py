@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -14,7 +15,7 @@ from metaweight.core.processes import ALONE, Processes
 from metaweight.core.weights import group_means, mean_after
 from metaweight.reweighter import Reweighter
 from metaweight.training.checkpoint import CheckpointError
-from metaweight.training.epoch_file import EpochFile
+from metaweight.training.epoch_file import BY_EPOCH, EpochFile, Filed
 from metaweight.training.run_folder import RunFolder
 
 
@@ -111,8 +112,6 @@ class Throughput(Callback):
 
 TOGETHER = 64
 """Steps whose weights are fetched from the device at once."""
-BY_EPOCH = "weights_by_epoch.bin"
-"""In a run's folder; weights.npz has the same once the run has ended."""
 
 
 class WeightHistory(KeptOnce):
@@ -121,7 +120,7 @@ class WeightHistory(KeptOnce):
     ``warmup``: the first epochs, in which the teacher has no say.  ``processes``: those of which the first
     alone keeps them, in the others every sample stays one that was never seen, and takes no memory.
     With a ``folder``, which no other history may have, an epoch that is over moves into a file there (see
-    EpochFile): memory and checkpoints hold the one at hand alone.
+    EpochFile): memory and checkpoints hold the one at hand alone.  ``filed``: another place for them.
     """
 
     def __init__(
@@ -132,10 +131,11 @@ class WeightHistory(KeptOnce):
         *,
         processes: Processes = ALONE,
         folder: RunFolder | None = None,
+        filed: Filed | None = None,
     ) -> None:
         super().__init__(processes)
         self.warmup, self.shape = warmup, (epochs, samples)
-        self._file = None
+        self._file = filed
         if folder is not None and self.keeps:
             self._file = EpochFile(folder.path / BY_EPOCH, samples)
         self._table = self.table(math.nan, epochs if self._file is None else 1, 2, samples)
@@ -143,6 +143,17 @@ class WeightHistory(KeptOnce):
         self._left_out = torch.empty(0, dtype=torch.int64)
         self._steps: list[tuple[int, Tensor, Tensor]] = []
         """Epoch, index [U], weights and losses [2, U], where they were made."""
+
+    def make_room(self, epochs: int) -> None:
+        """For the weights of so many epochs, where it was not known how many there are."""
+        known, samples = self.shape
+        if epochs <= known:
+            return
+        self.shape = epochs, samples
+        if self._file is None:
+            before, self._table = self._table, self.table(math.nan, epochs, 2, samples)
+            if self.keeps:
+                self._table[:known] = before
 
     @property
     def weights(self) -> Tensor:
@@ -237,7 +248,8 @@ class WeightHistory(KeptOnce):
                 "the folder, WeightHistory(..., folder=folder)"
             )
         else:
-            self._file.take_up(state["filed"])
+            beside = state.get("file")
+            self._file.take_up(state["filed"], None if beside is None else Path(beside))
             self._table.fill_(math.nan)
             if state["begun"] is not None:
                 self._table[0] = state["begun"]
@@ -245,9 +257,10 @@ class WeightHistory(KeptOnce):
     def _take_up(self, table: Tensor) -> None:
         """All epochs [epochs, 2, samples] of a checkpoint without a file."""
         if self._file is None:
-            self._table.copy_(table)
+            self._table[: len(table)] = table
+            self._table[len(table) :] = math.nan
             return
-        self._file.digests = []
+        self._file.take_up(())
         seen = table.isfinite().any(dim=2).any(dim=1).nonzero()
         for epoch in range(int(seen.max()) + 1 if len(seen) else 0):
             self._file_until(epoch)

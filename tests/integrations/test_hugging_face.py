@@ -155,10 +155,11 @@ def test_a_resumed_run_is_an_undisturbed_one(tmp_path: Path) -> None:
     whole = begun(tmp_path / "whole")
     resumed = begun(tmp_path / "again", str(tmp_path / "whole" / "checkpoint-3"))
     assert whole.state.global_step == resumed.state.global_step == 6
+    histories = [one.weighing.history for one in (whole, resumed)]
     for ours, theirs in (
         (whole.model.state_dict(), resumed.model.state_dict()),
         (whole.weighing.reweighter.teacher.state_dict(), resumed.weighing.reweighter.teacher.state_dict()),
-        (whole.weighing.history.state_dict(), resumed.weighing.history.state_dict()),
+        [{"weights": one.weights, "loss": one.loss} for one in histories],
     ):
         for name, value in ours.items():
             assert torch.equal(value.nan_to_num(), theirs[name].nan_to_num()), name

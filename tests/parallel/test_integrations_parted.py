@@ -61,13 +61,21 @@ def test_a_loop_of_the_users(ranks: Ranks, name: str, tmp_path: Path) -> None:
     require_one_run([one for one, _ in found], alone, 1e-9 if plan.teacher == "auto" else 1e-12)
     for _, theirs in found:
         require_same_tables(theirs, tables)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "run-0"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "page.html", "run-0"]
 
 
 def test_a_loop_goes_on_from_what_the_first_process_kept(ranks: Ranks, tmp_path: Path) -> None:
     for resumed, whole in ranks.run(2, runs.looped_on, tmp_path):
         assert whole["history"].shape == (4, 24)
         assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+
+
+def test_a_file_of_epochs_is_the_first_processes(ranks: Ranks, tmp_path: Path) -> None:
+    for said, alike in ranks.run(2, runs.looped_off, tmp_path):
+        assert alike
+        assert len(said) == 1
+        assert "has not the 2 epochs that the checkpoint goes on from" in said[0]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["weights_by_epoch.bin"]
 
 
 def test_what_a_loop_refuses(ranks: Ranks) -> None:

@@ -20,7 +20,7 @@ from metaweight.integrations.fit.rating import read_new
 from metaweight.report.page.document import write_page
 from metaweight.report.page.study import read_study
 from metaweight.report.statistics.gain import Gain
-from metaweight.report.suspect_tokens import COLUMNS, suspect_tokens
+from metaweight.report.suspect_tokens import suspect_tokens
 from metaweight.report.suspects import Suspects
 from metaweight.student.student import Student
 from metaweight.tasks.module.data import Places
@@ -92,7 +92,7 @@ class Fit:
         if found is None:
             raise TypeError("these rows have no labelled tokens: suspects() lists them")
         numbers = {"row": int, "index": int, "place": int, "share": float, "weight": float}
-        return pd.DataFrame(found, columns=list(COLUMNS)).astype(numbers)
+        return pd.DataFrame(found.columns()).astype(numbers)
 
     def sentences(self) -> tuple[str, ...]:
         """What is gained over plain training, if that was asked for; whether the weights can be believed."""

@@ -29,7 +29,8 @@ from metaweight.integrations.huggingface.preparation import TRUSTED, after, befo
 from metaweight.integrations.huggingface.rows import ROW, NumberedCollator, NumberedRows
 from metaweight.integrations.plan import Plan
 from metaweight.integrations.trusted import TrustedRows, with_positions
-from metaweight.integrations.weighing import FILE, Weighed, Weighing
+from metaweight.integrations.weighed import Weighed
+from metaweight.integrations.weighing import FILE, Weighing
 from metaweight.student.losses import UnitLoss
 from metaweight.teachers import Teacher
 from metaweight.training.checkpoint import CheckpointError
@@ -46,6 +47,9 @@ class ReweightingMixin(Weighed, Base):
     ``taps``: submodules that the teacher looks into, None for the last layers.  ``loss``: (outputs, targets)
     -> [B], None for the model's own, found and compared with the Trainer's on the first batch.
     ``trusted_batch_size``: None for the train batch's.  ``reweighter_options``: more of ``Reweighter``.
+
+    Weights of epochs that are over lie in ``weights_by_epoch.bin`` of ``output_dir``, which is for one run at
+    a time; a checkpoint has the file under a second name, and goes on by itself.
 
     Started in several processes (torchrun, ``accelerate launch``), which DistributedDataParallel keeps alike,
     each has a part of the joined batch, and of trusted rows, whose batch is as large as the joined one;
@@ -214,6 +218,7 @@ class ReweightingMixin(Weighed, Base):
             total_steps=self.state.max_steps * self.args.gradient_accumulation_steps,
             max_norm=self.args.max_grad_norm or None,
             known=known_rows(self._given, objective.label, bare(model)),
+            folder=self._folder(),
         )
         if self._checkpoint is not None:
             weighing.load(self._checkpoint)

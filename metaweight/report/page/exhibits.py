@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from metaweight.core.csv_text import csv_rows
+from metaweight.core.csv_columns import read_columns
 from metaweight.core.registry import Registry
+from metaweight.data.origins import COLUMNS
 from metaweight.report.html import png_uri
 from metaweight.report.page.study import ReadRun
 from metaweight.tasks import tasks
@@ -111,13 +112,24 @@ def _sentences(run: ReadRun, samples: Sequence[Placed], largest: int) -> Exhibit
     path = run.folder / "pairs.csv"
     if not path.is_file():
         return Exhibits(note="No sentences: pairs.csv is not in the run's folder.")
-    rows = {sample.index: sample.row for sample in samples}
-    sentences = {}
     try:
-        for line in csv_rows(path.read_bytes().decode(), str(path)):
-            row = rows.get(int(line["index"]))
-            if row is not None:
-                sentences[row] = Exhibit(source=line["source"], target=line["target"], kind=line["kind"])
+        table = read_columns(path, apart=(*COLUMNS, "mean_weight"))
+        sentences = _of_samples(table, samples) if table else {}
     except (OSError, ValueError, KeyError) as error:
         return Exhibits(note=f"No sentences: pairs.csv cannot be read ({error}).")
     return Exhibits(sentences)
+
+
+def _of_samples(table: Mapping[str, Any], samples: Sequence[Placed]) -> dict[int, Exhibit]:
+    """By row, of those that are in the table.  Raises KeyError for a column that it lacks."""
+    import pyarrow
+    from pyarrow import compute
+
+    asked = pyarrow.array([sample.index for sample in samples], pyarrow.int64())
+    places = compute.index_in(asked, value_set=table["index"].cast(asked.type))
+    columns = (table[name].take(places).to_pylist() for name in ("source", "target", "kind"))
+    return {
+        sample.row: Exhibit(source=source, target=target, kind=kind)
+        for sample, source, target, kind in zip(samples, *columns, strict=True)
+        if source is not None
+    }

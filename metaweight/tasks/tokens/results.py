@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from metaweight.core.csv_text import number_as_cell, write_csv
-from metaweight.data.origins import COLUMNS, Origin, Origins
+from metaweight.core.atomic import whole_file
+from metaweight.core.csv_columns import BLOCK, write_blocks
+from metaweight.core.csv_text import number_as_cell
+from metaweight.data.origins import COLUMNS, Origins
 from metaweight.data.rows.loader import IGNORED, Inputs, RowsLoader
 from metaweight.student.student import Student
 from metaweight.tasks.assembly import Assembled
@@ -19,6 +24,7 @@ from metaweight.tasks.rows.data import loader
 from metaweight.tasks.tokens.said import token_probabilities
 from metaweight.tasks.tokens.weights import TokenWeights
 from metaweight.training.run_folder import RunFolder
+from metaweight.training.sample_weights import named
 
 TOKENS = "tokens.csv"
 HEADER = (*COLUMNS, "index", "place", "token", "label", "suggested", "share", "weight")
@@ -33,7 +39,16 @@ def save_tokens(
     the last epoch says, with the share of its probability; ``weight`` is the token's, or its sentence's where
     sentences are units.
     """
-    write_csv(folder.path / TOKENS, HEADER, _rows(config, prepared, trained, column))
+    student, by_sentence = trained.trainer.reweighter.student, trained.weights.mean_weight().numpy()
+    by_token = next((w for w in trained.watchers if isinstance(w, TokenWeights)), None)
+    said = Said(prepared.targets.classes, prepared.frame[column].tolist(), prepared.given, prepared.origins)
+    batches = loader(config, prepared, "train", training=False, positions=prepared.own).epoch(0)
+
+    def weights(index: int, tokens: int) -> Sequence[float]:
+        return [by_sentence[index]] * tokens if by_token is None else by_token.of(index)
+
+    with whole_file(folder.path / TOKENS) as file:
+        write_blocks(file, HEADER, said.blocks(token_probabilities(student, batches), weights))
 
 
 def later_tokens(
@@ -45,48 +60,71 @@ def later_tokens(
 ) -> ByToken:
     """Of m sentences that come after a run, with the codes ``given`` [m, T] of their labels."""
 
+    said = Said(classes, sentences, given, origins)
+
     def rows(student: Student, weights: Sequence[Sequence[float]]) -> Iterator[tuple[object, ...]]:
         order = torch.arange(len(given))
         batches = RowsLoader(
             inputs, given, order, batch_size=inputs.at_once, shuffle=False, device=student.device
         )
-        for index, shares in token_probabilities(student, batches.epoch(0)):
-            own = given[index]
-            labels = [classes[code] for code in own[own != IGNORED].tolist()]
-            each = weights[index] if len(weights[index]) == len(labels) else [*weights[index]] * len(labels)
-            yield from _of_sentence(origins[index], index, sentences[index], labels, classes, shares, each)
+
+        def each(index: int, tokens: int) -> Sequence[float]:
+            own = weights[index]
+            return own if len(own) == tokens else [*own] * tokens
+
+        for block in said.blocks(token_probabilities(student, batches.epoch(0)), each):
+            cells = {**block, "weight": [number_as_cell(weight) for weight in block["weight"].tolist()]}
+            columns = (np.asarray(cells[name], dtype=object).tolist() for name in HEADER)
+            yield from zip(*columns, strict=True)
 
     return rows
 
 
-def _rows(
-    config: TokensConfig, prepared: PreparedRows, trained: Assembled, column: str
-) -> Iterator[tuple[object, ...]]:
-    student, classes = trained.trainer.reweighter.student, prepared.targets.classes
-    by_token = next((w for w in trained.watchers if isinstance(w, TokenWeights)), None)
-    by_sentence = trained.weights.mean_weight().tolist()
-    sentences = prepared.frame[column].tolist()
-    batches = loader(config, prepared, "train", training=False, positions=prepared.own).epoch(0)
-    for index, shares in token_probabilities(student, batches):
-        given = prepared.given[index]
-        labels = [classes[code] for code in given[given != IGNORED].tolist()]
-        weights = [by_sentence[index]] * len(labels) if by_token is None else by_token.of(index)
-        origin = prepared.origins[index]
-        yield from _of_sentence(origin, index, sentences[index], labels, classes, shares, weights)
+@dataclass(frozen=True)
+class Said:
+    """Sentences with the codes ``given`` [n, T] of their labels, to be set beside what the tagger says."""
 
+    classes: Sequence[str]
+    sentences: Sequence[Sequence[str]]
+    given: Tensor
+    origins: Origins
 
-def _of_sentence(
-    origin: Origin,
-    index: int,
-    sentence: Sequence[str],
-    labels: Sequence[str],
-    classes: Sequence[str],
-    shares: Tensor,
-    weights: Sequence[float],
-) -> Iterator[tuple[object, ...]]:
-    """A row for each of its t tokens, of which the tagger says ``shares`` [t, C]."""
-    most, said = shares.max(dim=-1)
-    suggested = [classes[code] for code in said.tolist()]
-    words = zip(sentence, labels, suggested, most.tolist(), weights, strict=True)
-    for place, (token, label, other, share, weight) in enumerate(words, 1):
-        yield *origin.cells, index, place, token, label, other, f"{share:.3g}", number_as_cell(weight)
+    def blocks(
+        self, shares: Iterable[tuple[int, Tensor]], weights: Callable[[int, int], Sequence[float]]
+    ) -> Iterator[dict[str, Any]]:
+        """Columns ``HEADER`` of some sentences at a time.
+
+        ``shares``: see ``token_probabilities``; ``weights``: those of the sentence of an index with so many
+        tokens.
+        """
+        told: list[tuple[int, Tensor]] = []
+        tokens = 0
+        for index, own in shares:
+            told.append((index, own))
+            tokens += len(own)
+            if tokens >= BLOCK:
+                yield self._block(told, weights)
+                told, tokens = [], 0
+        if tokens:
+            yield self._block(told, weights)
+
+    def _block(
+        self, told: Sequence[tuple[int, Tensor]], weights: Callable[[int, int], Sequence[float]]
+    ) -> dict[str, Any]:
+        index = [one for one, _ in told]
+        lengths = [len(own) for _, own in told]
+        most, said = (found.cpu() for found in torch.cat([own for _, own in told]).max(dim=-1))
+        given = self.given[index]
+        origins = zip(*self.origins.select(index).cells(), strict=True)
+        cells = [np.repeat(np.fromiter(column, object, len(index)), lengths) for column in origins]
+        by_token = [weights(*each) for each in zip(index, lengths, strict=True)]
+        return {
+            **dict(zip(COLUMNS, cells, strict=True)),
+            "index": np.repeat(index, lengths),
+            "place": np.concatenate([np.arange(1, length + 1) for length in lengths]),
+            "token": [token for one in index for token in self.sentences[one]],
+            "label": named(given[given != IGNORED], self.classes),
+            "suggested": named(said, self.classes),
+            "share": [f"{share:.3g}" for share in most.tolist()],
+            "weight": np.concatenate(by_token).astype(np.float64),
+        }

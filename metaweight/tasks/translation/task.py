@@ -13,11 +13,9 @@ from torch import Tensor
 
 from metaweight.core.atomic import whole_file
 from metaweight.core.contracts import Batch
-from metaweight.core.csv_text import number_as_cell, write_csv
 from metaweight.core.weights import auroc
 from metaweight.data.epochs import Epochs
 from metaweight.data.noise import check_rate
-from metaweight.data.origins import COLUMNS
 from metaweight.data.text.noise import parse_mix
 from metaweight.data.text.vocabulary import Vocabularies
 from metaweight.models.transformer import Transformer
@@ -36,6 +34,7 @@ from metaweight.tasks.translation.bleu import score
 from metaweight.tasks.translation.data import PreparedText, loader
 from metaweight.tasks.translation.decoding import one_line, translate
 from metaweight.tasks.translation.notes import notes, signatures
+from metaweight.tasks.translation.pairs import PAIRS, write_pairs
 from metaweight.tasks.translation.rating import PairsReader, build_student
 from metaweight.tasks.translation.tokenizers import Tokenizer, bleu_with, tokenizer_of
 from metaweight.training.evaluation import of_each
@@ -226,8 +225,7 @@ def _save(
 ) -> None:
     """Weights by pair (``weights.npz`` and ``.csv``, ``pairs.csv``), and each of ``texts`` line by line.
 
-    ``pairs.csv`` leads with ``COLUMNS``, where its owner finds the pair; ``index`` is the position that code
-    uses; probes are not in it.  ``known``: whether it is known which pairs are bad.
+    ``known``: whether it is known which pairs are bad.
     """
     noisy, weights, probes = prepared.noisy, trained.weights, prepared.probes
     index = torch.arange(len(prepared.text.train))
@@ -240,17 +238,7 @@ def _save(
         warmup=weights.warmup,
         origins=prepared.origins,
     )
-    names = ("", *noisy.kinds)
-    means, kinds = weights.mean_weight()[: prepared.own].tolist(), noisy.kind[: prepared.own].tolist()
-    pairs = zip(noisy.bitext.source, noisy.bitext.target, strict=True)
-    rows = (
-        (*origin.cells, index, number_as_cell(mean), names[kind], *pair)
-        for index, (mean, kind, origin, pair) in enumerate(
-            zip(means, kinds, prepared.origins, pairs, strict=False)  # probes stand at the end
-        )
-    )
-    header = (*COLUMNS, "index", "mean_weight", "kind", "source", "target")
-    write_csv(folder.path / "pairs.csv", header, rows)
+    write_pairs(folder.path / PAIRS, noisy, prepared.origins, weights.mean_weight(), prepared.own)
     for name, lines in texts.items():
         with whole_file(folder.path / name) as file:
             file.write("".join(f"{line}\n" for line in lines).encode())

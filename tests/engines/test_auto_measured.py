@@ -18,7 +18,7 @@ from metaweight.engines.candidates import Choice
 from metaweight.engines.double import DoubleBackward
 from metaweight.engines.forward import ForwardMode
 from metaweight.engines.ghost import Ghost
-from metaweight.engines.measured import Comparison, Cost
+from metaweight.engines.measured import Comparison, Cost, compared
 from metaweight.engines.rankings import Rankings
 from metaweight.training import checkpoint
 
@@ -131,6 +131,22 @@ def test_what_was_measured_is_said_and_measured_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(auto, "compared", None)
     steps(run, range(1, 3), 1)
     assert engine.choice == "forward: 8 ms, double 11.5 ms, ghost 12.1 ms (of 15 rounds)"
+
+
+@pytest.mark.parametrize(("way", "again"), [("lookahead", True), ("online", False), ("weigh", False)])
+def test_what_the_real_step_takes_of_the_engine_counts(
+    way: str, again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``lookahead`` weighs the train pass anew; ``online`` has its gradient, and ``weigh`` takes no step."""
+    given = []
+    monkeypatch.setattr(
+        auto, "compared", lambda engines, problem: (given.append(problem), compared(engines, problem))[1]
+    )
+    schedule = "online" if way == "online" else "lookahead"
+    run = reweighter(build_engine("auto", cost="measured"), "words", "mw-net", schedule=schedule)
+    take = run.weigh if way == "weigh" else run.step
+    take(batch((3, 8), 6, 1), batch((3, 8), 5, 2))
+    assert [problem.again for problem in given] == [again]
 
 
 def test_with_memory_both_are_said() -> None:

@@ -219,6 +219,30 @@ def test_a_real_step_that_weighs_anew_counts(
     assert next(iter(found.costs)) == first
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_a_graph_is_kept_for_who_takes_another_backward_alone(
+    again: bool, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the run: a graph that is spent on the way is less memory."""
+    given, kept = problem(again=again), set()
+    for kind in (Ghost, DoubleBackward):
+        whole: Any = kind.solve
+
+        def solve(self: Any, problem: Problem, whole: Any = whole) -> Solution:
+            assert problem.recorded is not None
+            kept.add((type(self), problem.recorded.keep_graph))
+            return whole(self, problem)
+
+        monkeypatch.setattr(kind, "solve", solve)
+    monkeypatch.setattr(measured, "answer", lambda engine, problem: engine.solve(_recorded(engine, problem)))
+    compared({"a": Ghost(), "b": DoubleBackward()}, given)
+    assert kept == {(Ghost, False), *((DoubleBackward, keep) for keep in {False, again})}
+
+
+def _recorded(engine: Any, problem: Problem) -> Problem:
+    return replace(problem, recorded=engine.record(problem))
+
+
 def test_a_recorded_pass_is_left_to_who_comes_next(short: None) -> None:
     built, own, train, meta = make("words-dropout", "momentum")
     engine = Ghost()

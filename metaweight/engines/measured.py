@@ -22,9 +22,9 @@ from metaweight.engines.watch import answer
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
-ROUNDS, MOST = 3, 15
+ROUNDS, MOST = 3, 20
 """Timed rounds at least, and at most where they take less than ``ENOUGH`` seconds all together."""
-ENOUGH = 1.0
+ENOUGH = 2.0
 HOPELESS = 1.5
 """Times the best: who takes more in two rounds is timed no longer."""
 ALIKE = 1.03

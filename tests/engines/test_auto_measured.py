@@ -126,11 +126,11 @@ def test_what_was_measured_is_said_and_measured_once(monkeypatch: pytest.MonkeyP
     engine = build_engine("auto", cost="measured")
     run = reweighter(engine, "words-dropout", "mw-net")
     steps(run, range(1), 1)
-    assert engine.choice == "forward: 8 ms, double 11.5 ms, ghost 12.1 ms (of 15 rounds)"
+    assert engine.choice == "forward: 8 ms, double 11.5 ms, ghost 12.1 ms (of 20 rounds)"
     assert engine.chosen == "forward"
     monkeypatch.setattr(auto, "compared", None)
     steps(run, range(1, 3), 1)
-    assert engine.choice == "forward: 8 ms, double 11.5 ms, ghost 12.1 ms (of 15 rounds)"
+    assert engine.choice == "forward: 8 ms, double 11.5 ms, ghost 12.1 ms (of 20 rounds)"
 
 
 @pytest.mark.parametrize(("way", "again"), [("lookahead", True), ("online", False), ("weigh", False)])

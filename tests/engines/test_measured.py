@@ -91,13 +91,13 @@ def test_the_fastest_is_first_and_the_others_follow_by_their_time(short: None) -
 def test_they_take_turns_and_who_is_hopelessly_slower_soon_takes_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    passes = clock(monkeypatch, {"Ghost": 151, "DoubleBackward": 100, "ForwardMode": 149})
+    passes = clock(monkeypatch, {"Ghost": 302, "DoubleBackward": 200, "ForwardMode": 298})
     found = compared({"a": Ghost(), "b": DoubleBackward(), "c": ForwardMode()}, problem())
     three = ["Ghost", "DoubleBackward", "ForwardMode"]  # to warm up, then forth and back
     assert passes[:9] == [*three, *three, *three[::-1]]
-    assert passes[9:] == ["DoubleBackward", "ForwardMode"]  # a second is over
+    assert passes[9:] == ["DoubleBackward", "ForwardMode"]  # two seconds are over
     assert found.rounds == ROUNDS
-    assert found.costs == {"b": Cost(0.1), "c": Cost(0.149), "a": Cost(0.151)}
+    assert found.costs == {"b": Cost(0.2), "c": Cost(0.298), "a": Cost(0.302)}
 
 
 def test_quick_ones_take_more_rounds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,8 +117,9 @@ class Auto(Engine):
         if self.cost == "measured":
             self._rankings[module].load_state_dict(state.get("auto", {}))
             self._kept[module].clear()
-        for name in state.keys() - {"auto"}:
-            self._engine(Choice(name, "it goes on")).load_state_dict(module, state[name])
+        for name, own in state.items():
+            if name != "auto":
+                self._engine(Choice(name, "it goes on")).load_state_dict(module, own)
 
     def give_up(self, engine: Engine, module: nn.Module, error: Exception) -> bool:
         """See ``Engine``: the engines that come after it are tried from now on."""
@@ -127,7 +128,7 @@ class Auto(Engine):
         for candidates, (choice, _) in list(kept.items()):
             if self._engine(choice) is engine:
                 del kept[candidates]
-                self._rankings[module].drop(choice)
+                self._rankings[module].drop(choice, str(error))
                 refused[choice] = str(error)
                 left = left or any(other not in refused for other in candidates)
                 log.warning("engine auto gives up %s in mid-run: %s", choice.name, error)
@@ -173,9 +174,8 @@ class Auto(Engine):
             some = [choice for choice in candidates if choice.name != "higher" and choice not in refused]
             if len(some) < 2:
                 return
-            found = compared({choice: self._engine(choice) for choice in some}, problem)
-            refused.update(found.refused)
-            rankings.add(candidates, found)
+            rankings.add(candidates, compared({choice: self._engine(choice) for choice in some}, problem))
+        refused.update(rankings.refused(candidates))
         best = rankings.first(candidates)
         if best is not None:
             self._keep(module, candidates, best, rankings.why(candidates))

@@ -16,6 +16,7 @@ class _Ranking:
 
     costs: dict[Key, Cost]
     """The one to take first."""
+    refused: dict[Key, str]
     rounds: int
 
 
@@ -31,12 +32,19 @@ class Rankings:
     def add(self, candidates: Sequence[Choice], found: Comparison[Choice]) -> None:
         """Remember what was found of ``candidates``."""
         costs = {choice.key: cost for choice, cost in found.costs.items()}
-        self._of[_keys(candidates)] = _Ranking(costs, found.rounds)
+        refused = {choice.key: reason for choice, reason in found.refused.items()}
+        self._of[_keys(candidates)] = _Ranking(costs, refused, found.rounds)
 
-    def drop(self, choice: Choice) -> None:
+    def drop(self, choice: Choice, reason: str) -> None:
         """From now on the next best counts."""
         for ranking in self._of.values():
-            ranking.costs.pop(choice.key, None)
+            if ranking.costs.pop(choice.key, None) is not None:
+                ranking.refused[choice.key] = reason
+
+    def refused(self, candidates: Sequence[Choice]) -> dict[Choice, str]:
+        """Why some of ``candidates`` were left out or given up."""
+        known = self._of[_keys(candidates)].refused
+        return {choice: known[choice.key] for choice in candidates if choice.key in known}
 
     def first(self, candidates: Sequence[Choice]) -> Choice | None:
         """The best of ``candidates``; None where none is left, or they were not measured."""
@@ -59,6 +67,7 @@ class Rankings:
             {
                 "candidates": [_plain(key) for key in keys],
                 "costs": [[*_plain(key), cost.seconds, cost.memory] for key, cost in ranking.costs.items()],
+                "refused": [[*_plain(key), reason] for key, reason in ranking.refused.items()],
                 "rounds": ranking.rounds,
             }
             for keys, ranking in self._of.items()
@@ -70,6 +79,7 @@ class Rankings:
         self._of = {
             tuple(_key(*plain) for plain in one["candidates"]): _Ranking(
                 {_key(*plain): Cost(seconds, memory) for *plain, seconds, memory in one["costs"]},
+                {_key(*plain): reason for *plain, reason in one["refused"]},
                 one["rounds"],
             )
             for one in state.get("measured", [])

@@ -269,27 +269,30 @@ def test_in_mid_run_the_next_best_goes_on(resumed: bool, monkeypatch: pytest.Mon
 
 
 def test_where_no_other_can_higher_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise mw.engines.EngineError("no way")
-
     for kind in (Ghost, DoubleBackward, ForwardMode):
-        monkeypatch.setattr(kind, "solve", refuse)
+        monkeypatch.setattr(kind, "solve", _refuse)
     run = reweighter(build_engine("auto", cost="measured"), "words", "mw-net")
     steps(run, range(2), 1)
-    assert (
-        run.engine.choice == "higher: any student; not ghost: no way; not double: no way; not forward: no way"
-    )
+    reasons = "not ghost: no way; not double: no way; not forward: no way"
+    assert run.engine.choice == f"higher: any student; {reasons}"
 
 
-def test_who_is_left_alone_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = reweighter(build_engine("auto", cost="measured"), "gru", "mw-net")
+def test_who_is_left_alone_is_not_timed_and_a_resumed_run_knows_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [reweighter(build_engine("auto", cost="measured"), "gru", "mw-net") for _ in range(2)]
     for kind in (Ghost, DoubleBackward):
         monkeypatch.setattr(kind, "solve", _short)
-    steps(run, range(2), 1)
-    assert run.engine.choice.startswith(
-        "forward: no other exact engine was left to be timed against; not ghost:"
-    )
-    assert "not double: out of memory (CUDA out of memory)" in run.engine.choice
+    steps(runs[0], range(2), 1)
+    reasons = [f"not {name}: out of memory (CUDA out of memory)" for name in ("ghost", "double")]
+    said = "; ".join(["forward: no other exact engine was left to be timed against", *reasons])
+    assert runs[0].engine.choice == said
+    runs[1].load_state_dict(runs[0].state_dict())
+    monkeypatch.setattr(ForwardMode, "solve", _refuse)
+    steps(runs[1], range(2, 4), 1)  # it does not ask for that memory again
+    assert runs[1].engine.choice == "; ".join(["higher: any student", *reasons, "not forward: no way"])
+
+
+def _refuse(*_: object) -> None:
+    raise mw.engines.EngineError("no way")
 
 
 def _short(*_: object) -> None:

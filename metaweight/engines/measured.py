@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -23,12 +25,13 @@ from metaweight.engines.watch import answer
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 ROUNDS, MOST = 3, 20
-"""Timed rounds at least, and at most where they take less than ``ENOUGH`` seconds all together."""
-ENOUGH = 2.0
+"""Timed rounds at least and at most."""
+ENOUGH = 1.0
+"""Seconds of all rounds together after which no more are taken, once each has its best time twice."""
 HOPELESS = 1.5
 """Times the best: who takes more in two rounds is timed no longer."""
 ALIKE = 1.03
-"""Times the best: who takes no more counts as fast as the best, for clocks do not tell better."""
+"""Times the best: what is no more counts as the same, for clocks do not tell better."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class _Field(Generic[K]):
     def __init__(self, engines: Mapping[K, Engine], problem: Problem) -> None:
         self.engines, self.problem = dict(engines), problem
         self.refused: dict[K, str] = {}
-        self.best: dict[K, float] = {}
+        self.seconds: dict[K, list[float]] = {key: [] for key in engines}
         self._device, self._processes = problem.student.device, problem.student.processes
         self._random = RandomState.of(self._device)
 
@@ -87,7 +90,7 @@ class _Field(Generic[K]):
             return Comparison({key: Cost(math.nan) for key in self.engines}, self.refused, 0)
         memory = dict(self._each(list(self.engines), self._memory))
         rounds = self._raced()
-        costs = {key: Cost(self.best.get(key, math.nan), memory[key]) for key in self.engines}
+        costs = {key: Cost(min(self.seconds[key], default=math.nan), memory[key]) for key in self.engines}
         return Comparison(ranked(costs), self.refused, rounds)
 
     def _leave_out_those_that_disagree(self) -> None:
@@ -107,17 +110,22 @@ class _Field(Generic[K]):
 
     def _raced(self) -> int:
         """Time those that are left in turns, and give the number of rounds."""
-        running, rounds, spent = list(self.engines), 0, 0.0
-        while len(running) > 1 and (rounds < ROUNDS or (rounds < MOST and spent < ENOUGH)):
+        running, rounds = list(self.engines), 0
+        while len(running) > 1 and rounds < MOST and not (rounds >= ROUNDS and self._known(running)):
             for key, seconds in self._each(running if rounds % 2 == 0 else running[::-1], self._seconds):
-                self.best[key] = min(seconds, self.best.get(key, math.inf))
-                spent += seconds
+                self.seconds[key].append(seconds)
             rounds += 1
             running = [key for key in running if key in self.engines]
             if rounds > 1 and running:
-                limit = HOPELESS * min(self.best[key] for key in running)
-                running = [key for key in running if self.best[key] <= limit]
+                limit = HOPELESS * min(min(self.seconds[key]) for key in running)
+                running = [key for key in running if min(self.seconds[key]) <= limit]
         return rounds
+
+    def _known(self, running: list[K]) -> bool:
+        """Whether more rounds would tell no more: where other work disturbs one, its time comes once."""
+        best = (heapq.nsmallest(2, self.seconds[key]) for key in running)
+        spent = sum(itertools.chain.from_iterable(self.seconds.values()))
+        return spent >= ENOUGH and all(second <= ALIKE * first for first, second in best)
 
     def _each(self, keys: list[K], measure: Callable[[Engine], T]) -> Iterator[tuple[K, T]]:
         """What ``measure`` gives of each, from the same random state; who raises is out."""

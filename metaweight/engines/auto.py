@@ -1,13 +1,12 @@
-"""Engine ``auto``: the cheapest exact engine for a student, found by its layers and by trying."""
+"""Engine ``auto``: the cheapest exact engine for a student, by its layers and by trying, or by the clock."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 from metaweight.core.contracts import StudentState
 from metaweight.core.randomness import RandomState, forked_rng
 from metaweight.core.reads import together
-from metaweight.core.submodules import submodules
 from metaweight.core.weakly import PerObject
 from metaweight.engines.abilities import Abilities
 from metaweight.engines.base import (
@@ -28,23 +26,17 @@ from metaweight.engines.base import (
     build_engine,
     registry,
 )
-from metaweight.engines.checks import EngineError, couples, described
+from metaweight.engines.candidates import Choice, Key, preferences
+from metaweight.engines.checks import EngineError
+from metaweight.engines.measured import compared
+from metaweight.engines.rankings import Rankings
 from metaweight.engines.watch import answer
 from metaweight.student.student import Student
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """An engine, and why it is tried."""
-
-    name: str
-    why: str
-    options: tuple[tuple[str, str], ...] = ()
-
-
-COSTS = ("exact", "cheap")
+COSTS = ("exact", "cheap", "measured")
 
 
 @registry.register("auto")
@@ -54,6 +46,10 @@ class Auto(Engine):
     A norm that couples the batch: ``forward``, then ``double``.  None: ``ghost``, whose layers are checked,
     then ``forward`` and ``double``, with convolutions in this order.  Several inner steps: ``reverse``.
     Last: ``higher``.  With ``cost="cheap"`` ``first-order``, which is not exact, comes before ``ghost``.
+    With ``cost="measured"`` all of them but ``higher`` solve the first batch in turns, see ``measured``: the
+    fastest is kept, of those within 3 % of it the one that takes least memory (which CUDA alone counts), else
+    the first in the order.  Exact engines agree up to rounding only, so that the clock then decides the last
+    bits of a run; a resumed run takes the engine that it began with.  The other costs decide without a clock.
     Where the engine that was taken turns out to be wrong later on, the next one goes on, and a warning is
     logged.  ``chosen`` names the engine and ``why`` the reason, both logged (INFO) when the first batch is
     solved.  Raises ValueError for another ``cost``.
@@ -64,12 +60,13 @@ class Auto(Engine):
 
     def __init__(self, *, cost: str = "exact") -> None:
         if cost not in COSTS:
-            raise ValueError(f"cost is {' or '.join(map(repr, COSTS))}, got {cost!r}")
+            raise ValueError(f"cost is {', '.join(map(repr, COSTS[:-1]))} or {COSTS[-1]!r}, got {cost!r}")
         self.cost = cost
-        self._engines: dict[tuple[str, tuple[tuple[str, str], ...]], Engine] = {}
+        self._engines: dict[Key, Engine] = {}
         # by module and by what is to be tried, which changes with the number of steps and with .eval()
         self._kept: PerObject[nn.Module, dict[tuple[Choice, ...], tuple[Choice, str]]] = PerObject(dict)
         self._refused: PerObject[nn.Module, dict[Choice, str]] = PerObject(dict)
+        self._rankings: PerObject[nn.Module, Rankings] = PerObject(Rankings)
         self.chosen: str | None = None
         self.why = "no batch has been solved yet"
 
@@ -105,18 +102,24 @@ class Auto(Engine):
     def keeping(self, student: Student) -> AbstractContextManager[Any]:
         """What the engine needs that is chosen, or that will be tried first."""
         candidates = tuple(preferences(student, several=False, cheap=self.cost == "cheap"))
-        choice, _ = self._kept[student.module].get(candidates, (candidates[0], ""))
+        first = self._rankings[student.module].first(candidates) or candidates[0]
+        choice, _ = self._kept[student.module].get(candidates, (first, ""))
         return self._engine(choice).keeping(student)
 
     def state_dict(self, module: nn.Module) -> dict[str, Any]:
-        """See ``Engine``: of the engines that were taken."""
+        """See ``Engine``: of the engines that were taken by name, and what was measured as ``auto``."""
         states = {choice: engine.state_dict(module) for (choice, _), engine in self._engines.items()}
+        states["auto"] = self._rankings[module].state_dict()
         return {name: state for name, state in states.items() if state}
 
     def load_state_dict(self, module: nn.Module, state: Mapping[str, Any]) -> None:
-        """See ``Engine``."""
+        """See ``Engine``: what was measured counts with ``cost="measured"``."""
+        if self.cost == "measured":
+            self._rankings[module].load_state_dict(state.get("auto", {}))
+            self._kept[module].clear()
         for name, own in state.items():
-            self._engine(Choice(name, "it goes on")).load_state_dict(module, own)
+            if name != "auto":
+                self._engine(Choice(name, "it goes on")).load_state_dict(module, own)
 
     def give_up(self, engine: Engine, module: nn.Module, error: Exception) -> bool:
         """See ``Engine``: the engines that come after it are tried from now on."""
@@ -125,6 +128,7 @@ class Auto(Engine):
         for candidates, (choice, _) in list(kept.items()):
             if self._engine(choice) is engine:
                 del kept[candidates]
+                self._rankings[module].drop(choice, str(error))
                 refused[choice] = str(error)
                 left = left or any(other not in refused for other in candidates)
                 log.warning("engine auto gives up %s in mid-run: %s", choice.name, error)
@@ -136,6 +140,8 @@ class Auto(Engine):
         several, cheap = len(problem.train) > 1, self.cost == "cheap"
         candidates = tuple(preferences(problem.student, several=several, cheap=cheap))
         kept, refused = self._kept[module], self._refused[module]
+        if self.cost == "measured" and candidates not in kept:
+            self._measure(problem, candidates)
         if candidates in kept:
             choice, self.why = kept[candidates]
             self.chosen = choice.name
@@ -152,10 +158,7 @@ class Auto(Engine):
             except EngineError as error:
                 refused[choice] = str(error)
                 continue
-            reasons = [f"not {other.name}: {refused[other]}" for other in candidates if other in refused]
-            self.chosen, self.why = choice.name, "; ".join([choice.why, *reasons])
-            kept[candidates] = choice, self.why
-            log.info("engine auto takes %s: %s", choice.name, self.why)
+            self._keep(module, candidates, choice, choice.why)
             return engine, solution
         reasons = [f"{other.name}: {refused[other]}" for other in candidates]
         raise EngineError(
@@ -163,42 +166,31 @@ class Auto(Engine):
             "student whose passes are smooth: engine='difference'"
         )
 
+    def _measure(self, problem: Problem, candidates: tuple[Choice, ...]) -> None:
+        """Keep the best of those that were measured, now or in a run that this one goes on from."""
+        module = problem.student.module
+        rankings, refused = self._rankings[module], self._refused[module]
+        if candidates not in rankings:
+            some = [choice for choice in candidates if choice.name != "higher" and choice not in refused]
+            if len(some) < 2:
+                return
+            rankings.add(candidates, compared({choice: self._engine(choice) for choice in some}, problem))
+        refused.update(rankings.refused(candidates))
+        best = rankings.first(candidates)
+        if best is not None:
+            self._keep(module, candidates, best, rankings.why(candidates))
+
+    def _keep(self, module: nn.Module, candidates: tuple[Choice, ...], choice: Choice, why: str) -> None:
+        refused = self._refused[module]
+        reasons = [f"not {other.name}: {refused[other]}" for other in candidates if other in refused]
+        self.chosen, self.why = choice.name, "; ".join([why, *reasons])
+        self._kept[module][candidates] = choice, self.why
+        log.info("engine auto takes %s: %s", choice.name, self.why)
+
     def _engine(self, choice: Choice) -> Engine:
-        key = choice.name, choice.options
-        if key not in self._engines:
-            self._engines[key] = build_engine(choice.name, **dict(choice.options))
-        return self._engines[key]
-
-
-def preferences(student: Student, *, several: bool, cheap: bool = False) -> Iterator[Choice]:
-    """Engines with the reason to try them, the most promising first; exact ones but for ``cheap``."""
-    module = student.module
-    if student.sharded is not None:
-        yield Choice("ghost", "the parameters are sharded, which others swap whole")
-        return
-    if several:
-        yield Choice("reverse", "several inner steps, in the memory of one")
-        yield Choice("reverse", "several inner steps, which cannot be undone", (("replay", "snapshots"),))
-    elif coupling := _first(module, couples):
-        yield Choice("forward", f"{coupling} couples the samples of a batch")
-        yield Choice("double", f"{coupling} couples the samples of a batch")
-    else:
-        apart = "no layer couples the samples of a batch"
-        if cheap:
-            yield Choice("first-order", f"cost='cheap', and {apart}")
-        yield Choice("ghost", apart)
-        if convolution := _first(module, lambda part: isinstance(part, nn.modules.conv._ConvNd)):
-            yield Choice("forward", f"{convolution} is a convolution")
-            yield Choice("double", "one inner step")
-        else:
-            yield Choice("double", "no convolutions")
-            yield Choice("forward", "one inner step")
-    yield Choice("higher", "any student")
-
-
-def _first(module: nn.Module, is_it: Callable[[nn.Module], bool]) -> str | None:
-    part = next((part for _, part in submodules(module) if is_it(part)), None)
-    return None if part is None else described(module, part)
+        if choice.key not in self._engines:
+            self._engines[choice.key] = build_engine(choice.name, **dict(choice.options))
+        return self._engines[choice.key]
 
 
 class _Remembered:

@@ -105,6 +105,9 @@ class Problem:
 
     weigh_meta: MetaWeights | None = None
     """What trusted units count; constants of the meta loss."""
+    again: bool = False
+    """Whether the train loss's gradient at other weights is wanted afterwards; no answer depends on it, but
+    what one costs."""
 
     def meta_loss(self, meta: Forward) -> Tensor:
         """The meta loss of the units here, a scalar with its graph."""

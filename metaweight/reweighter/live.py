@@ -76,9 +76,10 @@ class Live:
         """Share of training done, 0 to 1; 0 where ``total_steps`` is not known."""
         return min(self.steps / self.total_steps, 1.0) if self.total_steps else 0.0
 
-    def settled(self, train: Batch, meta: Batch) -> Engine:
+    def settled(self, train: Batch, meta: Batch, *, again: bool) -> Engine:
         """The engine of single steps, which one that chooses tries on these batches, before anything moves.
 
+        ``again``: whether a real step weighs the train pass anew.
         All iterations are then made in one way, and a resumed run goes on to the last bit.
         """
         problem = Problem(
@@ -90,13 +91,19 @@ class Live:
             self.max_norm,
             self.progress,
             scope=scope_of(self.student, self.scope),
+            again=again,
         )
         return self.engine.settle(problem)
 
-    def by_any_engine(self, train: Batch, meta: Batch, attempt: Callable[[Engine], T]) -> T:
-        """``attempt`` by the engine of single steps; where it turns out to be wrong here, by the next one."""
+    def by_any_engine(
+        self, train: Batch, meta: Batch, attempt: Callable[[Engine], T], *, again: bool = False
+    ) -> T:
+        """``attempt`` by the engine of single steps; where it turns out to be wrong here, by the next one.
+
+        ``again``: see ``settled``.
+        """
         while True:
-            engine = self.settled(train, meta)
+            engine = self.settled(train, meta, again=again)
             try:
                 return attempt(engine)
             except EngineError as error:

@@ -60,14 +60,15 @@ def step(live: Live, schedule: Schedule, train: Batch, meta: Batch) -> Taken:
     """Weights, and the real step with them, which shares the train pass."""
 
     def attempt(engine: Engine) -> tuple[Weighed, Moved]:
-        with live.train_pass(train, engine, backward=schedule.backward(engine)) as recorded:
+        backward = schedule.again and not engine.abilities.weighs_again
+        with live.train_pass(train, engine, backward=backward) as recorded:
             with attention_for(engine):
                 moved = live.moved(recorded.forward, recorded.buffers, recorded.random)
             weighed = schedule.weigh(live, recorded, meta, engine, Gathering(moved=moved))
             live.real_step(recorded.forward, weighed.weights, weighed.gradient, moved)
         return weighed, moved
 
-    weighed, moved = live.by_any_engine(train, meta, attempt)
+    weighed, moved = live.by_any_engine(train, meta, attempt, again=schedule.again)
     return Taken.of([live.taken(weighed.state, weighed.weights)], weighed.result, moved=moved)
 
 
@@ -144,11 +145,11 @@ class Schedule(NamedTuple):
     """Of one step."""
     several: Callable[[Live, Sequence[Batch], Batch, Rates | None], Taken]
     """A window of steps."""
-    backward: Callable[[Engine], bool]
-    """Whether the real step backpropagates through the train pass."""
+    again: bool
+    """Whether the real step weighs the train pass anew."""
 
 
 SCHEDULES: Mapping[str, Schedule] = {
-    "lookahead": Schedule(lookahead, window, lambda engine: not engine.abilities.weighs_again),
-    "online": Schedule(online, online_window, lambda engine: False),
+    "lookahead": Schedule(lookahead, window, again=True),
+    "online": Schedule(online, online_window, again=False),
 }

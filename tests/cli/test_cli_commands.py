@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -218,6 +219,19 @@ def test_a_run_in_windows_with_an_engines_options(tmp_path: Path) -> None:
     assert [row["step"] for row in folder.read_steps()] == [4, 6, 10, 12]
     config = folder.manifest()["config"]
     assert (config["unroll"], config["engine_options"]) == (4, {"replay": "snapshots", "through_state": True})
+
+
+def test_a_run_whose_engine_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, chosen = tmp_path / "run", ["--engine-options", "cost=measured"]
+    assert main(["train", *QUICK, "--teacher", "memory", *chosen, "--out", str(out)]) == 0
+    said = r"engine auto, lookahead \((ghost|forward|double): \S+ ms, .* \(of \d+ rounds\)\)"
+    assert re.search(said, words(capsys))
+    assert RunFolder.open(out).manifest()["config"]["engine_options"] == {"cost": "measured"}
+    state = torch.load(out / "checkpoint.pt", weights_only=True)["state"]["reweighter"]["engine"]["auto"]
+    ((first, *_), *_) = state["measured"][0]["costs"]
+    assert first in ("ghost", "forward", "double")
+    assert main(["train", "--engine-options", "cost=clock", "--out", str(tmp_path / "other")]) == 2
+    assert "cost is 'exact', 'cheap' or 'measured', got 'clock'" in words(capsys)
 
 
 def test_resume_takes_no_other_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

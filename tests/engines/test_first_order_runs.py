@@ -88,7 +88,7 @@ def test_auto_takes_it_when_asked_and_where_it_can() -> None:
     exact = reweighter("auto")
     exact.step(batch("table", 6, 0), batch("table", 4, 1))
     assert exact.engine.choice.startswith("ghost")
-    with pytest.raises(ValueError, match="cost is 'exact' or 'cheap', got 'free'"):
+    with pytest.raises(ValueError, match="cost is 'exact', 'cheap' or 'measured', got 'free'"):
         build_engine("auto", cost="free")
 
 

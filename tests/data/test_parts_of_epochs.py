@@ -146,3 +146,15 @@ def test_rows_read_fall_with_the_number_of_processes(size: int, draws: bool) -> 
                 batches.part(epoch, position, rank, size)
         read.append(dataset.read)
     assert [len(rows) for rows in read] == [2 * 2 * 8 // size] * size
+
+
+class Wide(Drawing):
+    """Rows of a picture's size."""
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        return torch.zeros(3, 224, 224), place % 3
+
+
+@pytest.mark.parametrize(("dataset", "rows"), [(Drawing(), 4096), (Wide(), 55)])
+def test_few_large_rows_are_evaluated_at_once(dataset: Any, rows: int) -> None:
+    assert CollatedRows.of([dataset], default_collate).at_once == rows

@@ -15,6 +15,9 @@ from metaweight.data.items import BatchPlace, Items, Positioned
 from metaweight.data.loaders import Collated
 from metaweight.data.rows.loader import ALL, EVALUATED
 
+AT_ONCE = 1 << 23
+"""Numbers of a batch that is not trained on; workers have several of these ready."""
+
 
 @dataclass(frozen=True, eq=False)
 class CollatedRows:
@@ -48,8 +51,12 @@ class CollatedRows:
 
     @property
     def at_once(self) -> int:
-        """Rows of a batch that is not trained on."""
-        return EVALUATED
+        """Rows of a batch that is not trained on: fewer where a row has many numbers, as a picture has."""
+        if not len(self):
+            return EVALUATED
+        batch = self.batch(self.positions[:1].tolist())
+        values = [value for value in (*batch.args, *batch.kwargs.values()) if isinstance(value, Tensor)]
+        return max(1, min(EVALUATED, AT_ONCE // max(sum(value.numel() for value in values), 1)))
 
     def to(self, device: torch.device) -> CollatedRows:
         """The same, batches on a device."""

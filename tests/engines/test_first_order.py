@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,31 @@ def test_slopes_are_those_along_the_cut_direction(kind: str, optimizer: str, ran
         exact = one_by_one(given, whole)
         assert relative(solution.slopes[0], exact) < 1e-12
         assert engine.cosines(given.student.module) == (pytest.approx(1.0),)
+
+
+@pytest.mark.parametrize("kind", STUDENTS)
+def test_in_bf16_slopes_are_those_of_ghost_in_bf16(kind: str, always: None) -> None:
+    """To the bit without a cut; with one that takes nothing away as near as bf16 is to the exact ones."""
+
+    def given(**execution: Any) -> Problem:
+        torch.manual_seed(0)
+        module = STUDENTS[kind]()
+        student = mw.Student(module, execution=mw.Execution(**execution))
+        exact = problem(kind, parts=(student, torch.optim.SGD(module.parameters(), lr=0.05)))
+        float32 = [
+            mw.Batch(tuple(v.float() if v.is_floating_point() else v for v in b.args), b.targets, b.index)
+            for b in (*exact.train, exact.meta)
+        ]
+        weights = torch.linspace(0.2, 1.8, 6)
+        return replace(exact, train=(float32[0],), meta=float32[1], weigh=lambda _state: weights)
+
+    with torch.enable_grad(), together():
+        full = answer(build_engine("ghost"), given()).slopes[0]
+        half = answer(build_engine("ghost"), given(precision="bf16")).slopes[0]
+    ours, wide = (solved(FirstOrder(rank), given(precision="bf16"))[0].slopes[0] for rank in (None, WIDE))
+    assert torch.equal(ours, half)
+    assert 1e-5 < relative(half, full) < 5e-2  # it did run in bf16
+    assert relative(wide, full) < 5e-2
 
 
 def test_what_has_no_thin_products_is_never_cut(always: None) -> None:

@@ -19,9 +19,11 @@ def is_large(count: int) -> bool:
 
 
 def pieces(count: int, values: Tensor) -> Iterator[slice]:
-    """0..``count``-1 in parts, of which each stands for rows of ``values`` [R, C]; at least one."""
+    """0..``count``-1 in parts, of which each stands for rows of ``values`` [R, C, ...]; at least one."""
     size = PIECE if values.device.type == "cpu" else LAUNCHES * PIECE
-    # a kernel may add up a row in an order that its address asks for, which 16 rows leave as it is
-    step = max(size // values.shape[-1] // 16, 1) * 16
+    step = max(size // max(values[:1].numel(), 1), 1)
+    if values.dim() == 2:
+        # a kernel may add up a row in an order that its address asks for, which 16 rows leave as it is
+        step = max(step // 16, 1) * 16
     for first in range(0, max(count, 1), step):
         yield slice(first, first + step)

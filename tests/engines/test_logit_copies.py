@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.core import pieces
-from metaweight.student.losses import TokenCrossEntropy
+from metaweight.student.losses import PixelCrossEntropy, TokenCrossEntropy, soft_cross_entropy
 from metaweight.teachers import build_teacher
 from tests.live_tensors import LiveBytes
 
@@ -100,3 +100,45 @@ def test_a_step_without_a_meta_gradient_holds_fewer_than_plain_training() -> Non
 
 def test_the_first_iteration_which_is_checked_holds_no_more() -> None:
     assert copies("ghost", "online", "surface", "sentence", steps=0) <= ALLOWED["ghost"]
+
+
+COLOURS, SIDE = 60, 12
+OF_PLACES = {"ghost": 5, "forward": 6, "double": 6}
+OF_SHARES = {"ghost": 5, "forward": 3, "double": 6}
+"""Plain training holds 4 of both by torch's own loss."""
+
+
+@SCHEDULES
+@pytest.mark.parametrize("engine", OF_PLACES)
+@pytest.mark.parametrize("kind", ["pixels", "soft"])
+def test_so_do_a_label_for_each_pixel_and_soft_labels(kind: str, engine: str, schedule: str) -> None:
+    torch.manual_seed(0)
+    pixels = kind == "pixels"
+    module = nn.Sequential(
+        *([nn.Conv2d(1, 2, 1), nn.Tanh(), nn.Conv2d(2, COLOURS, 1)] if pixels else []),
+        *([] if pixels else [nn.Linear(1, 2), nn.Tanh(), nn.Linear(2, WORDS)]),
+    )
+    inputs = (ROWS, 1, SIDE, SIDE) if pixels else (ROWS * LENGTH, 1)
+
+    def batch_of(seed: int) -> mw.Batch:
+        g = torch.Generator().manual_seed(seed)
+        labels = torch.randint(0, COLOURS, (ROWS, SIDE, SIDE), generator=g)
+        targets = labels if pixels else torch.rand(len(labels) * LENGTH, WORDS, generator=g).softmax(dim=1)
+        return mw.Batch((torch.randn(inputs, generator=g),), targets, torch.arange(inputs[0]))
+
+    student = mw.Student(module, PixelCrossEntropy() if pixels else soft_cross_entropy)
+    live = mw.Reweighter(
+        student,
+        build_teacher("mw-net", student.spec(batch_of(0))),
+        optimizer=torch.optim.SGD(module.parameters(), lr=0.01),
+        engine=engine,
+        schedule=schedule,
+    )
+    for seed in range(4):
+        live.step(batch_of(2 * seed), batch_of(2 * seed + 1))
+    train, meta = batch_of(98), batch_of(99)
+    copy = 4 * ROWS * (COLOURS * SIDE**2 if pixels else LENGTH * WORDS)
+    apart = [*module.parameters(), train.targets, meta.targets]
+    with LiveBytes(held=[], apart=apart, least=copy // 2) as counted:
+        live.step(train, meta)
+    assert 2 < counted.peak / copy <= (OF_PLACES if pixels else OF_SHARES)[engine]

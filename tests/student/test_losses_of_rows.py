@@ -32,6 +32,20 @@ def case(kind: str, dtype: torch.dtype) -> tuple[Tensor, Loss, Loss]:
     logits = 3 * torch.randn(ROWS, CLASSES, generator=g, dtype=torch.float64).to(dtype)
     targets = torch.randint(0, CLASSES, (ROWS,), generator=g)
     where = (torch.rand(ROWS, generator=g) > 0.3).nonzero().squeeze(1)
+    if kind == "pixels":
+        images, labels = logits.view(7, 10, CLASSES).transpose(1, 2), targets.view(7, 10)
+        return (
+            images.unflatten(2, (2, 5)).contiguous(),
+            lambda x: cross_entropy_of_rows(x, labels.view(7, 2, 5), ignore_index=IGNORED),
+            lambda x: F.cross_entropy(x, labels.view(7, 2, 5), reduction="none", ignore_index=IGNORED),
+        )
+    if kind == "soft":
+        shares = torch.rand(ROWS, CLASSES, generator=g, dtype=torch.float64).softmax(dim=1).to(dtype)
+        return (
+            logits,
+            lambda x: cross_entropy_of_rows(x, shares, smoothing=0.1),
+            lambda x: F.cross_entropy(x, shares, reduction="none", label_smoothing=0.1),
+        )
     if kind == "picked":
         return (
             logits,
@@ -55,7 +69,7 @@ def of_both(kind: str, dtype: torch.dtype, found: Callable[[Tensor, Tensor], Any
     return [found(loss_of(x), x) for loss_of, x in zip(losses, own, strict=True)]
 
 
-KINDS = pytest.mark.parametrize("kind", ["plain", "padded", "smooth", "picked"])
+KINDS = pytest.mark.parametrize("kind", ["plain", "padded", "smooth", "picked", "pixels", "soft"])
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
 
@@ -122,7 +136,7 @@ def test_a_backward_inside_of_an_autocast_is_that_of_the_forward(kind: str) -> N
     assert torch.equal(*of_both(kind, torch.bfloat16, found))
 
 
-@pytest.mark.parametrize("kind", ["padded", "picked"])
+@pytest.mark.parametrize("kind", ["padded", "picked", "pixels", "soft"])
 def test_what_looks_into_the_calls_sees_torchs_own(kind: str) -> None:
     logits, ours, theirs = case(kind, torch.float32)
 
@@ -166,6 +180,15 @@ def test_rows_that_do_not_fit_are_refused_as_by_torch() -> None:
         cross_entropy_of_rows(torch.zeros(ROWS, CLASSES), torch.zeros(ROWS - 1, dtype=torch.int64))
     with pytest.raises(IndexError, match="out of bounds"):
         cross_entropy_of_rows(torch.zeros(ROWS, CLASSES), torch.full((ROWS,), CLASSES))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        cross_entropy_of_rows(torch.zeros(7, CLASSES, 2, 5), torch.zeros(7, 5, 2, dtype=torch.int64))
+
+
+def test_shares_that_are_learnt_get_a_gradient() -> None:
+    logits, shares = torch.zeros(ROWS, CLASSES), torch.full((ROWS, CLASSES), 1 / CLASSES, requires_grad=True)
+    found = torch.autograd.grad(cross_entropy_of_rows(logits, shares).sum(), shares)[0]
+    theirs = F.cross_entropy(logits, shares, reduction="none").sum()
+    assert torch.equal(found, torch.autograd.grad(theirs, shares)[0])
 
 
 def test_logits_that_were_changed_since_are_refused() -> None:

@@ -27,13 +27,15 @@ def cross_entropy_of_rows(
 ) -> Tensor:
     """As torch's cross_entropy of each row, bit for bit: logits [R, C], labels [U] -> [U] in nats.
 
+    Or of each place of a row: [R, C, ...], labels [R, ...] -> [R, ...]; or with probabilities of the classes:
+    [R, C], [R, C] -> [R].
+
     ``where`` [U]: the row of each unit, no two the same; None: R = U, in their order.  First and second
     derivatives and those of forward mode hold a few pieces of the logits beside what they give; gradients of
     many at once (``is_grads_batched``) are refused by torch.
     """
     rows = _Rows(targets, where, ignore_index, smoothing)
-    fits = logits.dim() == 2 and (where is not None or targets.shape == logits.shape[:1])
-    if not fits or not is_large(logits.numel()) or _followed(logits):
+    if not _fits(logits, targets, where) or not is_large(logits.numel()) or _followed(logits):
         return rows.loss(logits if where is None else logits[where])
     if torch.is_grad_enabled() and logits.requires_grad:
         loss: Tensor = CrossEntropyOfRows.apply(  # type: ignore[no-untyped-call]
@@ -41,6 +43,15 @@ def cross_entropy_of_rows(
         )
         return loss
     return rows.losses(logits)
+
+
+def _fits(logits: Tensor, targets: Tensor, where: Tensor | None) -> bool:
+    """Whether the rows can be told apart; torch has words for what is wrong."""
+    if where is not None:
+        return logits.dim() == 2
+    if targets.is_floating_point():
+        return logits.dim() == 2 and targets.shape == logits.shape and not targets.requires_grad
+    return logits.dim() > 1 and targets.shape == (*logits.shape[:1], *logits.shape[2:])
 
 
 def _followed(logits: Tensor) -> bool:

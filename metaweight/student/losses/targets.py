@@ -16,6 +16,7 @@ from metaweight.student.losses.base import (
     require_classes,
     require_logits,
 )
+from metaweight.student.losses.rows import cross_entropy_of_rows
 
 
 @of_logits
@@ -34,7 +35,7 @@ def soft_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     _require_shape(outputs, targets, "soft targets")
     if outputs.dim() != 2:
         raise ValueError(f"soft targets belong to logits [U, C], got {tuple(outputs.shape)}")
-    return F.cross_entropy(outputs, targets.to(outputs.dtype), reduction="none")
+    return cross_entropy_of_rows(outputs, targets.to(outputs.dtype))
 
 
 @of_logits
@@ -98,7 +99,7 @@ class PixelCrossEntropy:
         doubt(~size.any(), fail)
         if targets.device.type == "cpu":
             check_labels(targets[real], outputs.shape[1])
-        each = F.cross_entropy(outputs, targets, reduction="none", ignore_index=self.ignore_index)
+        each = cross_entropy_of_rows(outputs, targets, ignore_index=self.ignore_index)
         summed = each.flatten(1).sum(dim=1)
         return summed * len(targets) / size.sum(), size.to(torch.result_type(summed, 1.0))
 

@@ -82,7 +82,9 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device, tensors inside of other inputs too; pinned ones without waiting
         for the copy, which kernels on that device do by themselves."""
-        return self._mapped(lambda value: value.to(device, non_blocking=value.is_pinned()))
+        # whether memory is pinned CUDA alone knows, which a forked process must not ask
+        away = torch.device(device).type != "cpu"
+        return self._mapped(lambda value: value.to(device, non_blocking=away and value.is_pinned()))
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory; a DataLoader with ``pin_memory=True`` asks for it."""

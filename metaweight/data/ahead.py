@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
+from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from metaweight.core.batch import Batch
@@ -16,15 +16,17 @@ from metaweight.data.epochs import Epochs
 
 
 class ReadAhead(Epochs):
-    """The batches of ``source``, to the bit, read ahead by ``workers`` processes.
+    """The batches of ``source``, read ahead by ``workers`` processes.
 
-    They are ready where they are asked for in order, epoch after epoch; elsewhere what was read ahead, up to
-    ``workers`` times ``prefetch_factor`` batches (None: 2), is thrown away.  The workers are started with the
-    first batch and end with this object.
-    ``source``: its batches are on the CPU and depend on (epoch, position) alone.  They come on ``device``, or
-    as they are; with ``pin_memory`` by way of page-locked memory, so that nobody waits for the copy.  The
-    others are as a DataLoader takes them, an error of a worker is raised with its traceback.
-    Raises ValueError for no worker.
+    They are ready where they are asked for in order; asked for another one, the workers begin anew there.
+    The workers are started with the first batch, and have up to ``prefetch_factor`` (None: 2) batches each
+    ready.  ``persistent``: they go on from epoch to epoch, to ``rest`` or the end of this object; if not,
+    they end with each epoch, and those of the next see what has changed of the data since.
+    ``source``: its batches are on the CPU and depend on (epoch, position) alone, and are then the same to the
+    bit; what rows have of their own, a generator or a counter, each worker has.  Batches come on ``device``,
+    or as they are; with ``pin_memory`` by way of page-locked memory, so that nobody waits for the copy.  The
+    others are as a DataLoader takes them; an error of the source is raised with its traceback where its batch
+    is asked for.  Raises ValueError for no worker.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class ReadAhead(Epochs):
         source: Epochs,
         *,
         workers: int,
+        persistent: bool = True,
         device: torch.device | str | None = None,
         pin_memory: bool = False,
         prefetch_factor: int | None = None,
@@ -42,10 +45,9 @@ class ReadAhead(Epochs):
         super().__init__()
         if workers < 1:
             raise ValueError(f"workers is 1 or more, got {workers}: without any a source is read as it is")
-        self.source = source
-        self._device = device
-        self._course = _Course(len(source))
-        self._loader: DataLoader[Batch] = DataLoader(
+        self.source, self._persistent, self._device = source, persistent, device
+        self._course = _Course(len(source), persistent)
+        self._loader: DataLoader[tuple[_Place, Any]] = DataLoader(
             _Reads(source),
             batch_size=None,
             sampler=self._course,
@@ -58,7 +60,7 @@ class ReadAhead(Epochs):
             multiprocessing_context=multiprocessing_context,
             generator=torch.Generator(),  # the global one is the student's, for dropout
         )
-        self._coming: Iterator[Batch] | None = None
+        self._coming: Iterator[tuple[_Place, Any]] | None = None
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -79,20 +81,30 @@ class ReadAhead(Epochs):
         self.check_position(epoch, turn * size)
         return self._at(_Place("turn", epoch, turn, (rank, size)))
 
+    def rest(self) -> None:
+        """See ``Epochs``: the workers end, and others begin with the next batch."""
+        self._coming = None
+        self._course.asked.clear()
+
     def _at(self, place: _Place) -> Batch:
-        asked = self._course.asked
-        if place not in asked:
+        if self._coming is None or place not in self._course.asked:
+            self.rest()
             self._course.next = place
-        if self._coming is None:
             self._coming = iter(self._loader)
-        while asked[0] != place:
-            asked.popleft()
-            # what a worker could not read matters where it is asked for
-            with suppress(Exception):
-                next(self._coming)
-        asked.popleft()
-        batch = next(self._coming)
-        return batch if self._device is None else batch.to(self._device)
+        try:
+            given = None
+            while given != place:
+                given, batch = next(self._coming)
+                self._course.asked.popleft()
+        except BaseException:  # Ctrl-C, a time that is over, a worker that was killed: who knows what is next
+            self.rest()
+            raise
+        if not self._persistent and place.after(len(self)).epoch > place.epoch:
+            self.rest()
+        if isinstance(batch, ExceptionWrapper):
+            batch.reraise()
+        own: Batch = batch
+        return own if self._device is None else own.to(self._device)
 
 
 @dataclass(frozen=True)
@@ -116,29 +128,33 @@ class _Place:
 
 
 class _Course(Sampler[_Place]):
-    """Place after place without an end; ``asked`` are those that no batch has come for yet."""
+    """Place after place, to the end of an epoch or without an end; ``asked`` are those that have not come."""
 
-    def __init__(self, batches: int) -> None:
-        self._batches = batches
+    def __init__(self, batches: int, endless: bool) -> None:
+        self._batches, self._endless = batches, endless
         self.next = _Place("batch", 0, 0)
         self.asked: deque[_Place] = deque()
 
     def __iter__(self) -> Iterator[_Place]:
-        while True:
-            place, self.next = self.next, self.next.after(self._batches)
+        place = self.next
+        while self._endless or place.epoch == self.next.epoch:
             self.asked.append(place)
             yield place
+            place = place.after(self._batches)
 
 
-class _Reads(Dataset[Batch]):
-    """What a worker reads from."""
+class _Reads(Dataset[tuple[_Place, Any]]):
+    """What a worker reads from; of a batch that cannot be read it gives the error."""
 
     def __init__(self, source: Epochs) -> None:
         self.source = source
 
-    def __getitem__(self, place: _Place) -> Batch:
-        return place.read(self.source)
+    def __getitem__(self, place: _Place) -> tuple[_Place, Any]:
+        try:
+            return place, place.read(self.source)
+        except Exception:
+            return place, ExceptionWrapper(where=f"in a worker, {place.call} {place.position}")
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
+def _as_it_is(item: Any) -> Any:
+    return item

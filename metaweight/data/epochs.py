@@ -84,6 +84,13 @@ class Epochs(ABC):
         self._begun += 1
         return self._begun - 1
 
+    def go_to(self, epoch: int) -> None:
+        """The next epoch that is begun is ``epoch``, from 0."""
+        self._begun = epoch
+
+    def rest(self) -> None:  # noqa: B027 (for those that keep something)
+        """For a while nobody asks: let go of what was kept ready."""
+
     def __iter__(self) -> Iterator[Batch]:
         """The next epoch: 0 the first time, then 1, ..."""
         return self.epoch(self.begin_epoch())

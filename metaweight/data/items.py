@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import Subset
+from torch.utils.data import Subset, get_worker_info
 
 from metaweight.core.batch import Batch, require_batch
 from metaweight.core.randomness import RandomState, forked_rng
@@ -29,12 +29,20 @@ class Items:
     What a row draws from torch's, NumPy's and Python's global generators for the CPU goes with the seed, the
     epoch and the row's place, or, where rows are drawn for together (in ``__getitems__``, or in the
     collate_fn), with the batch's position.  The generators are left as they were.
+    ``unread``: a copy of the data set that nobody has read from, for worker processes: a file that it opens
+    with its first row each of them opens for itself, where one that was open before they were made would
+    have one place for all.
     """
 
-    def __init__(self, dataset: Any, collate: Callable[[list[Any]], Any]) -> None:
-        self.dataset, self._collate = dataset, collate
+    def __init__(self, dataset: Any, collate: Callable[[list[Any]], Any], unread: Any = None) -> None:
+        self._own, self._unread, self._collate = dataset, unread, collate
         self._at_once = _gives_several(dataset)
         self._rows_draw = self._together = False  # as far as is known
+
+    @property
+    def dataset(self) -> Any:
+        """What this process reads from."""
+        return self._own if self._unread is None or get_worker_info() is None else self._unread
 
     def batch(self, place: BatchPlace, items: Sequence[int], rows: slice = slice(None)) -> Batch:
         """Of the ``items``, a whole batch, those ``rows``: what they are in it but for padding.

@@ -15,6 +15,7 @@ from torch.utils.data import (
     SequentialSampler,
     Subset,
     default_collate,
+    get_worker_info,
 )
 
 from metaweight.core.batch import Batch
@@ -176,9 +177,14 @@ class Collated:
         )
 
 
-def as_source(batches: Any, *, seed: int = 0, device: torch.device | None = None) -> Any:
-    """A DataLoader as batches by epoch and position, read ahead by its workers where it has some, on
-    ``device``; everything else as it is."""
+def as_source(
+    batches: Any, *, seed: int = 0, device: torch.device | None = None, cycled: bool = False
+) -> Any:
+    """A DataLoader as batches by epoch and position, on ``device``; everything else as it is.
+
+    Read ahead by the loader's workers where it has some, which end with each epoch unless it keeps them
+    (``persistent_workers``), or its epochs are short ones, one after the other (``cycled``).
+    """
     if not isinstance(batches, DataLoader):
         return batches
     if not batches.num_workers:
@@ -186,10 +192,29 @@ def as_source(batches: Any, *, seed: int = 0, device: torch.device | None = None
     return ReadAhead(
         LoaderBatches(batches, seed=seed),
         workers=batches.num_workers,
+        persistent=cycled or batches.persistent_workers,
         device=device,
         pin_memory=batches.pin_memory,
         prefetch_factor=batches.prefetch_factor,
         timeout=batches.timeout,
-        worker_init_fn=batches.worker_init_fn,
+        worker_init_fn=None if batches.worker_init_fn is None else _Started(batches.worker_init_fn),
         multiprocessing_context=batches.multiprocessing_context,
     )
+
+
+class _Started:
+    """A user's ``worker_init_fn``, which finds the user's data set in the worker's info."""
+
+    def __init__(self, init: Callable[[int], None]) -> None:
+        self._init = init
+
+    def __call__(self, worker: int) -> None:
+        info: Any = get_worker_info()
+        reads = info.dataset
+        held = reads.source.dataset
+        # which refuses to be set
+        object.__setattr__(info, "dataset", held.dataset if isinstance(held, Positioned) else held)
+        try:
+            self._init(worker)
+        finally:
+            object.__setattr__(info, "dataset", reads)

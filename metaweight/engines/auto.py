@@ -49,7 +49,8 @@ class Auto(Engine):
     With ``cost="measured"`` all of them but ``higher`` solve the first batch in turns, see ``measured``: the
     fastest is kept, of those within 3 % of it the one that takes least memory (which CUDA alone counts), else
     the first in the order.  Exact engines agree up to rounding only, so that the clock then decides the last
-    bits of a run; a resumed run takes the engine that it began with.  The other costs decide without a clock.
+    bits of a run; a resumed run takes the engine that it began with.  Who runs out of
+    memory is left out, but in several processes that ends the run.  The other costs decide without a clock.
     Where the engine that was taken turns out to be wrong later on, the next one goes on, and a warning is
     logged.  ``chosen`` names the engine and ``why`` the reason, both logged (INFO) when the first batch is
     solved.  Raises ValueError for another ``cost``.

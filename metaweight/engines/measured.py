@@ -28,6 +28,8 @@ ROUNDS, MOST = 3, 20
 """Timed rounds at least and at most."""
 ENOUGH = 1.0
 """Seconds of all rounds together after which no more are taken, once each has its best time twice."""
+PATIENCE = 30.0
+"""Seconds after which none is taken, whatever is known."""
 HOPELESS = 1.5
 """Times the best: who takes more in two rounds is timed no longer."""
 ALIKE = 1.03
@@ -125,7 +127,8 @@ class _Field(Generic[K]):
         """Whether more rounds would tell no more: where other work disturbs one, its time comes once."""
         best = (heapq.nsmallest(2, self.seconds[key]) for key in running)
         spent = sum(itertools.chain.from_iterable(self.seconds.values()))
-        return spent >= ENOUGH and all(second <= ALIKE * first for first, second in best)
+        alike = all(second <= ALIKE * first for first, second in best)
+        return spent >= PATIENCE or (spent >= ENOUGH and alike)
 
     def _each(self, keys: list[K], measure: Callable[[Engine], T]) -> Iterator[tuple[K, T]]:
         """What ``measure`` gives of each, from the same random state; who raises is out."""

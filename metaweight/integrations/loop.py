@@ -124,9 +124,10 @@ class Loop(Weighed):
     def _trusted_rows(self, trusted: Any, seed: int) -> Epochs:
         if not isinstance(trusted, DataLoader):
             size = (self._train.batch_size or 64) * self._processes
-            trusted = _like(self._train, with_positions(trusted, "trusted"), batch_size=size, shuffle=True)
+            rows, collate_fn = with_positions(trusted, "trusted"), self._train.collate_fn
+            trusted = DataLoader(rows, batch_size=size, shuffle=True, collate_fn=collate_fn)
         check_views(self._train, trusted)
-        batches: Epochs = as_source(_joined(trusted), seed=seed)
+        batches: Epochs = as_source(_joined(trusted), seed=seed, cycled=True)
         return batches
 
     def __len__(self) -> int:
@@ -202,7 +203,9 @@ class Loop(Weighed):
         """Go on from ``state_dict()`` of the end of an epoch, module and optimizer being where they were.
 
         The file of its epochs is looked for in ``folder``, then where it was; the first batch raises
-        CheckpointError, in all processes, where it is in neither or is another.
+        CheckpointError, in all processes, where it is in neither or is another.  From then on the file is
+        this run's: states of later epochs that you left behind no longer go with it, so go back in a copy of
+        the folder if you want to keep them.
         """
         self._begun, self._resumed, self._weighing = int(state["epochs"]), state, None
 

@@ -30,7 +30,8 @@ class HeldEpochs:
 
     def leave(self, folder: Path) -> None:
         file = EpochFile(folder / BY_EPOCH, self.samples)
-        file.leave(folder)  # without an epoch: one of before goes
+        if not self._epochs:  # one of before goes
+            file.path.unlink(missing_ok=True)
         for epoch in self._epochs:
             file.append(epoch)
 

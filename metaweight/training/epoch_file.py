@@ -139,14 +139,14 @@ class EpochFile:
         WriteError.
         """
         other = folder / self.path.name
-        if other.absolute() == self.path.absolute():
+        if other.resolve() == self.path.resolve():
             return
         with writing(other):
+            if self.digests and not self._lasts():
+                raise OSError(f"epochs have gone from {self.path}; give each run a folder of its own")
             other.unlink(missing_ok=True)
             if not self.digests:
                 return
-            if not self._lasts():
-                raise OSError(f"epochs have gone from {self.path}; give each run a folder of its own")
             try:
                 os.link(self.path, other)
             except OSError:

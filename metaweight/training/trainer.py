@@ -16,6 +16,7 @@ import torch
 
 from metaweight.core.contracts import Batch, NonFiniteError, StepReport
 from metaweight.core.registry import did_you_mean
+from metaweight.data.epochs import Epochs
 from metaweight.data.loaders import as_source
 from metaweight.engines.inner import members
 from metaweight.reweighter import Reweighter
@@ -72,7 +73,8 @@ class Trainer:
         if patience is not None and split not in (evaluations or {}):
             raise ValueError(f"early stopping (patience) needs an evaluation named {split!r}")
         self.reweighter, device = reweighter, reweighter.student.device
-        self.train, self.meta = as_source(train, device=device), as_source(meta, seed=1, device=device)
+        self.train = as_source(train, device=device)
+        self.meta = as_source(meta, seed=1, device=device, cycled=True)
         self.epochs, self.warmup_epochs, self.patience = epochs, warmup_epochs, patience
         given = dict(evaluations or {})
         self.evaluations = {name: as_source(batches, device=device) for name, batches in given.items()}
@@ -129,6 +131,9 @@ class Trainer:
         with self._catch_interrupt():
             while self.epoch < self.epochs and not self.history.stopped_early:
                 self._run_epoch()
+        for batches in (self.train, self.meta, *self.evaluations.values()):
+            if isinstance(batches, Epochs):
+                batches.rest()
         for callback in self.callbacks:
             callback.on_end(self)
         return self.history
@@ -192,6 +197,8 @@ class Trainer:
         self._iterations.loss_sum = 0.0
         if self.epoch % self.evaluate_every == 0 or self.epoch == self.epochs:
             for name, batches in self.evaluations.items():
+                if isinstance(batches, Epochs):
+                    batches.go_to(self.epoch - 1)  # in a resumed run too
                 own = spread(batches, self._processes)
                 for key, value in self.evaluate(self.reweighter.student, own).items():
                     row[f"{name}_{key}"] = value

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import random
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import metaweight as mw
 from metaweight.core.batch import Batch
+from metaweight.data import Indexed
 from metaweight.data.ahead import ReadAhead
 from metaweight.data.epochs import Epochs
 from metaweight.data.loaders import LoaderBatches, as_source
@@ -123,7 +127,7 @@ def test_rows_are_read_before_they_are_asked_for_and_only_so_far() -> None:
 
 def test_in_order_nothing_is_read_twice_and_elsewhere_what_was_read_ahead_is_lost() -> None:
     dataset = Drawn()
-    _, ahead = both(dataset)
+    ahead = as_source(loader(dataset, WORKERS, persistent_workers=True))
     for _ in range(4):
         list(ahead)
     found_out = WORKERS * SIZE
@@ -146,6 +150,119 @@ def test_a_row_that_cannot_be_read_matters_where_it_is_asked_for() -> None:
     assert_alike(ahead.batch(0, 3), both()[0].batch(0, 3))  # batch 1 was read ahead, and is left out
     with pytest.raises(IndexError, match=r"batches 0\.\.4"):
         ahead.batch(0, 5)
+
+
+def test_who_was_interrupted_goes_on_where_he_asks() -> None:
+    """What had come just then may be lost, and nobody knows which."""
+    alone, ahead = both()
+    ahead.batch(0, 0)
+
+    def interrupted() -> Iterator[Any]:
+        raise KeyboardInterrupt
+        yield
+
+    ahead._coming = interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        ahead.batch(0, 1)
+    for epoch, position in ((0, 2), (0, 3), (1, 0)):
+        assert_alike(ahead.batch(epoch, position), alone.batch(epoch, position))
+
+
+def test_a_worker_that_was_killed_is_an_error_once() -> None:
+    alone, ahead = both()
+    os.kill(int(ahead.batch(0, 0).targets[0]), signal.SIGKILL)
+    with pytest.raises(RuntimeError, match=r"killed|exited"):
+        [ahead.batch(*divmod(number, 5)) for number in range(1, 15)]
+    for ours, theirs in zip(in_order(ahead), in_order(alone), strict=True):
+        assert_alike(ours, theirs)
+
+
+class Changing(Dataset[tuple[Tensor, int]]):
+    """Rows that are what somebody has set."""
+
+    value = 0
+
+    def __len__(self) -> int:
+        return ROWS
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        return torch.tensor([self.value]), place
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_end_with_an_epoch_and_see_what_has_changed_since(persistent: bool) -> None:
+    dataset = Changing()
+    before = set(multiprocessing.active_children())
+    source = as_source(loader(dataset, WORKERS, persistent_workers=persistent))
+    seen = []
+    for value in (1, 2):
+        dataset.value = value
+        seen.append({int(batch.args[0][0]) for batch in source})
+        gc.collect()
+        assert len(set(multiprocessing.active_children()) - before) == (WORKERS if persistent else 0)
+    assert seen == ([{1}, {1}] if persistent else [{1}, {2}])
+    source.rest()
+    gc.collect()
+    assert set(multiprocessing.active_children()) <= before
+    assert {int(batch.args[0][0]) for batch in source} == {2}
+
+
+def opened(_worker: int) -> None:
+    info = torch.utils.data.get_worker_info()
+    assert info is not None
+    info.dataset.value = 7  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_who_begins_a_worker_finds_the_data_set(indexed: bool) -> None:
+    dataset = Changing()
+    given = loader(dataset, 1, worker_init_fn=opened)
+    if indexed:
+        given = DataLoader(Indexed(dataset), SIZE, num_workers=1, worker_init_fn=opened_beneath)
+    assert {int(batch.args[0][0]) for batch in as_source(given)} == {7}
+
+
+def opened_beneath(_worker: int) -> None:
+    info = torch.utils.data.get_worker_info()
+    assert info is not None
+    info.dataset.dataset.value = 7  # type: ignore[attr-defined]
+
+
+class Filed(Dataset[tuple[Tensor, int]]):
+    """Rows of a file that is opened with the first of them."""
+
+    def __init__(self, path: Path, rows: int) -> None:
+        self.path, self.rows = path, rows
+        self.file: Any = None
+
+    def __del__(self) -> None:
+        if self.file is not None:
+            self.file.close()
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        if self.file is None:
+            self.file = self.path.open("rb", buffering=0)
+        self.file.seek(4 * place)
+        time.sleep(1e-4)
+        (value,) = np.frombuffer(self.file.read(4), np.float32)
+        assert value == place
+        return torch.tensor([value, 1.0, value % 3, value % 2]), place % 3
+
+
+def test_each_worker_of_fit_opens_a_file_for_itself(tmp_path: Path) -> None:
+    """Processes that were forked from one that has it open share its place in it."""
+    np.arange(200, dtype=np.float32).tofile(tmp_path / "rows")
+    ends = []
+    for workers in (0, 2):
+        train = loader(Filed(tmp_path / "rows", 200), workers, shuffle=True)
+        result = mw.fit(
+            student(), train, Filed(tmp_path / "rows", 9), epochs=2, warmup_epochs=0, verbose=False
+        )
+        ends.append(result.weights)
+    assert np.array_equal(ends[0], ends[1])
 
 
 def test_no_worker_is_refused() -> None:
@@ -189,6 +306,13 @@ def test_fit_gives_the_same_model_with_workers(workers: int) -> None:
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.gpu
+def test_workers_that_were_forked_leave_the_gpu_to_this_process() -> None:
+    train, trusted = loaders(2)
+    result = mw.fit(student(), train, trusted, epochs=1, warmup_epochs=0, device="cuda", verbose=False)
+    assert np.isfinite(result.weights).all()
+
+
 def test_a_loop_has_the_trusted_rows_read_by_workers_too() -> None:
     ends = []
     for workers in (0, 2):
@@ -224,21 +348,30 @@ def test_a_batch_is_pinned_and_copied_without_waiting(monkeypatch: pytest.Monkey
         return value
 
     monkeypatch.setattr(Tensor, "pin_memory", pin_memory)
-    monkeypatch.setattr(Tensor, "is_pinned", lambda value: any(value is one for one in pinned))
+    asked: list[Tensor] = []
+
+    def is_pinned(value: Tensor) -> bool:
+        asked.append(value)
+        return any(value is one for one in pinned)
+
+    monkeypatch.setattr(Tensor, "is_pinned", is_pinned)
     waits: list[bool] = []
     before = Tensor.to
 
     def to(value: Tensor, *args: Any, non_blocking: bool = False, **options: Any) -> Tensor:
-        if args == ("cpu",):
+        if args == ("meta",):
             waits.append(non_blocking)
         return before(value, *args, **options)
 
     monkeypatch.setattr(Tensor, "to", to)
     batch = Batch((torch.ones(2, 3), (torch.zeros(2), 4)), torch.tensor([0, 1]), torch.tensor([5, 6]))
-    batch.to("cpu")
+    batch.to("meta")
     assert waits == [False] * 4
     waits.clear()
-    same = batch.pin_memory().to("cpu")
+    batch.pin_memory().to("meta")
     assert waits == [True] * 4
+    asked.clear()
+    same = batch.to("cpu")
+    assert not asked  # a forked process must not
     assert torch.equal(same.args[0], batch.args[0])
     assert torch.equal(same.index, batch.index)

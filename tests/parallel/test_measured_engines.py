@@ -26,5 +26,5 @@ def test_of_a_sharded_student_there_is_nothing_to_measure(ranks: Ranks) -> None:
     require_equal(ranks.run(2, trained, replace(MEASURED, sharded=True)), alone)
 
 
-def test_too_little_memory_is_an_error_where_others_wait(ranks: Ranks) -> None:
+def test_too_little_memory_is_an_error_in_several_processes(ranks: Ranks) -> None:
     assert ranks.run(2, short_of_memory) == ["CUDA out of memory"] * 2

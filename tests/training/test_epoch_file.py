@@ -207,3 +207,12 @@ def test_what_a_stop_left_behind_the_epochs_is_cut_without_a_copy(tmp_path: Path
     file.append(torch.ones(2, 5))
     assert file.path.stat().st_ino == number
     assert file.read()[:, 1, 4].tolist() == [0, 1]
+
+
+def test_a_folder_under_another_name_keeps_the_file(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    file = EpochFile(tmp_path / "run" / BY_EPOCH, 3)
+    file.append(torch.ones(2, 3))
+    file.leave(tmp_path / "link")
+    assert torch.equal(file.read(), torch.ones(1, 2, 3))

@@ -13,6 +13,7 @@ from device_reads import DeviceReads
 from run_parts import Batches, StopAt, live
 from students import SHAPE, Dropped, batch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 import metaweight as mw
 from metaweight.training import checkpoint
@@ -86,6 +87,35 @@ def test_ctrl_c_writes_a_checkpoint_and_the_resumed_run_is_the_whole_one(tmp_pat
     steps = [row["step"] for row in RunFolder.open(folder.path).read_steps()]
     assert steps == list(range(1, 13))
     assert RunFolder.open(folder.path).read_steps() == RunFolder.open(tmp_path / "whole").read_steps()
+
+
+class Unlike(Dataset[tuple[Tensor, int]]):
+    """Rows that are drawn anew each time."""
+
+    def __len__(self) -> int:
+        return 9
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        return torch.randn(SHAPE, dtype=torch.float64), place % 3
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_run_is_evaluated_on_the_same_draws(tmp_path: Path, workers: int) -> None:
+    def run(path: Path, *callbacks: Callback) -> Trainer:
+        valid = DataLoader(Unlike(), batch_size=4, num_workers=workers)
+        folder = RunFolder.open(path) if path.exists() else RunFolder.create(path, {})
+        return trainer(folder, evaluations={"valid": valid}, callbacks=callbacks, monitor="valid_loss")
+
+    whole = run(tmp_path / "whole", StopAt(-1)).fit()
+    with pytest.raises(Interrupted):
+        run(tmp_path / "cut", StopAt(5)).fit()
+    resumed = run(tmp_path / "cut", StopAt(-1))
+    resumed.resume()
+    resumed.fit()
+    losses = [[row["valid_loss"] for row in one.epochs] for one in (whole, resumed.history)]
+    assert losses[0] == losses[1]
+    assert len(set(losses[0])) == 4
 
 
 def test_a_killed_run_resumes_from_the_last_epoch_without_double_steps(tmp_path: Path) -> None:

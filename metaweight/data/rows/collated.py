@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import ConcatDataset
 
 from metaweight.core.batch import Batch
@@ -28,10 +29,13 @@ class CollatedRows:
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (a value)
 
     @staticmethod
-    def of(parts: Iterable[Any], collate_fn: Callable[[list[Any]], Any]) -> CollatedRows:
-        """All items of some data sets."""
+    def of(
+        parts: Iterable[Any], collate_fn: Callable[[list[Any]], Any], unread: Iterable[Any] | None = None
+    ) -> CollatedRows:
+        """All items of some data sets; ``unread``: see ``Items``."""
         whole: ConcatDataset[Any] = ConcatDataset(parts)
-        return CollatedRows(Items(Positioned(whole), Collated(collate_fn)), torch.arange(len(whole)))
+        copies = None if unread is None else Positioned(ConcatDataset(unread))
+        return CollatedRows(Items(Positioned(whole), Collated(collate_fn), copies), torch.arange(len(whole)))
 
     def __len__(self) -> int:
         """N."""
@@ -51,11 +55,12 @@ class CollatedRows:
 
     @property
     def at_once(self) -> int:
-        """Rows of a batch that is not trained on: fewer where a row has many numbers, as a picture has."""
+        """Rows of a batch that is not trained on: fewer where the first row has many numbers, as a picture
+        has."""
         if not len(self):
             return EVALUATED
         batch = self.batch(self.positions[:1].tolist())
-        values = [value for value in (*batch.args, *batch.kwargs.values()) if isinstance(value, Tensor)]
+        values = [value for value in tree_leaves(batch.inputs) if isinstance(value, Tensor)]
         return max(1, min(EVALUATED, AT_ONCE // max(sum(value.numel() for value in values), 1)))
 
     def to(self, device: torch.device) -> CollatedRows:

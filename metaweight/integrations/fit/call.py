@@ -79,13 +79,13 @@ def fit(
     ``taps`` are those of its submodules that the teacher looks into, ``loss`` one of ``losses``.
     ``train``, ``meta``, ``test``, ``valid``: of a name files (as `metaweight train` takes them), DataFrames,
     pairs (X, y) (sentences are lists of words, and of their labels) or Hugging Face data sets; of a module
-    also torch data sets of (input, target), or of mappings, and DataLoaders, whose workers read ahead
-    (``workers=``).  ``label``: the column of
-    labels; ``meta_column``: the one that marks trusted rows of ``train``.  ``options``: of the task's run, by
-    name (``epochs``, ``batch_size``, ``probes``, ...), see `metaweight train --task tabular --help`;
-    ``plain_run=True`` trains the same model plainly too, a module from a copy of it, and ``result.gain`` says
-    what the weights gain.  ``folder``: where the run is kept; default: a new one among the temporary files.
-    The global random state is left as it was.
+    also torch data sets of (input, target), or of mappings, and DataLoaders, of which that of the training
+    rows gives batch size, collate_fn and number of workers, who read ahead (``workers=``).  ``label``: the
+    column of labels; ``meta_column``: the one that marks trusted rows of ``train``.  ``options``: of the
+    task's run, by name (``epochs``, ``batch_size``, ``probes``, ...), see `metaweight train --task tabular
+    --help`; ``plain_run=True`` trains the same model plainly too, a module from a copy of it, and
+    ``result.gain`` says what the weights gain.  ``folder``: where the run is kept; default: a new one
+    among the temporary files.  The global random state is left as it was.
 
     In several processes (torchrun, in a group that is up) all call it with the same data and options; each
     trains on its part of every batch, the first one keeps the run, and all have the result, which is that of
@@ -169,12 +169,13 @@ def _of_module(
     config = with_options(own, {**called, **sizes, **options})
     check_options(config)
     parts = {part: as_dataset(data, part, label=label) for part, data in given.items() if data is not None}
+    unread = copy.deepcopy(parts) if config.workers else None
     collate = default_collate if loader is None else loader.collate_fn
     untrained = copy.deepcopy(module) if config.plain_run else module
 
     def prepare(wanted: ModuleConfig) -> PreparedRows:
         one = module if wanted is config else untrained
-        return prepare_module(wanted, ModuleData(one, parts, loss, collate))
+        return prepare_module(wanted, ModuleData(one, parts, loss, collate, unread))
 
     return config, prepare
 

@@ -24,5 +24,5 @@ class ModuleConfig(RowsConfig):
     optimizer: str = "adamw"
     lr: float = 1e-3
     workers: int = 0
-    """Processes that read rows ahead of the training; default: as many as the DataLoader of the training rows
-    has."""
+    """Processes that read training rows ahead, as many that read trusted rows, and as many in an evaluation;
+    default: as many as the DataLoader of the training rows has.  They read from a copy of the data sets."""

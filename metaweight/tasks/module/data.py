@@ -37,6 +37,8 @@ class ModuleData:
     loss: UnitLoss | None = None
     """None: by the targets, see ``ModuleTask``."""
     collate_fn: Callable[[list[Any]], Any] = default_collate
+    unread: dict[str, Any] | None = None
+    """A copy of ``parts`` for worker processes, see ``Items``."""
 
     def rows(self, part: str) -> Rows:
         """The rows of a part: their places in all data sets end to end, and their targets."""
@@ -59,7 +61,8 @@ class ModuleData:
     @property
     def items(self) -> CollatedRows:
         """All items end to end."""
-        return CollatedRows.of(self.parts.values(), self.collate_fn)
+        unread = None if self.unread is None else self.unread.values()
+        return CollatedRows.of(self.parts.values(), self.collate_fn, unread)
 
 
 class Places:

@@ -60,7 +60,8 @@ class ModuleTask(RowsTask[ModuleConfig]):
         return _given(prepared).loss or LOSSES[prepared.targets.kind]
 
     def sources(self, config: ModuleConfig, prepared: PreparedRows) -> Sources:
-        return Sources(*(_ahead(config, one) for one in super().sources(_read_on(config), prepared)))
+        train, meta = super().sources(_read_on(config), prepared)
+        return Sources(_ahead(config, train), _ahead(config, meta, cycled=True))
 
     def batches(
         self, config: ModuleConfig, prepared: PreparedRows, positions: Tensor, *, training: bool
@@ -106,12 +107,13 @@ def _read_on(config: ModuleConfig) -> ModuleConfig:
     return replace(config, device="cpu") if config.workers else config
 
 
-def _ahead(config: ModuleConfig, source: Any) -> Any:
+def _ahead(config: ModuleConfig, source: Any, *, cycled: bool = False) -> Any:
     """A source of a run, read by its workers where it has some."""
     if not config.workers:
         return source
     device = torch.device(config.device)
-    return ReadAhead(source, workers=config.workers, device=device, pin_memory=device.type == "cuda")
+    pin = device.type == "cuda"
+    return ReadAhead(source, workers=config.workers, persistent=cycled, device=device, pin_memory=pin)
 
 
 def _given(prepared: Learnt) -> ModuleData:

@@ -114,6 +114,8 @@ class Said:
         index = [one for one, _ in told]
         lengths = [len(own) for _, own in told]
         most, said = (found.cpu() for found in torch.cat([own for _, own in told]).max(dim=-1))
+        if lengths != [len(self.sentences[one]) for one in index]:
+            raise ValueError("what is said of a sentence has as many places as it has tokens")
         given = self.given[index]
         origins = zip(*self.origins.select(index).cells(), strict=True)
         cells = [np.repeat(np.fromiter(column, object, len(index)), lengths) for column in origins]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -124,3 +124,10 @@ class ByRow(Epochs):
         if own.start < own.stop:
             return self.read(epoch, position, own)
         return StandIn.of(self.read(epoch, position, slice(0, 1)))
+
+
+def let_rest(sources: Iterable[object]) -> None:
+    """``Epochs.rest`` of those that are epochs."""
+    for source in sources:
+        if isinstance(source, Epochs):
+            source.rest()

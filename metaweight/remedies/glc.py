@@ -43,6 +43,10 @@ class Marked(Epochs):
         """Of a batch what process ``rank`` of ``size`` has, as ``Batch.part``."""
         return self._marked(self.source.part(epoch, position, rank, size))
 
+    def rest(self) -> None:
+        """See ``Epochs``."""
+        self.source.rest()
+
     def _marked(self, batch: Batch) -> Batch:
         marks = torch.isin(batch.index, self.trusted.to(batch.index.device))
         return replace(batch, targets=torch.stack([batch.targets, marks.to(batch.targets)], dim=1))

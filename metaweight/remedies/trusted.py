@@ -30,6 +30,10 @@ class Cycled(Epochs):
         """Of a batch what process ``rank`` of ``size`` has, as ``Batch.part``."""
         return self.source.part(*self._place(epoch, position), rank, size)
 
+    def rest(self) -> None:
+        """See ``Epochs``."""
+        self.source.rest()
+
     def _place(self, epoch: int, position: int) -> tuple[int, int]:
         """Epoch and position of the source."""
         self.check_position(epoch, position)

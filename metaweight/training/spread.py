@@ -47,8 +47,13 @@ class Spread:
             yield turn[min(rank, len(turn) - 1)], rank < len(turn)
 
 
-def spread(batches: Iterable[Batch], processes: Processes) -> Iterable[Batch]:
-    """``batches`` for ``processes`` to evaluate together; as they are where there is one."""
+def spread(batches: Iterable[Batch], processes: Processes, epoch: int = 0) -> Iterable[Batch]:
+    """``batches`` for ``processes`` to evaluate together; as they are where there is one.
+
+    Those of ``epoch``, from 0, where they know epochs: a resumed run's are then the whole one's.
+    """
+    if isinstance(batches, Epochs):
+        batches.go_to(epoch)
     return batches if processes.size == 1 else Spread(batches, processes)
 
 

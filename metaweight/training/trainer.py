@@ -16,7 +16,7 @@ import torch
 
 from metaweight.core.contracts import Batch, NonFiniteError, StepReport
 from metaweight.core.registry import did_you_mean
-from metaweight.data.epochs import Epochs
+from metaweight.data.epochs import let_rest
 from metaweight.data.loaders import as_source
 from metaweight.engines.inner import members
 from metaweight.reweighter import Reweighter
@@ -131,9 +131,7 @@ class Trainer:
         with self._catch_interrupt():
             while self.epoch < self.epochs and not self.history.stopped_early:
                 self._run_epoch()
-        for batches in (self.train, self.meta, *self.evaluations.values()):
-            if isinstance(batches, Epochs):
-                batches.rest()
+        let_rest((self.train, self.meta, *self.evaluations.values()))
         for callback in self.callbacks:
             callback.on_end(self)
         return self.history
@@ -197,9 +195,7 @@ class Trainer:
         self._iterations.loss_sum = 0.0
         if self.epoch % self.evaluate_every == 0 or self.epoch == self.epochs:
             for name, batches in self.evaluations.items():
-                if isinstance(batches, Epochs):
-                    batches.go_to(self.epoch - 1)  # in a resumed run too
-                own = spread(batches, self._processes)
+                own = spread(batches, self._processes, self.epoch - 1)
                 for key, value in self.evaluate(self.reweighter.student, own).items():
                     row[f"{name}_{key}"] = value
             if self.monitor.partition("_")[0] in self.evaluations and self.monitor not in row:

@@ -24,6 +24,8 @@ from metaweight.data import Indexed
 from metaweight.data.ahead import ReadAhead
 from metaweight.data.epochs import Epochs
 from metaweight.data.loaders import LoaderBatches, as_source
+from metaweight.remedies.glc import Marked
+from metaweight.remedies.trusted import Cycled
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 ROWS, SIZE, WORKERS = 23, 5, 2
@@ -205,6 +207,17 @@ def test_workers_end_with_an_epoch_and_see_what_has_changed_since(persistent: bo
     gc.collect()
     assert set(multiprocessing.active_children()) <= before
     assert {int(batch.args[0][0]) for batch in source} == {2}
+
+
+@pytest.mark.parametrize("wrapped", [lambda source: Cycled(source, 3), lambda s: Marked(s, torch.arange(2))])
+def test_what_wraps_a_source_lets_it_rest(wrapped: Callable[[Epochs], Epochs]) -> None:
+    before = set(multiprocessing.active_children())
+    source = wrapped(as_source(loader(Changing(), WORKERS, persistent_workers=True)))
+    source.batch(0, 0)
+    assert len(set(multiprocessing.active_children()) - before) == WORKERS
+    source.rest()
+    gc.collect()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def opened(_worker: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import metaweight as mw
+from benchmarks.models import shapes
+from benchmarks.models.shapes import CLASSES, PADDING, PATCH, Build, Shape
 from metaweight.core.registry import did_you_mean
 from metaweight.student.losses import TokenCrossEntropy, cross_entropy
 
-PADDING, CLASSES, PATCH = 0, 10, 4
-HEADS, LAYERS = 4, 2
+HEADS = 4
 PREFIX = "hf"
 
 
@@ -30,90 +31,13 @@ class Size:
     width: int = 256
 
 
-Build = Callable[[Any, Size], nn.Module]
-
-
-def gpt2(library: Any, size: Size) -> nn.Module:
-    """A head tied to the embedding."""
-    config = library.GPT2Config(
-        vocab_size=size.vocabulary,
-        n_positions=size.length,
-        n_embd=size.width,
-        n_layer=LAYERS,
-        n_head=HEADS,
-        use_cache=False,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    return library.GPT2LMHeadModel(config)  # type: ignore[no-any-return]
-
-
-def llama(library: Any, size: Size) -> nn.Module:
-    """Rotary positions, gated layers, an own head."""
-    config = library.LlamaConfig(
-        vocab_size=size.vocabulary,
-        hidden_size=size.width,
-        intermediate_size=8 * size.width // 3,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        num_key_value_heads=HEADS // 2,
-        max_position_embeddings=size.length,
-        use_cache=False,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=PADDING,
-    )
-    return library.LlamaForCausalLM(config)  # type: ignore[no-any-return]
-
-
-def t5(library: Any, size: Size) -> nn.Module:
-    """Encoder and decoder of ``LAYERS`` each, as T5 1.1."""
-    config = library.T5Config(
-        vocab_size=size.vocabulary,
-        d_model=size.width,
-        d_kv=size.width // HEADS,
-        d_ff=8 * size.width // 3,
-        num_layers=LAYERS,
-        num_heads=HEADS,
-        feed_forward_proj="gated-gelu",
-        tie_word_embeddings=False,
-        pad_token_id=PADDING,
-        eos_token_id=2,
-        decoder_start_token_id=1,
-        use_cache=False,
-    )
-    return library.T5ForConditionalGeneration(config)  # type: ignore[no-any-return]
-
-
-def bert(library: Any, size: Size) -> nn.Module:
-    """Sentences, each with a class."""
-    config = library.BertConfig(
-        vocab_size=size.vocabulary,
-        hidden_size=size.width,
-        intermediate_size=4 * size.width,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        max_position_embeddings=size.length,
-        num_labels=CLASSES,
-    )
-    return library.BertForSequenceClassification(config)  # type: ignore[no-any-return]
-
-
-def vit(library: Any, size: Size) -> nn.Module:
-    """Pictures of as many patches as there are words elsewhere."""
-    config = library.ViTConfig(
-        image_size=_side(size),
-        patch_size=PATCH,
-        hidden_size=size.width,
-        intermediate_size=4 * size.width,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        num_labels=CLASSES,
-    )
-    return library.ViTForImageClassification(config)  # type: ignore[no-any-return]
-
-
-MODELS: Mapping[str, Build] = {"bert": bert, "gpt-2": gpt2, "llama": llama, "t5": t5, "vit": vit}
+MODELS: Mapping[str, Build] = {
+    "bert": shapes.bert,
+    "gpt-2": shapes.gpt2,
+    "llama": shapes.llama,
+    "t5": shapes.t5,
+    "vit": shapes.vit,
+}
 SPOKEN = ("gpt-2", "llama", "t5")
 """Those that learn sentences, each a unit; the others learn classes."""
 
@@ -152,7 +76,7 @@ class Sized:
         """See ``Subject``."""
         import transformers
 
-        return MODELS[self.model](transformers, self.size).train()
+        return MODELS[self.model](transformers, self._shape).train()
 
     def student(self, module: nn.Module, **options: Any) -> mw.Student:
         """See ``Subject``."""
@@ -184,6 +108,21 @@ class Sized:
             return mw.Batch({"input_ids": ids, "decoder_input_ids": behind}, after, index)
         after = torch.cat([ids[:, 1:], self._words(units, generator)[:, :1]], dim=1)
         return mw.Batch({"input_ids": ids}, after, index)
+
+    @property
+    def _shape(self) -> Shape:
+        """Of Llama and T5 1.1 with gated layers of as many parameters, heads of their own."""
+        width = self.size.width
+        return Shape(
+            width=width,
+            length=self.size.length,
+            words=self.size.vocabulary,
+            image=_side(self.size) if self.model == "vit" else 0,
+            heads=HEADS,
+            key_value_heads=HEADS // 2,
+            feedforward=8 * width // 3 if self.model in ("llama", "t5") else 4 * width,
+            tied=False,
+        )
 
     def _words(self, units: int, generator: torch.Generator) -> Tensor:
         return torch.randint(3, self.size.vocabulary, (units, self.size.length), generator=generator)

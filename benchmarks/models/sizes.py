@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import median
 
 import torch
 import tyro
@@ -16,9 +15,7 @@ from rich.console import Console
 from benchmarks.command import exit_code
 from benchmarks.models.run import versions
 from benchmarks.models.sized import MODELS, Size, Sized
-from benchmarks.speed.iterate import Iterate, prepare
-from benchmarks.speed.measure import interleaved, memory_in_fresh_process
-from benchmarks.speed.start import fresh_start, random_pair
+from benchmarks.speed.measure import beside_plain, memory_in_fresh_process
 from benchmarks.speed.variants import PLAIN, Setting, Variant
 from metaweight.cli.places import run_folder
 from metaweight.core.markdown import markdown_table
@@ -27,8 +24,7 @@ from metaweight.training.run_folder import RunFolder, manifest
 
 console = Console()
 SCHEDULES = ("online", "lookahead")
-VARIANTS = (PLAIN, *(Variant("auto", schedule) for schedule in SCHEDULES))
-WARMUP = 2
+VARIANTS = tuple(Variant("auto", schedule) for schedule in SCHEDULES)
 BATCH = 16
 HEADINGS = (
     "model",
@@ -85,27 +81,15 @@ def settings(options: Options) -> Iterator[tuple[Sized, int]]:
 def measured(model: Sized, batch: int, options: Options) -> tuple[str, ...]:
     """A row of the table."""
     setting = Setting(model.name, batch, batch, options.threads)
-    iterates: dict[Variant, Iterate] = {
-        each: prepare(each, fresh_start(setting), setting) for each in VARIANTS
-    }
-    generator = torch.Generator().manual_seed(0)
-    pairs = [random_pair(setting, generator) for _ in range(WARMUP + options.rounds)]
-    interleaved(iterates, pairs[:WARMUP], generator)
-    timings = interleaved(iterates, pairs[WARMUP:], generator)
-    plain, *others = (
-        torch.tensor([t.seconds for t in timings if t.variant == each.name], dtype=torch.float64)
-        for each in VARIANTS
-    )
-    quarters = torch.tensor([0.5, 0.25, 0.75], dtype=torch.float64)
-    ratios = ["{:.2f} [{:.2f}, {:.2f}]".format(*(one / plain).quantile(quarters).tolist()) for one in others]
-    memory = [""] * len(VARIANTS)
+    plain, ratios = beside_plain(VARIANTS, setting, options.rounds)
+    memory = [""] * (1 + len(VARIANTS))
     if options.memory:
-        peaks = [memory_in_fresh_process(each, setting) for each in VARIANTS]
+        peaks = [memory_in_fresh_process(each, setting) for each in (PLAIN, *VARIANTS)]
         memory = [f"{peaks[0] / 1e6:.0f}", *(f"{peak / peaks[0]:.2f}" for peak in peaks[1:])]
     size = f"{batch} x {model.size.length}"
     if model.model != "vit":
         size += f", {model.size.vocabulary:,}"
-    return model.model, size, f"{1e3 * median(plain.tolist()):.0f}", *ratios, *memory
+    return model.model, size, plain, *ratios, *memory
 
 
 def run(options: Options) -> Path:

@@ -17,9 +17,8 @@ from torch import nn
 
 import metaweight as mw
 from benchmarks.command import exit_code
-from benchmarks.speed.iterate import Iterate, Refused, prepare
-from benchmarks.speed.measure import interleaved, memory_in_fresh_process
-from benchmarks.speed.start import fresh_start, random_pair
+from benchmarks.speed.iterate import Refused
+from benchmarks.speed.measure import beside_plain, memory_in_fresh_process
 from benchmarks.speed.students import LENGTHS, VOCABULARIES
 from benchmarks.speed.variants import PLAIN, Setting, Variant
 from metaweight.cli.places import run_folder
@@ -112,25 +111,12 @@ def by_size(options: Options) -> Iterator[tuple[str, ...]]:
 
 def measured(variant: Variant, setting: Setting, rounds: int) -> tuple[str, str, str]:
     """Milliseconds of a plain step; a step of ``variant`` in these, with quartiles; memory likewise."""
-    iterates: dict[Variant, Iterate] = {}
-    for each in (PLAIN, variant):
-        iterates[each] = prepare(each, fresh_start(setting), setting)
-    generator = torch.Generator().manual_seed(0)
-    pairs = [random_pair(setting, generator) for _ in range(2 + rounds)]
     try:
-        interleaved(iterates, pairs[:2], generator)
-        timings = interleaved(iterates, pairs[2:], generator)
+        plain, (steps,) = beside_plain([variant], setting, rounds)
     except (Refused, mw.MetaweightError) as error:
         return "", f"refused: {error}", ""
-    seconds = [[t.seconds for t in timings if t.variant == each.name] for each in iterates]
-    ratios = torch.tensor(seconds[1], dtype=torch.float64) / torch.tensor(seconds[0], dtype=torch.float64)
-    low, middle, high = ratios.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
-    memory = [memory_in_fresh_process(each, setting) for each in iterates]
-    return (
-        f"{1e3 * median(seconds[0]):.0f}",
-        f"{middle:.2f} [{low:.2f}, {high:.2f}]",
-        f"{memory[1] / memory[0]:.2f} of {memory[0] / 1e6:.0f} MB",
-    )
+    memory = [memory_in_fresh_process(each, setting) for each in (PLAIN, variant)]
+    return plain, steps, f"{memory[1] / memory[0]:.2f} of {memory[0] / 1e6:.0f} MB"
 
 
 def run(options: Options) -> Path:

@@ -7,17 +7,18 @@ import multiprocessing
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 
 import torch
 
 from benchmarks.speed.iterate import Iterate, prepare
 from benchmarks.speed.start import fresh_start, random_pair, small_batch
-from benchmarks.speed.variants import Setting, Variant
+from benchmarks.speed.variants import PLAIN, Setting, Variant
 from metaweight import Batch, MetaweightError
 
 MMAP_THRESHOLD = "MALLOC_MMAP_THRESHOLD_"
@@ -60,6 +61,26 @@ def interleaved(
             timings.append(Timing(number, variant.name, position, (clock() - start) / variant.inner_steps))
     gc.unfreeze()
     return timings
+
+
+def beside_plain(variants: Sequence[Variant], setting: Setting, rounds: int) -> tuple[str, list[str]]:
+    """Milliseconds of a plain step, and what each of the ``variants`` takes in plain steps, median and
+    quartiles over ``rounds`` behind two that warm up.
+
+    Raises Refused and MetaweightError where one cannot.
+    """
+    iterates = {each: prepare(each, fresh_start(setting), setting) for each in (PLAIN, *variants)}
+    generator = torch.Generator().manual_seed(0)
+    pairs = [random_pair(setting, generator) for _ in range(2 + rounds)]
+    interleaved(iterates, pairs[:2], generator)
+    timings = interleaved(iterates, pairs[2:], generator)
+    plain, *others = (
+        torch.tensor([t.seconds for t in timings if t.variant == each.name], dtype=torch.float64)
+        for each in iterates
+    )
+    quarters = torch.tensor([0.5, 0.25, 0.75], dtype=torch.float64)
+    ratios = ["{:.2f} [{:.2f}, {:.2f}]".format(*(one / plain).quantile(quarters).tolist()) for one in others]
+    return f"{1e3 * median(plain.tolist()):.0f}", ratios
 
 
 def extra_peak(work: Callable[[], None]) -> int:

@@ -51,17 +51,19 @@ def numbered(loader: DataLoader[Any]) -> DataLoader[Batch]:
             dataset,
             batch_sampler=loader.batch_sampler,
             collate_fn=collate_fn,
-            num_workers=loader.num_workers,
-            pin_memory=loader.pin_memory,
             in_order=loader.in_order,
-            timeout=loader.timeout,
-            worker_init_fn=loader.worker_init_fn,
-            multiprocessing_context=loader.multiprocessing_context,
             generator=loader.generator,
-            prefetch_factor=loader.prefetch_factor,
             persistent_workers=loader.persistent_workers,
+            num_workers=loader.num_workers,
+            **reading(loader),
         )
     return _numbered[loader]
+
+
+def reading(loader: DataLoader[Any]) -> dict[str, Any]:
+    """How its workers read, as a DataLoader's options; how many they are is not among them."""
+    names = ("pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "prefetch_factor")
+    return {name: getattr(loader, name) for name in names}
 
 
 def rows_in(loader: DataLoader[Any]) -> int:
@@ -189,16 +191,15 @@ def as_source(
         return batches
     if not batches.num_workers:
         return LoaderBatches(batches, seed=seed, device=device)
+    options = reading(batches)
+    if batches.worker_init_fn is not None:
+        options["worker_init_fn"] = _Started(batches.worker_init_fn)
     return ReadAhead(
         LoaderBatches(batches, seed=seed),
         workers=batches.num_workers,
         persistent=cycled or batches.persistent_workers,
         device=device,
-        pin_memory=batches.pin_memory,
-        prefetch_factor=batches.prefetch_factor,
-        timeout=batches.timeout,
-        worker_init_fn=None if batches.worker_init_fn is None else _Started(batches.worker_init_fn),
-        multiprocessing_context=batches.multiprocessing_context,
+        **options,
     )
 
 

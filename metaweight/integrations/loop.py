@@ -18,7 +18,7 @@ from metaweight.core.errors import MetaweightError
 from metaweight.core.modes import evaluating
 from metaweight.core.processes import ALONE, Processes
 from metaweight.core.shards import is_sharded
-from metaweight.data.loaders import as_source, numbered, rows_in
+from metaweight.data.loaders import as_source, numbered, reading, rows_in
 from metaweight.data.overlap import check_views
 from metaweight.engines.base import Engine
 from metaweight.integrations.last_hidden import described
@@ -179,7 +179,7 @@ class Loop(Weighed):
         student = weighing.reweighter.student
         if self._looked == weighing.reweighter.windows:
             return
-        plain = _like(train, train.dataset, batch_size=train.batch_size or 64)
+        plain = _like(train, batch_size=train.batch_size or 64)
         with evaluating(student.module):
             for batch in as_source(plain).epoch(0):
                 forward = student.glance(batch.to(student.device), plain=False)
@@ -232,22 +232,13 @@ def _joined(loader: DataLoader[Any]) -> DataLoader[Any]:
     if not isinstance(sampler, DistributedSampler) or loader.batch_size is None:
         return loader
     size = loader.batch_size * sampler.num_replicas
-    return _like(loader, loader.dataset, batch_size=size, shuffle=sampler.shuffle, drop_last=loader.drop_last)
+    return _like(loader, batch_size=size, shuffle=sampler.shuffle, drop_last=loader.drop_last)
 
 
-def _like(loader: DataLoader[Any], rows: Any, **order: Any) -> DataLoader[Any]:
-    """``rows`` in an ``order`` of their own, collated and read by workers as those of ``loader``."""
-    return DataLoader(
-        rows,
-        collate_fn=loader.collate_fn,
-        num_workers=loader.num_workers,
-        pin_memory=loader.pin_memory,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        prefetch_factor=loader.prefetch_factor,
-        **order,
-    )
+def _like(loader: DataLoader[Any], **order: Any) -> DataLoader[Any]:
+    """The same rows in another ``order``, collated and read by workers as in ``loader``."""
+    options = {**reading(loader), **order}
+    return DataLoader(loader.dataset, collate_fn=loader.collate_fn, num_workers=loader.num_workers, **options)
 
 
 def _as_given(batch: Batch) -> Any:

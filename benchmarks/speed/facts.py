@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.speed.exactness import Exactness
-from benchmarks.speed.flops import flops_of
+from benchmarks.speed.flops import flops_of, waits_of
 from benchmarks.speed.iterate import Iterate, Refused, prepare, tried
 from benchmarks.speed.measure import memory_in_fresh_process
 from benchmarks.speed.start import fresh_start, random_pair
@@ -27,6 +27,7 @@ class Asked:
     """Which of the slower measurements are wanted."""
 
     flops: bool = True
+    """And how often the device is waited for."""
     deviation: bool = True
     memory: bool = True
 
@@ -72,5 +73,6 @@ def gather(variants: Sequence[Variant], setting: Setting, asked: Asked, console:
             extra_bytes=get(asked.memory, "memory", partial(memory_in_fresh_process, variant, setting)),
             flops=get(asked.flops, "FLOPs", partial(flops_of, variant, setting)),
             deviation=get(asked.deviation, "deviation", partial(exactness.of, variant)),
+            waits=get(asked.flops, "waits", partial(waits_of, variant, setting)),
         )
     return found

@@ -66,14 +66,10 @@ def _engine(variant: Variant) -> mw.engines.Engine:
     return registry[variant.engine](**variant.options)
 
 
-def _teacher_optimizer(start: Start) -> torch.optim.Optimizer:
-    return torch.optim.Adam(start.teacher.parameters(), lr=1e-3)
-
-
 def _reweighter(variant: Variant, start: Start, setting: Setting) -> Iterate:
     seen: list[Gradient] = [()]
     units = variant.meta_batch or setting.meta_batch
-    optimizer = _teacher_optimizer(start)
+    optimizer = start.teacher_optimizer
     reweighter = mw.Reweighter(
         student_of(variant, start, setting),
         start.teacher,
@@ -106,7 +102,7 @@ def _checks(variant: Variant) -> int:
 def _gradient(variant: Variant, start: Start, setting: Setting) -> Iterate:
     """``hypergradient`` and the teacher's step: K inner steps that are not kept."""
     student, engine = student_of(variant, start, setting), _engine(variant)
-    task = Task(student, start.teacher, start.optimizer, _teacher_optimizer(start))
+    task = Task(student, start.teacher, start.optimizer, start.teacher_optimizer)
     scope, units = variant.changed("scope"), variant.meta_batch or setting.meta_batch
     first: list[int] = [1]
 
@@ -137,9 +133,7 @@ def _peer(variant: Variant, start: Start, setting: Setting) -> Iterate:
         raise Refused(f"not installed ({install})") from error
     except Exception as error:  # what other people's code raises at import
         raise Refused(f"does not import: {_line(error)} ({install})") from error
-    task = Task(
-        student_of(variant, start, setting), start.teacher, start.optimizer, _teacher_optimizer(start)
-    )
+    task = Task(student_of(variant, start, setting), start.teacher, start.optimizer, start.teacher_optimizer)
     try:
         step = build(task)
     except Exception as error:

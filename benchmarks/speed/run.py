@@ -60,7 +60,7 @@ class Options:
     memory: bool = True
     """Measure extra peak memory, a fresh process for each variant (Linux)."""
     flops: bool = True
-    """Count floating-point operations."""
+    """Count floating-point operations, and how often an iteration would wait for a GPU."""
     deviation: bool = True
     """Compare the teacher's gradient with that of `higher` in float64."""
     out: str | None = None
@@ -94,10 +94,14 @@ class Options:
     @property
     def caption(self) -> str:
         """What was measured, in a sentence under the table."""
+        setting = self.setting
+        least = 1 + setting.meta_batch / setting.batch + 1 / 3
         return (
             f"{self.model}, {subject(self.model).described}, "
-            f"batch {self.setting.batch} + {self.setting.meta_batch}, {torch.get_default_dtype()}, "
-            f"{self.threads} CPU threads, {self.rounds} interleaved rounds; quartiles in brackets."
+            f"batch {setting.batch} + {setting.meta_batch}, {torch.get_default_dtype()}, "
+            f"{self.threads} CPU threads, {self.rounds} interleaved rounds; quartiles in brackets. "
+            f"An exact iteration needs {least:.2f} plain steps in FLOPs: the real step, "
+            "the meta batch's gradient and one product more for each layer."
         ).replace("torch.", "")
 
 

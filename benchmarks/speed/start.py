@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -20,6 +21,11 @@ class Start:
     module: nn.Module
     optimizer: Optimizer
     teacher: mw.Teacher
+
+    @cached_property
+    def teacher_optimizer(self) -> Optimizer:
+        """The one that the teacher learns by."""
+        return torch.optim.Adam(self.teacher.parameters(), lr=1e-3)
 
 
 def random_pair(setting: Setting, generator: torch.Generator) -> tuple[mw.Batch, mw.Batch]:

@@ -40,6 +40,8 @@ class Facts:
     deviation: Deviation | None = None
     refused: str | None = None
     """Why there is no time."""
+    waits: float | None = None
+    """How often one inner step waits for the device."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ HEADINGS = (
     "extra peak memory, MiB",
     "deviation in float64",
     "deviation as timed",
+    "waits for the device",
 )
 
 
@@ -125,6 +128,7 @@ def cells(row: Row) -> tuple[str, ...]:
         "-" if facts.extra_bytes is None else f"{facts.extra_bytes / MIB:.0f}",
         "-" if off is None or off.exact is None else f"{off.exact:.1e}",
         "-" if off is None else f"{off.timed:.1e}",
+        "-" if facts.waits is None else f"{facts.waits:.3g}",
     )
 
 
@@ -135,7 +139,7 @@ def brief(row: Row) -> tuple[str, ...]:
     """A row as a narrow terminal shows it, under ``BRIEF``: medians, FLOPs in plain steps."""
     if row.cost is None:
         return (f"{row.variant}: {row.facts.refused}", *["-"] * (len(BRIEF) - 1))
-    name, _, _, _, _, flops, extra, _, timed = cells(row)
+    name, _, _, _, _, flops, extra, _, timed, _ = cells(row)
     time, ratio = row.cost.milliseconds.median, row.cost.ratio_in_round.median
     return (name, _short(time), f"{ratio:.2f}", flops, extra, timed)
 
@@ -167,6 +171,7 @@ COLUMNS = (
     "flops_ratio",
     "deviation_float64",
     "deviation_timed",
+    "waits",
     "refused",
 )
 
@@ -184,6 +189,15 @@ def to_csv(table: Sequence[Row]) -> str:
         facts = row.facts
         off = (None, None) if facts.deviation is None else astuple(facts.deviation)
         write.writerow(
-            (row.variant, *cost, facts.extra_bytes, facts.flops, row.flops_ratio, *off, facts.refused)
+            (
+                row.variant,
+                *cost,
+                facts.extra_bytes,
+                facts.flops,
+                row.flops_ratio,
+                *off,
+                facts.waits,
+                facts.refused,
+            )
         )
     return out.getvalue()

@@ -54,22 +54,25 @@ def test_spread_is_that_of_numpy() -> None:
 def test_tables_say_the_same() -> None:
     timings = timings_of({"plain": [0.1, 0.3, 0.2], "slow": [0.004, 0.009, 0.008]})
     facts = {
-        "plain": Facts(3 * 2**20, 2e9),
+        "plain": Facts(3 * 2**20, 2e9, waits=0.25),
         "slow": Facts(None, 5e9, Deviation(None, 1e-3)),
         "none": Facts(refused="refused: no a|b"),
     }
     table = rows(timings, ["plain", "slow", "none"], unit="plain", facts=facts)
     text = to_markdown(table, "three rounds", {"slow": "is slow"})
     head, rule, plain, slow, none, _, caption, _, note = text.splitlines()
-    assert {line.count("|") for line in (head, rule, plain, slow, none)} == {10}
-    assert plain == "| plain | 200 [150, 250] | 1.00 | 1.00 [1.00, 1.00] | 2.00 | 1.00 | 3 | - | - |"
-    assert slow == "| slow | 8.00 [6.00, 8.50] | 0.04 | 0.04 [0.04, 0.04] | 5.00 | 2.50 | - | - | 1.0e-03 |"
-    assert none == "| none | refused: no a/b |" + " - |" * 7
+    assert {line.count("|") for line in (head, rule, plain, slow, none)} == {11}
+    assert plain == "| plain | 200 [150, 250] | 1.00 | 1.00 [1.00, 1.00] | 2.00 | 1.00 | 3 | - | - | 0.25 |"
+    assert (
+        slow == "| slow | 8.00 [6.00, 8.50] | 0.04 | 0.04 [0.04, 0.04] | 5.00 | 2.50 | - | - | 1.0e-03 | - |"
+    )
+    assert none == "| none | refused: no a/b |" + " - |" * 8
     assert (caption, note) == ("three rounds", "`slow`: is slow")
     assert brief(table[1]) == ("slow", "8.00", "0.04", "2.50", "-", "1.0e-03")
     assert brief(table[2])[:2] == ("none: refused: no a|b", "-")
     first, second, third = csv.DictReader(to_csv(table).splitlines())
     assert (float(first["ms_median"]), int(first["extra_bytes"])) == (200, 3 * 2**20)
+    assert (float(first["waits"]), second["waits"]) == (0.25, "")
     assert (float(second["ratio_low"]), second["extra_bytes"]) == (pytest.approx(0.035), "")
     assert (second["deviation_float64"], float(second["deviation_timed"])) == ("", 1e-3)
     assert (third["ms_median"], third["refused"]) == ("", "refused: no a|b")

@@ -14,7 +14,7 @@ import metaweight as mw
 from benchmarks.speed import groups
 from benchmarks.speed.exactness import Exactness
 from benchmarks.speed.facts import Asked, gather, try_all
-from benchmarks.speed.flops import flops_of
+from benchmarks.speed.flops import flops_of, waits_of
 from benchmarks.speed.groups import chosen
 from benchmarks.speed.iterate import Refused, prepare
 from benchmarks.speed.start import fresh_start, random_pair, warm_start
@@ -176,6 +176,22 @@ def test_flops_of_an_mlp_by_hand() -> None:
     assert flops_of(Variant("higher", "gradient"), TINY) == pytest.approx(
         flops_of(Variant("higher", "online"), TINY) - TINY.batch * forward, abs=20 * TINY.batch * head
     )
+
+
+def test_waits_of_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One, taught or not, of a plain step none; what Python asks for counts, a count of steps does not."""
+    language = Setting("lm-t32", batch=4, meta_batch=2, threads=1)  # AdamW
+    assert [waits_of(PLAIN, each) for each in (TINY, language)] == [0, 0]
+    assert [waits_of(Variant("ghost", "online", every=n), TINY) for n in (1, 2)] == [1, 1]
+    asked = mw.Reweighter.step
+
+    def asks(self: mw.Reweighter, *batches: Any) -> Any:
+        report = asked(self, *batches)
+        float(report.weights[0])
+        return report
+
+    monkeypatch.setattr(mw.Reweighter, "step", asks)
+    assert waits_of(Variant("ghost", "online"), TINY) == 2
 
 
 def test_attention_is_counted_in_the_plain_step(monkeypatch: pytest.MonkeyPatch) -> None:

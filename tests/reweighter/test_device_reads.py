@@ -6,10 +6,10 @@ import warnings
 
 import pytest
 import torch
-from device_reads import DeviceReads
 from torch import Tensor, nn
 
 import metaweight as mw
+from benchmarks.speed.device_reads import DeviceReads
 from metaweight.core.reads import Numbers, doubt, read, settle, together
 from metaweight.engines.verification import Verification
 

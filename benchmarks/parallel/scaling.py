@@ -12,7 +12,7 @@ from pathlib import Path
 from metaweight.core.atomic import whole_file
 from metaweight.core.markdown import markdown_table
 
-PAGE = Path("docs/scaling.md")
+PAGE = Path("docs/explanation/scaling.md")
 WHOLE, HALF = 4, 2
 """Bytes of a number in float32 and in bfloat16."""
 

@@ -1,0 +1,106 @@
+"""The role ``kept``: a figure of the text, drawn from a kept table.
+
+``{kept}`default-held-out | auto | rank``` reads benchmarks/results/default-held-out/table.md.  A row that two
+leading cells name is asked for by both: ``{kept}`default-pairs | none, auto | BLEU```.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxRole
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and rows, without their markup."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def figure(wanted: str, results: Path = RESULTS) -> str:
+    """What stands in the cell that ``FOLDER | ROW | COLUMN`` names.
+
+    Raises KeyError, with what there is, where no table of the folder has it, or several rows of one do.
+    """
+    folder, row, column = (part.strip() for part in wanted.split("|"))
+    path = results / folder / "table.md"
+    if not path.is_file():
+        raise KeyError(f"no kept table {folder!r} below {results.name}")
+    cells = tuple(cell.strip() for cell in row.split(", "))
+    found = tables(path)
+    for table in found:
+        for names in dict.fromkeys((cells, (row,))):
+            rows = [line for line in table.rows if line[: len(names)] == names]
+            if rows and column in table.headings:
+                if len(rows) > 1:
+                    raise KeyError(f"{folder}: {len(rows)} rows begin with {row!r}; name the next cell too")
+                return rows[0][table.headings.index(column)]
+    there = "; ".join(
+        f"columns {', '.join(t.headings)} of rows {', '.join(r[0] for r in t.rows)}" for t in found
+    )
+    raise KeyError(f"{folder} has no row {row!r} with a column {column!r}, but {there}")
+
+
+@functools.lru_cache(maxsize=256)
+def tables(path: Path) -> tuple[Table, ...]:
+    """The tables of a Markdown file."""
+    return tuple(_tables(path.read_text(encoding="utf-8").splitlines()))
+
+
+def _tables(lines: Sequence[str]) -> Iterator[Table]:
+    rows: list[tuple[str, ...]] = []
+    for line in (*lines, ""):
+        if line.startswith("|"):
+            rows.append(tuple(plain(cell) for cell in line.strip().strip("|").split("|")))
+        elif rows:
+            if len(rows) > 1:  # the second line is the rule
+                yield Table(rows[0], tuple(rows[2:]))
+            rows = []
+
+
+def plain(cell: str) -> str:
+    """A cell without backticks, stars and links."""
+    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell).replace("`", "").replace("*", "").strip()
+
+
+class Kept(SphinxRole):
+    """The figure, linked to the page of its table."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """See ``SphinxRole``."""
+        try:
+            value = figure(self.text)
+        except (KeyError, ValueError) as error:
+            message = self.inliner.reporter.error(f"{{kept}}`{self.text}`: {error}", line=self.lineno)
+            return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
+        folder = self.text.split("|")[0].strip()
+        self.env.note_dependency(str(RESULTS / folder / "table.md"))
+        place = addnodes.pending_xref(
+            "",
+            nodes.inline("", value, classes=["kept"]),
+            refdomain="std",
+            reftype="doc",
+            refdoc=self.env.docname,
+            reftarget=f"/evidence/results/{folder}",
+            refexplicit=True,
+            refwarn=True,
+        )
+        return [place], []
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """For Sphinx."""
+    app.add_role("kept", Kept())
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

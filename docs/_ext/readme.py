@@ -1,0 +1,52 @@
+"""The README's table of evidence, drawn from a kept table: ``python docs/_ext/readme.py`` writes it anew."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from kept import figure
+from made import HOME
+
+from metaweight.core.markdown import markdown_table
+
+README = HOME / "README.md"
+FOLDER = "default-held-out"
+ARMS = {
+    "auto": "`auto`, the default",
+    "memory": "`memory`",
+    "mw-net": "`mw-net`",
+    "with-meta": "plain, trusted rows trained on too",
+    "l2rw": "`l2rw`",
+    "uniform": "plain training",
+}
+COLUMNS = {
+    "rank, sets": "rank, of 9",
+    "bad data": "on bad data",
+    "right labels": "on right labels",
+    "worst to plain": "worst to plain, points",
+    "gap closed": "of the gap to right labels closed",
+}
+PLACE = re.compile(r"(<!-- drawn from [^>]*-->\n).*?(<!-- end -->)", re.S)
+
+
+def table() -> str:
+    """The arms by rank."""
+    rows = []
+    for arm, said in ARMS.items():
+        place = next(n for n in range(1, 20) if _arm(n) == arm)
+        rows.append([said, *(figure(f"{FOLDER} | {place}, {arm} | {column}") for column in COLUMNS)])
+    return markdown_table(("arm", *COLUMNS.values()), rows).replace("\\`", "`")
+
+
+def _arm(place: int) -> str:
+    return figure(f"{FOLDER} | {place} | arm")
+
+
+def drawn(text: str) -> str:
+    """The README with the table as it is to be."""
+    return PLACE.sub(lambda found: f"{found[1]}{table()}\n{found[2]}", text)
+
+
+if __name__ == "__main__":
+    Path(README).write_text(drawn(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,74 @@
+"""The documentation does what it says: blocks run, figures are drawn from kept tables."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from docs_parts import DOCS, HOME, figure, pages
+from run_page import RUN, SHOWN, blocks
+
+RUNNER = Path(__file__).parent / "run_page.py"
+NEEDS = {"transformers": "transformers", "lightning": "lightning"}
+"""A word on a page -> the library that it then needs."""
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(DOCS)))
+def test_every_block_runs(page: Path, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    found = list(blocks(text))
+    unknown = {block.language for block in found} - RUN - SHOWN
+    assert not unknown, f"{page} has blocks of {unknown}: neither run nor shown"
+    if not any(block.runs for block in found):
+        return
+    for word, library in NEEDS.items():
+        if word in "".join(block.code for block in found if block.runs):
+            pytest.importorskip(library)
+    environment = {
+        **os.environ,
+        "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(HOME),
+        "OMP_NUM_THREADS": "1",
+        "MPLBACKEND": "Agg",
+        "HF_HUB_OFFLINE": "1",
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+    }
+    environment.pop("CI", None)
+    done = subprocess.run(
+        [sys.executable, str(RUNNER), str(page)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(DOCS)))
+def test_every_figure_is_drawn_from_a_kept_table(page: Path) -> None:
+    for wanted in re.findall(r"\{kept\}`([^`]*)`", page.read_text(encoding="utf-8")):
+        assert figure(wanted)
+
+
+MEASURED = re.compile(r"\d+(\.\d+)? ?(%|points?\b|BLEU|plain steps?\b|times as\b)|[+±]\d")
+"""What looks like a figure that somebody measured."""
+HELD_ELSEWHERE = {"scaling.md"}
+"""Its figures are computed, and tests/benchmarks/test_scaling.py holds them."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [p for p in pages() if p.parent.name == "explanation" and p.name not in HELD_ELSEWHERE],
+    ids=lambda page: page.name,
+)
+def test_no_measured_figure_is_typed(page: Path) -> None:
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    typed = [line.strip() for line in text.splitlines() if MEASURED.search(line)]
+    assert not typed, f"figures are drawn by {{kept}}, or said in words: {typed}"

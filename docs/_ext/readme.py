@@ -24,8 +24,8 @@ COLUMNS = {
     "rank, sets": "rank, of 9",
     "bad data": "on bad data",
     "right labels": "on right labels",
-    "worst to plain": "worst to plain, points",
-    "gap closed": "of the gap to right labels closed",
+    "worst to plain": "worst to plain",
+    "gap closed": "gap to right labels closed",
 }
 PLACE = re.compile(r"(<!-- drawn from [^>]*-->\n).*?(<!-- end -->)", re.S)
 

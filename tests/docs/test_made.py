@@ -68,9 +68,9 @@ def test_links_of_a_shown_file_lead_to_pages() -> None:
     source, page = HOME / "benchmarks" / "speed" / "README.md", evidence.MADE / "evidence" / "speed.md"
     other = HOME / "benchmarks" / "results" / "models" / "table.md"
     shown = {source: page, other: evidence.MADE / "evidence" / "results" / "models.md"}
-    text = "[a](../results/models#x) [b](groups.py) [c](#d) `[e](gone)`\n```\n[f](gone)\n```\n"
+    text = "[a](../results/models#x) [the groups](groups.py) [c](#d) `[e](gone)`\n```\n[f](gone)\n```\n"
     turned = evidence.relinked(text.replace("`[e](gone)`", ""), source, shown)
-    assert turned.startswith("[a](results/models.md#x) b (`benchmarks/speed/groups.py`) [c](#d)")
+    assert turned.startswith("[a](results/models.md#x) the groups (`benchmarks/speed/groups.py`) [c](#d)")
     assert "[f](gone)" in turned
     with pytest.raises(FileNotFoundError, match=r"'gone\.md' leads nowhere"):
         evidence.relinked("[g](gone.md)", source, shown)

@@ -13,7 +13,7 @@ import pytest
 from docs_parts import DOCS, HOME, figure, pages
 from run_page import RUN, SHOWN, blocks
 
-RUNNER = Path(__file__).parent / "run_page.py"
+RUNNER = HOME / "tests" / "run_page.py"
 NEEDS = {"transformers": "transformers", "lightning": "lightning"}
 """A word on a page -> the library that it then needs."""
 

@@ -96,6 +96,9 @@ def _versions(versions: Versions) -> Iterator[Line]:
     for package in versions.packages:
         build = f"  build: {versions.torch_build}" if package.name == "torch" else ""
         yield package.name, f"{_package(package)}{build}"
+    for package in versions.companions:
+        wrong = "" if package.state == "fits" else "  NOT THIS TORCH"
+        yield package.name, f"{package.version}  for torch{package.asked}{wrong}"
 
 
 def _package(package: Package) -> str:

@@ -35,6 +35,16 @@ def versions(facts: Facts) -> Iterator[Trap]:
             yield Trap("version", True, what, f"pip install '{package.name}{package.asked}'")
 
 
+def companions(facts: Facts) -> Iterator[Trap]:
+    """Libraries that are compiled against one torch: importing them, or what imports them, fails."""
+    for package in facts.versions.companions:
+        if package.state != "fits":
+            what = f"{package.name} {package.version} is for torch{package.asked}, and another torch is here"
+            yield Trap(
+                "companion", True, what, f"uninstall {package.name}, or install the one for this torch"
+            )
+
+
 def higher(facts: Facts) -> Iterator[Trap]:
     """A library that is copied from, whose code is not the one that is tested."""
     source = facts.higher
@@ -78,4 +88,4 @@ def runs(facts: Facts) -> Iterator[Trap]:
         yield Trap("run-folder", run.form != "older", f"runs/{run.name}: {what}", advice)
 
 
-INSTALLATION: tuple[Rule, ...] = (unknown_bounds, versions, higher, plug_ins, runs)
+INSTALLATION: tuple[Rule, ...] = (unknown_bounds, versions, companions, higher, plug_ins, runs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, metadata, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import Literal
 
 import torch
@@ -21,6 +21,8 @@ FIRST = ("torch", "higher", "datasets", "numpy", "pandas", "scikit-learn", "sacr
 """Distributions that are listed before all others; those looked for where metaweight is not installed."""
 DEVELOPERS = ("dev", "docs")
 """Extras that nobody needs who uses the library."""
+COMPANIONS = ("torchvision", "torchaudio")
+"""Distributions that fit one torch each, and do not import with another."""
 State = Literal["fits", "too old", "too new", "not installed", "unknown"]
 
 
@@ -52,6 +54,8 @@ class Versions(Record, frozen=True, kw_only=True):
     torch_build: str
     """CPU, CUDA 12.8 or ROCm 6.4."""
     packages: tuple[Package, ...]
+    companions: tuple[Package, ...]
+    """Of ``COMPANIONS`` those that are here: ``asked`` is what they ask of torch, ``state`` that of torch."""
 
 
 def versions_here(distribution: str = NAME) -> Versions:
@@ -78,7 +82,19 @@ def versions_here(distribution: str = NAME) -> Versions:
         python_asked=about["Requires-Python"] if about is not None and "Requires-Python" in about else "",
         torch_build=_torch_build(),
         packages=tuple(one for one in packages if one.extra is None or one.version is not None),
+        companions=tuple(_companions()),
     )
+
+
+def _companions() -> Iterator[Package]:
+    for name in COMPANIONS:
+        try:
+            asked = [one for one in map(Requirement, requires(name) or []) if one.name == "torch"]
+        except PackageNotFoundError:
+            continue
+        for one in asked[:1]:
+            state = state_of(torch.__version__, one.specifier)
+            yield Package(name, version(name), str(one.specifier), None, state)
 
 
 def _requirements(lines: Iterable[str]) -> Iterator[tuple[Requirement, str | None]]:

@@ -40,6 +40,7 @@ PROVOKED: tuple[tuple[str, Changes], ...] = (
     ("version", {"versions": {"packages": (Package("torch", "2.0", ">=2.4,<3", None, "too old"),)}}),
     ("version", {"versions": {"packages": (Package("numpy", None, ">=1.26", None, "not installed"),)}}),
     ("version", {"versions": {"packages": (Package("numpy", "odd", ">=1.26", None, "unknown"),)}}),
+    ("companion", {"versions": {"companions": (Package("torchvision", "0.1", "==2.0", None, "too new"),)}}),
     ("higher-version", {"higher": HigherSource("0.2.0", (), ())}),
     ("higher-files", {"higher": HigherSource("0.2.1", ("higher/patch.py",), ())}),
     ("higher-patched", {"higher": HigherSource("0.2.1", (), ("higher.patch.monkeypatch",))}),
@@ -113,7 +114,7 @@ def healthy(here: Facts) -> Facts:
     return changed(
         here,
         {
-            "versions": {"installed": True, "packages": packages, "torch_build": "CPU"},
+            "versions": {"installed": True, "packages": packages, "companions": (), "torch_build": "CPU"},
             "machine": machine,
             "settings": settings,
             "higher": HigherSource("0.2.1", (), ()),
@@ -377,6 +378,16 @@ def test_what_is_asked_for_is_read_from_the_metadata(tmp_path: Path, monkeypatch
     without = versions_here("no-such-distribution")
     assert not without.installed
     assert "torch" in {package.name for package in without.packages}
+
+
+@pytest.mark.parametrize(("asked", "state"), [("torch==1.0.0", "too new"), ("torch>=2", "fits")])
+def test_a_companion_of_torch_is_held_against_it(
+    asked: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distribution(tmp_path, "torchaudio", requires=("numpy", asked))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (companion,) = (one for one in versions_here().companions if one.name == "torchaudio")
+    assert (companion.version, companion.state) == ("1.0", state)
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def _asked(bounds: str) -> str:
 
 
 def _machine(machine: Machine) -> Iterator[Line]:
-    yield "system", " ".join(filter(None, (machine.system, machine.libc)))
+    yield "system", machine.system
     yield "processor", machine.processor
     quota = "no quota" if machine.quota is None else f"quota {machine.quota:g}"
     yield "CPUs", f"{machine.usable_cpus} usable ({machine.cpus} there, {machine.affinity} allowed, {quota})"

@@ -63,7 +63,7 @@ def engine_tests() -> Iterator[SelfTest]:
 def _cases() -> tuple[Case, ...]:
     kinds: dict[str, tuple[RealSteps, Callable[[Abilities], bool | None]]] = {
         "MLP": (problem("layers"), lambda _: True),
-        "attention": (problem("attention", "adamw"), lambda _: None),
+        "attention": (problem("attention"), lambda _: None),
         "BatchNorm": (problem("batchnorm"), lambda abilities: abilities.coupled),
         "two steps": (problem("layers", steps=2), lambda _: True),
     }

@@ -123,7 +123,7 @@ def place_of(path: Path) -> Place:
     return Place(str(shown), usage.total, usage.free, writable)
 
 
-def bf16_pace(size: int = 512) -> float:
+def bf16_pace(size: int = 256) -> float:
     """Time of a product of two matrices [size, size] on the CPU in float32, over that in bfloat16.
 
     The best of three each: below 1 a CPU only imitates bfloat16.

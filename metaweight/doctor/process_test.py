@@ -72,9 +72,8 @@ def meet(store: str) -> None:
 
 
 def _told(store: str, rank: int) -> list[list[int]]:
-    dist.init_process_group(
-        "gloo", store=dist.FileStore(store, 2), rank=rank, world_size=2, timeout=timedelta(seconds=SECONDS)
-    )
+    patience = timedelta(seconds=SECONDS)
+    dist.init_process_group("gloo", f"file://{store}", patience, world_size=2, rank=rank)
     try:
         return Processes.at_hand().told(NUMBERS[rank])
     finally:

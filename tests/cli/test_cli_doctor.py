@@ -16,6 +16,7 @@ from metaweight import engines
 from metaweight.cli.main import main
 from metaweight.core.version import __version__
 from metaweight.doctor import checkpoint_test as saved
+from metaweight.doctor import examination
 from metaweight.doctor.checkpoint_test import checkpoint_test
 from metaweight.doctor.engine_tests import EXACT, ROUGH, engine_tests
 from metaweight.doctor.examination import Examination
@@ -137,6 +138,13 @@ def test_json_has_types_and_names_that_stay(capsys: pytest.CaptureFixture[str]) 
     assert found.facts.machine.usable_cpus <= found.facts.machine.affinity
 
 
+@pytest.fixture
+def _one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other process is started: that takes as long as all else."""
+    monkeypatch.setattr(examination, "process_test", lambda: "not tried")
+
+
+@pytest.mark.usefixtures("_one_process")
 def test_json_has_the_self_test_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +155,7 @@ def test_json_has_the_self_test_too(
     assert [one.problem for one in tests[0].measures] == ["MLP", "attention", "BatchNorm"]
 
 
+@pytest.mark.usefixtures("_one_process")
 def test_a_broken_engine_is_named_and_the_exit_code_is_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,8 @@ import tyro
 
 from metaweight.cli.ahead import Ahead
 
-Command = Callable[[], None]
+Command = Callable[[], int | None]
+"""Does the work; gives the exit code, None for 0."""
 TASK = "image"
 
 
@@ -164,6 +165,21 @@ def remedies(_: Ahead) -> Command:
     return Remedies()
 
 
+def doctor(_: Ahead) -> Command:
+    """Say what is installed, what the machine is, which traps it has, and try every engine: a report to paste
+    where you describe a problem.
+
+    Exit code 1 where a self-test fails; warnings alone leave it 0.
+
+    Example: metaweight doctor
+
+    Example: metaweight doctor --json --no-self-test
+    """
+    from metaweight.cli.doctor import Doctor
+
+    return Doctor()
+
+
 COMMANDS = {
     command.__name__.replace("_", "-"): command
     for command in (
@@ -179,6 +195,7 @@ COMMANDS = {
         teachers,
         engines,
         remedies,
+        doctor,
     )
 }
 KEEPING = {"train", "compare", "report", "suspects", "rate", "curate", "choose-trusted"}

@@ -21,6 +21,7 @@ from metaweight.core.version import __version__
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did its work, 2 for a user's mistake or runs that failed, 130 after Ctrl-C.
 
+    ``doctor`` has a code of its own, 1, where a self-test fails.
     A display that cannot be written changes nothing of it, but where it is all that the command gives: 2.
     """
     arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
@@ -69,7 +70,7 @@ def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
             command = parsed(arguments, ALL, {ahead.command: ALL[ahead.command](ahead)})
             # a comparison has a display of its own on all the time
             with nullcontext() if ahead.command == "compare" else counting_on(Terminal()):
-                command()
+                code = command()
         except (Interrupted, KeyboardInterrupt) as stop:
             Terminal().print(str(stop) or "stopped", style="yellow", soft_wrap=True)
             return 130
@@ -81,7 +82,7 @@ def _run(ahead: Ahead, arguments: Sequence[str]) -> int:
             text = error.args[0] if isinstance(error, KeyError) and error.args else error
             _complain(str(text))
             return 2
-    return 0
+    return code or 0
 
 
 def _follows() -> bool:

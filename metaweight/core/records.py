@@ -19,7 +19,14 @@ R = TypeVar("R", bound=Record)
 
 
 def write_record(path: Path, record: Record) -> None:
-    r"""Write all of it or nothing.
+    """Write what ``encoded`` makes of it: all of it or nothing."""
+    content = encoded(record)
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def encoded(record: Record) -> bytes:
+    r"""JSON in lines, with an end of line.
 
     A number that is not finite becomes null, and half a surrogate pair, which stands for a byte of a file's
     name that is no text, is spelt out: ``\udcff``.
@@ -28,8 +35,7 @@ def write_record(path: Path, record: Record) -> None:
         content = msgspec.json.encode(record)
     except UnicodeEncodeError:
         content = msgspec.json.encode(_spelt(msgspec.to_builtins(record)))
-    with whole_file(path) as file:
-        file.write(msgspec.json.format(content, indent=1) + b"\n")
+    return msgspec.json.format(content, indent=1) + b"\n"
 
 
 def _spelt(value: Any) -> Any:

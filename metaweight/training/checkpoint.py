@@ -83,6 +83,18 @@ def load(path: Path | str, shapes: Mapping[str, Any], *, part: str | None = None
     return state
 
 
+def format_of(path: Path) -> int | None:
+    """The format that a checkpoint was written in, its tensors unread; None for what is none."""
+    if not path.is_file():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # as in ``load``
+        return None
+    found = content.get("format") if isinstance(content, dict) else None
+    return found if isinstance(found, int) else None
+
+
 def shapes_of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:
     """Name -> shape of a module's state, for ``save`` and ``load``."""
     return {f"{prefix}.{name}": list(value.shape) for name, value in tensors.items()}

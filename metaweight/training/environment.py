@@ -36,7 +36,7 @@ def environment() -> dict[str, Any]:
     both are None where the package was not imported from a git checkout.
     """
 
-    commit, modified = _commit()
+    commit, modified = state_of_source()
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "commit": commit,
@@ -47,7 +47,7 @@ def environment() -> dict[str, Any]:
             "torch": str(torch.__version__),
             **{name: version(name) for name in RECORDED},
         },
-        "cpu": _cpu(),
+        "cpu": processor(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -57,7 +57,7 @@ def environment() -> dict[str, Any]:
 
 
 @functools.cache
-def _commit() -> tuple[str | None, bool | None]:
+def state_of_source() -> tuple[str | None, bool | None]:
     """Commit and state of the source when it was first asked for; code that is loaded changes no more."""
     if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None, None  # an installed copy, perhaps inside a checkout of something else
@@ -82,7 +82,7 @@ def _git(*arguments: str) -> str | None:
     return process.stdout.strip() if process.returncode == 0 else None
 
 
-def _cpu() -> str:
+def processor() -> str:
     """The processor's model name, or its architecture where the system does not tell."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []

@@ -363,7 +363,7 @@ def test_commit_is_that_of_the_checkout_that_tracks_the_source(
     file = tmp_path / "environment.py"
     file.write_text("1")
     monkeypatch.setattr(source, "__file__", str(file))
-    commit = source._commit.__wrapped__
+    commit = source.state_of_source.__wrapped__
     assert commit() == (None, None)
     git("init", "-q")
     git("commit", "-q", "--allow-empty", "-m", "another project")

@@ -22,18 +22,21 @@ import metaweight as mw
 HELPS, HURTS, STEP = "#1f6fb4", "#c8502d", "#1a1a1a"
 RATE = 0.55
 """Learning rate of the student."""
-META_RATE = 6.0
+META_RATE = 4.0
 """Step length along the meta-gradient of the weights."""
-START = (-0.7, 0.75)
+START = (-0.55, 0.95)
+ROWS = ((0.9, -0.2), (1.1, 0.35), (0.6, -0.8), (0.95, 0.5), (0.75, 0.7), (0.35, 1.0))
+"""Inputs of the training rows; the last two have a wrong target."""
 
 
 def rows() -> tuple[mw.Batch, mw.Batch]:
     """Six training rows, two with a wrong target, and four trusted ones; y = x . (1, 0.5)."""
     g = torch.Generator().manual_seed(3)
-    x, x_meta = torch.randn(6, 2, generator=g).double(), torch.randn(4, 2, generator=g).double()
+    x_meta = torch.randn(4, 2, generator=g).double()
+    x = torch.tensor(ROWS, dtype=torch.float64)
     truth = torch.tensor([1.0, 0.5], dtype=torch.float64)
     y, y_meta = x @ truth, x_meta @ truth
-    y[4:] = -2.5 * y[4:] - 1.0
+    y[4:] = torch.tensor([-1.2, -1.0], dtype=torch.float64)
     return (
         mw.Batch((x,), y[:, None], torch.arange(6)),
         mw.Batch((x_meta,), y_meta[:, None], torch.arange(6, 10)),
@@ -71,11 +74,12 @@ def draw(
     panel: plt.Axes, student: mw.Student, train: mw.Batch, meta: mw.Batch, weights: Tensor, slopes: Tensor
 ) -> None:
     """One step at ``weights`` [6]: contours of the trusted loss, each row's share of the step, the step."""
-    first, second = np.meshgrid(np.linspace(-1.1, 1.6, 120), np.linspace(-0.35, 1.35, 120))
+    first, second = np.meshgrid(np.linspace(-1.15, 1.55, 120), np.linspace(0.0, 1.4, 120))
     places = torch.from_numpy(np.stack([first.ravel(), second.ravel()], axis=1))
     errors = places @ meta.inputs[0].T - meta.targets[:, 0]
     loss = errors.square().mean(dim=1).reshape(first.shape).numpy()
-    panel.contourf(first, second, loss, levels=np.quantile(loss, np.linspace(0, 1, 10)), cmap="Greys", alpha=0.45)
+    panel.contour(first, second, loss, levels=np.linspace(0, float(loss.max()) ** 0.5, 11) ** 2, colors="white", linewidths=0.6)
+    panel.contourf(first, second, loss, levels=np.linspace(0, float(loss.max()) ** 0.5, 11) ** 2, cmap="Greys", alpha=0.5)
     here = torch.tensor(START, dtype=torch.float64)
     losses = student(train).loss
     parameter = [student.module.weight]
@@ -83,7 +87,7 @@ def draw(
     shares = -RATE / len(pulls) * weights[:, None] * pulls
     for share, slope, weight in zip(shares, slopes, weights, strict=True):
         if float(weight) > 0:
-            arrow(panel, here, share * 3, HELPS if slope < 0 else HURTS, width=1.4)
+            arrow(panel, here, share * 2, HELPS if slope < 0 else HURTS, width=1.4)
     arrow(panel, here, shares.sum(dim=0), STEP, width=2.6)
     end = here + shares.sum(dim=0)
     panel.plot(*here.tolist(), "o", color=STEP, markersize=5)
@@ -91,9 +95,13 @@ def draw(
     panel.annotate("best for the trusted rows", (1.0, 0.5), (0, 9), textcoords="offset points", ha="center")
     left = float((meta.inputs[0] @ end - meta.targets[:, 0]).square().mean())
     panel.annotate(
-        f"trusted loss here {left:.2f}", end.tolist(), (6, -12), textcoords="offset points", color=STEP
+        f"trusted loss here {left:.2f}",
+        end.tolist(),
+        (8, -13),
+        textcoords="offset points",
+        color=STEP,
     )
-    for colour, label in ((HELPS, "a row that helps (three times as long)"), (HURTS, "a row that hurts")):
+    for colour, label in ((HELPS, "a row that helps (twice as long)"), (HURTS, "a row that hurts")):
         panel.plot([], [], color=colour, label=label)
     panel.plot([], [], color=STEP, linewidth=2.6, label="the step")
     panel.legend(loc="lower right", frameon=False, fontsize=8)

@@ -1,7 +1,7 @@
 """Draw a meta-gradient: python docs/pictures/meta_gradient.py OUT.svg (or .png), for docs/explanation.
 
-A student of two parameters takes one step on six rows, two of which have a wrong target; all numbers drawn are
-those that metaweight gives.
+A student of two parameters takes one step on six rows, two of which have a wrong target; all numbers drawn
+are those that metaweight gives.
 """
 
 from __future__ import annotations
@@ -78,8 +78,17 @@ def draw(
     places = torch.from_numpy(np.stack([first.ravel(), second.ravel()], axis=1))
     errors = places @ meta.inputs[0].T - meta.targets[:, 0]
     loss = errors.square().mean(dim=1).reshape(first.shape).numpy()
-    panel.contour(first, second, loss, levels=np.linspace(0, float(loss.max()) ** 0.5, 11) ** 2, colors="white", linewidths=0.6)
-    panel.contourf(first, second, loss, levels=np.linspace(0, float(loss.max()) ** 0.5, 11) ** 2, cmap="Greys", alpha=0.5)
+    panel.contour(
+        first,
+        second,
+        loss,
+        levels=np.linspace(0, float(loss.max()) ** 0.5, 11) ** 2,
+        colors="white",
+        linewidths=0.6,
+    )
+    panel.contourf(
+        first, second, loss, levels=np.linspace(0, float(loss.max()) ** 0.5, 11) ** 2, cmap="Greys", alpha=0.5
+    )
     here = torch.tensor(START, dtype=torch.float64)
     losses = student(train).loss
     parameter = [student.module.weight]

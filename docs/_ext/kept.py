@@ -42,7 +42,12 @@ def figure(wanted: str, results: Path = RESULTS) -> str:
     found = tables(path)
     for table in found:
         for names in dict.fromkeys((cells, (row,))):
-            rows = [line for line in table.rows if line[: len(names)] == names]
+            begins = 0 if table.headings[0] else 1  # behind the places of a leaderboard
+            rows = [
+                line
+                for line in table.rows
+                if names in (line[: len(names)], line[begins : begins + len(names)])
+            ]
             if rows and column in table.headings:
                 if len(rows) > 1:
                     raise KeyError(f"{folder}: {len(rows)} rows begin with {row!r}; name the next cell too")

@@ -32,15 +32,10 @@ PLACE = re.compile(r"(<!-- drawn from [^>]*-->\n).*?(<!-- end -->)", re.S)
 
 def table() -> str:
     """The arms by rank."""
-    rows = []
-    for arm, said in ARMS.items():
-        place = next(n for n in range(1, 20) if _arm(n) == arm)
-        rows.append([said, *(figure(f"{FOLDER} | {place}, {arm} | {column}") for column in COLUMNS)])
+    rows = [
+        [said, *(figure(f"{FOLDER} | {arm} | {column}") for column in COLUMNS)] for arm, said in ARMS.items()
+    ]
     return markdown_table(("arm", *COLUMNS.values()), rows).replace("\\`", "`")
-
-
-def _arm(place: int) -> str:
-    return figure(f"{FOLDER} | {place} | arm")
 
 
 def drawn(text: str) -> str:

@@ -18,6 +18,10 @@ TABLE = """
 | --- | --- | ---: | ---: |
 | a | auto | 7 | 1 |
 | a | mlp | 8 | 2 |
+
+|  | arm | points |
+| --- | --- | ---: |
+| 1 | jury | 9 |
 """
 
 
@@ -35,6 +39,7 @@ def results(tmp_path: Path) -> Path:
         ("speed | forward | ms", "4"),
         ("speed | a, mlp | time", "8"),
         ("speed|a, auto|rank", "1"),
+        ("speed | jury | points", "9"),
     ],
 )
 def test_a_figure_is_the_cell_that_is_named(results: Path, wanted: str, value: str) -> None:

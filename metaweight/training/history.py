@@ -60,5 +60,6 @@ def check_epochs(epochs: int, warmup_epochs: int, evaluate_every: int) -> None:
         )
     if warmup_epochs >= epochs:
         raise ValueError(
-            f"warmup_epochs={warmup_epochs} of {epochs} epochs leave none for the teacher: give fewer"
+            f"warmup_epochs={warmup_epochs} of {epochs} epochs leave none for the teacher: "
+            "give fewer warm-up epochs, or more epochs"
         )

@@ -51,7 +51,7 @@ def frozen_norm() -> nn.Module:
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "batch-norm": (normed(), r"'a' \(BatchNorm2d\) couples.*use engine='forward' or 'higher'"),
+    "batch-norm": (normed(), r"'a' \(BatchNorm2d\) couples.*use engine='auto'"),
     "batch-norm-frozen": (frozen_norm, r"'a' \(BatchNorm2d\) couples"),
     "batch-norm-without-statistics": (lambda: normed(track_running_stats=False)().eval(), "couples"),
     "by-frequency": (table(scale_grad_by_freq=True), r"'a' \(Embedding\) has scale_grad_by_freq"),
@@ -104,7 +104,7 @@ SEEN: dict[str, tuple[Callable[[Parts, Tensor], Tensor], str]] = {
 def test_what_no_class_tells_is_seen_at_the_first_batch(case: str, dtype: torch.dtype) -> None:
     call, message = SEEN[case]
     module = build(lambda: Parts(call, a=nn.Linear(48, 5), b=nn.Linear(5, 5)), dtype)
-    with pytest.raises(EngineError, match=f"{message}.*use engine='forward' or 'higher'"):
+    with pytest.raises(EngineError, match=f"{message}.*use engine='auto'"):
         slopes(module, "ghost", dtype)
 
 
@@ -145,7 +145,7 @@ def test_a_meeting_that_torch_does_not_show_is_refused(
         module.a = nn.Linear(48, 5)
         return module
 
-    with pytest.raises(EngineError, match=f"{message}.*use engine='forward' or 'higher'"):
+    with pytest.raises(EngineError, match=f"{message}.*use engine='auto'"):
         slopes(build(make), "ghost")
 
 

@@ -101,7 +101,7 @@ def run(joined: Callable[..., Tensor] | None, engine: str, batches: int) -> list
 )
 def test_ghost_is_checked_as_soon_as_the_term_counts(joined: Callable[..., Tensor] | None) -> None:
     run(joined, "ghost", START)
-    with pytest.raises(EngineError, match="engine='forward' or 'higher'"):
+    with pytest.raises(EngineError, match="engine='auto'"):
         run(joined, "ghost", START + 1)
 
 

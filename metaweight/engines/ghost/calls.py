@@ -23,7 +23,7 @@ from metaweight.engines.ghost.sources import Source
 from metaweight.student.execution.replaced import replaced
 from metaweight.student.sharded import is_part, kind_of
 
-ELSEWHERE = "use engine='forward' or 'higher'"
+ELSEWHERE = "use engine='auto', 'forward' or 'higher'"
 Places = dict[Hashable, str]
 """Site of a call -> the layout of the units in its output, as found in earlier batches."""
 

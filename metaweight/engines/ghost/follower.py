@@ -106,7 +106,7 @@ class Follower(TorchFunctionMode):
         if call not in FUNCTION_RULES and before != [t._version for t in tensors]:
             raise EngineError(
                 f"{name} changes an argument in place that engine 'ghost' needs as it was; use "
-                "engine='forward' or 'higher'"
+                "engine='auto', 'forward' or 'higher'"
             )
         if state is not None and _same(state, RandomState.of(tensors[0].device)):
             state = None

@@ -111,9 +111,7 @@ def batch_norm(
 ) -> Parts:
     """[R, C, ...] with the running statistics."""
     if training:
-        raise EngineError(
-            "F.batch_norm couples the samples of a batch with training=True; use engine='forward' or 'higher'"
-        )
+        raise EngineError("F.batch_norm couples the samples of a batch with training=True; use engine='auto'")
     x, mean, variance = data(input).to(out.delta.dtype), data(running_mean), data(running_var)
     yield from _affine(out, lambda: F.batch_norm(x, mean, variance, eps=eps), weight, bias, out.channels)
 

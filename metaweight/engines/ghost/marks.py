@@ -69,7 +69,7 @@ class Marks:
             raise EngineError(
                 f"{min(leaves)!r} meets the batch where torch does not show it to engine 'ghost' (an "
                 "autograd.Function, scripted code, or a gradient taken in the forward pass); use "
-                "engine='forward' or 'higher'"
+                "engine='auto', 'forward' or 'higher'"
             )
         if reached:
             self.mark(tensor)

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from docs_parts import DOCS, HOME, figure, pages
 from run_page import RUN, SHOWN, blocks
+from warm import ask, warm
 
-RUNNER = HOME / "tests" / "run_page.py"
+ENVIRONMENT = {
+    "PYTHONPATH": str(HOME),
+    "OMP_NUM_THREADS": "1",
+    "MPLBACKEND": "Agg",
+    "HF_HUB_OFFLINE": "1",
+    "COLUMNS": "100",
+    "NO_COLOR": "1",
+}
 NEEDS = {"transformers": "transformers", "lightning": "lightning"}
 """A word on a page -> the library that it then needs."""
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    with warm(tmp_path_factory.mktemp("warm")) as found:
+        yield found
+
+
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(DOCS)))
-def test_every_block_runs(page: Path, tmp_path: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    found = list(blocks(text))
+def test_every_block_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    found = list(blocks(page.read_text(encoding="utf-8")))
     unknown = {block.language for block in found} - RUN - SHOWN
     assert not unknown, f"{page} has blocks of {unknown}: neither run nor shown"
     if not any(block.runs for block in found):
@@ -29,26 +43,17 @@ def test_every_block_runs(page: Path, tmp_path: Path) -> None:
     for word, library in NEEDS.items():
         if word in "".join(block.code for block in found if block.runs):
             pytest.importorskip(library)
-    environment = {
-        **os.environ,
-        "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(HOME),
-        "OMP_NUM_THREADS": "1",
-        "MPLBACKEND": "Agg",
-        "HF_HUB_OFFLINE": "1",
-        "COLUMNS": "100",
-        "NO_COLOR": "1",
-    }
-    environment.pop("CI", None)
-    done = subprocess.run(
-        [sys.executable, str(RUNNER), str(page)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
+    place, commands = request.getfixturevalue("server")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(
+        "PATH", os.pathsep.join((str(commands), sysconfig.get_path("scripts"), os.environ["PATH"]))
     )
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("CI", raising=False)
+    with Path("said").open("w+b") as said, Path(os.devnull).open() as nothing:
+        code = ask(place, {"page": str(page)}, (nothing.fileno(), said.fileno(), said.fileno()))
+        assert code == 0, Path("said").read_text(errors="replace")[-6000:]
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(DOCS)))

@@ -175,6 +175,9 @@ def test_texts_as_frames_and_as_lists() -> None:
     options = {**SHORT, "epochs": 15, "lr": 0.02}
     result = mw.fit("text-bag", train, meta, test, label="kind", **options)
     assert auroc(torch.tensor(result.weights), torch.tensor([n in wrong for n in range(90)])) > 0.9
+    count = int(result.suspects()["is_suspect"].sum())
+    assert count
+    assert f"\n{count} of 90 training rows look wrong: suspects() lists them.\n" in str(result)
     assert result.predict(test["text"].tolist()).tolist() == test["kind"].tolist()
     assert result.predict_proba(["apple and pear", "", "never seen"]).sum(1) == pytest.approx([1, 1, 1])
     with pytest.raises(TypeError, match=r"suspects\(\) lists them"):

@@ -193,7 +193,9 @@ class Fit:
     def __repr__(self) -> str:
         known = {name: value for name, value in self.figures.items() if value is not None}
         said = ", ".join(f"{name} {value:.4g}" for name, value in known.items())
-        return "\n".join((f"teacher {self.teacher}: {said}", *self.sentences(), f"folder: {self.folder}"))
+        lists = ": suspects() lists them" if self._found.is_suspect.any() else ""
+        lines = f"teacher {self.teacher}: {said}", f"{self._found.sentence}{lists}.", *self.sentences()
+        return "\n".join((*lines, f"folder: {self.folder}"))
 
 
 def _one_a_cell(values: Sequence[Any]) -> np.ndarray[Any, Any]:

@@ -90,7 +90,12 @@ def test_the_lists_of_make_dist_let_this_wheel_through(wheel: zipfile.ZipFile) -
 @pytest.mark.parametrize(
     "stranger",
     [
-        *("metaweight/data/labels.npz", "tests/test_packaging.py", "runs/a/table.md", "benchmarks/__init__.py"),
+        *(
+            "metaweight/data/labels.npz",
+            "tests/test_packaging.py",
+            "runs/a/table.md",
+            "benchmarks/__init__.py",
+        ),
         *("metaweight/__pycache__/x.pyc", "metaweight/report/page/templates/report.py", "tools/lowest.py"),
     ],
 )

@@ -1,5 +1,7 @@
 """The public API as text, a line an object: ``python -m tools.public_api`` (``make api``) writes it anew.
 
+With ``--print`` it goes to standard output, and no file is touched.
+
 Python names are read by griffe, which runs none of the package; parts, commands and their options, which are
 names too, come from the registries.  What counts as public stands in docs/develop/release.md.
 """
@@ -188,11 +190,15 @@ def listed() -> str:
     return "".join(f"{line}\n" for line in (*python_lines(), *part_lines(), *command_lines()))
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
+    """Write or print the list; 0."""
+    if "--print" in arguments:
+        sys.stdout.write(listed())
+        return 0
     LIST.write_text(listed(), encoding="utf-8")
     print(f"{LIST.relative_to(ROOT)} is written: git diff shows what has changed")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from metaweight.training.callbacks import Callback
 
 FORMAT = 3
-"""Of checkpoint.pt, rater.pt, rest.pt and metaweight.pt.  Those of format 1 have no seal; before 3 a run's had
+"""Of checkpoint.pt, rater.pt, rest.pt, metaweight.pt.  Those of format 1 have no seal; before 3 a run's had
 the weights of all epochs."""
 
 

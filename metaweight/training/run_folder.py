@@ -27,7 +27,7 @@ from metaweight.training.step_log import StepLog
 
 __all__ = ["RunFolder", "SampleWeights", "environment", "manifest"]
 FORMAT = 1
-"""Of a folder's files, those of a comparison too; a manifest without it is of before it was written, and 1."""
+"""Of a folder's files, a comparison's too; manifests of before it was written do not say it, and are 1."""
 FOLDER_FORMAT = "folder_format"
 """What a manifest calls it."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -63,19 +64,30 @@ def public_names(module: griffe.Module) -> list[str]:
 
 def signature(parameters: Sequence[griffe.Parameter]) -> str:
     """``(a, /, b=1, *rest, c=2, **more)``: names, kinds and defaults."""
-    kinds, spelt = griffe.ParameterKind, []
+    kinds, words = griffe.ParameterKind, list[str]()
     for place, parameter in enumerate(parameters):
         before = parameters[place - 1].kind if place else None
         if before is kinds.positional_only and parameter.kind is not kinds.positional_only:
-            spelt.append("/")
+            words.append("/")
         if parameter.kind is kinds.keyword_only and before not in (kinds.var_positional, kinds.keyword_only):
-            spelt.append("*")
+            words.append("*")
         mark = MARKS.get(parameter.kind, "")
-        default = "" if mark or parameter.default is None else f"={parameter.default}"
-        spelt.append(f"{mark}{parameter.name}{default}")
+        default = "" if mark or parameter.default is None else f"={_value(parameter)}"
+        words.append(f"{mark}{parameter.name}{default}")
     if parameters and parameters[-1].kind is kinds.positional_only:
-        spelt.append("/")
-    return f"({', '.join(spelt)})"
+        words.append("/")
+    return f"({', '.join(words)})"
+
+
+def _value(parameter: griffe.Parameter) -> str:
+    """A default as its source has it; a constant of the package by its value."""
+    default = parameter.default
+    if isinstance(default, griffe.ExprName) and default.name.isupper() and parameter.function is not None:
+        try:
+            return str(parameter.function.modules_collection[default.canonical_path].value)
+        except (KeyError, griffe.NameResolutionError):
+            pass
+    return str(default)
 
 
 def _bound(function: Any) -> list[griffe.Parameter]:
@@ -89,6 +101,9 @@ def class_lines(name: str, kind: Any) -> Iterator[str]:
     members = kind.all_members
     maker = members.get("__init__") or members.get("__new__")
     yield f"{name}{signature(_bound(maker)) if maker is not None and maker.is_function else ''}"
+    sources = "\n".join(one.source for one in (kind, *kind.mro()))
+    given = re.findall(r"\bself\.([a-z]\w*_) *[:=]", sources)  # by ``fit``, as in scikit-learn
+    yield from (f"{name}.{own}" for own in sorted({*given} - members.keys()))
     for own, member in sorted(members.items()):
         if own.startswith("_") and own not in CALLED:
             continue
@@ -101,6 +116,8 @@ def class_lines(name: str, kind: Any) -> Iterator[str]:
 def object_lines(name: str, found: Any, seen: dict[str, str]) -> Iterator[str]:
     """An object under its public ``name``; what has been listed already is named, and not listed again."""
     target = found.final_target if found.is_alias else found
+    if target.is_module:  # a file of the same name hides what is imported from it
+        target = target[name.rpartition(".")[2]]
     first = seen.setdefault(target.path, name)
     if first != name:
         yield f"{name} = {first}"
@@ -124,13 +141,19 @@ def python_lines(folder: Path = ROOT) -> Iterator[str]:
             yield from object_lines(f"{public}.{name}", module[name], seen)
 
 
+def spelt(option: str, default: object) -> str:
+    """``option=default``; without a default the name alone."""
+    return option if default is dataclasses.MISSING else f"{option}={default!r}"
+
+
+def option_lines(owner: str, options: Mapping[str, Any]) -> Iterator[str]:
+    """``command rate: batch_size=None`` and so on."""
+    yield from (f"{owner}: {spelt(*item)}" for item in sorted(options.items()))
+
+
 def options_line(kind: str, name: str, options: Mapping[str, Any]) -> str:
     """A part by its name, ``teacher mw-net(width=100)``; what has no default is named alone."""
-    spelt = (
-        option if default is dataclasses.MISSING else f"{option}={default!r}"
-        for option, default in sorted(options.items())
-    )
-    return f"{kind} {name}({', '.join(spelt)})"
+    return f"{kind} {name}({', '.join(spelt(*item) for item in sorted(options.items()))})"
 
 
 def _without_empty(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,15 +185,16 @@ def part_lines() -> Iterator[str]:
 
 
 def command_lines() -> Iterator[str]:
-    """The commands with their options; those of a run are the task's."""
+    """The commands with their options, a line each; those of a run are the task's."""
     from metaweight.cli.ahead import Ahead
     from metaweight.cli.completion import ALL
     from metaweight.tasks import tasks
 
     for name, build in sorted(ALL.items()):
-        yield options_line("command", name, _fields(type(build(Ahead()))))
+        yield f"command {name}"
+        yield from option_lines(f"command {name}", _fields(type(build(Ahead()))))
     for name in sorted(tasks.names()):
-        yield options_line("run", name, _fields(tasks[name].config))
+        yield from option_lines(f"run of {name}", _fields(tasks[name].config))
 
 
 def _fields(kind: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 PACKAGE = (
-    r"metaweight/([a-z_]+/)*[a-z_]+\.py",
+    r"metaweight/([a-z0-9_]+/)*[a-z0-9_]+\.py",
     r"metaweight/__init__\.pyi",
     r"metaweight/py\.typed",
     r"metaweight/report/(choosing|page)/templates/[a-z]+\.(css|html\.jinja|js)",
@@ -41,7 +41,8 @@ import sys, metaweight
 assert metaweight.__file__.startswith(sys.argv[1]), metaweight.__file__
 from metaweight import *
 from metaweight.report.html import environment
-environment("metaweight.report.page").get_template("report.html.jinja")
+templates = environment("metaweight.report.page")
+templates.loader.get_source(templates, "report.html.jinja")
 print("imported", metaweight.__version__, "with", len(metaweight.teachers.names()), "teachers")
 """
 

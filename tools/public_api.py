@@ -38,7 +38,7 @@ MODULES = {
 """Public name -> the module that it is; beside the front door, ``metaweight`` itself."""
 CALLED = {"__call__", "__contains__", "__enter__", "__exit__", "__getitem__", "__iter__", "__len__"}
 """Special methods that a user calls, by what they do."""
-MARKS = {
+MARKS: dict[griffe.ParameterKind | None, str] = {
     griffe.ParameterKind.var_positional: "*",
     griffe.ParameterKind.var_keyword: "**",
 }
@@ -46,7 +46,7 @@ MARKS = {
 
 def front_names(stub: str) -> dict[str, str]:
     """Public name -> dotted path of what the stub of a front door imports; modules are left out."""
-    found = {}
+    found: dict[str, str] = {}
     for node in ast.parse(stub).body:
         if isinstance(node, ast.ImportFrom) and node.module not in (None, "integrations"):
             room = f"metaweight.{node.module}"
@@ -166,6 +166,7 @@ def _without_empty(options: Mapping[str, Any]) -> dict[str, Any]:
 def part_lines() -> Iterator[str]:
     """The parts that are named by words, with their options."""
     from metaweight import data, engines, losses, models, remedies, teachers
+    from metaweight.core.registry import Registry
     from metaweight.data.text import texts
     from metaweight.tasks.tabular.sets import tables
     from metaweight.tasks.text.sets import labelled_texts
@@ -179,7 +180,12 @@ def part_lines() -> Iterator[str]:
     }
     for kind, (names, options) in with_options.items():
         yield from (options_line(kind, name, _without_empty(options(name))) for name in sorted(names))
-    plain = {"noise": data.noises, "image set": data.datasets, "text set": texts, "table": tables}
+    plain: dict[str, Registry[Any]] = {
+        "noise": data.noises,
+        "image set": data.datasets,
+        "text set": texts,
+        "table": tables,
+    }
     for kind, registry in {**plain, "labelled text set": labelled_texts}.items():
         yield from (f"{kind} {name}" for name in sorted(registry.names()))
 

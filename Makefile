@@ -6,34 +6,52 @@ PROFILE ?= quick
 COMPARE = $(BIN)/metaweight compare --grid benchmarks/$(1)/profiles/$(or $(DATA),$(2)).toml --profile $(PROFILE) $(ARGS)
 ARGS ?=
 TORCH := torch==2.13.0
+LOWEST ?= .venv-lowest
+# those that meet every library that setup.cfg names: tables, pictures, texts, the page, estimators, training
+LOWEST_TESTS := tests/core tests/data tests/integrations/test_fit.py tests/integrations/test_sklearn.py \
+	tests/report tests/tasks/rows tests/tasks/test_rating.py tests/tasks/test_task_translation_scores.py \
+	tests/teachers/test_contract.py tests/testing/test_check_engine.py tests/engines/inner \
+	tests/training/test_checkpoint.py tests/training/test_formats.py tests/training/test_run_folder.py
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check format test test-all bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own bench-default docs clean
+.PHONY: help install check format api test test-all test-lowest dist bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own bench-default docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## make .venv with all that is needed (PYTHON=python3); the other targets do it themselves
 
-check: $(INSTALLED)  ## ruff (rules and format), mypy --strict, and the floors that imports go down
+check: $(INSTALLED)  ## ruff (rules and format), mypy --strict (examples too), and the floors that imports go down
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy metaweight
+	$(BIN)/mypy metaweight examples tools
 	$(BIN)/lint-imports
 
 format: $(INSTALLED)  ## let ruff sort imports and format the code
 	$(BIN)/ruff check --select I --fix .
 	$(BIN)/ruff format .
 
+api: $(INSTALLED)  ## write tests/public_api.txt anew, which a test compares with what is public
+	$(BIN)/python -m tools.public_api
+
 test: $(INSTALLED)  ## the tests, JOBS=2 at a time (ARGS="-k name")
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 test-all: $(INSTALLED)  ## the tests with the slow ones and those that need a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" $(ARGS)
+
+test-lowest: $(LOWEST)/.installed  ## a part of the tests with the lowest versions that setup.cfg allows, in .venv-lowest
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(JOBS) $(LOWEST_TESTS) $(ARGS)
+
+dist: $(INSTALLED)  ## build wheel and sdist into dist/, check what they hold, and import the wheel from an empty folder
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m tools.distribution dist
 
 bench-image: $(INSTALLED)  ## train on images with wrong labels: DATA=digits PROFILE=quick (ARGS="--help")
 	$(call COMPARE,image,digits)
@@ -84,4 +102,12 @@ $(INSTALLED): setup.cfg setup.py
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet "$(TORCH)"
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --use-pep517 "$(TORCH)" --editable ".[dev,docs]"
+	@touch $@
+
+$(LOWEST)/.installed: setup.cfg setup.py tools/lowest.py
+	@echo "installing the lowest versions into $(LOWEST); this takes some minutes, once"
+	@$(PYTHON) -m venv $(LOWEST)
+	@$(PYTHON) -m tools.lowest > $(LOWEST)/constraints.txt
+	@$(LOWEST)/bin/python -m pip install --disable-pip-version-check --quiet --use-pep517 \
+		--constraint $(LOWEST)/constraints.txt --editable ".[dev]"
 	@touch $@

@@ -14,7 +14,7 @@ rows = DataLoader(TensorDataset(points[:320], given[:320]), batch_size=32, shuff
 
 
 class Classifier(mw.lightning.Weighted):
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
 
 

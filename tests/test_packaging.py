@@ -17,6 +17,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tools import distribution
+from tools.lowest import lowest, requirements
+
 ROOT = Path(__file__).parent.parent
 TYPED = {"metaweight/py.typed", "metaweight/__init__.pyi"}
 SHIPPED = ["setup.cfg", "setup.py", "LICENSE", "README.md", "Makefile"]
@@ -75,6 +78,56 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> Non
     templates = {f"metaweight/report/page/templates/report.{end}" for end in ("css", "html.jinja", "js")}
     templates |= {f"metaweight/report/choosing/templates/check.{end}" for end in ("html.jinja", "js")}
     assert held == modules(ROOT / "metaweight") | TYPED | templates
+
+
+def test_the_lists_of_make_dist_let_this_wheel_through(wheel: zipfile.ZipFile) -> None:
+    assert distribution.of_wheel(wheel.namelist()) == []
+    inner = [name for name in wheel.namelist() if ".dist-info/" not in name]
+    beside = ["LICENSE", "README.md", "setup.cfg", "setup.py", "PKG-INFO", "metaweight.egg-info/SOURCES.txt"]
+    assert distribution.of_sdist([f"metaweight-1/{name}" for name in (*inner, *beside)]) == []
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        *(
+            "metaweight/data/labels.npz",
+            "tests/test_packaging.py",
+            "runs/a/table.md",
+            "benchmarks/__init__.py",
+        ),
+        *("metaweight/__pycache__/x.pyc", "metaweight/report/page/templates/report.png", "tools/lowest.py"),
+    ],
+)
+def test_what_does_not_belong_into_a_release_is_named(stranger: str) -> None:
+    for found in (distribution.of_wheel([stranger]), distribution.of_sdist([f"metaweight-1/{stranger}"])):
+        assert found[0] == f"{stranger} does not belong there"
+        assert {"metaweight/py.typed lacks", "metaweight/__init__.pyi lacks"} <= set(found)
+        assert any(one.endswith("LICENSE lacks") for one in found)
+
+
+def test_lowest_versions_are_those_of_the_metadata(metadata: Message) -> None:
+    bounds = lowest((ROOT / "setup.cfg").read_text())
+    required = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
+    for_users = {r.name: r for r in required if r.marker is None or "dev" not in str(r.marker)}
+    assert bounds.keys() == for_users.keys()
+    for name, version in bounds.items():
+        assert for_users[name].specifier.contains(version)
+        assert f">={version}" in str(for_users[name].specifier)
+
+
+def test_extras_of_the_developers_bound_what_users_install_alike() -> None:
+    found = requirements((ROOT / "setup.cfg").read_text())
+    ours = {Requirement(line).name: line for line in found.pop("dev")}
+    theirs = {Requirement(line).name: line for lines in found.values() for line in lines}
+    assert {name: line for name, line in ours.items() if theirs.get(name, line) != line} == {}
+
+
+@pytest.mark.parametrize("line", ["torch", "torch>=2.4", "torch<3", "torch>=2.4,<3; python_version<'4'"])
+def test_a_requirement_without_both_bounds_is_refused(line: str) -> None:
+    setup = f"[options]\ninstall_requires =\n    {line}\n[options.extras_require]\n"
+    with pytest.raises(ValueError, match="is to be NAME>=LOWEST,<"):
+        lowest(setup)
 
 
 def test_wheel_has_licence_command_and_version(wheel: zipfile.ZipFile, metadata: Message) -> None:

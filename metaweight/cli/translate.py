@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.table import Column, Table
+from rich.table import Table
 
 from metaweight.cli.streams import write_out
 from metaweight.core.console import Terminal
@@ -82,16 +82,19 @@ class Score:
         tokenizer = tokenizer_of(lines.target, language=self.language, asked=self.tokenize)
         scores = score(lines.source, lines.target, tokenize=tokenizer.name)
         low, high = bootstrap_interval(bleu_statistics(lines.source, lines.target, tokenize=tokenizer.name))
-        table = Table("score", "", "95 % interval", Column("signature", overflow="fold"))
-        table.add_row("BLEU", f"{scores.bleu:.1f}", f"{low:.1f} to {high:.1f}", scores.bleu_signature)
-        table.add_row("chrF", f"{scores.chrf:.1f}", "", scores.chrf_signature)
+        table = Table("score", "", "95 % interval", "what it is")
+        table.add_row("BLEU", f"{scores.bleu:.1f}", f"{low:.1f} to {high:.1f}", "signature below")
+        table.add_row("chrF", f"{scores.chrf:.1f}", "", "signature below")
         lengths = f"{scores.hypothesis_length:,} / {scores.reference_length:,}"
         table.add_row("tokens", lengths, "", f"translated / reference, {scores.sentences:,} sentences")
         table.add_row("tokenizer", tokenizer.name, "", tokenizer.reason)
         if scores.blank_hypotheses or scores.blank_references:
             blank = f"{scores.blank_hypotheses:,} / {scores.blank_references:,}"
             table.add_row("blank", blank, "", "lines that show nothing, translated / reference")
-        Terminal().print(table)
+        console = Terminal()
+        console.print(table)
+        for name, signature in (("BLEU", scores.bleu_signature), ("chrF", scores.chrf_signature)):
+            console.print(f"{name}: {signature}", soft_wrap=True)  # whole, to be copied
 
 
 def load_translator(

@@ -232,14 +232,16 @@ class Weighing:
             # the next epoch takes the table of this one
             history["begun"] = None if history["begun"] is None else history["begun"].clone()
         kept = {"history": history, "answers": self.answers.state_dict()}
-        return {"teaching": self.reweighter.teaching_state(), **kept}
+        return {"format": checkpoint.FORMAT, "teaching": self.reweighter.teaching_state(), **kept}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up what ``state_dict`` gave, in all processes together.
 
         Epochs that lie in a file are looked for in ``folder`` first, then where they lay.  Raises
-        CheckpointError where they are not there.
+        CheckpointError where they are not there, and for a state of a newer version's.
         """
+        # states had none before a user's own checkpoints could be told apart
+        checkpoint.require_readable("the state of metaweight", state.get("format", checkpoint.FORMAT))
         self.reweighter.load_teaching_state(state["teaching"])
         history = state["history"]
         if "filed" in history and self._filed is None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from metaweight.training.callbacks import Callback
 
 FORMAT = 3
-"""Checkpoints of format 1 have no seal; before 3 a run's had the weights of all epochs."""
+"""Of checkpoint.pt, rater.pt, rest.pt, metaweight.pt.  Those of format 1 have no seal; before 3 a run's had
+the weights of all epochs."""
 
 
 _WAY = "put a copy of it back, or delete it, and the run starts over"
@@ -69,10 +70,7 @@ def load(path: Path | str, shapes: Mapping[str, Any], *, part: str | None = None
         raise CheckpointError(f"{path} is truncated or no checkpoint; {_WAY}") from error
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path} is no metaweight checkpoint")
-    if content["format"] > FORMAT:
-        raise CheckpointError(
-            f"{path} has format {content['format']}, this version reads up to {FORMAT}: upgrade metaweight"
-        )
+    require_readable(str(path), content["format"])
     if content["format"] > 1 and sealed is None:
         raise CheckpointError(f"{path} is truncated: its end is missing; {_WAY}")
     stored = content["shapes"]
@@ -93,6 +91,14 @@ def format_of(path: Path) -> int | None:
         return None
     found = content.get("format") if isinstance(content, dict) else None
     return found if isinstance(found, int) else None
+
+
+def require_readable(what: str, number: int) -> None:
+    """Raise CheckpointError where ``what`` was written in a newer format than this version reads."""
+    if number > FORMAT:
+        raise CheckpointError(
+            f"{what} has format {number}, this version reads up to {FORMAT}: upgrade metaweight"
+        )
 
 
 def shapes_of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:

@@ -26,6 +26,10 @@ from metaweight.training.sample_weights import SampleWeights, from_arrays, to_ar
 from metaweight.training.step_log import StepLog
 
 __all__ = ["RunFolder", "SampleWeights", "environment", "manifest"]
+FORMAT = 1
+"""Of a folder's files, a comparison's too; manifests of before it was written do not say it, and are 1."""
+FOLDER_FORMAT = "folder_format"
+"""What a manifest calls it."""
 
 
 class RunFolder:
@@ -58,13 +62,18 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
-        """Take up an existing run folder.  Raises FileNotFoundError where ``path`` is none."""
+        """Take up an existing run folder.
+
+        Raises FileNotFoundError where ``path`` is none, ValueError as ``manifest``.
+        """
         path = Path(path)
         if not (path / "manifest.json").is_file():
             raise FileNotFoundError(
                 f"{path} is no run folder: it has no manifest.json; name one that a run made"
             )
-        return cls(path)
+        folder = cls(path)
+        folder.manifest()
+        return folder
 
     @contextmanager
     def held(self) -> Iterator[str | None]:
@@ -109,7 +118,7 @@ class RunFolder:
     def manifest(self, name: str = "manifest.json") -> dict[str, Any]:
         """What ``create``, or ``write_manifest`` under ``name``, was given.
 
-        Raises ValueError for a damaged file.
+        Raises ValueError for a damaged file and for a folder of a newer format than this version reads.
         """
         file = self.path / name
         try:
@@ -118,6 +127,7 @@ class RunFolder:
                 raise ValueError(f"it holds no names with values, but {type(content).__name__}")
         except ValueError as error:
             raise ValueError(f"{file} is damaged: {error}; start the run anew in another folder") from error
+        _require_known(content.pop(FOLDER_FORMAT, FORMAT), file)
         return content
 
     def append_step(self, row: Mapping[str, Any]) -> None:
@@ -203,6 +213,18 @@ class RunFolder:
             ) from error
 
 
+def _require_known(number: object, file: Path) -> None:
+    if type(number) is not int or number < 1:
+        raise ValueError(
+            f"{file} is damaged: {FOLDER_FORMAT} is {number!r}; start the run anew in another folder"
+        )
+    if number > FORMAT:
+        raise ValueError(
+            f"{file.parent} is a folder of format {number}, this version of metaweight reads up to {FORMAT}: "
+            "upgrade metaweight"
+        )
+
+
 def _require_free(path: Path) -> None:
     if os.path.lexists(path):
         raise FileExistsError(
@@ -231,7 +253,8 @@ def _make(path: Path, text: bytes) -> None:
 
 
 def _manifest_text(manifest: Mapping[str, Any]) -> bytes:
-    return f"{json.dumps(_valid(manifest), indent=2)}\n".encode()
+    content = {**_valid(manifest), FOLDER_FORMAT: FORMAT}
+    return f"{json.dumps(content, indent=2)}\n".encode()
 
 
 def _valid(value: Any) -> Any:

@@ -100,6 +100,25 @@ def test_marked_rows_are_trusted(frames: dict[str, pd.DataFrame]) -> None:
     assert result.weights[50:].std() > 0.05
 
 
+def test_a_suspect_is_found_where_it_was_given(tmp_path: Path, frames: dict[str, pd.DataFrame]) -> None:
+    """By ``index`` and by ``row``, where trusted rows have been taken out of the training rows before it."""
+    whole = pd.concat([frames["meta"], frames["train"]], ignore_index=True)
+    whole.to_csv(tmp_path / "data.csv", index=False)
+    places = [7, 3, *range(20, 58)]
+    trusted = whole.iloc[places].assign(file=str(tmp_path / "data.csv"), row=[place + 2 for place in places])
+    trusted.to_csv(tmp_path / "trusted.csv", index=False)
+    result = mw.fit(
+        "tabular-mlp", str(tmp_path / "data.csv"), str(tmp_path / "trusted.csv"), label="kind", **SHORT
+    )
+    found = result.suspects()
+    assert len(found) == len(whole) - len(places)
+    assert not set(found["index"]) & set(places)
+    for column in ("x", "y", "kind"):
+        assert found[column].tolist() == whole[column].iloc[found["index"]].astype(str).tolist()
+    assert (found["row"] - 2).tolist() == found["index"].tolist()
+    assert np.array_equal(result.weights[found["index"]], found["mean_weight"])
+
+
 def test_a_module_of_ones_own_in_every_form_of_data(frames: dict[str, pd.DataFrame]) -> None:
     train, meta, test = (numbers(frame) for frame in frames.values())
     sets = [TensorDataset(*map(torch.from_numpy, pair)) for pair in (train, meta, test)]

@@ -123,7 +123,7 @@ def dates(cells: pd.Series[Any]) -> tuple[pd.Series[Any], list[tuple[int, str]]]
         return pd.to_datetime(cells, utc=True).dt.tz_localize(None), []
     codes, texts = distinct(cells)
     shown = pd.Series(texts, dtype="str")
-    right = shown.str.fullmatch(_DAY).fillna(False).to_numpy(dtype=bool)
+    right = shown.str.fullmatch(_DAY, na=False).to_numpy(dtype=bool)
     times = pd.to_datetime(shown.where(right), errors="coerce", utc=True, format="ISO8601")
     wrong = times.isna().to_numpy() & shown.notna().to_numpy()
     rows = np.flatnonzero(wrong[codes])

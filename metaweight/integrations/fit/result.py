@@ -68,16 +68,23 @@ class Fit:
 
     def suspects(self) -> pd.DataFrame:
         """The rows that were weighed, the most suspect first: where they are, the user's own columns, given
-        and suggested label, weight, loss, ``is_suspect``."""
+        and suggested label, weight, loss, ``is_suspect``.
+
+        ``row``: see ``Origin``; ``index``: from 0, as training rows were given, in the order of ``weights``.
+        """
         import pandas as pd
 
         found = self._found
         own = self.prepared.frame.iloc[found.samples.index.numpy()]
-        columns = {**found.where(), **{str(name): own[name].tolist() for name in own.columns}}
+        where = found.where()
+        where["index"] = places_of(self.prepared.parts)[where["index"]]
+        where["row"] = np.array([int(row) if row else None for row in where["row"].tolist()], dtype=object)
+        columns = {**where, **{str(name): own[name].tolist() for name in own.columns}}
         if found.samples.given is None:
             shown = self.prepared.targets.shown(self.prepared.given[found.samples.index])
             columns[self.prepared.parts.label] = shown
-        return pd.DataFrame(found.columns(columns, self.prepared.targets.classes))
+        table = pd.DataFrame(found.columns(columns, self.prepared.targets.classes))
+        return table if "row" in own.columns else table.astype({"row": "Int64"})
 
     def suspect_tokens(self) -> pd.DataFrame:
         """The tokens of the sentences that were weighed: where they are, given and suggested label, share,
@@ -92,7 +99,8 @@ class Fit:
         if found is None:
             raise TypeError("these rows have no labelled tokens: suspects() lists them")
         numbers = {"row": int, "index": int, "place": int, "share": float, "weight": float}
-        return pd.DataFrame(found.columns()).astype(numbers)
+        table = pd.DataFrame(found.columns()).astype(numbers)
+        return table.assign(index=places_of(self.prepared.parts)[table["index"].to_numpy()])
 
     def sentences(self) -> tuple[str, ...]:
         """What is gained over plain training, if that was asked for; whether the weights can be believed."""
@@ -205,10 +213,15 @@ def _one_a_cell(values: Sequence[Any]) -> np.ndarray[Any, Any]:
     return cells
 
 
+def places_of(parts: Parts) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """[n], where each row that was trained on stands among those that were given, from 0."""
+    return np.arange(len(parts.train)) if parts.places is None else np.asarray(parts.places)
+
+
 def weights_of(samples: SampleWeights, parts: Parts) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The mean weight of each training row, in the order that they were given in."""
     own, marked = samples.own, () if parts.marked is None else parts.marked
-    places = np.arange(len(parts.train)) if parts.places is None else parts.places
+    places = places_of(parts)
     weights = np.full(len(places) + len(marked) + len(parts.left_out), np.nan)
     weights[places[own.index.numpy()]] = own.mean_weight().double().numpy()
     weights[list(marked)] = 1

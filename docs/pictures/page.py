@@ -1,0 +1,149 @@
+"""The ground of a picture: its size, its title and the lines below it, and how it becomes a small PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metaweight.report.charts.panel import BOTTOM, COLOURS, KINDS, LEFT, PAPER, RIGHT, SOFT, TOP, UNITS, Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH, EDGE = 460, 14
+"""Of a picture and of the margin around it, in units: that of a wide panel."""
+TITLE, LEAD, BODY, SMALL = 19, 12.5, 13, 12
+"""Sizes of letters in units: the smallest is 19 px where a picture is 720 px wide, and 10 px at 390."""
+PIXELS = 2.5
+"""A unit."""
+INKS = 96
+"""Colours of the PNG at most."""
+BYTES = 120_000
+"""Of the PNG at most."""
+WRONG, RIGHT_LABEL = "✗", "✓"
+TINTS = {"clean": "#e3eef6", "flipped": "#fae5d6"}
+"""Grounds of rows that are right and wrong."""
+
+
+class Page:
+    """A figure with a title and a lead over a body of ``height`` units; x and y are units from its top left.
+
+    To be built, filled and saved within ``metaweight.report.charts.panel.style()``.
+    """
+
+    def __init__(self, title: str, lead: str, height: float) -> None:
+        from matplotlib.figure import Figure
+
+        inner = WIDTH - 2 * EDGE
+        heads, leads = wrapped(title, TITLE, inner, weight="bold"), wrapped(lead, LEAD, inner)
+        self.top = EDGE + 1.22 * TITLE * len(heads) + 6 + 1.4 * LEAD * len(leads) + 12
+        """Where the body begins."""
+        self.height = self.top + height + EDGE
+        self.figure = Figure((WIDTH / UNITS, self.height / UNITS), dpi=UNITS, facecolor=PAPER)
+        self.ground: Axes = self.figure.add_axes((0, 0, 1, 1))
+        self.ground.set(xlim=(0, WIDTH), ylim=(self.height, 0))
+        self.ground.axis("off")
+        y = float(EDGE)
+        for line in heads:
+            self.write(EDGE, y, line, TITLE, colour=COLOURS[0], weight="bold", va="top")
+            y += 1.22 * TITLE
+        y += 6
+        for line in leads:
+            self.write(EDGE, y, line, LEAD, va="top")
+            y += 1.4 * LEAD
+
+    def write(self, x: float, y: float, text: str, size: float, *, colour: str = SOFT, **shape: Any) -> None:
+        """Put ``text`` with its left, or what ``ha`` says, at x and its middle, or what ``va`` says, at y."""
+        shape = {"va": "center", "ha": "left", **shape}
+        self.ground.text(x, y, text, fontsize=size, color=colour, **shape)
+
+    def box(self, x: float, y: float, width: float, height: float, colour: str, **shape: Any) -> None:
+        """A filled box with round corners."""
+        from matplotlib.patches import FancyBboxPatch
+
+        look: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=4", "linewidth": 0, **shape}
+        self.ground.add_patch(FancyBboxPatch((x, y), width, height, facecolor=colour, **look))
+
+    def inset(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Axes over this part of the picture."""
+        bottom = self.height - y - height
+        return self.figure.add_axes((x / WIDTH, bottom / self.height, width / WIDTH, height / self.height))
+
+    def place(self, panel: Panel, y: float, height: float) -> Axes:
+        """The chart ``panel`` with its margins between y and y + height, over the whole width."""
+        axes = self.inset(LEFT, y + TOP, WIDTH - LEFT - RIGHT - 2, height - TOP - BOTTOM)
+        panel.draw_on(axes)
+        return axes
+
+    def verdicts(self, y: float, wrong: int, right: int, *, noun: str = "label") -> None:
+        """The legend of rows that are wrong and right."""
+        for kind, mark, count, x in (
+            ("flipped", WRONG, wrong, EDGE),
+            ("clean", RIGHT_LABEL, right, WIDTH / 2 + 4),
+        ):
+            self.box(x, y - 8, 16, 16, TINTS[kind])
+            self.write(x + 8, y, mark, SMALL, colour=KINDS[kind], ha="center", weight="bold")
+            said = "wrong" if kind == "flipped" else "right"
+            self.write(x + 23, y, f"the {noun} is {said}: {count}", SMALL)
+
+    def png(self) -> bytes:
+        """In few colours; the same page gives the same bytes.  Raises ValueError for one over ``BYTES``."""
+        from PIL import Image
+
+        drawn, small = io.BytesIO(), io.BytesIO()
+        self.figure.savefig(drawn, format="png", dpi=PIXELS * UNITS, metadata={"Software": None})
+        drawn.seek(0)
+        with Image.open(drawn) as image:
+            few = image.convert("RGB").quantize(INKS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+            few.save(small, format="png", optimize=True)
+        if small.tell() > BYTES:
+            raise ValueError(f"the picture has {small.tell():,} bytes, and {BYTES:,} are the most")
+        return small.getvalue()
+
+    def save(self, path: Path) -> None:
+        """Write the PNG, in place of one that is there."""
+        content = self.png()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def length(text: str, size: float, *, weight: str = "normal") -> float:
+    """Units that ``text`` takes in a line."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    if not text.strip():
+        return 0.0
+    return float(TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight)).get_extents().x1)
+
+
+def wrapped(text: str, size: float, room: float, *, weight: str = "normal") -> list[str]:
+    """The lines of at most ``room`` units that ``text`` takes; a word alone may be longer."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and length(longer, size, weight=weight) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def shortened(text: str, size: float, room: float) -> str:
+    """``text``, or as much of its beginning as fits into ``room`` units, with an ellipsis."""
+    text = " ".join(text.split())
+    if length(text, size) <= room:
+        return text
+    while text and length(f"{text}…", size) > room:
+        text = text[:-1]
+    return f"{text.rstrip()}…"
+
+
+def counted(wrong: Sequence[bool], what: str) -> str:
+    """How many of the lowest weights are ``what``, as a title."""
+    bad, shown = sum(wrong), len(wrong)
+    if bad == shown:
+        return f"All {shown} of the lowest weights are {what}"
+    return f"{bad} of the {shown} lowest weights are {what}"

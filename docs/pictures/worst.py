@@ -1,0 +1,119 @@
+"""The rows of the lowest weights of five data sets, none of them picked by hand."""
+
+from __future__ import annotations
+
+
+import torch
+
+from docs.pictures.cards import Card, worst_cards
+from docs.pictures.page import Page
+from docs.pictures.rows import Column, Row, worst_rows
+from docs.pictures.runs import DIGITS, LOWEST, Trained, lowest, share_wrong, trained
+from metaweight.report.suspects import least_first
+
+
+def worst_digits() -> Page:
+    """Digits, 40 % of the labels another digit."""
+    run = trained("image", noise="uniform", noise_rate=0.4, **DIGITS)
+    return _pictures(run, "scikit-learn's digits with {share} wrong labels.")
+
+
+def worst_mnist() -> Page:
+    """MNIST, labels wrong where a picture looks like another digit."""
+    import benchmarks.default.sources  # noqa: F401
+
+    run = trained(
+        "image",
+        **{"data": "mnist-5k", "noise": "instance", "noise_rate": 0.4, "train_size": 3000},
+        **{"model_options": {"width": 16}, "epochs": 12, "warmup_epochs": 2, "batch_size": 50, "lr": 0.05},
+    )
+    return _pictures(run, "MNIST with {share} wrong labels, more where a digit looks like another.")
+
+
+def _pictures(run: Trained, data: str) -> Page:
+    images: torch.Tensor = run.prepared.images.train_images
+    classes = run.prepared.images.classes
+    cards = [
+        Card(images[low.index, 0].numpy(), f"{classes[low.given]} → {classes[low.suggested]}", low.wrong)
+        for low in lowest(run.samples)
+    ]
+    data = data.format(share=share_wrong(run.samples))
+    return worst_cards(cards, f"{data} Below each picture: the label it came with → the one suggested.")
+
+
+def worst_grades() -> Page:
+    """Exams of students and a grade, a fifth of them wrong as the set came."""
+    import benchmarks.default.sources  # noqa: F401
+
+    run = trained(
+        "tabular",
+        **{"data": "student-grades", "noise": "human", "meta_balanced": False, "meta_size": 50},
+        **{"valid_size": 50, "seed": 0},
+    )
+    frame, classes = run.prepared.frame, run.prepared.targets.classes
+    rows = []
+    for low in lowest(run.samples):
+        own = frame.iloc[low.index]
+        exams = [f"{own[name]:g}" if own[name] == own[name] else "-" for name in frame.columns[:3]]
+        note = own[frame.columns[3]]
+        grades = (str(classes[low.given]), str(classes[low.suggested]))
+        rows.append(Row((*exams, note if isinstance(note, str) else "", *grades), low.wrong))
+    columns = (
+        *(Column(f"exam {number}", 1.15, right=True) for number in (1, 2, 3)),
+        Column("   note", 4.4),
+        Column("grade", 1, right=True),
+        Column("suggested", 1.6, right=True),
+    )
+    lead = f"Exams and grades of students; {share_wrong(run.samples)} of the grades came wrong."
+    return worst_rows(rows, columns, lead, what="wrong grades", noun="grade")
+
+
+KINDS_OF_QUESTION = {
+    **{"ABBR": "an abbreviation", "DESC": "a description", "ENTY": "a thing"},
+    **{"HUM": "a person", "LOC": "a place", "NUM": "a number"},
+}
+"""What an answer is."""
+
+
+def worst_questions() -> Page:
+    """Questions whose labels come from 68 hand-written rules."""
+    import benchmarks.default.sources  # noqa: F401
+
+    run = trained(
+        "text",
+        **{"data": "trec-rules", "noise": "human", "meta_balanced": False, "meta_size": 200},
+        **{"train_size": 2000, "epochs": 10, "warmup_epochs": 1},
+    )
+    frame, classes = run.prepared.frame, run.prepared.targets.classes
+    rows = []
+    for low in lowest(run.samples):
+        text = str(frame.iloc[low.index]["text"]).replace(" ?", "?").replace(" 's", "'s")
+        given, says = (KINDS_OF_QUESTION[str(classes[label])] for label in (low.given, low.suggested))
+        rows.append(Row((text,), low.wrong, f"asks for {given} → {says}"))
+    share = share_wrong(run.samples)
+    lead = (
+        f"Questions, labelled by rules with what they ask for; {share} of the labels are wrong. "
+        "Below each: the label of the rules → the one suggested."
+    )
+    return worst_rows(rows, (Column("", 1),), lead)
+
+
+def worst_pairs() -> Page:
+    """English and German phrases, 40 % of the pairs spoilt."""
+    run = trained(
+        "translation",
+        **{"data": "cldr", "noise": "mixed", "noise_rate": 0.4, "train_size": 4000, "meta_size": 300},
+        **{"valid_size": 100, "test_size": 100, "epochs": 5, "warmup_epochs": 1, "beam": 1},
+        **{"lr": 2e-3, "lr_schedule": "cosine", "lr_warmup_steps": 50},
+    )
+    noisy, own = run.prepared.noisy, run.samples.own
+    order = least_first(own.index, own.mean_weight(), own.mean_loss())[:LOWEST]
+    rows = []
+    for at in own.index[order].tolist():
+        kind = ("", *noisy.kinds)[int(noisy.kind[at])]
+        cells = (noisy.bitext.source[at], noisy.bitext.target[at], kind)
+        rows.append(Row(cells, bool(noisy.flipped[at])))
+    share = share_wrong(run.samples)
+    lead = f"Phrases in English and German; {share} of the pairs are bad: misaligned, copied or cut off."
+    columns = (Column("English", 5), Column("German", 5), Column("what is wrong", 2.6))
+    return worst_rows(rows, columns, lead, what="bad pairs", noun="pair")

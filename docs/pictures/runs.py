@@ -58,7 +58,9 @@ def lowest(samples: SampleWeights, count: int = LOWEST) -> list[Low]:
     """Those of the ``count`` lowest mean weights in order, as `metaweight suspects` lists them."""
     found = Suspects(samples)
     own, says = found.samples, found.samples.predicted()
-    assert own.given is not None and own.flipped is not None and says is not None
+    assert says is not None
+    assert own.given is not None
+    assert own.flipped is not None
     places = found.order[:count].tolist()
     return [
         Low(int(own.index[at]), int(own.given[at]), int(says[at]), bool(own.flipped[at])) for at in places

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import torch
 
 from docs.pictures.cards import Card, worst_cards

@@ -69,10 +69,10 @@ def attention_over_time() -> Page:
 def draw(found: Attention) -> Page:
     """A chart for wrong and one for right labels."""
     last = {kind: shares[-1] for kind, shares in found.shares.items()}
-    layer = int(np.argmax(last["flipped"]))
+    layer = int(np.argmax(last["flipped"] - last["clean"]))
+    wrong, right = (f"{last[kind][layer]:.0%}" for kind in ("flipped", "clean"))
     title = (
-        f"Of a wrong label the teacher asks {found.layers[layer]} most: "
-        f"{last['flipped'][layer]:.0%} of its attention; of a right one {last['clean'][layer]:.0%}"
+        f"Wrong labels draw {wrong} of the attention to the layer “{found.layers[layer]}”, right ones {right}"
     )
     lead = "Share of the teacher's attention on each layer of the student, by epoch in which it learns."
     page = Page(title, lead, TALL * len(LABELS))

@@ -22,7 +22,7 @@ EPOCHS = 3
 ENDS = 6
 DOT = 9.0
 """Diameter of a sample on the axis, in units."""
-SWARM = 150
+SWARM = 162
 
 
 @dataclass(frozen=True)
@@ -71,23 +71,30 @@ def draw(found: Influences) -> Page:
     )
     heading = 22
     page = Page(
-        f"{bad} of the {ENDS} most harmful samples have wrong labels, {good} of the {ENDS} most helpful",
+        f"{_many(bad)} of the {ENDS} most harmful samples have wrong labels, "
+        f"{_many(good).lower()} of the most helpful",
         lead,
         2 * (heading + STEP) + SWARM,
     )
-    page.write(EDGE, page.top + 6, "Would hurt most, with the label that they came with", SMALL)
+    page.write(
+        EDGE, page.top + 6, f"The {ENDS} that would hurt most, with the label that they came with", SMALL
+    )
     draw_cards(page, page.top + heading, worst)
     swarm(page, page.top + heading + STEP, found)
     low = page.top + heading + STEP + SWARM
-    page.write(EDGE, low + 6, "Would help most", SMALL)
+    page.write(EDGE, low + 6, f"The {ENDS} that would help most", SMALL)
     draw_cards(page, low + heading, best)
     return page
+
+
+def _many(count: int) -> str:
+    return {0: "None", ENDS: "All"}.get(count, str(count))
 
 
 def swarm(page: Page, top: float, found: Influences) -> None:
     """A dot a sample: right labels above the axis, wrong ones below."""
     width = WIDTH - 2 * EDGE - 2 * DOT
-    axes = page.inset(EDGE + DOT, top, width, SWARM - 28)
+    axes = page.inset(EDGE + DOT, top, width, SWARM - 40)
     most = float(np.abs(found.helps).max())
     axes.set(xlim=(-most, most), ylim=(-1, 1), yticks=[], xticks=[])
     axes.grid(False)
@@ -95,7 +102,7 @@ def swarm(page: Page, top: float, found: Influences) -> None:
     axes.axhline(0, color=COLOURS[7], linewidth=1, zorder=1)
     axes.plot([0, 0], [-1, 1], color=COLOURS[7], linewidth=1, linestyle=(0, (2, 3)), zorder=1)
     wrong = np.array([card.wrong for card in found.cards])
-    unit = 2 / (SWARM - 28)
+    unit = 2 / (SWARM - 40)
     for kind, mask, side, shape in (("clean", ~wrong, 1, "o"), ("flipped", wrong, -1, "D")):
         x = found.helps[mask]
         heights = stacked(x * width / (2 * most), DOT)
@@ -103,9 +110,9 @@ def swarm(page: Page, top: float, found: Influences) -> None:
         y = side * unit * (heights + DOT * 0.75)
         axes.plot(x, y, shape, markersize=DOT - (1 if shape == "o" else 2.6), alpha=0.85, **look)
     page.write(EDGE, top + 12, "● right labels", SMALL, colour=KINDS["clean"])
-    page.write(EDGE, top + SWARM - 40, "◆ wrong labels", SMALL, colour=KINDS["flipped"])
-    page.write(EDGE, top + SWARM - 16, "← hurts the trusted loss", SMALL)
-    page.write(WIDTH - EDGE, top + SWARM - 16, "helps it →", SMALL, ha="right")
+    page.write(EDGE, top + SWARM - 52, "◆ wrong labels", SMALL, colour=KINDS["flipped"])
+    page.write(EDGE, top + SWARM - 28, "← hurts the trusted loss", SMALL)
+    page.write(WIDTH - EDGE, top + SWARM - 28, "helps it →", SMALL, ha="right")
 
 
 def stacked(x: NDArray[np.float64], size: float) -> NDArray[np.float64]:

@@ -41,7 +41,7 @@ def draw(runs: Mapping[str, SampleWeights]) -> Page:
     }
     first = next(iter(kinds))
     right, wrong = (float(kinds[first][kind].median[-1]) for kind in ("clean", "flipped"))
-    title = f"In the end wrong labels weigh {wrong:.2f} on average, right ones {right:.2f}"
+    title = f"With {first} wrong labels end at a mean weight of {wrong:.2f}, right ones at {right:.2f}"
     lead = "Mean weight by epoch; the band holds the middle half of the samples. 1 is an ordinary sample."
     page = Page(title, lead, TALL * len(runs))
     for place, (teacher, quartiles) in enumerate(kinds.items()):

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from metaweight.report.charts.panel import BOTTOM, COLOURS, KINDS, LEFT, PAPER, RIGHT, SOFT, TOP, UNITS, Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from PIL.Image import Image
 
 WIDTH, EDGE = 460, 14
 """Of a picture and of the margin around it, in units: that of a wide panel."""
@@ -18,7 +21,7 @@ TITLE, LEAD, BODY, SMALL = 19, 12.5, 13, 12
 """Sizes of letters in units: the smallest is 19 px where a picture is 720 px wide, and 10 px at 390."""
 PIXELS = 2.5
 """A unit."""
-INKS = 96
+INKS = 64
 """Colours of the PNG at most."""
 BYTES = 120_000
 """Of the PNG at most."""
@@ -37,7 +40,7 @@ class Page:
         from matplotlib.figure import Figure
 
         inner = WIDTH - 2 * EDGE
-        heads, leads = wrapped(title, TITLE, inner, weight="bold"), wrapped(lead, LEAD, inner)
+        heads, leads = balanced(title, TITLE, inner, weight="bold"), balanced(lead, LEAD, inner)
         self.top = EDGE + 1.22 * TITLE * len(heads) + 6 + 1.4 * LEAD * len(leads) + 12
         """Where the body begins."""
         self.height = self.top + height + EDGE
@@ -73,7 +76,8 @@ class Page:
 
     def place(self, panel: Panel, y: float, height: float) -> Axes:
         """The chart ``panel`` with its margins between y and y + height, over the whole width."""
-        axes = self.inset(LEFT, y + TOP, WIDTH - LEFT - RIGHT - 2, height - TOP - BOTTOM)
+        left = EDGE + LEFT - 2
+        axes = self.inset(left, y + TOP, WIDTH - left - RIGHT - 2, height - TOP - BOTTOM)
         panel.draw_on(axes)
         return axes
 
@@ -90,13 +94,13 @@ class Page:
 
     def png(self) -> bytes:
         """In few colours; the same page gives the same bytes.  Raises ValueError for one over ``BYTES``."""
-        from PIL import Image
+        from PIL import Image as Images
 
         drawn, small = io.BytesIO(), io.BytesIO()
         self.figure.savefig(drawn, format="png", dpi=PIXELS * UNITS, metadata={"Software": None})
         drawn.seek(0)
-        with Image.open(drawn) as image:
-            few = image.convert("RGB").quantize(INKS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        with Images.open(drawn) as image:
+            few = in_few_colours(image.convert("RGB"))
             few.save(small, format="png", optimize=True)
         if small.tell() > BYTES:
             raise ValueError(f"the picture has {small.tell():,} bytes, and {BYTES:,} are the most")
@@ -107,6 +111,25 @@ class Page:
         content = self.png()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+def in_few_colours(image: Image) -> Image:
+    """An RGB image in ``INKS`` colours at most, those of charts and grounds among them as they are."""
+    from PIL import Image as Images
+    from PIL import ImageColor
+
+    pure = [ImageColor.getrgb(colour) for colour in (*COLOURS, *KINDS.values(), *TINTS.values(), PAPER, SOFT)]
+    count = INKS - len(pure)
+    usual = image.quantize(count, Images.Quantize.MEDIANCUT).getpalette() or []
+    inks = np.array([*usual[: 3 * count], *(part for colour in pure for part in colour[:3])]).reshape(-1, 3)
+    pixels = np.asarray(image, dtype=np.int64) @ (1 << 16, 1 << 8, 1)
+    colours, places = np.unique(pixels, return_inverse=True)
+    apart = np.stack([colours >> 16, (colours >> 8) & 255, colours & 255], axis=1)[:, None] - inks
+    # Pillow's own search for the nearest is by the first bits alone, and paper turns grey
+    nearest = (apart**2).sum(axis=2).argmin(axis=1).astype(np.uint8)
+    few = Images.fromarray(nearest[places].reshape(pixels.shape), "L").convert("P")
+    few.putpalette(inks.astype(np.uint8).tobytes())
+    return few
 
 
 def length(text: str, size: float, *, weight: str = "normal") -> float:
@@ -131,6 +154,17 @@ def wrapped(text: str, size: float, room: float, *, weight: str = "normal") -> l
     return lines
 
 
+def balanced(text: str, size: float, room: float, *, weight: str = "normal") -> list[str]:
+    """As ``wrapped``, in lines that are about equally long."""
+    lines = wrapped(text, size, room, weight=weight)
+    while True:
+        room -= size / 2
+        narrower = wrapped(text, size, room, weight=weight)
+        if len(narrower) > len(lines) or max(length(line, size, weight=weight) for line in narrower) > room:
+            return lines
+        lines = narrower
+
+
 def shortened(text: str, size: float, room: float) -> str:
     """``text``, or as much of its beginning as fits into ``room`` units, with an ellipsis."""
     text = " ".join(text.split())
@@ -145,5 +179,5 @@ def counted(wrong: Sequence[bool], what: str) -> str:
     """How many of the lowest weights are ``what``, as a title."""
     bad, shown = sum(wrong), len(wrong)
     if bad == shown:
-        return f"All {shown} of the lowest weights are {what}"
+        return f"The {shown} lowest weights are all {what}"
     return f"{bad} of the {shown} lowest weights are {what}"

@@ -15,6 +15,7 @@ from docs.pictures.page import (
     Page,
     counted,
     shortened,
+    wrapped,
 )
 from metaweight.report.charts.panel import COLOURS, KINDS, SOFT
 
@@ -51,29 +52,41 @@ def worst_rows(
     noun: str = "label",
 ) -> Page:
     """The rows in the order of their weights, from the lowest, with how many are wrong as title."""
-    tall = LINE * (2 if any(row.below for row in rows) else 1) + 3
     headed = LINE if any(column.heading for column in columns) else 0
-    page = Page(counted([row.wrong for row in rows], what), lead, headed + len(rows) * (tall + GAP) + 18)
     room = WIDTH - 2 * EDGE - MARK - 6
     whole = sum(column.share for column in columns)
     widths = [room * column.share / whole for column in columns]
     starts = [EDGE + MARK + sum(widths[:place]) for place in range(len(columns))]
+    below = [lines_below(row, widths[0]) for row in rows]
+    heights = [LINE * (1 + len(lines)) + 3 + GAP for lines in below]
+    page = Page(counted([row.wrong for row in rows], what), lead, headed + sum(heights) + 18)
     for column, start, width in zip(columns, starts, widths, strict=True):
         _cell(page, start, page.top + 6, column.heading, width, column.right, SOFT)
-    for place, row in enumerate(rows):
-        y = page.top + headed + place * (tall + GAP)
+    y = page.top + headed
+    for row, lines, height in zip(rows, below, heights, strict=True):
         kind = "flipped" if row.wrong else "clean"
-        page.box(EDGE, y, WIDTH - 2 * EDGE, tall, TINTS[kind])
+        page.box(EDGE, y, WIDTH - 2 * EDGE, height - GAP, TINTS[kind])
         first = y + 1.5 + LINE / 2
         mark = WRONG if row.wrong else RIGHT_LABEL
         page.write(EDGE + MARK / 2, first, mark, SMALL, colour=KINDS[kind], ha="center", weight="bold")
-        for text, column, start, width in zip(row.cells, columns, starts, widths, strict=True):
+        own = [wrapped(row.cells[0], SMALL, room - 6)[0]] if row.below else row.cells
+        for text, column, start, width in zip(own, columns, starts, widths, strict=True):
             _cell(page, start, first, text, width, column.right, COLOURS[0])
-        if row.below:
-            _cell(page, starts[0], first + LINE - 2, row.below, room, False, SOFT)
+        for number, line in enumerate(lines, 1):
+            colour = SOFT if number == len(lines) else COLOURS[0]
+            _cell(page, starts[0], first + number * (LINE - 1), line, room, False, colour)
+        y += height
     wrong = sum(row.wrong for row in rows)
-    page.verdicts(page.top + headed + len(rows) * (tall + GAP) + 14, wrong, len(rows) - wrong, noun=noun)
+    page.verdicts(y + 11, wrong, len(rows) - wrong, noun=noun)
     return page
+
+
+def lines_below(row: Row, room: float) -> list[str]:
+    """What stands below the first line: the rest of its text in one more, and ``row.below``."""
+    if not row.below:
+        return []
+    rest = wrapped(row.cells[0], SMALL, room - 6)[1:]
+    return [*([" ".join(rest)] if rest else []), row.below]
 
 
 def _cell(page: Page, x: float, y: float, text: str, width: float, right: bool, colour: str) -> None:

@@ -49,24 +49,33 @@ def worst_grades() -> Page:
         **{"data": "student-grades", "noise": "human", "meta_balanced": False, "meta_size": 50},
         **{"valid_size": 50, "seed": 0},
     )
-    frame, classes = run.prepared.frame, run.prepared.targets.classes
+    frame = run.prepared.frame
+    names = dict(zip(run.prepared.targets.classes, GRADES, strict=True))
+    given, suggested = (
+        [names[run.prepared.targets.classes[getattr(low, label)]] for low in lowest(run.samples)]
+        for label in ("given", "suggested")
+    )
     rows = []
-    for low in lowest(run.samples):
+    for low, one, other in zip(lowest(run.samples), given, suggested, strict=True):
         own = frame.iloc[low.index]
         exams = [f"{own[name]:g}" if own[name] == own[name] else "-" for name in frame.columns[:3]]
         note = own[frame.columns[3]]
-        grades = (str(classes[low.given]), str(classes[low.suggested]))
-        rows.append(Row((*exams, note if isinstance(note, str) else "", *grades), low.wrong))
+        cells = (*exams, note if isinstance(note, str) else "", f"{one} → {other}")
+        rows.append(Row(cells, low.wrong))
     columns = (
-        *(Column(f"exam {number}", 1.15, right=True) for number in (1, 2, 3)),
-        Column("   note", 4.4),
-        Column("grade", 1, right=True),
-        Column("suggested", 1.6, right=True),
+        *(Column("exam 1", 54, right=True), Column("2", 36, right=True), Column("3", 36, right=True)),
+        *(Column("   note", 215), Column("grade", 62, right=True)),
     )
-    lead = f"Exams and grades of students; {share_wrong(run.samples)} of the grades came wrong."
+    lead = (
+        f"Exams, a note, the grade that was entered → the one suggested. "
+        f"{share_wrong(run.samples)} of the grades came wrong."
+    )
     return worst_rows(rows, columns, lead, what="wrong grades", noun="grade")
 
 
+GRADES = "ABCDF"
+FEWER = 12
+"""Rows shown where each takes two or three lines."""
 KINDS_OF_QUESTION = {
     **{"ABBR": "an abbreviation", "DESC": "a description", "ENTY": "a thing"},
     **{"HUM": "a person", "LOC": "a place", "NUM": "a number"},
@@ -85,10 +94,12 @@ def worst_questions() -> Page:
     )
     frame, classes = run.prepared.frame, run.prepared.targets.classes
     rows = []
-    for low in lowest(run.samples):
-        text = str(frame.iloc[low.index]["text"]).replace(" ?", "?").replace(" 's", "'s")
+    for low in lowest(run.samples, FEWER):
+        text = as_printed(str(frame.iloc[low.index]["text"]))
         given, says = (KINDS_OF_QUESTION[str(classes[label])] for label in (low.given, low.suggested))
-        rows.append(Row((text,), low.wrong, f"asks for {given} → {says}"))
+        rows.append(
+            Row((text,), low.wrong, f"asks for {given} → {says}" if says != given else f"asks for {given}")
+        )
     share = share_wrong(run.samples)
     lead = (
         f"Questions, labelled by rules with what they ask for; {share} of the labels are wrong. "
@@ -97,11 +108,18 @@ def worst_questions() -> Page:
     return worst_rows(rows, (Column("", 1),), lead)
 
 
+def as_printed(text: str) -> str:
+    """A sentence of tokens with its marks where they belong."""
+    for apart, together in (("`` ", "“"), (" ''", "”"), (" 's", "'s"), (" ,", ","), (" :", ":"), (" ?", "?")):
+        text = text.replace(apart, together)
+    return text[:1].upper() + text[1:]
+
+
 def worst_pairs() -> Page:
-    """English and German phrases, 40 % of the pairs spoilt."""
+    """English and German phrases, 40 % of the pairs wrong."""
     run = trained(
         "translation",
-        **{"data": "cldr", "noise": "mixed", "noise_rate": 0.4, "train_size": 4000, "meta_size": 300},
+        **{"data": "cldr", "noise": "mixed", "noise_rate": 0.4, "train_size": 3000, "meta_size": 300},
         **{"valid_size": 100, "test_size": 100, "epochs": 5, "warmup_epochs": 1, "beam": 1},
         **{"lr": 2e-3, "lr_schedule": "cosine", "lr_warmup_steps": 50},
     )
@@ -109,10 +127,10 @@ def worst_pairs() -> Page:
     order = least_first(own.index, own.mean_weight(), own.mean_loss())[:LOWEST]
     rows = []
     for at in own.index[order].tolist():
-        kind = ("", *noisy.kinds)[int(noisy.kind[at])]
+        kind = ("", *noisy.kinds)[int(noisy.kind[at])].replace("truncated", "cut off")
         cells = (noisy.bitext.source[at], noisy.bitext.target[at], kind)
         rows.append(Row(cells, bool(noisy.flipped[at])))
     share = share_wrong(run.samples)
-    lead = f"Phrases in English and German; {share} of the pairs are bad: misaligned, copied or cut off."
-    columns = (Column("English", 5), Column("German", 5), Column("what is wrong", 2.6))
-    return worst_rows(rows, columns, lead, what="bad pairs", noun="pair")
+    lead = f"Phrases in English and German; {share} of the pairs are wrong: misaligned, copied or cut off."
+    columns = (Column("English", 6), Column("German", 4), Column("fault", 2.6))
+    return worst_rows(rows, columns, lead, what="wrong pairs", noun="pair")

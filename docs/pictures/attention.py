@@ -54,7 +54,7 @@ class LayersLookedAt(Callback):
 
 
 def attention_over_time() -> Page:
-    """Digits, 40 % of the labels another digit."""
+    """Digits, 40 % of the labels drawn again."""
     looked = LayersLookedAt(warmup=3)
     run = trained("image", (looked,), noise="uniform", noise_rate=0.4, teacher="attention", **DIGITS)
     flipped = torch.zeros(run.prepared.samples, dtype=torch.bool)

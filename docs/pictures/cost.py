@@ -75,7 +75,7 @@ def draw(engines: Sequence[Engine], measured: str) -> Page:
     y = page.top
     for group, height, heading, kind in (
         (exact, heights[0], "EXACT to rounding", "clean"),
-        (rough, heights[1], "APPROXIMATE", "flipped"),
+        (rough, heights[1], "APPROXIMATE: how far the teacher's gradient is off", "flipped"),
     ):
         if group:
             page.box(EDGE - 6, y, WIDTH - 2 * EDGE + 12, height - 6, TINTS[kind])

@@ -16,9 +16,9 @@ from metaweight.report.charts.sample_weights import CEILING, weight_histogram
 TALL = 156
 """Units of a chart."""
 BAD = {
-    "uniform": ("Any other label, drawn at random", 0.4),
-    "flip": ("Always the next label", 0.4),
-    "cluster": ("One look of each class relabelled together", 0.8),
+    "uniform": ("Any other digit, drawn at random", 0.4),
+    "flip": ("Each digit mistaken for one other", 0.4),
+    "cluster": ("The next digit, for one way of writing each", 0.8),
 }
 """Kind of noise -> in words, and its rate."""
 
@@ -62,14 +62,14 @@ def draw(found: Mapping[str, Found]) -> Page:
     for place, (heading, own) in enumerate(found.items()):
         y = page.top + 20 + TALL * place
         page.write(EDGE, y + 10, heading, LEAD, colour=COLOURS[0], weight="bold")
-        said = f"{float(own.flipped.double().mean()):.0%} wrong, AUROC {own.area:.2f}"
+        said = f"{float(own.flipped.double().mean()):.0%} wrong, AUROC {own.area:.2f} (bars: % of each kind)"
         last = place == len(found) - 1
         panel = Panel(
             "",
             "",
             heading,
             "weight after training" if last else "",
-            f"% of a kind   {said}",
+            said,
             weight_histogram(own.weights, own.flipped, top),
             wide=True,
         )

@@ -26,7 +26,7 @@ TEACHERS = {
 
 
 def weights_over_time() -> Page:
-    """Digits, 40 % of the labels another digit."""
+    """Digits, 40 % of the labels drawn again."""
     runs = {
         teacher: trained("image", noise="uniform", noise_rate=0.4, teacher=teacher, **DIGITS)
         for teacher in TEACHERS

@@ -12,13 +12,13 @@ from metaweight.report.suspects import least_first
 
 
 def worst_digits() -> Page:
-    """Digits, 40 % of the labels another digit."""
+    """Digits, 40 % of the labels drawn again."""
     run = trained("image", noise="uniform", noise_rate=0.4, **DIGITS)
-    return _pictures(run, "scikit-learn's digits with {share} wrong labels.")
+    return _pictures(run, "The digits of scikit-learn, {share} of them with a wrong label.")
 
 
 def worst_mnist() -> Page:
-    """MNIST, labels wrong where a picture looks like another digit."""
+    """MNIST, wrong labels by a rule on the pixels, as kind of noise ``instance`` makes them."""
     import benchmarks.default.sources  # noqa: F401
 
     run = trained(
@@ -26,7 +26,7 @@ def worst_mnist() -> Page:
         **{"data": "mnist-5k", "noise": "instance", "noise_rate": 0.4, "train_size": 3000},
         **{"model_options": {"width": 16}, "epochs": 12, "warmup_epochs": 2, "batch_size": 50, "lr": 0.05},
     )
-    return _pictures(run, "MNIST with {share} wrong labels, more where a digit looks like another.")
+    return _pictures(run, "MNIST; a random rule on the pixels gave {share} of the pictures a wrong label.")
 
 
 def _pictures(run: Trained, data: str) -> Page:

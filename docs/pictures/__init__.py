@@ -1,0 +1,1 @@
+"""The pictures of the gallery, each made by one command: ``python -m docs.pictures NAME``."""

@@ -18,7 +18,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check format api test test-all test-lowest dist bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own bench-default docs clean
+.PHONY: help install check format api test test-all test-docs test-lowest dist bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own bench-default docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,10 +39,13 @@ api: $(INSTALLED)  ## write tests/public_api.txt anew, which a test compares wit
 	$(BIN)/python -m tools.public_api
 
 test: $(INSTALLED)  ## the tests, JOBS=2 at a time (ARGS="-k name")
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-all: $(INSTALLED)  ## the tests with the slow ones and those that need a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" $(ARGS)
+
+test-docs: $(INSTALLED)  ## every code block of the documentation, run
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" tests/docs $(ARGS)
 
 test-lowest: $(LOWEST)/.installed  ## a part of the tests with the lowest versions that setup.cfg allows, in .venv-lowest
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(JOBS) $(LOWEST_TESTS) $(ARGS)

@@ -9,10 +9,11 @@ HOME = Path(__file__).parent.parent
 DOCS = HOME / "docs"
 sys.path.insert(0, str(DOCS / "_ext"))
 
+from evidence import pages as evidence_pages  # noqa: E402
 from kept import figure, tables  # noqa: E402
 from made import GENERATED  # noqa: E402
 
-__all__ = ["DOCS", "HOME", "figure", "pages", "tables"]
+__all__ = ["DOCS", "HOME", "evidence_pages", "figure", "pages", "tables"]
 
 
 def pages() -> list[Path]:

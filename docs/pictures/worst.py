@@ -40,79 +40,55 @@ def _pictures(run: Trained, data: str) -> Page:
     return worst_cards(cards, f"{data} Below each picture: the label it came with → the one suggested.")
 
 
-def worst_grades() -> Page:
-    """Exams of students and a grade, a fifth of them wrong as the set came."""
-    import benchmarks.default.sources  # noqa: F401
-
+def worst_tumours() -> Page:
+    """Tumours by measures of their cells' nuclei, 30 % of the labels the other one."""
     run = trained(
         "tabular",
-        **{"data": "student-grades", "noise": "human", "meta_balanced": False, "meta_size": 50},
-        **{"valid_size": 50, "seed": 0},
+        **{"data": "breast-cancer", "noise": "flip", "noise_rate": 0.3, "meta_size": 60, "epochs": 20},
     )
-    frame = run.prepared.frame
-    names = dict(zip(run.prepared.targets.classes, GRADES, strict=True))
-    given, suggested = (
-        [names[run.prepared.targets.classes[getattr(low, label)]] for low in lowest(run.samples)]
-        for label in ("given", "suggested")
-    )
-    rows = []
-    for low, one, other in zip(lowest(run.samples), given, suggested, strict=True):
-        own = frame.iloc[low.index]
-        exams = [f"{own[name]:g}" if own[name] == own[name] else "-" for name in frame.columns[:3]]
-        note = own[frame.columns[3]]
-        cells = (*exams, note if isinstance(note, str) else "", f"{one} → {other}")
-        rows.append(Row(cells, low.wrong))
-    columns = (
-        *(Column("exam 1", 54, right=True), Column("2", 36, right=True), Column("3", 36, right=True)),
-        *(Column("   note", 215), Column("grade", 62, right=True)),
-    )
+    shown = {"mean radius": "radius", "mean texture": "texture", "mean area": "area"}
     lead = (
-        f"Exams, a note, the grade that was entered → the one suggested. "
-        f"{share_wrong(run.samples)} of the grades came wrong."
+        "Tumours by the nuclei of their cells; {share} of the labels are the other one. "
+        "The label it came with → the one suggested."
     )
-    return worst_rows(rows, columns, lead, what="wrong grades", noun="grade")
+    return _table(run, shown, 150, lead)
 
 
-GRADES = "ABCDF"
-FEWER = 12
-"""Rows shown where each takes two or three lines."""
-KINDS_OF_QUESTION = {
-    **{"ABBR": "an abbreviation", "DESC": "a description", "ENTY": "a thing"},
-    **{"HUM": "a person", "LOC": "a place", "NUM": "a number"},
-}
-"""What an answer is."""
-
-
-def worst_questions() -> Page:
-    """Questions whose labels come from 68 hand-written rules."""
+def worst_clothes() -> Page:
+    """Fashion-MNIST, of the package dataset-fashion-mnist, wrong labels in a part of each class."""
     import benchmarks.default.sources  # noqa: F401
 
     run = trained(
-        "text",
-        **{"data": "trec-rules", "noise": "human", "meta_balanced": False, "meta_size": 200},
-        **{"train_size": 2000, "epochs": 10, "warmup_epochs": 1},
+        "image",
+        **{"data": "fashion-mnist", "noise": "cluster", "noise_rate": 0.8, "train_size": 2000},
+        **{"model_options": {"width": 16}, "epochs": 10, "warmup_epochs": 2, "batch_size": 50, "lr": 0.05},
     )
-    frame, classes = run.prepared.frame, run.prepared.targets.classes
-    rows = []
-    for low in lowest(run.samples, FEWER):
-        text = as_printed(str(frame.iloc[low.index]["text"]))
-        given, says = (KINDS_OF_QUESTION[str(classes[label])] for label in (low.given, low.suggested))
-        rows.append(
-            Row((text,), low.wrong, f"asks for {given} → {says}" if says != given else f"asks for {given}")
-        )
+    images: torch.Tensor = run.prepared.images.train_images
+    cards = [
+        Card(images[low.index, 0].numpy(), CLOTHES[low.given], low.wrong) for low in lowest(run.samples, 18)
+    ]
     share = share_wrong(run.samples)
-    lead = (
-        f"Questions, labelled by rules with what they ask for; {share} of the labels are wrong. "
-        "Below each: the label of the rules → the one suggested."
-    )
-    return worst_rows(rows, (Column("", 1),), lead)
+    lead = f"Fashion-MNIST; {share} of the labels are wrong. Below each picture: the label it came with."
+    return worst_cards(cards, lead)
 
 
-def as_printed(text: str) -> str:
-    """A sentence of tokens with its marks where they belong."""
-    for apart, together in (("`` ", "“"), (" ''", "”"), (" 's", "'s"), (" ,", ","), (" :", ":"), (" ?", "?")):
-        text = text.replace(apart, together)
-    return text[:1].upper() + text[1:]
+CLOTHES = ("tee", "trouser", "jumper", "dress", "coat", "sandal", "shirt", "trainer", "bag", "boot")
+"""Short names of the classes."""
+
+
+def _table(run: Trained, shown: dict[str, str], room: int, lead: str) -> Page:
+    """Some columns of the rows, and the label."""
+    classes = [str(name) for name in run.prepared.targets.classes]
+    rows = []
+    for low in lowest(run.samples):
+        own = run.prepared.frame.iloc[low.index]
+        cells = (
+            *(f"{float(own[name]):.4g}" for name in shown),
+            f"{classes[low.given]} → {classes[low.suggested]}",
+        )
+        rows.append(Row(cells, low.wrong))
+    columns = (*(Column(name, 60, right=True) for name in shown.values()), Column("label", room, right=True))
+    return worst_rows(rows, columns, lead.format(share=share_wrong(run.samples)))
 
 
 def worst_pairs() -> Page:

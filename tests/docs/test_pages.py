@@ -7,9 +7,10 @@ import re
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from docs_parts import DOCS, HOME, figure, pages
+from docs_parts import DOCS, HOME, evidence_pages, figure, pages
 from run_page import RUN, SHOWN, blocks
 from warm import ask, warm
 
@@ -25,21 +26,30 @@ NEEDS = {"transformers": "transformers", "lightning": "lightning"}
 """A word on a page -> the library that it then needs."""
 
 
+QUICK = {"develop/profile.md", "how-to/debug-a-collapse.md", "how-to/write-an-engine.md"}
+"""Pages that are run with all other tests, beside the explanations; `make test-docs` runs every one."""
+
+
+def run_pages() -> Iterator[Any]:
+    """Those with blocks that run; what takes more than a few seconds is marked ``slow``."""
+    for page in pages():
+        name = str(page.relative_to(DOCS))
+        if any(block.runs for block in blocks(page.read_text(encoding="utf-8"))):
+            quick = name in QUICK or page.parent.name == "explanation"
+            yield pytest.param(page, id=name, marks=() if quick else pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     with warm(tmp_path_factory.mktemp("warm")) as found:
         yield found
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize("page", [*run_pages()])
 def test_every_block_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     found = list(blocks(page.read_text(encoding="utf-8")))
-    unknown = {block.language for block in found} - RUN - SHOWN
-    assert not unknown, f"{page} has blocks of {unknown}: neither run nor shown"
-    if not any(block.runs for block in found):
-        return
     for word, library in NEEDS.items():
         if word in "".join(block.code for block in found if block.runs):
             pytest.importorskip(library)
@@ -54,6 +64,20 @@ def test_every_block_runs(
     with Path("said").open("w+b") as said, Path(os.devnull).open() as nothing:
         code = ask(place, {"page": str(page)}, (nothing.fileno(), said.fileno(), said.fileno()))
         assert code == 0, Path("said").read_text(errors="replace")[-6000:]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(DOCS)))
+def test_blocks_are_run_or_shown_and_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    unknown = {block.language for block in blocks(text)} - RUN - SHOWN
+    assert not unknown, f"blocks of {unknown} are neither run nor shown"
+    shown = {place.resolve() for place in evidence_pages().values()}
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)):
+        if re.match(r"[a-z]+:|#", target):
+            continue
+        goal = (page.parent / target.partition("#")[0]).resolve()
+        made = DOCS / "reference" / "made" in goal.parents or goal in shown
+        assert made or goal == DOCS / "evidence" / "index.md" or goal.is_file(), target
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(DOCS)))

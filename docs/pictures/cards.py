@@ -59,7 +59,8 @@ def draw_cards(page: Page, top: float, cards: Sequence[Card]) -> None:
         mark = WRONG if card.wrong else RIGHT_LABEL
         middle = y + SIDE + CAPTION / 2 - 1
         page.write(x + 5, middle, mark, 12, colour=KINDS[kind], weight="bold")
-        page.write(x + SIDE - 6, middle, card.caption, 13, colour=COLOURS[0], ha="right", weight="bold")
+        size = 13 if len(card.caption) <= 5 else 10  # words beside the mark
+        page.write(x + SIDE - 6, middle, card.caption, size, colour=COLOURS[0], ha="right", weight="bold")
 
 
 def smooth(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -12,11 +12,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from select import select
 
 ROOM = 1 << 20
+LONGEST = 600.0
+"""Seconds for a job."""
 IMPORTED = ("torch", "numpy", "pandas", "sklearn.datasets", "sklearn.ensemble", "matplotlib", "PIL.Image")
 OURS = ("cli.main", "integrations.fit", "integrations.sklearn", "tasks", "comparison.suite", "report.page")
 
@@ -24,6 +28,7 @@ OURS = ("cli.main", "integrations.fit", "integrations.sklearn", "tasks", "compar
 def ask(place: str, job: Mapping[str, object], streams: Sequence[int] = (0, 1, 2)) -> int:
     """Have a job done in the current folder; its exit code, 1 where it died."""
     with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(LONGEST)
         line.connect(place)
         said = json.dumps({"folder": os.getcwd(), "environment": dict(os.environ), **job}).encode()
         socket.send_fds(line, [len(said).to_bytes(4, "big")], list(streams))
@@ -42,9 +47,10 @@ def serve(place: str) -> None:
         import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that end
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(place)
+        listening.bind(f"{place}.new")
         listening.listen(16)
-        while True:
+        os.rename(f"{place}.new", place)
+        while listening in select([listening, sys.stdin], [], [])[0]:
             line, _ = listening.accept()
             if os.fork() == 0:
                 listening.close()
@@ -57,7 +63,10 @@ def _do(line: socket.socket) -> None:
     head, streams, _, _ = socket.recv_fds(line, 4, 3)
     size, said = int.from_bytes(head, "big"), b""
     while len(said) < size:
-        said += line.recv(ROOM)
+        part = line.recv(ROOM)
+        if not part:
+            sys.exit(1)  # who asked is gone
+        said += part
     job = json.loads(said)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -98,16 +107,22 @@ def warm(folder: Path) -> Iterator[tuple[str, Path]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
     environment["PYTHONPATH"] = os.pathsep.join((str(Path(__file__).parents[1]), str(Path(__file__).parent)))
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([sys.executable, __file__, "serve", place], env=environment, stderr=log)
+        server = subprocess.Popen(
+            [sys.executable, __file__, "serve", place],
+            env=environment,
+            stdin=subprocess.PIPE,  # whose end says that this process is gone
+            stderr=log,
+            start_new_session=True,
+        )
         try:
             while not Path(place).exists():
                 if server.poll() is not None:
                     raise RuntimeError((folder / "log").read_text())
-                signal.sigtimedwait([], 0.05)
+                time.sleep(0.05)
             yield place, commands
         finally:
-            server.kill()
-            server.wait()
+            os.killpg(server.pid, signal.SIGKILL)
+            server.communicate()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 SETUP = Path(__file__).parent.parent / "setup.cfg"
-TOOLS = "dev"
+TOOLS = {"dev", "docs"}
 """The extra of those who work on the package: its tools need not be old, what users install too has to be."""
 _BOUNDED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=(?P<lowest>[0-9.]+),<[0-9.]+")
 
@@ -30,13 +30,13 @@ def requirements(setup: str) -> dict[str, list[str]]:
 
 
 def lowest(setup: str) -> dict[str, str]:
-    """Distribution -> the lowest version of it that a user may have, for all extras but ``dev``.
+    """Distribution -> the lowest version of it that a user may have, for all extras but those of developers.
 
     Raises ValueError for a requirement without both bounds, and for two lower bounds of one distribution.
     """
     found: dict[str, str] = {}
     for extra, lines in requirements(setup).items():
-        for line in lines if extra != TOOLS else ():
+        for line in lines if extra not in TOOLS else ():
             bounds = _BOUNDED.fullmatch(line)
             if bounds is None:
                 raise ValueError(f"setup.cfg: {line!r} is to be NAME>=LOWEST,<FIRST THAT IS NOT KNOWN")

@@ -34,7 +34,7 @@ def figure(wanted: str, results: Path = RESULTS) -> str:
 
     Raises KeyError, with what there is, where no table of the folder has it, or several rows of one do.
     """
-    folder, row, column = (part.strip() for part in wanted.split("|"))
+    folder, row, column = (part.strip() for part in wanted.replace("\\|", "|").split("|"))
     path = results / folder / "table.md"
     if not path.is_file():
         raise KeyError(f"no kept table {folder!r} below {results.name}")
@@ -90,7 +90,7 @@ class Kept(SphinxRole):
         except (KeyError, ValueError) as error:
             message = self.inliner.reporter.error(f"{{kept}}`{self.text}`: {error}", line=self.lineno)
             return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
-        folder = self.text.split("|")[0].strip()
+        folder = self.text.replace("\\|", "|").split("|")[0].strip()
         self.env.note_dependency(str(RESULTS / folder / "table.md"))
         place = addnodes.pending_xref(
             "",

@@ -84,4 +84,5 @@ def _functions(module: ModuleType) -> Iterator[tuple[str, str]]:
 
 
 def _file(function: Any) -> str:
-    return str(inspect.unwrap(function).__code__.co_filename)
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return "" if code is None else str(code.co_filename)

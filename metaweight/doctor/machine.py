@@ -96,7 +96,7 @@ def machine_here() -> Machine:
         nvidia_driver=DRIVER.is_file(),
         compiler=_compiler(),
         bf16_pace=bf16_pace(),
-        temporary=place_of(Path(tempfile.gettempdir())),
+        temporary=place_of(Path(os.environ.get("TMPDIR") or tempfile.gettempdir())),
         shared_memory=shared,
         open_files=_open_files(),
     )
@@ -114,8 +114,9 @@ def place_of(path: Path) -> Place:
             writable = True
     except OSError:
         writable = False
-    home = Path.home()
-    shown = Path("~") / path.relative_to(home) if path.is_relative_to(home) else path
+    home = Path(os.path.expanduser("~"))
+    inside = len(home.parts) > 1 and path.is_relative_to(home)  # in containers / is home at times
+    shown = Path("~") / path.relative_to(home) if inside else path
     try:
         usage = shutil.disk_usage(path)
     except OSError:

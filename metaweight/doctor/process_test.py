@@ -16,8 +16,10 @@ from metaweight.core.launched import started_as
 from metaweight.core.processes import Processes
 from metaweight.doctor.self_test import Skipped
 
-SECONDS = 3.0
+SECONDS = 20.0
 """What the test may take, torch's import in a new process included."""
+PATIENCE = timedelta(seconds=5)
+"""How long one waits for the other."""
 NUMBERS = [[1], [2]]
 """What the two say, by rank."""
 
@@ -62,8 +64,13 @@ def meet(store: str) -> None:
     """Be two processes, make a group and print what both say."""
     other = os.fork()  # torch is imported and has started no thread yet
     if other:
-        print(_told(store, 0), flush=True)
-        os.waitpid(other, 0)
+        try:
+            print(_told(store, 0), flush=True)
+        except BaseException:
+            os.kill(other, signal.SIGKILL)  # it would keep the streams open, and the reason back
+            raise
+        finally:
+            os.waitpid(other, 0)
         return
     try:
         _told(store, 1)
@@ -72,8 +79,7 @@ def meet(store: str) -> None:
 
 
 def _told(store: str, rank: int) -> list[list[int]]:
-    patience = timedelta(seconds=SECONDS)
-    dist.init_process_group("gloo", f"file://{store}", patience, world_size=2, rank=rank)
+    dist.init_process_group("gloo", f"file://{store}", PATIENCE, world_size=2, rank=rank)
     try:
         return Processes.at_hand().told(NUMBERS[rank])
     finally:

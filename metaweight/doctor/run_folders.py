@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from metaweight.comparison.records import PLAN
+from metaweight.core.contracts import MetaweightError
 from metaweight.core.records import Record
 from metaweight.training.checkpoint import FORMAT, format_of
+from metaweight.training.run_folder import RunFolder
 
+Form = Literal["older", "newer", "grid without a plan"]
 RUNS = Path("runs")
 MOST = 20
 """Folders that are looked into, those first that changed last."""
@@ -19,20 +23,31 @@ class OtherForm(Record, frozen=True):
 
     name: str
     """Of its folder."""
-    form: Literal["older", "newer", "grid without a plan"]
+    form: Form
 
 
 def other_forms(folder: Path = RUNS) -> tuple[OtherForm, ...]:
     """Of the runs and grids in ``folder`` those that are not as this version writes them, by name."""
-    if not folder.is_dir():
+    try:
+        places = [path for path in folder.iterdir() if path.is_dir()]
+        places.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    except OSError:  # there is none, or it is another user's
         return ()
-    places = [path for path in folder.iterdir() if path.is_dir()]
-    places.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    others = []
-    for place in places[:MOST]:
-        written = format_of(place / "checkpoint.pt")
+    found = {place.name: _form(place) for place in places[:MOST]}
+    return tuple(OtherForm(name, form) for name, form in sorted(found.items()) if form is not None)
+
+
+def _form(place: Path) -> Form | None:
+    try:
         if (place / "cells").is_dir() and not (place / PLAN).is_file():
-            others.append(OtherForm(place.name, "grid without a plan"))
-        elif written is not None and written != FORMAT:
-            others.append(OtherForm(place.name, "older" if written < FORMAT else "newer"))
-    return tuple(sorted(others, key=lambda one: one.name))
+            return "grid without a plan"
+        with suppress(FileNotFoundError):  # no manifest
+            RunFolder.open(place)
+        written = format_of(place / "checkpoint.pt")
+    except MetaweightError:
+        return "newer"
+    except OSError:  # another user's
+        return None
+    if written is None or written == FORMAT:
+        return None
+    return "older" if written < FORMAT else "newer"

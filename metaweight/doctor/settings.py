@@ -128,7 +128,10 @@ def _said(ask: Callable[[], T]) -> T | None:
 
 
 def _processes() -> int:
-    return max(1, int(os.environ.get("LOCAL_WORLD_SIZE") or started_as()[1]))
+    try:
+        return max(1, int(os.environ.get("LOCAL_WORLD_SIZE") or started_as()[1]))
+    except ValueError:  # variables that are no numbers; shown with the others
+        return 1
 
 
 def _variables() -> dict[str, str]:

@@ -83,9 +83,9 @@ def denormals(facts: Facts) -> Iterator[Trap]:
 
 
 def runtimes(facts: Facts) -> Iterator[Trap]:
-    """Two of the same kind get on with each other, two kinds may not."""
+    """Intel's and LLVM's in one process are known to hang or crash on Linux; other mixtures get on."""
     kinds = sorted({runtime.name for runtime in facts.settings.runtimes})
-    if len(kinds) > 1:
+    if {"libiomp", "libomp"} <= set(kinds):
         what = f"OpenMP runtimes of several kinds are loaded, {', '.join(kinds)}: they may hang or crash"
         advice = "install torch, numpy and scikit-learn from one source, pip or conda"
         yield Trap("openmp", True, what, advice)

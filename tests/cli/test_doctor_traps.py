@@ -73,7 +73,7 @@ PROVOKED: tuple[tuple[str, Changes], ...] = (
         {"machine": {"devices": GPU}, "settings": {"cudnn_benchmark": True, "tf32_convolutions": False}},
     ),
     ("denormals", {"settings": {"flushes_denormals": True}}),
-    ("openmp", {"settings": {"runtimes": (Runtime("libgomp", "a", 1), Runtime("libiomp", "b", 1))}}),
+    ("openmp", {"settings": {"runtimes": (Runtime("libomp", "a", 1), Runtime("libiomp", "b", 1))}}),
     ("hash-seed", {"settings": {"hash_seed": "random"}}),
     ("optimized", {"settings": {"optimized": 1}}),
     ("locale", {"settings": {"encoding": "ANSI_X3.4-1968"}}),

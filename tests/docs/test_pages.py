@@ -82,8 +82,14 @@ def test_blocks_are_run_or_shown_and_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(DOCS)))
 def test_every_figure_is_drawn_from_a_kept_table(page: Path) -> None:
-    for wanted in re.findall(r"\{kept\}`([^`]*)`", page.read_text(encoding="utf-8")):
+    text = page.read_text(encoding="utf-8")
+    for wanted in re.findall(r"\{kept\}`([^`]*)`", text):
         assert figure(wanted)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert not [row for row in rows if re.search(r"\{kept\}`[^`]*[^`\\]\|", row)], r"write \| in tables"
+    assert not re.search(r"^%", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M), (
+        "% begins a comment"
+    )
 
 
 MEASURED = re.compile(r"\d+(\.\d+)? ?(%|points?\b|BLEU|plain steps?\b|times as\b)|[+±]\d")

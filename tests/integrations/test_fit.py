@@ -113,7 +113,8 @@ def test_a_suspect_is_found_where_it_was_given(tmp_path: Path, frames: dict[str,
     found = result.suspects()
     assert len(found) == len(whole) - len(places)
     assert not set(found["index"]) & set(places)
-    for column in ("x", "y", "kind"):
+    assert found["given_label"].tolist() == whole["kind"].iloc[found["index"]].tolist()
+    for column in ("x", "y"):
         assert found[column].tolist() == whole[column].iloc[found["index"]].astype(str).tolist()
     assert (found["row"] - 2).tolist() == found["index"].tolist()
     assert np.array_equal(result.weights[found["index"]], found["mean_weight"])

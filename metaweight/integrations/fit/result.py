@@ -21,7 +21,7 @@ from metaweight.report.page.document import write_page
 from metaweight.report.page.study import read_study
 from metaweight.report.statistics.gain import Gain
 from metaweight.report.suspect_tokens import suspect_tokens
-from metaweight.report.suspects import Suspects
+from metaweight.report.suspects import Suspects, own_name
 from metaweight.student.student import Student
 from metaweight.tasks.module.data import Places
 from metaweight.tasks.outcome import RunResult
@@ -79,12 +79,11 @@ class Fit:
         where = found.where()
         where["index"] = places_of(self.prepared.parts)[where["index"]]
         where["row"] = np.array([int(row) if row else None for row in where["row"].tolist()], dtype=object)
-        columns = {**where, **{str(name): own[name].tolist() for name in own.columns}}
+        columns = {**where, **{own_name(str(name)): own[name].tolist() for name in own.columns}}
         if found.samples.given is None:
             shown = self.prepared.targets.shown(self.prepared.given[found.samples.index])
             columns[self.prepared.parts.label] = shown
-        table = pd.DataFrame(found.columns(columns, self.prepared.targets.classes))
-        return table if "row" in own.columns else table.astype({"row": "Int64"})
+        return pd.DataFrame(found.columns(columns, self.prepared.targets.classes)).astype({"row": "Int64"})
 
     def suspect_tokens(self) -> pd.DataFrame:
         """The tokens of the sentences that were weighed: where they are, given and suggested label, share,

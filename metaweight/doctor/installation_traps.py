@@ -74,7 +74,7 @@ def runs(facts: Facts) -> Iterator[Trap]:
     """Run folders of other versions."""
     words = {
         "newer": (
-            "a newer version of metaweight wrote its checkpoint",
+            "a newer version of metaweight wrote it",
             "upgrade metaweight to go on with it",
         ),
         "grid without a plan": ("an older version of metaweight ran this grid", "run it again"),

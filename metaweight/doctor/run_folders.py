@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import json
 from pathlib import Path
 from typing import Literal
 
 from metaweight.comparison.records import PLAN
-from metaweight.core.contracts import MetaweightError
 from metaweight.core.records import Record
+from metaweight.training import run_folder
 from metaweight.training.checkpoint import FORMAT, format_of
-from metaweight.training.run_folder import RunFolder
 
 Form = Literal["older", "newer", "grid without a plan"]
 RUNS = Path("runs")
@@ -41,13 +40,23 @@ def _form(place: Path) -> Form | None:
     try:
         if (place / "cells").is_dir() and not (place / PLAN).is_file():
             return "grid without a plan"
-        with suppress(FileNotFoundError):  # no manifest
-            RunFolder.open(place)
+        if _folder_format(place / "manifest.json") > run_folder.FORMAT:
+            return "newer"
         written = format_of(place / "checkpoint.pt")
-    except MetaweightError:
-        return "newer"
     except OSError:  # another user's
         return None
     if written is None or written == FORMAT:
         return None
     return "older" if written < FORMAT else "newer"
+
+
+def _folder_format(manifest: Path) -> int:
+    """0 where there is none, or it is damaged: whoever opens the folder is told."""
+    if not manifest.is_file():
+        return 0
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+    except ValueError:
+        return 0
+    number = content.get(run_folder.FOLDER_FORMAT, 0) if isinstance(content, dict) else 0
+    return number if isinstance(number, int) else 0

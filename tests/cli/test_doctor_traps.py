@@ -458,9 +458,13 @@ def test_runs_of_other_versions_are_seen(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "runs" / "grid" / "cells").mkdir(parents=True)
     (tmp_path / "runs" / "damaged").mkdir()
     (tmp_path / "runs" / "damaged" / "checkpoint.pt").write_text("no checkpoint")
+    (tmp_path / "runs" / "damaged" / "manifest.json").write_text("{")
     (tmp_path / "runs" / "empty").mkdir()
+    (tmp_path / "runs" / "later").mkdir()
+    (tmp_path / "runs" / "later" / "manifest.json").write_text('{"folder_format": 99}')
     assert {one.name: one.form for one in other_forms()} == {
         "grid": "grid without a plan",
+        "later": "newer",
         "new": "newer",
         "old": "older",
     }

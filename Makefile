@@ -39,7 +39,7 @@ api: $(INSTALLED)  ## write tests/public_api.txt anew, which a test compares wit
 	$(BIN)/python -m tools.public_api
 
 test: $(INSTALLED)  ## the tests, JOBS=2 at a time (ARGS="-k name")
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 test-all: $(INSTALLED)  ## the tests with the slow ones and those that need a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" $(ARGS)
@@ -51,6 +51,7 @@ test-lowest: $(LOWEST)/.installed  ## a part of the tests with the lowest versio
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(JOBS) $(LOWEST_TESTS) $(ARGS)
 
 dist: $(INSTALLED)  ## build wheel and sdist into dist/, check what they hold, and import the wheel from an empty folder
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet "$(TORCH)" --editable ".[release]"
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
 	$(BIN)/python -m twine check --strict dist/*
@@ -90,6 +91,7 @@ bench-default: $(INSTALLED)  ## the default beside all other arms over many sets
 	$(BIN)/python -m benchmarks.default.run --profile $(PROFILE) $(ARGS)
 
 docs: $(INSTALLED)  ## the documentation, for a browser without a network: build/docs/index.html
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet "$(TORCH)" --editable ".[docs]"
 	rm -rf build/docs docs/evidence docs/reference/made
 	$(BIN)/python -m sphinx --jobs $(JOBS) --fail-on-warning --keep-going --nitpicky -b html docs build/docs
 	@echo "open build/docs/index.html"
@@ -104,7 +106,7 @@ $(INSTALLED): setup.cfg setup.py
 	@echo "installing into $(VENV): $(TORCH), then everything else; this takes some minutes, once"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet "$(TORCH)"
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --use-pep517 "$(TORCH)" --editable ".[dev,docs]"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --use-pep517 "$(TORCH)" --editable ".[dev]"
 	@touch $@
 
 $(LOWEST)/.installed: setup.cfg setup.py tools/lowest.py

@@ -16,7 +16,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "sphinx_design",
-    "kept",
+    "kept_role",
     "evidence",
     "parts",
     "commands",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from made import MADE, write
-from sphinx.application import Sphinx
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 FOLDER = MADE / "reference" / "made" / "python"
 PAGES: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -6,14 +6,16 @@ import contextlib
 import io
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from made import MADE, write
-from sphinx.application import Sphinx
 
 from metaweight.cli.completion import ALL
 from metaweight.cli.main import main
 from metaweight.tasks import tasks
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 FOLDER = MADE / "reference" / "made" / "commands"
 OF_TASK = ("train", "compare")

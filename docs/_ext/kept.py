@@ -1,4 +1,4 @@
-"""The role ``kept``: a figure of the text, drawn from a kept table.
+"""A figure of the text, drawn from a kept table: what the role ``kept`` gives.
 
 ``{kept}`default-held-out | auto | rank``` reads benchmarks/results/default-held-out/table.md.  A row that two
 leading cells name is asked for by both: ``{kept}`default-pairs | none, auto | BLEU```.
@@ -11,12 +11,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from docutils import nodes
-from sphinx import addnodes
-from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxRole
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -78,34 +72,3 @@ def _tables(lines: Sequence[str]) -> Iterator[Table]:
 def plain(cell: str) -> str:
     """A cell without backticks, stars and links."""
     return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell).replace("`", "").replace("*", "").strip()
-
-
-class Kept(SphinxRole):
-    """The figure, linked to the page of its table."""
-
-    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """See ``SphinxRole``."""
-        try:
-            value = figure(self.text)
-        except (KeyError, ValueError) as error:
-            message = self.inliner.reporter.error(f"{{kept}}`{self.text}`: {error}", line=self.lineno)
-            return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
-        folder = self.text.replace("\\|", "|").split("|")[0].strip()
-        self.env.note_dependency(str(RESULTS / folder / "table.md"))
-        place = addnodes.pending_xref(
-            "",
-            nodes.inline("", value, classes=["kept"]),
-            refdomain="std",
-            reftype="doc",
-            refdoc=self.env.docname,
-            reftarget=f"/evidence/results/{folder}",
-            refexplicit=True,
-            refwarn=True,
-        )
-        return [place], []
-
-
-def setup(app: Sphinx) -> dict[str, Any]:
-    """For Sphinx."""
-    app.add_role("kept", Kept())
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kept import RESULTS, tables
 from made import MADE, write
-from sphinx.application import Sphinx
 
 from metaweight import engines, remedies, teachers
 from metaweight.core.markdown import markdown_table
 from metaweight.core.options import options_of
 from metaweight.student import losses
 from metaweight.tasks import tasks
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 FOLDER = MADE / "reference" / "made"
 SEES = {

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from made import MADE, write
-from sphinx.application import Sphinx
 
 from metaweight.comparison.choices import Choices
 from metaweight.comparison.records import Failures, GridPlan
 from metaweight.core.records import Record
 from metaweight.report.statistics.standings import Standings
 from metaweight.tasks.outcome import RunResult
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 FILES: dict[str, tuple[type[Record], str]] = {
     "result.json": (RunResult, "What one run gave."),

@@ -26,8 +26,8 @@ NEEDS = {"transformers": "transformers", "lightning": "lightning"}
 """A word on a page -> the library that it then needs."""
 
 
-QUICK = {"develop/profile.md", "how-to/debug-a-collapse.md", "how-to/write-an-engine.md"}
-"""Pages that are run with all other tests, beside the explanations; `make test-docs` runs every one."""
+QUICK = {"explanation/algorithms.md", "explanation/engines-and-cost.md", "explanation/meta-gradient.md"}
+"""Pages that are run with all other tests; `make test-docs` runs every one."""
 
 
 def run_pages() -> Iterator[Any]:
@@ -35,7 +35,7 @@ def run_pages() -> Iterator[Any]:
     for page in pages():
         name = str(page.relative_to(DOCS))
         if any(block.runs for block in blocks(page.read_text(encoding="utf-8"))):
-            quick = name in QUICK or page.parent.name == "explanation"
+            quick = name in QUICK
             yield pytest.param(page, id=name, marks=() if quick else pytest.mark.slow)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 SETUP = Path(__file__).parent.parent / "setup.cfg"
 TOOLS = {"dev", "docs", "release"}
-"""The extra of those who work on the package: its tools need not be old, what users install too has to be."""
+"""Extras of those who work on the package: their tools need not be old, what users install too has to be."""
 _BOUNDED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=(?P<lowest>[0-9.]+),<[0-9.]+")
 
 

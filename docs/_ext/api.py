@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from made import MADE, write
 
+from tools.public_api import MODULES
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
@@ -36,8 +38,9 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
 }
 """Page -> title, and names of ``metaweight``."""
-MODULES = {
+TITLES = {
     "metaweight.data": "Data",
+    "metaweight.data.text": "Texts and sentence pairs",
     "metaweight.teachers": "More of teachers",
     "metaweight.engines": "Engines",
     "metaweight.engines.inner": "Optimizers of inner steps",
@@ -49,45 +52,37 @@ MODULES = {
     "metaweight.huggingface": "Hugging Face",
     "metaweight.lightning": "Lightning",
 }
-"""Public modules, whose names are those of ``__all__``."""
+"""Public module -> title of its page; which modules are public says ``tools.public_api``."""
 
 
 def placed() -> Iterator[tuple[str, str, list[str]]]:
     """Page, title and full names."""
     for page, (title, names) in PAGES.items():
         yield page, title, [f"metaweight.{name}" for name in names]
-    for module, title in MODULES.items():
-        found = reached(module)
+    taken = {name for _, listed in PAGES.values() for name in listed}
+    for module, title in TITLES.items():
+        found = importlib.import_module(MODULES[module])
         names = getattr(found, "__all__", None) or [
             name
             for name, value in vars(found).items()
             if not name.startswith("_") and getattr(value, "__module__", "").startswith(found.__name__)
         ]
-        taken = {name for _, listed in PAGES.values() for name in listed}
         yield module.replace(".", "-"), title, [f"{module}.{name}" for name in names if name not in taken]
 
 
-def reached(name: str) -> Any:
-    """What ``name`` stands for, by attributes of the package where it is no module's own name."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError:
-        place, _, last = name.rpartition(".")
-        return getattr(reached(place), last)
-
-
 def missing() -> list[str]:
-    """Public names of ``metaweight`` that no page has."""
+    """Public names of ``metaweight``, and public modules, that no page has."""
     import metaweight
 
-    has = {name for _, names in PAGES.values() for name in names}
-    modules = {module.split(".")[1] for module in MODULES} | {"losses", "__version__"}
-    return sorted(set(metaweight._names) - has - modules)
+    has = {f"metaweight.{name}" for _, names in PAGES.values() for name in names} | TITLES.keys()
+    public = {f"metaweight.{name}" for name in metaweight._names} - {"metaweight.__version__"}
+    return sorted((public | MODULES.keys()) - has)
 
 
 def described(name: str) -> str:
     """The directive that shows one object."""
-    value = reached(name)
+    place, _, last = name.rpartition(".")
+    value = getattr(importlib.import_module(MODULES.get(place, place)), last)
     if inspect.isclass(value):
         options = ("members:", "inherited-members: object", "member-order: bysource")
         return "\n".join((f".. autoclass:: {name}", *(f"   :{option}" for option in options), ""))

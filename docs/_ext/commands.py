@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from made import MADE, write
 
@@ -26,17 +27,9 @@ WIDTH = 88
 def help_of(words: Sequence[str]) -> str:
     """What the command prints, without colours."""
     out = io.StringIO()
-    kept = {name: os.environ.get(name) for name in ("COLUMNS", "NO_COLOR", "TERM")}
-    os.environ.update(COLUMNS=str(WIDTH), NO_COLOR="1", TERM="dumb")
-    try:
-        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-            main([*words, "--help"])
-    finally:
-        for name, value in kept.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    plain = {"COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb"}
+    with patch.dict(os.environ, plain), contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        main([*words, "--help"])
     text = "\n".join(line.rstrip() for line in out.getvalue().strip().splitlines())
     if not text.startswith("usage"):
         raise RuntimeError(f"metaweight {' '.join(words)} --help printed no help: {text[:200]}")

@@ -22,6 +22,11 @@ class Table:
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Columns at which the names of rows may begin: behind the places of a leaderboard too."""
+        return (0,) if self.headings[0] else (0, 1)
+
 
 def figure(wanted: str, results: Path = RESULTS) -> str:
     """What stands in the cell that ``FOLDER | ROW | COLUMN`` names.
@@ -36,11 +41,10 @@ def figure(wanted: str, results: Path = RESULTS) -> str:
     found = tables(path)
     for table in found:
         for names in dict.fromkeys((cells, (row,))):
-            begins = 0 if table.headings[0] else 1  # behind the places of a leaderboard
             rows = [
                 line
                 for line in table.rows
-                if names in (line[: len(names)], line[begins : begins + len(names)])
+                if any(line[start : start + len(names)] == names for start in table.starts)
             ]
             if rows and column in table.headings:
                 if len(rows) > 1:

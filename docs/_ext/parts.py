@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kept import RESULTS, tables
+from kept import RESULTS, Table, tables
 from made import MADE, write
 
 from metaweight import engines, remedies, teachers
@@ -135,8 +135,7 @@ def evidence(name: str) -> Iterator[str]:
     """Lines of kept tables that begin with ``name``, each under the link to its table."""
     for path in _told(sorted(RESULTS.glob("*/table.md")), name)[:MOST]:
         for table in tables(path):
-            rows = [row for row in table.rows if _begins(row[0], name)]
-            if rows:
+            if rows := _rows(table, name):
                 yield f"[{path.parent.name}](../../../evidence/results/{path.parent.name}.md)"
                 heads = [heading or " " for heading in table.headings]
                 yield markdown_table(heads, [[cell.replace("|", "/") for cell in row] for row in rows[:6]])
@@ -145,8 +144,12 @@ def evidence(name: str) -> Iterator[str]:
 
 def _told(paths: Sequence[Any], name: str) -> list[Any]:
     """Those that have ``name``, tables of the default and of speed first."""
-    has = [p for p in paths if any(_begins(row[0], name) for t in tables(p) for row in t.rows)]
+    has = [path for path in paths if any(_rows(table, name) for table in tables(path))]
     return sorted(has, key=lambda p: (not p.parent.name.startswith(("default", "speed")), p.parent.name))
+
+
+def _rows(table: Table, name: str) -> list[tuple[str, ...]]:
+    return [row for row in table.rows if any(_begins(row[start], name) for start in table.starts)]
 
 
 def _begins(cell: str, name: str) -> bool:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from docs.pictures.cards import Card, worst_cards
 from docs.pictures.page import Page
 from docs.pictures.rows import Column, Row, worst_rows
-from docs.pictures.runs import DIGITS, LOWEST, Trained, lowest, share_wrong, trained
+from docs.pictures.runs import DIGITS, LOWEST, Low, Trained, lowest, share_wrong, trained
 from metaweight.report.suspects import least_first
 
 
 def worst_digits() -> Page:
     """Digits, 40 % of the labels drawn again."""
     run = trained("image", noise="uniform", noise_rate=0.4, **DIGITS)
-    return _pictures(run, "The digits of scikit-learn, {share} of them with a wrong label.")
+    return _digits(run, "The digits of scikit-learn, {share} of them with a wrong label.")
 
 
 def worst_mnist() -> Page:
@@ -26,18 +28,20 @@ def worst_mnist() -> Page:
         **{"data": "mnist-5k", "noise": "instance", "noise_rate": 0.4, "train_size": 3000},
         **{"model_options": {"width": 16}, "epochs": 12, "warmup_epochs": 2, "batch_size": 50, "lr": 0.05},
     )
-    return _pictures(run, "MNIST; a random rule on the pixels gave {share} of the pictures a wrong label.")
+    return _digits(run, "MNIST; a random rule on the pixels gave {share} of the pictures a wrong label.")
 
 
-def _pictures(run: Trained, data: str) -> Page:
-    images: torch.Tensor = run.prepared.images.train_images
+def _digits(run: Trained, data: str) -> Page:
     classes = run.prepared.images.classes
-    cards = [
-        Card(images[low.index, 0].numpy(), f"{classes[low.given]} → {classes[low.suggested]}", low.wrong)
-        for low in lowest(run.samples)
-    ]
-    data = data.format(share=share_wrong(run.samples))
-    return worst_cards(cards, f"{data} Below each picture: the label it came with → the one suggested.")
+    lead = f"{data} Below each picture: the label it came with → the one suggested."
+    return _pictures(run, lead, lambda low: f"{classes[low.given]} → {classes[low.suggested]}")
+
+
+def _pictures(run: Trained, lead: str, caption: Callable[[Low], str], count: int = LOWEST) -> Page:
+    images: torch.Tensor = run.prepared.images.train_images
+    lows = lowest(run.samples, count)
+    cards = [Card(images[low.index, 0].numpy(), caption(low), low.wrong) for low in lows]
+    return worst_cards(cards, lead.format(share=share_wrong(run.samples)))
 
 
 def worst_tumours() -> Page:
@@ -63,13 +67,8 @@ def worst_clothes() -> Page:
         **{"data": "fashion-mnist", "noise": "cluster", "noise_rate": 0.8, "train_size": 2000},
         **{"model_options": {"width": 16}, "epochs": 10, "warmup_epochs": 2, "batch_size": 50, "lr": 0.05},
     )
-    images: torch.Tensor = run.prepared.images.train_images
-    cards = [
-        Card(images[low.index, 0].numpy(), CLOTHES[low.given], low.wrong) for low in lowest(run.samples, 18)
-    ]
-    share = share_wrong(run.samples)
-    lead = f"Fashion-MNIST; {share} of the labels are wrong. Below each picture: the label it came with."
-    return worst_cards(cards, lead)
+    lead = "Fashion-MNIST; {share} of the labels are wrong. Below each picture: the label it came with."
+    return _pictures(run, lead, lambda low: CLOTHES[low.given], 18)
 
 
 CLOTHES = ("tee", "trouser", "jumper", "dress", "coat", "sandal", "shirt", "trainer", "bag", "boot")

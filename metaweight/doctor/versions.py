@@ -19,7 +19,7 @@ from metaweight.training.environment import state_of_source
 NAME = "metaweight"
 FIRST = ("torch", "higher", "datasets", "numpy", "pandas", "scikit-learn", "sacrebleu", "sentencepiece")
 """Distributions that are listed before all others; those looked for where metaweight is not installed."""
-DEVELOPERS = ("dev", "docs")
+DEVELOPERS = ("dev", "docs", "release")
 """Extras that nobody needs who uses the library."""
 COMPANIONS = ("torchvision", "torchaudio")
 """Distributions that fit one torch each, and do not import with another."""

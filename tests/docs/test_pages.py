@@ -22,8 +22,8 @@ ENVIRONMENT = {
     "COLUMNS": "100",
     "NO_COLOR": "1",
 }
-NEEDS = {"transformers": "transformers", "lightning": "lightning"}
-"""A word on a page -> the library that it then needs."""
+LIBRARIES = ("transformers", "lightning")
+"""What a page needs where its code names it."""
 
 
 QUICK = {"explanation/algorithms.md", "explanation/engines-and-cost.md", "explanation/meta-gradient.md"}
@@ -35,8 +35,7 @@ def run_pages() -> Iterator[Any]:
     for page in pages():
         name = str(page.relative_to(DOCS))
         if any(block.runs for block in blocks(page.read_text(encoding="utf-8"))):
-            quick = name in QUICK
-            yield pytest.param(page, id=name, marks=() if quick else pytest.mark.slow)
+            yield pytest.param(page, id=name, marks=() if name in QUICK else pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +49,8 @@ def test_every_block_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     found = list(blocks(page.read_text(encoding="utf-8")))
-    for word, library in NEEDS.items():
-        if word in "".join(block.code for block in found if block.runs):
+    for library in LIBRARIES:
+        if library in "".join(block.code for block in found if block.runs):
             pytest.importorskip(library)
     place, commands = request.getfixturevalue("server")
     monkeypatch.chdir(tmp_path)

@@ -68,7 +68,7 @@ class Vocabulary:
         return cut(self._processor, sentence)
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Detokenised text of each row of ids; padding, bos and eos say nothing, unknown is `` ⁇ ``.
+        """Detokenised text of each row of ids; padding, bos and eos say nothing, unknown is ⁇ between spaces.
 
         Raises IndexError for an id outside the vocabulary.
         """

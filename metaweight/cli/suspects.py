@@ -40,6 +40,8 @@ class Suspects:
     out: str = "suspects.csv"
     """File of the list; must not exist. Weights by epoch lie beside it: suspects_by_epoch.parquet; of
     sentences of labelled tokens also the tokens, each in its sentence: suspects_tokens.csv."""
+    cleanlab: bool = False
+    """Say how far the list agrees with cleanlab's, which has to be installed."""
 
     def __call__(self) -> None:
         console, out = Terminal(), Path(self.out)
@@ -48,6 +50,8 @@ class Suspects:
         for place in (out, history, by_token):
             if place.exists():
                 raise FileExistsError(f"{place} exists: choose another file with --out")
+        if self.cleanlab:
+            suspects.require_cleanlab()
         folder, about = _opened(Path(self.run))
         whole = folder.read_weights()
         found = suspects.Suspects(whole)
@@ -67,8 +71,7 @@ class Suspects:
         if found.belief is not None and about.get("remedy", "none") == "none":
             for sentence in found.belief.sentences:
                 console.print(sentence, soft_wrap=True)
-        issues = None if found.samples.probabilities is None else _issues(found.samples, console)
-        _print_agreement(found, issues, console)
+        _print_agreement(found, _issues(found.samples, console) if self.cleanlab else None, console)
 
 
 def _opened(path: Path) -> tuple[RunFolder, dict[str, object]]:
@@ -139,7 +142,7 @@ def _ranked(found: suspects.Suspects) -> bool:
 def _issues(samples: SampleWeights, console: Terminal) -> Tensor | None:
     try:
         return suspects.label_issues(samples)
-    except (ImportError, ValueError) as error:
+    except ValueError as error:
         console.print(f"no comparison with cleanlab: {error}")
         return None
 

@@ -210,6 +210,14 @@ def overlap_at(one: Tensor, other: Tensor, k: int) -> Overlap | None:
     return Overlap(common / k, common / (2 * k - common))
 
 
+def require_cleanlab() -> None:
+    """Raise ImportError, with the way to it, where cleanlab is not installed."""
+    try:
+        import cleanlab.filter  # noqa: F401
+    except ImportError as error:
+        raise ImportError("cleanlab is not installed: pip install 'metaweight[cleanlab]'") from error
+
+
 def label_issues(samples: SampleWeights) -> Tensor:
     """Positions of what cleanlab takes for label issues, the least self-confident first.
 
@@ -219,10 +227,9 @@ def label_issues(samples: SampleWeights) -> Tensor:
     """
     if samples.given is None or samples.probabilities is None:
         raise ValueError("cleanlab needs given labels and the student's probabilities")
-    try:
-        from cleanlab.filter import find_label_issues
-    except ImportError as error:
-        raise ImportError("cleanlab is not installed: pip install 'metaweight[cleanlab]'") from error
+    require_cleanlab()
+    from cleanlab.filter import find_label_issues
+
     ranked = find_label_issues(
         labels=samples.given.numpy(),
         pred_probs=samples.probabilities.double().numpy(),

@@ -37,7 +37,7 @@ def test_the_list_and_what_it_finds(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "suspects.csv"
-    assert main(["suspects", str(finished), "--out", str(out)]) == 0
+    assert main(["suspects", str(finished), "--out", str(out), "--cleanlab"]) == 0
     said = words(capsys)
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -49,6 +49,7 @@ def test_the_list_and_what_it_finds(
     flipped = [bool(samples.flipped[at[int(row["index"])]]) for row in rows]
     for k in (10, 50, 100, sum(flipped)):
         assert f"│ {k} │ {sum(flipped[:k]) / k:.1%} │" in said
+    assert re.search(r"│ 10 │ [0-9.%]+ │ [0-9.%]+ │ [0-9.%]+ │ [01]\.\d\d │", said)
     predicted = samples.predicted()
     assert predicted is not None
     for row in rows[:20]:
@@ -75,13 +76,15 @@ def test_without_cleanlab_it_says_so(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cleanlab.filter", None)
-    assert main(["suspects", str(finished), "--out", str(tmp_path / "a.csv")]) == 0
+    out = tmp_path / "a.csv"
+    assert main(["suspects", str(finished), "--out", str(out), "--cleanlab"]) == 2
+    assert "cleanlab is not installed: pip install 'metaweight[cleanlab]'" in words(capsys)
+    assert list(tmp_path.iterdir()) == []
+    assert main(["suspects", str(finished), "--out", str(out)]) == 0
     said = words(capsys)
-    assert (
-        "no comparison with cleanlab: cleanlab is not installed: pip install 'metaweight[cleanlab]'" in said
-    )
     assert "flipped" in said
     assert "Jaccard" not in said
+    assert "label issues" not in said
 
 
 @pytest.mark.filterwarnings("ignore")  # cleanlab's own imports
@@ -92,7 +95,7 @@ def test_equal_weights_have_no_first_ones(
     shutil.copytree(finished, plain)
     known = vars(RunFolder.open(plain).read_weights())
     RunFolder.open(plain).save_weights(**known | {"weights": torch.ones_like(known["weights"])})
-    assert main(["suspects", str(plain), "--out", str(tmp_path / "a.csv")]) == 0
+    assert main(["suspects", str(plain), "--out", str(tmp_path / "a.csv"), "--cleanlab"]) == 0
     said = words(capsys)
     assert "all weights are equal: this run suspects nobody" in said
     assert "flipped, cleanlab" in said
@@ -155,7 +158,6 @@ def test_damaged_pairs_are_named_with_their_file(
     assert not list(tmp_path.glob("out*"))
 
 
-@pytest.mark.filterwarnings("ignore")  # cleanlab's own imports
 def test_classes_and_columns_that_the_run_kept(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,7 +182,6 @@ def test_classes_and_columns_that_the_run_kept(
     assert f"{run / 'classes.json'} is damaged: it is no list of names of classes" in words(capsys)
 
 
-@pytest.mark.filterwarnings("ignore")  # cleanlab's own imports
 def test_a_remedy_that_drops_samples_is_not_told_to_plant_probes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,7 +194,6 @@ def test_a_remedy_that_drops_samples_is_not_told_to_plant_probes(
     assert "probes" not in said
 
 
-@pytest.mark.filterwarnings("ignore")  # cleanlab's own imports
 def test_a_run_says_what_its_probes_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, out = tmp_path / "run", tmp_path / "out.csv"
     options = ["--probes", "0.2", "--meta-size", "120", "--epochs", "3", "--warmup-epochs", "1"]

@@ -19,6 +19,7 @@ from metaweight.data.text.bitext import Bitext
 from metaweight.data.text.spans import Cut, cut
 
 PADDING, UNKNOWN, BOS, EOS = 0, 1, 2, 3
+USUAL_SIZE = 1500
 _MODELS = ("unigram", "bpe")
 _TOO_LARGE = re.compile(r"Vocabulary size too high .*<= (\d+)")
 _TOO_SMALL = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
@@ -223,16 +224,17 @@ def train_vocabularies(
 ) -> Vocabularies:
     """One vocabulary of the text of both sides, or (``joint=False``) one of ``size`` for each side.
 
-    The rest and the errors: see ``train_vocabulary``.
+    ``size`` 0: ``USUAL_SIZE``, or as many pieces as the text has.  The rest and the errors: see ``train_vocabulary``.
     """
 
     def learn(sentences: Iterable[str]) -> Vocabulary:
         return train_vocabulary(
             sentences,
-            size,
+            size or USUAL_SIZE,
             model=model,
             byte_fallback=byte_fallback,
             character_coverage=character_coverage,
+            at_most=size == 0,
         )
 
     if joint:

@@ -29,9 +29,9 @@ WIDE = 0.8
 DOUBT = 0.1
 """Chance that most rows below the cut-off are wrong, above which "none stands out" is not said."""
 UNTESTED = (
-    "Whether these weights find wrong rows was not tested: metaweight train --probes 0.05, and probes=0.05 "
-    "of metaweight.fit and of the estimators, plant trusted rows, half of them with a wrong label, among the "
-    "training rows and say how well they are told apart."
+    "Whether these weights find wrong rows was not tested: metaweight train --probes 0.05 (in Python "
+    "probes=0.05) mixes in trusted rows, half of them with a wrong label, and says how well they are told "
+    "apart."
 )
 INSTEAD = "Do not act on them: try others (metaweight compare --arms memory recall knn uniform) or cleanlab."
 
@@ -209,7 +209,7 @@ def _signs(found: Belief) -> tuple[str, ...]:
         )
     if found.span < TOGETHER:
         signs.append(
-            f"The weights lie together: nine tenths of them span {found.span:.1%} of their mean. They hardly "
-            "tell rows apart."
+            f"The weights lie together: nine tenths of them span {found.span:.1%} of their mean. Their order "
+            "may be right, but the student trains almost as with equal weights."
         )
     return tuple(signs)

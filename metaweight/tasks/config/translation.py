@@ -48,8 +48,8 @@ class TranslationConfig(RunConfig):
     """Share of bad pairs."""
     unit: str = "sentence"
     """What gets a weight: sentence or token."""
-    vocab_size: int = 1500
-    """Pieces of the SentencePiece model."""
+    vocab_size: int = 0
+    """Pieces of the SentencePiece model; 0: 1,500, or as many as the text has."""
     vocab_model: str = "unigram"
     """unigram or bpe."""
     joint_vocab: bool = True

@@ -112,6 +112,17 @@ def test_the_largest_size_that_the_error_names_works(model):
         train_vocabulary(BITEXT.source, largest + 1, model=model)
 
 
+def test_text_without_a_size_gets_what_it_has() -> None:
+    found = train_vocabularies(BITEXT, 0)
+    with pytest.raises(ValueError, match="vocab_size 1500 is more than the text allows") as error:
+        train_vocabularies(BITEXT, 1500)
+    assert f"use at most {len(found.source)}," in str(error.value)
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcdefghij", k=6)) for _ in range(3000)]
+    much = Bitext(tuple(words), tuple(words))
+    assert len(train_vocabularies(much, 0, model="bpe").source) == 1500
+
+
 def test_the_smallest_size_that_the_error_names_works():
     with pytest.raises(ValueError, match="vocab_size 20 is too small") as error:
         train_vocabulary(BITEXT.source, 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,11 +31,13 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
             yield ast.unparse(node.func), node
 
 
-CALLS = [
-    (path.relative_to(ROOT).as_posix(), name, call)
-    for path in sorted((ROOT / "metaweight").rglob("*.py"))
-    for name, call in calls(path)
-]
+@functools.cache
+def all_calls() -> list[tuple[str, str, ast.Call]]:
+    return [
+        (path.relative_to(ROOT).as_posix(), name, call)
+        for path in sorted((ROOT / "metaweight").rglob("*.py"))
+        for name, call in calls(path)
+    ]
 
 
 def keywords(call: ast.Call) -> dict[str | None, str]:
@@ -42,8 +45,8 @@ def keywords(call: ast.Call) -> dict[str | None, str]:
 
 
 def test_nothing_that_runs_code_of_a_file_is_called() -> None:
-    assert [(where, name) for where, name, _ in CALLS if name in NEVER] == []
-    words = [(where, keywords(call)) for where, _, call in CALLS]
+    assert [(where, name) for where, name, _ in all_calls() if name in NEVER] == []
+    words = [(where, keywords(call)) for where, _, call in all_calls()]
     forbidden = {"trust_remote_code": {"True"}, "allow_pickle": {"True"}, "shell": {"True"}}
     assert [
         where for where, given in words for word, values in forbidden.items() if given.get(word) in values
@@ -51,7 +54,7 @@ def test_nothing_that_runs_code_of_a_file_is_called() -> None:
 
 
 def test_torch_loads_weights_alone() -> None:
-    loads = [(where, keywords(call)) for where, name, call in CALLS if name == "torch.load"]
+    loads = [(where, keywords(call)) for where, name, call in all_calls() if name == "torch.load"]
     assert {where for where, _ in loads} == {"metaweight/training/checkpoint.py"}
     assert {given["weights_only"] for _, given in loads} == {"True"}
 
@@ -59,7 +62,7 @@ def test_torch_loads_weights_alone() -> None:
 def test_modules_are_imported_by_name_in_one_place() -> None:
     places = {
         where
-        for where, name, _ in CALLS
+        for where, name, _ in all_calls()
         if name.endswith(("import_module", "exec_module")) and not name.startswith("self.")
     }
     assert places == MAY_IMPORT

@@ -8,23 +8,27 @@ from statistics import median
 
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.assembly import trains_on_meta
-from metaweight.tasks.base import Prepared, tasks
+from metaweight.tasks.base import Prepared, Sources, tasks
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.figures import Column
 from metaweight.teachers.base import name_of
 
 COST = Column("cost, plain steps", "cost", digits=1, spread=False)
 """The column that every task's table ends with; a grid measures it."""
+SHORT = 60
+"""Iterations of a run that is over before its cost would be known: it is measured in fewer, or not at all."""
 
 
-def iteration_cost(config: RunConfig, prepared: Prepared, *, rounds: int = 8) -> float:
+def iteration_cost(config: RunConfig, prepared: Prepared) -> float:
     """Time of one real step in plain steps: medians of interleaved rounds on twins of the run's start."""
-    return _measured(config, prepared, tasks[config.task].build(config, prepared), rounds)
+    sources = tasks[config.task].sources(config, prepared)
+    rounds = 3 if config.epochs * len(sources.train) < SHORT else 8
+    return _measured(config, prepared, sources, tasks[config.task].build(config, prepared), rounds)
 
 
 def choice_lines(config: RunConfig, prepared: Prepared) -> tuple[str, ...]:
     """What ``metaweight train`` says of the teacher that ``auto`` took, of trusted samples that are trained
-    on, and of the engine, measured.
+    on, and of the engine, whose cost is measured where the run is not short.
 
     Nothing of an engine where no meta-gradient is taken.
     """
@@ -42,28 +46,38 @@ def _engine(config: RunConfig, prepared: Prepared, reweighter: Reweighter) -> st
     engine = f"engine {config.engine}, {config.schedule}"
     if config.compile:
         return f"{engine}: compiled, so the first iterations take minutes"
-    cost = _measured(config, prepared, reweighter, rounds=3)
-    if reweighter.engine.choice:
-        engine += f" ({reweighter.engine.choice})"
-    return f"{engine}: an iteration takes {cost:.1f} plain steps"
+    sources = tasks[config.task].sources(config, prepared)
+    if config.epochs * len(sources.train) < SHORT:
+        _step(config, sources, reweighter, 0)  # with it `auto` chooses
+        cost = ""
+    else:
+        taken = _measured(config, prepared, sources, reweighter, rounds=3)
+        cost = f": an iteration takes {taken:.1f} plain steps"
+    chosen = f" ({reweighter.engine.choice})" if reweighter.engine.choice else ""
+    return f"{engine}{chosen}{cost}"
 
 
-def _measured(config: RunConfig, prepared: Prepared, arm: Reweighter, rounds: int) -> float:
-    task = tasks[config.task]
+def _measured(config: RunConfig, prepared: Prepared, sources: Sources, arm: Reweighter, rounds: int) -> float:
     plain = dataclasses.replace(config, teacher="uniform", teacher_options={}, relabel=False)
-    arms = [task.build(plain, prepared), arm]
-    train, meta = task.sources(config, prepared)
+    arms = [tasks[config.task].build(plain, prepared), arm]
     seconds: list[list[float]] = [[], []]
     cycle = rounds * config.every
-    for step in range(-2 * config.every, cycle):
+    for number in range(-2 * config.every, cycle):
         for one, spent in zip(arms, seconds, strict=True):
-            window = [train.batch(0, (step * config.unroll + k) % len(train)) for k in range(config.unroll)]
-            trusted = meta.batch(0, step % len(meta))
-            started = time.perf_counter()
-            one.step(window, trusted)
-            if step >= 0:  # the first ones warm up caches and run each engine's once-only checks
-                spent.append(time.perf_counter() - started)
+            taken = _step(config, sources, one, number)
+            if number >= 0:  # the first ones warm up caches and run each engine's once-only checks
+                spent.append(taken)
     unit, reweighted = (
         median(sum(spent[i : i + config.every]) for i in range(0, cycle, config.every)) for spent in seconds
     )
     return reweighted / unit
+
+
+def _step(config: RunConfig, sources: Sources, arm: Reweighter, number: int) -> float:
+    """Take one, on batches of the first epoch; its seconds, those of making batches left out."""
+    train, meta = sources
+    window = [train.batch(0, (number * config.unroll + k) % len(train)) for k in range(config.unroll)]
+    trusted = meta.batch(0, number % len(meta))
+    started = time.perf_counter()
+    arm.step(window, trusted)
+    return time.perf_counter() - started

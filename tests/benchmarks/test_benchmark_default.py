@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import chi2
+from slowly import slowly
 
 from benchmarks.default import plans, run
 from benchmarks.default.across import Run, across, holm, means, nemenyi
@@ -33,7 +34,7 @@ def grid(values: dict[tuple[str, str], dict[str, float]]) -> list[Run]:
 
 @pytest.mark.parametrize(
     ("profile", "sets"),
-    [("quick", 13), ("held-out", 10), ("kinds", 7), ("relabel", 3), ("pairs", 3), ("standard", 19)],
+    [("quick", 13), ("held-out", 10), ("kinds", 7), ("relabel", 3), ("pairs", 3), *slowly(("standard", 19))],
 )
 def test_every_file_is_read_and_names_what_there_is(profile, sets):
     found = plans.plans(profile)

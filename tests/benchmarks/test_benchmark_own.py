@@ -48,6 +48,7 @@ def test_the_forest_finds_the_rows_whose_number_is_far_off() -> None:
     assert found.auroc > 0.8  # a shuffled number may come to lie near the right one
 
 
+@pytest.mark.slow
 def test_a_run_shows_plain_training_teacher_and_forest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +88,7 @@ def test_sentences_keep_the_wrong_labels_that_they_bring(tmp_path: Path) -> None
     assert set(own.train).isdisjoint(held)
 
 
+@pytest.mark.slow
 def test_a_run_on_sentences_is_of_tokens(tmp_path: Path) -> None:
     own = case("cldr-dates", SETS["cldr-dates"][1](tmp_path), 0, rows=300, rate=0.3)
     assert own.wrong.mean() == pytest.approx(0.3, abs=0.04)

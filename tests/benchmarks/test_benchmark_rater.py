@@ -83,6 +83,7 @@ def test_unknown_names_are_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert "keep is a share of the rows" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_population_of_one_is_the_run_of_fit(tmp_path: Path) -> None:
     own, new = halves(small())
     by_fit = fitted(own, "memory", 3, own.train, probes=0.0, folder=tmp_path / "fit")
@@ -92,6 +93,7 @@ def test_a_population_of_one_is_the_run_of_fit(tmp_path: Path) -> None:
     assert weights.tolist() == by_fit.rate(labelled(new))["weight"].tolist()
 
 
+@pytest.mark.slow
 def test_students_start_anew_and_the_teacher_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own, _ = halves(small())
     plain = fitted(own, "uniform", 3, own.train, probes=0.0, folder=tmp_path / "plain")
@@ -132,6 +134,7 @@ def images(name: str, shade: float) -> Case:
     return case(name, Whole(rows, right), 0, rows=120, rate=0.4, wrong="flip")
 
 
+@pytest.mark.slow
 def test_a_rater_of_one_set_rates_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "benchmarks.rater.trial.plain_accuracy", lambda case, rows, seed: pytest.fail("trains")

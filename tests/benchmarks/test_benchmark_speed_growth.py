@@ -27,6 +27,7 @@ def test_what_a_teacher_keeps_of_each_sample_is_counted(monkeypatch: pytest.Monk
     assert kept[1] > kept[0] + 0.05
 
 
+@pytest.mark.slow
 def test_the_command_writes_both_tables(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

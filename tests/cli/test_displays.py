@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from slowly import slowly
 
 from metaweight.cli.main import main
 from metaweight.cli.streams import Steady, loss, spelt, steady_streams, write_out
@@ -43,7 +44,7 @@ def shell(line: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.parametrize("end", ["| head -c 1 > /dev/null", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("end", ["| head -c 1 > /dev/null", *slowly("<&- >&- 2>&-")])
 def test_a_run_goes_on_to_its_end_whatever_becomes_of_its_display(end: str, tmp_path: Path) -> None:
     done = shell(f"mw {' '.join(SHORT)} --out run {end}", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

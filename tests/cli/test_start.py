@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from slowly import slowly
 
 import metaweight as mw
 from metaweight.cli.completion import ALL as COMMANDS
@@ -195,7 +196,7 @@ def test_a_command_that_is_not_there_is_a_mistake() -> None:
     assert "Available subcommands: train, compare" in done.stderr
 
 
-@pytest.mark.parametrize("line", ["--import my_halves teachers", "teachers --import=my_halves"])
+@pytest.mark.parametrize("line", ["--import my_halves teachers", *slowly("teachers --import=my_halves")])
 def test_a_module_of_ones_own_brings_its_teacher(line: str, place: Path) -> None:
     done = metaweight(*line.split(), cwd=place)
     assert done.returncode == 0, done.stderr
@@ -203,6 +204,7 @@ def test_a_module_of_ones_own_brings_its_teacher(line: str, place: Path) -> None
     assert "halves" not in mw.teachers.names()
 
 
+@pytest.mark.slow
 def test_a_worker_has_the_modules_of_ones_own(place: Path) -> None:
     done = python("-c", SIDE_BY_SIDE, cwd=place)
     assert done.stdout.strip() == "[None]", done.stderr

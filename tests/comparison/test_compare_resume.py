@@ -126,6 +126,7 @@ def test_a_run_without_a_checkpoint_starts_anew(grid: Grid, whole: Path, tmp_pat
     assert len((place / "steps.jsonl").read_text().splitlines()) == 6
 
 
+@pytest.mark.slow
 def test_runs_are_spread_over_devices_which_no_table_shows(grid: Grid, whole: Path, tmp_path: Path) -> None:
     """Begun on one, gone on with on two."""
     path = tmp_path / "grid"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from slowly import slowly
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -90,7 +91,7 @@ def in_mixed_ways(source: Epochs) -> list[Batch]:
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("asked", [in_order, anywhere, of_a_process, in_turn, in_mixed_ways])
+@pytest.mark.parametrize("asked", [in_mixed_ways, *slowly(in_order, anywhere, of_a_process, in_turn)])
 def test_batches_are_those_of_the_source_to_the_bit(
     asked: Callable[[Epochs], list[Batch]], shuffle: bool
 ) -> None:
@@ -328,7 +329,7 @@ def loaders(workers: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
     return loader(Points(0, 40), workers, shuffle=True), loader(Points(40, 12), workers, shuffle=True)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [2, *slowly(1)])
 def test_fit_gives_the_same_model_with_workers(workers: int) -> None:
     ends = []
     for count in (0, workers):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from slowly import slowly
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -74,7 +75,7 @@ def test_a_state_is_as_large_after_many_epochs_as_after_one(tmp_path: Path) -> N
     assert filed[7]["made"].report(tmp_path / "page.html").is_file()
 
 
-@pytest.mark.parametrize("where", ["same", "another", "none", "moved"])
+@pytest.mark.parametrize("where", ["same", "moved", *slowly("another", "none")])
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_a_loop_goes_on_from_any_of_its_states(tmp_path: Path, where: str, after: int) -> None:
     """The first run was killed in its fifth epoch: epochs lie in the file that the state does not know."""
@@ -122,7 +123,7 @@ def test_a_state_in_memory_stays_as_it_was(tmp_path: Path) -> None:
     assert state == before
 
 
-@pytest.mark.parametrize("left", ["nothing", "a part", "another run's"])
+@pytest.mark.parametrize("left", ["a part", *slowly("nothing", "another run's")])
 @pytest.mark.parametrize("where", ["run", "another", None])
 def test_a_file_that_is_gone_is_refused(tmp_path: Path, left: str, where: str | None) -> None:
     state = looped(tmp_path / "run", 4)[3]

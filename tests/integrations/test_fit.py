@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from slowly import slowly
 from tiny_folders import folder_of
 from tiny_rows import rows, write
 from tiny_texts import Tagged, sentences, texts, write_bio
@@ -21,7 +22,7 @@ from metaweight.core.weights import auroc
 
 WRONG = tuple(range(5, 150, 4))
 SHORT = {"epochs": 6, "warmup_epochs": 1, "batch_size": 20, "meta_batch_size": 20}
-SMALL = {**SHORT, "epochs": 15, "lr": 0.02, "model_options": {"width": 16, "depth": 1}}
+SMALL = {**SHORT, "epochs": 10, "lr": 0.02, "model_options": {"width": 16, "depth": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +238,7 @@ def test_sentences_as_files_frames_and_lists(tmp_path: Path) -> None:
             results[0].predict(strange)
 
 
-@pytest.mark.parametrize("form", ["file", "frame", "pair"])
+@pytest.mark.parametrize("form", ["file", *slowly("frame", "pair")])
 def test_a_folder_is_of_texts_or_of_tokens_as_the_data_are(form: str, tmp_path: Path) -> None:
     frames = {"Sequence": pd.DataFrame(texts(40)), "Token": tagged(sentences(30))}
     for kind, frame in frames.items():

@@ -13,8 +13,8 @@ import metaweight as mw
 
 QUICK: dict[str, Any] = {
     "meta_from_train": 0.2,
-    "epochs": 6,
-    "warmup_epochs": 2,
+    "epochs": 4,
+    "warmup_epochs": 1,
     "batch_size": 64,
     "lr": 3e-2,
     "model_options": {"width": 32, "depth": 1, "dropout": 0.0},

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import tiny_rows
 from several_processes import Ranks
+from slowly import slowly
 
 from metaweight.cli.main import main
 from metaweight.core.records import read_record
@@ -108,7 +109,7 @@ def test_a_mistake_is_said_once(ranks: Ranks, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [1, *slowly(0)])
 def test_a_process_that_dies_ends_the_run_which_goes_on_later(
     ranks: Ranks, tmp_path: Path, rank: int
 ) -> None:
@@ -140,9 +141,9 @@ def remedy(name: str, *options: str) -> tuple[str, ...]:
     "arm",
     [
         remedy("loss-filter", "share=0.2"),
-        remedy("early-stopping"),
+        *slowly((remedy("early-stopping"),)),
         remedy("fine-tune", "epochs=2"),
-        remedy("meta-only"),
+        *slowly((remedy("meta-only"),)),
     ],
     ids=lambda arm: arm[3],
 )
@@ -172,7 +173,7 @@ def test_a_loss_correction_of_several_is_that_of_one(ranks: Ranks, tmp_path: Pat
     require_same(tmp_path / "two", tmp_path / "one", 1e-4)
 
 
-@pytest.mark.parametrize("step", [5, 12])
+@pytest.mark.parametrize("step", [12, *slowly(5)])
 def test_a_remedy_that_loses_a_process_goes_on_in_its_stage(ranks: Ranks, tmp_path: Path, step: int) -> None:
     """In each of its two stages, in the first epoch and in a later one."""
     arm = remedy("loss-filter", "share=0.2")
@@ -187,6 +188,7 @@ def test_a_remedy_that_loses_a_process_goes_on_in_its_stage(ranks: Ranks, tmp_pa
     require_same(tmp_path / "run", tmp_path / "whole", 0)
 
 
+@pytest.mark.slow
 def test_a_plain_run_beside_a_run_of_several(ranks: Ranks, tmp_path: Path) -> None:
     """It is kept once, that of one process, goes on where it died, and is read where it has ended."""
     probed = ("--teacher", "mw-net", "--probes", "0.5", "--plain-run")

@@ -6,6 +6,7 @@ import pytest
 from held_against import EXACT, require_equal
 from parted_runs import LONG, Case, trained
 from several_processes import Ranks
+from slowly import slowly
 
 
 def require_run(ranks: Ranks, size: int, case: Case, within: float = EXACT) -> None:
@@ -15,19 +16,18 @@ def require_run(ranks: Ranks, size: int, case: Case, within: float = EXACT) -> N
 
 @pytest.mark.parametrize(
     ("engine", "size"),
-    [("ghost", 2), ("ghost", 4), *((engine, 3) for engine in ("forward", "double", "ghost", "higher"))]
-    + [
-        pytest.param(engine, size, marks=pytest.mark.slow)
-        for engine in ("forward", "double", "higher")
-        for size in (2, 4)
+    [
+        *(("ghost", 3), ("double", 2), ("higher", 3)),
+        *slowly(("ghost", 2), ("ghost", 4), ("double", 3), ("double", 4), ("higher", 2), ("higher", 4)),
+        *slowly(*(("forward", size) for size in (2, 3, 4))),
     ],
 )
 def test_engines(ranks: Ranks, engine: str, size: int) -> None:
     require_run(ranks, size, Case(engine=engine, steps=LONG if size == 2 else Case.steps))
 
 
-@pytest.mark.parametrize("engine", ["reverse", "higher"])
-@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+@pytest.mark.parametrize("engine", ["reverse", *slowly("higher")])
+@pytest.mark.parametrize("schedule", ["lookahead", *slowly("online")])
 def test_three_inner_steps(ranks: Ranks, engine: str, schedule: str) -> None:
     require_run(ranks, 3, Case(engine=engine, schedule=schedule, unroll=3, steps=8))
 
@@ -43,28 +43,16 @@ def test_the_implicit_engine(ranks: Ranks) -> None:
 @pytest.mark.parametrize(
     "teacher",
     [
-        "mw-net",
-        "cmw-net",
-        "surface",
-        "attention",
-        "memory",
-        "recall",
-        "jury",
-        "l2rw",
-        "knn",
-        "evidence",
-        "random",
-        "self-paced",
-        "class-balanced",
-        "focal",
-        "uniform",
+        *("mw-net", "attention", "memory", "jury", "l2rw"),
+        *slowly("cmw-net", "surface", "recall", "knn", "evidence", "random"),
+        *slowly("self-paced", "class-balanced", "focal", "uniform"),
     ],
 )
 def test_teachers(ranks: Ranks, teacher: str) -> None:
     require_run(ranks, 3, Case(teacher=teacher))
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "two"])
+@pytest.mark.parametrize("optimizer", ["two", *slowly("adam", "adamw")])
 @pytest.mark.parametrize("schedule", ["lookahead", "online"])
 def test_optimizers(ranks: Ranks, optimizer: str, schedule: str) -> None:
     require_run(ranks, 2, Case(optimizer=optimizer, schedule=schedule))
@@ -85,8 +73,8 @@ def test_options(ranks: Ranks, options: dict[str, object]) -> None:
     require_run(ranks, 2, Case(options=options))
 
 
-@pytest.mark.parametrize("engine", ["double", "ghost"])
-@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+@pytest.mark.parametrize("engine", ["ghost", *slowly("double")])
+@pytest.mark.parametrize("schedule", ["lookahead", *slowly("online")])
 def test_labels_that_move(ranks: Ranks, engine: str, schedule: str) -> None:
     case = Case(engine=engine, teacher="jury", schedule=schedule, options={"relabel": True, "max_norm": 0.5})
     require_run(ranks, 3, case)

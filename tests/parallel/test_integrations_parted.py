@@ -14,6 +14,7 @@ import parted_trainers as runs_of
 import pytest
 import torch
 from several_processes import Ranks
+from slowly import slowly
 
 TABLES = ("history", "history.loss")
 """What is kept in float32."""
@@ -51,7 +52,7 @@ LOOPS = {
 }
 
 
-@pytest.mark.parametrize("name", list(LOOPS))
+@pytest.mark.parametrize("name", ["uneven", "padded", *slowly("gathering", "sharded", "auto")])
 def test_a_loop_of_the_users(ranks: Ranks, name: str, tmp_path: Path) -> None:
     size, plan = LOOPS[name]
     alone, loop, _ = runs.looped(0, 1, plan, tmp_path / "one")
@@ -84,6 +85,7 @@ def test_what_a_loop_refuses(ranks: Ranks) -> None:
         assert "share 12 samples" in shared
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["tabular-mlp", "module"])
 def test_fit(ranks: Ranks, model: str, tmp_path: Path) -> None:
     (tmp_path / "alone").mkdir()
@@ -132,7 +134,7 @@ TUNED = {
 }
 
 
-@pytest.mark.parametrize("name", list(TUNED))
+@pytest.mark.parametrize("name", ["uneven", "gathering", *slowly("even", "shuffled", "repeated")])
 def test_a_trainer_of_hugging_face(ranks: Ranks, name: str, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     plan = TUNED[name]
@@ -164,7 +166,7 @@ def test_rows_by_length(ranks: Ranks, tmp_path: Path) -> None:
     assert np.isfinite(weights["mean_weight"]).all()
 
 
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("parts", [2, *slowly(1)])
 def test_lightning(ranks: Ranks, parts: int, tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     alone, tables = runs_of.lightened(0, 1, tmp_path / "one", parts)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from held_against import require_close
 from several_processes import Ranks
+from slowly import slowly
 
 from benchmarks.parallel.scaling import COSTS
 
@@ -15,10 +16,10 @@ from benchmarks.parallel.scaling import COSTS
     ("unit", "teacher", "engine"),
     [
         ("sentence", "surface", "forward"),
-        ("sentence", "mlp", "double"),
+        *slowly(("sentence", "mlp", "double")),
         # of tokens many are alike: by the loss alone, for ranks of equal losses are rounding's
-        ("token", "mw-net", "forward"),
         ("token", "mw-net", "double"),
+        *slowly(("token", "mw-net", "forward")),
     ],
 )
 def test_sentences_of_other_lengths(ranks: Ranks, unit: str, teacher: str, engine: str) -> None:

@@ -10,6 +10,7 @@ import shared_tables as tables
 import torch
 from parted_runs import Case, trained
 from several_processes import Ranks
+from slowly import slowly
 from torch import Tensor
 
 import metaweight as mw
@@ -22,7 +23,10 @@ def require_close(here: dict[str, Tensor], there: dict[str, Tensor], within: flo
 
 @pytest.mark.parametrize(
     ("teacher", "schedule", "size"),
-    [("recall", "lookahead", 3), ("recall", "online", 2), ("recall", "online", 4), ("jury", "lookahead", 3)],
+    [
+        *(("recall", "lookahead", 3), ("jury", "lookahead", 3)),
+        *slowly(("recall", "online", 2), ("recall", "online", 4)),
+    ],
 )
 def test_rows_that_are_shared_out_are_those_of_whole_tables_to_the_bit(
     ranks: Ranks, teacher: str, schedule: str, size: int
@@ -104,8 +108,8 @@ def test_checkpoints_that_all_processes_write(ranks: Ranks, tmp_path: Path) -> N
     require_close(tables.spread(0, 1, str(tmp_path / "three"), range(6, 12)), whole, 1e-12)
 
 
-@pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("teacher", ["memory", "knn", "evidence"])
+@pytest.mark.parametrize("size", [4, *slowly(2)])
+@pytest.mark.parametrize("teacher", ["memory", *slowly("knn", "evidence")])
 def test_trusted_samples_are_remembered_alike_however_uneven_their_parts(
     ranks: Ranks, teacher: str, size: int
 ) -> None:

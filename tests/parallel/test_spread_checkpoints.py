@@ -15,6 +15,7 @@ from torch.optim import SGD, AdamW
 import metaweight as mw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [AdamW, SGD])
 def test_a_run_goes_on_with_another_number_of_processes(
     ranks: Ranks, tmp_path: Path, optimizer: type

@@ -105,6 +105,7 @@ def test_plain_training_suspects_nobody(tmp_path: Path) -> None:
 def test_with_probes_the_first_sentence_says_how_many_suspects_are_wrong(tmp_path: Path) -> None:
     out = tmp_path / "run"
     table = ["train", "--task", "tabular", "--noise", "uniform", "--probes", "0.3", "--meta-size", "120"]
+    table += ["--epochs", "8"]
     assert main([*table, "--valid-size", "20", "--threads", "1", "--out", str(out)]) == 0
     found = suspected(read_study(out))
     assert found.belief is not None

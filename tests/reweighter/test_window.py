@@ -7,6 +7,7 @@ import dataclasses
 
 import pytest
 import torch
+from slowly import slowly
 from step_parts import ByLoss
 from students import OPTIMIZERS, SHAPE, Dropped, Encoder, batch, engine_for
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ def close(ours: nn.Module, theirs: nn.Module) -> None:
 @pytest.mark.parametrize("engine", ["higher", "reverse"])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("optimizer", ["momentum", "nesterov", "adam", "groups"])
-@pytest.mark.parametrize("student", ["batchnorm-dropout", "encoder-dropout"])
+@pytest.mark.parametrize("student", ["batchnorm-dropout", *slowly("encoder-dropout")])
 def test_a_window_is_k_plain_steps_with_its_weights(
     engine: str, schedule: str, optimizer: str, student: str
 ) -> None:

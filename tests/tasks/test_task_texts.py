@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from sklearn.metrics import f1_score
+from slowly import slowly
 from tiny_folders import folder_of
 from tiny_texts import QUICK, sentences, texts, write_bio, write_texts
 from torch import nn
@@ -127,7 +128,7 @@ def test_a_classifier_out_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(read_csv(run / "rows.csv")) == 40
 
 
-@pytest.mark.parametrize("unit", ["sentence", "token"])
+@pytest.mark.parametrize("unit", ["token", *slowly("sentence")])
 def test_a_tagger_out_of_a_folder(unit: str, tmp_path: Path) -> None:
     model = folder_of("TokenClassification", tmp_path / "bert")
     files = []

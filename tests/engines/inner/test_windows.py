@@ -105,6 +105,7 @@ def test_a_state_of_one_number_takes_part_in_the_hypergradient(warm: int) -> Non
     require_slopes(module, optimizer, Reverse("snapshots"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case not in REAL_ONLY])
 def test_three_steps_on_complex_parameters_have_the_hypergradient_of_differences(case: str) -> None:
     module, optimizer = start(case, real=False, warm=4)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from slowly import slowly
 from torch import Tensor, fx, nn
 
 import metaweight as mw
@@ -86,7 +87,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, list[Tensor]]]:
 
 
 @pytest.mark.parametrize("name", MODULES)
-@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("keep", [True, *slowly(False)])
 def test_slopes_are_those_of_an_eager_student(name: str, keep: bool, graphs: list) -> None:
     module = built(name)
     student = mw.Student(module, execution=COMPILED)
@@ -126,6 +127,7 @@ def test_the_dual_pass_leaves_the_running_statistics() -> None:
         torch.testing.assert_close(buffers[name], value, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_another_mode_of_the_module_has_a_graph_of_its_own() -> None:
     module = built("rectified")
     student = mw.Student(module, execution=COMPILED)

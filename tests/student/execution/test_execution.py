@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from slowly import slowly
 from students import BatchNormResNet, Encoder, Tied, agreement, batch, make
 from torch import Tensor, nn
 
@@ -30,7 +31,9 @@ TAKES_COMPILED = ("higher", "forward", "difference", "auto")
 
 
 @pytest.mark.parametrize("engine", TAKES_COMPILED)
-@pytest.mark.parametrize("kind", ["batchnorm-resnet", "tied-and-frozen", "groupnorm-resnet", "words"])
+@pytest.mark.parametrize(
+    "kind", ["batchnorm-resnet", *slowly("tied-and-frozen", "groupnorm-resnet", "words")]
+)
 def test_compiled_passes_give_the_same_hypergradient(engine: str, kind: str) -> None:
     eager, *problem = make(kind, "momentum")
     compiled = mw.Student(eager.module, taps=eager.taps, execution=COMPILED)
@@ -57,7 +60,8 @@ def test_several_steps_of_a_compiled_student_are_those_of_an_eager_one() -> None
     assert relative(found(compiled), found(eager)) <= 1e-9
 
 
-@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", ["online", "lookahead"])
 def test_a_compiled_student_trains_as_an_eager_one(schedule: str) -> None:
     """Parameters, running statistics and weights, over steps: the graph takes the live parameters."""
     found = []
@@ -161,7 +165,7 @@ def test_bf16_agrees_with_float32_to_its_own_precision(engine: str, kind: type[n
     assert relative(found, truth) <= 0.1
 
 
-@pytest.mark.parametrize("compiled", [False, "aot_eager"])
+@pytest.mark.parametrize("compiled", [False, *slowly("aot_eager")])
 def test_differences_under_autocast_are_taken_in_full_precision(compiled: bool | str) -> None:
     """The train and the meta pass are bf16's, the slopes along the direction that they give float32's."""
     torch.manual_seed(5)

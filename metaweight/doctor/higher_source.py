@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import importlib
 import inspect
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, files, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,22 +41,24 @@ def higher_here() -> HigherSource:
     return HigherSource(installed, tuple(changed_files("higher")), tuple(replaced))
 
 
-def changed_files(distribution: str) -> list[str]:
+def changed_files(name: str) -> list[str]:
     """Source files of an installed distribution that are absent or have other bytes than its RECORD says.
 
     One that keeps no record, as one that is installed from a checkout, has none.
     """
     try:
-        recorded = files(distribution) or []
+        installed = distribution(name)
     except PackageNotFoundError:
         return []
     changed = []
-    for file in recorded:
-        if file.suffix != ".py" or file.hash is None:
+    # importlib.metadata.files leaves out what is absent, from Python 3.12 on
+    for file, hashed, _ in csv.reader((installed.read_text("RECORD") or "").splitlines()):
+        mode, _, value = hashed.partition("=")
+        if not file.endswith(".py") or not value:
             continue
-        path = Path(str(file.locate()))
-        if not path.is_file() or _digest(path, file.hash.mode) != file.hash.value:
-            changed.append(str(file))
+        path = Path(str(installed.locate_file(file)))
+        if not path.is_file() or _digest(path, mode) != value:
+            changed.append(file)
     return changed
 
 

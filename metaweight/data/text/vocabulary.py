@@ -224,7 +224,8 @@ def train_vocabularies(
 ) -> Vocabularies:
     """One vocabulary of the text of both sides, or (``joint=False``) one of ``size`` for each side.
 
-    ``size`` 0: ``USUAL_SIZE``, or as many pieces as the text has.  The rest and the errors: see ``train_vocabulary``.
+    ``size`` 0: ``USUAL_SIZE``, or as many pieces as the text has.  The rest and the errors: see
+    ``train_vocabulary``.
     """
 
     def learn(sentences: Iterable[str]) -> Vocabulary:

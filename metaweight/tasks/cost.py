@@ -6,6 +6,8 @@ import dataclasses
 import time
 from statistics import median
 
+from torch import nn
+
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.assembly import trains_on_meta
 from metaweight.tasks.base import Prepared, Sources, tasks
@@ -15,6 +17,7 @@ from metaweight.teachers.base import name_of
 
 COST = Column("cost, plain steps", "cost", digits=1, spread=False)
 """The column that every task's table ends with; a grid measures it."""
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 SHORT = 60
 """Iterations of a run that is over before its cost would be known: it is measured in fewer, or not at all."""
 
@@ -28,7 +31,8 @@ def iteration_cost(config: RunConfig, prepared: Prepared) -> float:
 
 def choice_lines(config: RunConfig, prepared: Prepared) -> tuple[str, ...]:
     """What ``metaweight train`` says of the teacher that ``auto`` took, of trusted samples that are trained
-    on, and of the engine, whose cost is measured where the run is not short.
+    on, of masks that several processes draw, and of the engine, whose cost is measured where the run is not
+    short.
 
     Nothing of an engine where no meta-gradient is taken.
     """
@@ -37,9 +41,22 @@ def choice_lines(config: RunConfig, prepared: Prepared) -> tuple[str, ...]:
         lines.append(f"teacher {config.teacher}: {name_of(reweighter.teacher)}, for {why}")
     if trains_on_meta(config):
         lines.append("the trusted samples are trained on too (--train-on-meta False: they only teach)")
+    processes = reweighter.student.processes.size
+    if processes > 1 and any(map(_masks, reweighter.student.module.modules())):
+        lines.append(
+            f"each of the {processes} processes draws dropout masks of its own, so the numbers are not those "
+            "of one process (--model-options dropout=0: they are, up to rounding)"
+        )
     if reweighter.learns:
         lines.append(_engine(config, prepared, reweighter))
     return tuple(lines)
+
+
+def _masks(part: nn.Module) -> bool:
+    """Whether it has dropout: a layer of it, or attention and recurrent layers with some of their own."""
+    shares = [share for name, share in vars(part).items() if name.endswith("dropout")]
+    shares += [part.p] if isinstance(part, DROPOUT) else []
+    return any(isinstance(share, float) and share > 0 for share in shares)
 
 
 def _engine(config: RunConfig, prepared: Prepared, reweighter: Reweighter) -> str:

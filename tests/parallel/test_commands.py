@@ -91,6 +91,7 @@ def test_a_run_of_several_is_the_run_of_one_and_kept_once(ranks: Ranks, tmp_path
     (code, said, errors), *others = ranks.run(3, command, arguments(tmp_path, "three", arm=joined), None)
     assert (code, errors) == (0, "")
     assert "test accuracy" in said
+    assert "dropout" not in said
     assert others == [(0, "", "")] * 2
     require_same(tmp_path / "three", tmp_path / "one", 1e-4)  # in float32
     manifests = [json.loads((tmp_path / run / "manifest.json").read_text()) for run in ("three", "one")]
@@ -114,7 +115,10 @@ def test_a_process_that_dies_ends_the_run_which_goes_on_later(
     ranks: Ranks, tmp_path: Path, rank: int
 ) -> None:
     dropout = 0.3 * rank
-    ranks.run(2, command, arguments(tmp_path, "whole", dropout), None)
+    (_, said, _), _ = ranks.run(2, command, arguments(tmp_path, "whole", dropout), None)
+    assert ("each of the 2 processes draws dropout masks of its own" in " ".join(said.split())) == bool(
+        dropout
+    )
     found = ranks.run(2, command, arguments(tmp_path, "run", dropout), (rank, 20))
     assert found[rank] is None
     code, _, errors = found[1 - rank]

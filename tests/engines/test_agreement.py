@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from students import OPTIMIZERS, REFUSED, STEP_ENGINES, able, able_student, agreement, engine_for, make
@@ -35,14 +37,21 @@ def weights_of(seed: int) -> Tensor:
     return torch.rand(6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.5
 
 
+@functools.cache
+def measured(student: str, optimizer: str, warm: int, max_norm: float | None = None) -> Tensor:
+    """Central differences of real steps, once for all engines."""
+    built, own, train, meta = make(student, optimizer, warm=warm)
+    return RealSteps(built, own, [train], meta, max_norm=max_norm).slopes([weights_of(0)])[0]
+
+
 @pytest.mark.parametrize(("engine", "student"), able(STEP_ENGINES))
 @pytest.mark.parametrize(("optimizer", "warm"), [("nesterov", 3), ("adamw", 0)])
 def test_every_student_equals_central_differences(
     engine: str, student: str, optimizer: str, warm: int
 ) -> None:
-    built, own, train, meta = make(student, optimizer, warm=warm)
-    truth = RealSteps(built, own, [train], meta).slopes([weights_of(0)])[0]
-    assert relative(slopes(engine, built, own, train, meta)[0], truth) <= agreement(engine, 1e-6)
+    truth = measured(student, optimizer, warm)
+    found = slopes(engine, *make(student, optimizer, warm=warm))[0]
+    assert relative(found, truth) <= agreement(engine, 1e-6)
 
 
 @pytest.mark.parametrize("engine", STEP_ENGINES)
@@ -51,9 +60,9 @@ def test_every_student_equals_central_differences(
 def test_every_optimizer_equals_central_differences(
     engine: str, optimizer: str, warm: int, max_norm: float | None
 ) -> None:
-    built, own, train, meta = make(able_student(engine, *RESNETS), optimizer, warm=warm)
-    truth = RealSteps(built, own, [train], meta, max_norm=max_norm).slopes([weights_of(0)])[0]
-    found = slopes(engine, built, own, train, meta, max_norm=max_norm)[0]
+    student = able_student(engine, *RESNETS)
+    truth = measured(student, optimizer, warm, max_norm)
+    found = slopes(engine, *make(student, optimizer, warm=warm), max_norm=max_norm)[0]
     assert relative(found, truth) <= agreement(engine, 1e-6)
 
 

@@ -134,7 +134,7 @@ TUNED = {
 }
 
 
-@pytest.mark.parametrize("name", ["uneven", "gathering", *slowly("even", "shuffled", "repeated")])
+@pytest.mark.parametrize("name", ["gathering", *slowly("even", "uneven", "shuffled", "repeated")])
 def test_a_trainer_of_hugging_face(ranks: Ranks, name: str, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     plan = TUNED[name]

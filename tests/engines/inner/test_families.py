@@ -40,7 +40,7 @@ def test_complex_parameters_are_two_reals(case: str, more: dict[str, bool]) -> N
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("lr", [torch.tensor(0.2), torch.tensor([0.2], dtype=torch.float64)])
+@pytest.mark.parametrize("lr", [torch.tensor([0.2], dtype=torch.float64), *slowly(torch.tensor(0.2))])
 def test_a_learning_rate_that_is_a_tensor(case: str, lr: Tensor) -> None:
     kind, options = CASES[case]
     # torch's Adafactor multiplies its numbers into lr, and differences see the roundings of single precision

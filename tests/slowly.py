@@ -9,9 +9,5 @@ import pytest
 
 def slowly(*variants: Any) -> list[Any]:
     """Each as a parameter of its own, marked; a tuple is one of several arguments."""
-    return [
-        pytest.param(*one, marks=pytest.mark.slow)
-        if isinstance(one, tuple)
-        else pytest.param(one, marks=pytest.mark.slow)
-        for one in variants
-    ]
+    every = (one if isinstance(one, tuple) else (one,) for one in variants)
+    return [pytest.param(*one, marks=pytest.mark.slow) for one in every]

@@ -15,6 +15,9 @@ T = TypeVar("T", bound=Tensor)
 Children = tuple[tuple[int, ...], tuple[str, ...], tuple[int, ...]]
 """Of all parts one after the other: how many each has, their names, their ids."""
 
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+"""What they give is what came in, with noise."""
+
 _known: weakref.WeakKeyDictionary[nn.Module, tuple[list[str], list[weakref.ref[nn.Module]], Children]] = (
     weakref.WeakKeyDictionary()
 )

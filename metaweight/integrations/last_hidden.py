@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from metaweight.core.batch import Batch
+from metaweight.core.submodules import DROPOUT
 from metaweight.student import Student
 from metaweight.student.losses import UnitLoss, cross_entropy
 
@@ -23,10 +24,6 @@ class Call:
     given: Tensor | None
     """Its first argument."""
     gave: Tensor
-
-
-DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-"""What they give is what came in, with noise."""
 
 
 def described(module: nn.Module | Student, batch: Batch, loss: UnitLoss = cross_entropy) -> Student:

@@ -8,6 +8,7 @@ from statistics import median
 
 from torch import nn
 
+from metaweight.core.submodules import DROPOUT
 from metaweight.reweighter import Reweighter
 from metaweight.tasks.assembly import trains_on_meta
 from metaweight.tasks.base import Prepared, Sources, tasks
@@ -17,7 +18,6 @@ from metaweight.teachers.base import name_of
 
 COST = Column("cost, plain steps", "cost", digits=1, spread=False)
 """The column that every task's table ends with; a grid measures it."""
-DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 SHORT = 60
 """Iterations of a run that is over before its cost would be known: it is measured in fewer, or not at all."""
 
@@ -25,7 +25,7 @@ SHORT = 60
 def iteration_cost(config: RunConfig, prepared: Prepared) -> float:
     """Time of one real step in plain steps: medians of interleaved rounds on twins of the run's start."""
     sources = tasks[config.task].sources(config, prepared)
-    rounds = 3 if config.epochs * len(sources.train) < SHORT else 8
+    rounds = 3 if _is_short(config, sources) else 8
     return _measured(config, prepared, sources, tasks[config.task].build(config, prepared), rounds)
 
 
@@ -64,7 +64,7 @@ def _engine(config: RunConfig, prepared: Prepared, reweighter: Reweighter) -> st
     if config.compile:
         return f"{engine}: compiled, so the first iterations take minutes"
     sources = tasks[config.task].sources(config, prepared)
-    if config.epochs * len(sources.train) < SHORT:
+    if _is_short(config, sources):
         _step(config, sources, reweighter, 0)  # with it `auto` chooses
         cost = ""
     else:
@@ -72,6 +72,10 @@ def _engine(config: RunConfig, prepared: Prepared, reweighter: Reweighter) -> st
         cost = f": an iteration takes {taken:.1f} plain steps"
     chosen = f" ({reweighter.engine.choice})" if reweighter.engine.choice else ""
     return f"{engine}{chosen}{cost}"
+
+
+def _is_short(config: RunConfig, sources: Sources) -> bool:
+    return config.epochs * len(sources.train) < SHORT
 
 
 def _measured(config: RunConfig, prepared: Prepared, sources: Sources, arm: Reweighter, rounds: int) -> float:

@@ -116,7 +116,7 @@ def test_timm_imports_with_or_without_torchvision_and_leaves_no_stand_in() -> No
 def test_one_tiny_run_and_its_resumption(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     out = tmp_path / "run"
-    options = ["--engines", "double", "ghost", "--rounds", "0", "--out", str(out), "--threads"]
+    options = ["--engines", "double", "ghost", "--rounds", "2", "--out", str(out), "--threads"]
     assert run.main(["--models", "marian", *options, "1"]) == 0
     first = (out / "marian.json").read_bytes()
     assert json.loads(first)["answers"]["double"]["kind"] == "right"

@@ -29,10 +29,9 @@ def test_sentences_of_other_lengths(ranks: Ranks, unit: str, teacher: str, engin
 
 @pytest.mark.parametrize(
     ("size", "rows", "no_sync"),
-    [(2, 12, True), (3, 13, False), (4, 3, True)]
-    + [
-        pytest.param(*case, marks=pytest.mark.slow)
-        for case in ((2, 12, False), (4, 12, True), (4, 12, False), (3, 13, True), (4, 3, False))
+    [
+        *((2, 12, True), (3, 13, False), (4, 3, True)),
+        *slowly((2, 12, False), (4, 12, True), (4, 12, False), (3, 13, True), (4, 3, False)),
     ],
 )
 def test_a_loop_of_the_users_that_gathers_gradients(

@@ -20,10 +20,9 @@ def require_run(ranks: Ranks, size: int, case: Case, within: float = EXACT) -> N
 
 @pytest.mark.parametrize(
     ("schedule", "size"),
-    [("lookahead", 1), ("lookahead", 3), ("online", 3)]
-    + [
-        pytest.param(*case, marks=pytest.mark.slow)
-        for case in (("lookahead", 2), ("lookahead", 4), ("online", 1), ("online", 2), ("online", 4))
+    [
+        *(("lookahead", 1), ("lookahead", 3), ("online", 3)),
+        *slowly(("lookahead", 2), ("lookahead", 4), ("online", 1), ("online", 2), ("online", 4)),
     ],
 )
 def test_the_exact_engine(ranks: Ranks, schedule: str, size: int) -> None:

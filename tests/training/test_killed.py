@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from killed_runs import commands, contents, resumed
+from slowly import slowly
 
 PROGRAM = Path(__file__).parent.parent / "killed_runs.py"
 SEED = 18
@@ -20,10 +21,8 @@ SEED = 18
 @pytest.mark.parametrize(
     ("what", "trials"),
     [
-        pytest.param("killed,starved", 1),
-        pytest.param("killed", 200, marks=pytest.mark.slow),
-        pytest.param("starved", 50, marks=pytest.mark.slow),
-        pytest.param("twice", 20, marks=pytest.mark.slow),
+        ("killed,starved", 1),
+        *slowly(("killed", 200), ("starved", 50), ("twice", 20)),
     ],
 )
 def test_a_disturbed_run_ends_like_an_undisturbed_one(what: str, trials: int, tmp_path: Path) -> None:

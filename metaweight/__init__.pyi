@@ -15,6 +15,8 @@ from .core.version import __version__ as __version__
 from .data import pairs as pairs
 from .engines import HyperGradient as HyperGradient
 from .engines import hypergradient as hypergradient
+from .influence import Influence as Influence
+from .influence import WholeRun as WholeRun
 from .integrations import huggingface as huggingface
 from .integrations import lightning as lightning
 from .integrations.fit import Fit as Fit

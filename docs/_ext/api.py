@@ -34,7 +34,10 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "gradients": (
         "Meta-gradients",
-        ("hypergradient", "HyperGradient", "MetaweightError", "NonFiniteError", "CollapseWarning"),
+        (
+            *("hypergradient", "HyperGradient", "WholeRun", "Influence"),
+            *("MetaweightError", "NonFiniteError", "CollapseWarning"),
+        ),
     ),
 }
 """Page -> title, and names of ``metaweight``."""

@@ -35,9 +35,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """A file that appears at ``path`` only when all of it is written.
 
+    ``durable``: whether it outlives a loss of power from then on; else it lies on the disk a moment later.
     Raises WriteError where it cannot be; what was there before is untouched then.
     """
     part = part_of(path)
@@ -45,8 +46,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         try:
             with part.open("wb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(part, path)
         except BaseException:
             part.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,7 +13,7 @@ from metaweight.core.contracts import Batch, Forward
 from metaweight.core.randomness import RandomState
 from metaweight.core.registry import did_you_mean
 from metaweight.engines.abilities import Abilities
-from metaweight.engines.adjoint import Adjoint, leaves_of, through_update
+from metaweight.engines.adjoint import Adjoint, leaves_of
 from metaweight.engines.base import Engine, Problem, Solution, registry
 from metaweight.engines.checks import (
     EngineError,
@@ -26,6 +26,7 @@ from metaweight.engines.checks import (
 from metaweight.engines.graph import Graph, checked_graph
 from metaweight.engines.inner import InnerStep
 from metaweight.engines.one_step import NO_INFLUENCE, joined_gradients, meta_pass
+from metaweight.engines.pulled import GradientGraph, added
 from metaweight.engines.replay import Momentum, Replay, Snapshots
 from metaweight.engines.sight import Sight, passing
 from metaweight.engines.window import WindowEnd
@@ -176,64 +177,44 @@ class _Way:
         forward = student.functional(step.batch, leaves, buffers, taps=bool(step.sight.inputs))
         if number == 0:
             _require_same(step.loss, forward.loss)
-        return student.within(
-            leaves, buffers, lambda: self._pulled_back(number, adjoint, here, leaves, forward)
-        )
+        return student.within(leaves, buffers, lambda: self._pulled_back(number, adjoint, leaves, forward))
 
     def _pulled_back(
-        self, number: int, adjoint: Adjoint, here: Named, leaves: Named, forward: Forward
+        self, number: int, adjoint: Adjoint, leaves: Named, forward: Forward
     ) -> tuple[Tensor, Adjoint]:
-        step, part = self.steps[number], forward.part
-        scope, weights = self.problem.scope, part.own(step.sight.weights.detach()).requires_grad_()
-        names = list(self.inner.options)
-        products = torch.autograd.grad(
-            (weights * forward.loss).mean(), [leaves[n] for n in names], create_graph=True, allow_unused=True
-        )
-        graph = {n: g for n, g in zip(names, products, strict=True) if g is not None}
-        fixed = part.whole_gradient({n: g.detach() for n, g in graph.items()}, leaves)
-        total_gradient = self.problem.step_gradient(number, fixed)
+        step, problem = self.steps[number], self.problem
+        graph = GradientGraph(forward, step.sight.weights, leaves, self.inner.options)
+        total = problem.step_gradient(number, graph.gradient())
         with torch.no_grad():
-            inner = self.replay.step(total_gradient)
-        pull, before = through_update(inner, here, total_gradient, adjoint)
-        if number == 0 and self.problem.share != 1.0:
-            pull = {n: self.problem.share * v for n, v in pull.items()}
-        # theta_0 is where it is: what it would change is nobody's to know
-        inside = [n for n in names if number > 0 and (scope is None or n in scope)]
-        chosen = [n for n in pull if n in graph and graph[n].requires_grad and (scope is None or n in scope)]
-        cut, bent = None, []
-        if chosen:  # else no parameter that matters later has moved here
-            cut, *bent = torch.autograd.grad(
-                [graph[n] for n in chosen],
-                [weights, *(leaves[n] for n in inside)],
-                [pull[n] for n in chosen],
-                allow_unused=True,
-                retain_graph=bool(step.sight.inputs),
-            )
-        slope = part.join(torch.zeros_like(weights) if cut is None else cut * part.share)
-        total = dict(before.parameters)
-        own = {n: v for n, v in zip(inside, bent, strict=bool(bent)) if v is not None}
-        whole = part.whole_gradient(own, leaves)
-        _add(total, list(whole), list(whole.values()))
+            inner = self.replay.step(total)
+        slope, before = graph.back(
+            inner,
+            total,
+            adjoint,
+            share=problem.share if number == 0 else 1.0,
+            scope=problem.scope,
+            # theta_0 is where it is: what it would change is nobody's to know
+            inside=number > 0,
+            keep_graph=bool(step.sight.inputs),
+        )
         if step.sight.inputs:
-            _add(total, inside, self._through_state(step, forward, slope, [leaves[n] for n in inside]))
-        return slope, replace(before, parameters=total)
+            more = self._through_state(step, forward, slope, leaves)
+            before = replace(before, parameters=added(before.parameters, more))
+        return slope, before
 
     def _through_state(
-        self, step: _Step, forward: Forward, slope: Tensor, leaves: Sequence[Tensor]
-    ) -> Sequence[Tensor | None]:
+        self, step: _Step, forward: Forward, slope: Tensor, leaves: Named
+    ) -> dict[str, Tensor | None]:
         """What the weights' dependence on the state of this step adds to the parameters' adjoint."""
         views = passing(forward.state(self.problem.progress, detached=False))
         pairs = [(s, p) for s, p in zip(views, step.sight.pull_back(slope), strict=True) if p is not None]
         if not pairs:
-            return [None] * len(leaves)
+            return {}
+        scope = self.problem.scope
+        inside = [n for n in self.inner.options if scope is None or n in scope]
         outputs, pulls = zip(*pairs, strict=True)
-        return torch.autograd.grad(outputs, leaves, pulls, allow_unused=True)
-
-
-def _add(total: dict[str, Tensor], names: Sequence[str], more: Sequence[Tensor | None]) -> None:
-    for name, value in zip(names, more, strict=True):
-        if value is not None:
-            total[name] = total[name] + value if name in total else value
+        found = torch.autograd.grad(outputs, [leaves[n] for n in inside], pulls, allow_unused=True)
+        return dict(zip(inside, found, strict=True))
 
 
 def _require_same(there: Tensor, here: Tensor) -> None:

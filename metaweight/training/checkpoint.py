@@ -36,12 +36,15 @@ class CheckpointError(MetaweightError):
     """A checkpoint cannot be used: the message says why and what to do."""
 
 
-def save(path: Path | str, state: Mapping[str, Any], shapes: Mapping[str, Any]) -> None:
+def save(
+    path: Path | str, state: Mapping[str, Any], shapes: Mapping[str, Any], *, durable: bool = True
+) -> None:
     """Write ``state`` (tensors, numbers, strings, lists, dicts) so that ``path`` is whole or unchanged.
 
-    ``shapes``: what ``state`` fits, name -> shape or text; checked when it is loaded.
+    ``shapes``: what ``state`` fits, name -> shape or text; checked when it is loaded.  ``durable``: see
+    ``whole_file``.
     """
-    with whole_file(Path(path)) as file:
+    with whole_file(Path(path), durable=durable) as file:
         sealed = SealedFile(file)
         try:
             torch.save({"format": FORMAT, "shapes": dict(shapes), "state": dict(state)}, sealed)  # type: ignore[arg-type]

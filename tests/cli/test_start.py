@@ -19,7 +19,8 @@ from metaweight.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = (
-    *("Batch", "CollapseWarning", "Execution", "HyperGradient", "MetaweightError", "NonFiniteError"),
+    *("Batch", "CollapseWarning", "Execution", "HyperGradient", "Influence", "MetaweightError"),
+    *("NonFiniteError", "WholeRun"),
     *(
         "Reweighter",
         "RunFolder",

@@ -1,0 +1,133 @@
+"""Everything that a step starts from, to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from metaweight.student.student import Student
+
+State = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Generators:
+    """torch's global generators at one moment: that of the CPU and that of the student's device."""
+
+    cpu: Tensor
+    device: Tensor | None
+
+    @staticmethod
+    def of(device: torch.device) -> Generators:
+        """Take their state."""
+        return Generators(
+            torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        )
+
+    def restore(self, device: torch.device) -> None:
+        """Put it back."""
+        torch.set_rng_state(self.cpu)
+        if self.device is not None:
+            torch.cuda.set_rng_state(self.device, device)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Copies of parameters, optimizer states, buffers and generators before one step of a run."""
+
+    parameters: Mapping[str, Tensor]
+    """The trainable ones by name."""
+    states: Mapping[str, State]
+    """Parameter name -> the optimizer's state of it, empty before its first step."""
+    buffers: Mapping[str, Tensor]
+    """Running statistics and the like, and frozen parameters that passes move."""
+    generators: Generators
+
+    @staticmethod
+    def of(student: Student, optimizer: Optimizer) -> Point:
+        """Where both stand."""
+        parameters = student.parameters()
+        return Point(
+            {name: p.detach().clone() for name, p in parameters.items()},
+            {name: _copied(optimizer.state.get(p, {})) for name, p in parameters.items()},
+            dict(student.buffers()),
+            Generators.of(student.device),
+        )
+
+    @torch.no_grad()
+    def put(self, student: Student, optimizer: Optimizer) -> None:
+        """Let both stand here; the parameters stay the same objects."""
+        self.put_pass(student)
+        holders = {
+            p: one for one in held_by(optimizer) for group in one.param_groups for p in group["params"]
+        }
+        for name, p in student.parameters().items():
+            if p not in holders:
+                continue
+            state = holders[p].state
+            if self.states[name]:
+                state[p] = _copied(self.states[name])
+            else:
+                state.pop(p, None)  # torch tells a first step by what is not there
+
+    @torch.no_grad()
+    def put_pass(self, student: Student) -> None:
+        """Only what a pass looks at: parameters, buffers, generators."""
+        for name, p in student.parameters().items():
+            p.copy_(self.parameters[name])
+        student.put(self.buffers)
+        self.generators.restore(student.device)
+
+    def differs(self, other: Point) -> str | None:
+        """What is not the same in ``other`` to the last bit, for people; None where all is."""
+        pairs: list[tuple[str, Any, Any]] = [
+            (f"the parameter {name!r}", value, other.parameters.get(name))
+            for name, value in self.parameters.items()
+        ]
+        pairs += [
+            (f"{key!r} of the optimizer's state of {name!r}", state.get(key), theirs.get(key))
+            for name, state in self.states.items()
+            for theirs in [other.states.get(name, {})]
+            for key in {**state, **theirs}
+        ]
+        pairs += [
+            (f"the buffer {name!r}", value, other.buffers.get(name)) for name, value in self.buffers.items()
+        ]
+        pairs.append(("torch's random state", self.generators.cpu, other.generators.cpu))
+        if self.generators.device is not None and other.generators.device is not None:
+            pairs.append(("the GPU's random state", self.generators.device, other.generators.device))
+        return next((what for what, mine, theirs in pairs if not _same(mine, theirs)), None)
+
+    def size(self) -> int:
+        """Bytes."""
+        tensors = [*self.parameters.values(), *self.buffers.values(), self.generators.cpu]
+        tensors += [v for state in self.states.values() for v in state.values() if isinstance(v, Tensor)]
+        return sum(value.numel() * value.element_size() for value in tensors)
+
+
+def held_by(optimizer: Optimizer) -> list[Optimizer]:
+    """The optimizers behind one that stands for several."""
+    return list(getattr(optimizer, "parts", [optimizer]))
+
+
+def _copied(state: State) -> dict[str, Any]:
+    return {key: v.detach().clone() if isinstance(v, Tensor) else v for key, v in state.items()}
+
+
+def _same(a: Any, b: Any) -> bool:
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+        return type(a) is type(b) and bool(a == b)
+    if (a.shape, a.dtype) != (b.shape, b.dtype):
+        return False
+    # bit for bit: NaN is itself, and -0 is not 0
+    return torch.equal(_bits(a), _bits(b))
+
+
+def _bits(value: Tensor) -> Tensor:
+    flat = value.detach().contiguous().reshape(-1)
+    return flat.view(torch.uint8) if flat.numel() else flat

@@ -1,0 +1,94 @@
+"""What a recorded run says of itself, so that it can be taken again: the file ``run.json``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaweight.core.contracts import Batch
+from metaweight.core.records import Record, read_record, write_record
+from metaweight.core.version import __version__
+
+FORMAT = 1
+FILE = "run.json"
+PAUSE = 5.0
+"""Seconds between two writes while steps are taken."""
+
+
+class RunRecord(Record, frozen=True):
+    """The file's content."""
+
+    format: int
+    steps: int
+    every: int
+    samples: int
+    taken: int
+    """Steps whose states and losses are on the disk."""
+    surroundings: dict[str, str]
+    batches: list[list[float]]
+    """For each kept state the ``fingerprint`` of the batch of the next step."""
+    losses: list[float]
+    """The sum of the unit losses before each step."""
+    weights: str
+    """Digest of the samples' weights."""
+
+
+def surroundings() -> dict[str, str]:
+    """What decides how numbers round here, apart from the data."""
+    return {
+        "metaweight": __version__,
+        "torch": str(torch.__version__),
+        "threads": str(torch.get_num_threads()),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "float32 products": torch.get_float32_matmul_precision(),
+        "deterministic algorithms": str(torch.are_deterministic_algorithms_enabled()),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
+
+
+def fingerprint(batch: Batch) -> list[float]:
+    """Three numbers that change where samples, targets or inputs of a batch do."""
+    place = torch.arange(1, len(batch) + 1, device=batch.index.device)
+    inputs = [*batch.args, *batch.kwargs.values()]
+    tensors = [batch.targets, *(value for value in inputs if isinstance(value, Tensor))]
+    sums = [float((batch.index * place).sum())]
+    return [*sums, sum(map(_weighted, tensors[:1])), sum(map(_weighted, tensors[1:]))]
+
+
+def _weighted(value: Tensor) -> float:
+    flat = value.detach().reshape(-1).to(torch.float64 if not value.is_complex() else torch.complex128)
+    sizes = torch.linspace(1, 2, len(flat), dtype=torch.float64, device=flat.device)
+    return float((flat.abs() if flat.is_complex() else flat).mul(sizes).sum())
+
+
+class Writer:
+    """Writes a record now and then, and at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self._written = folder / FILE, time.monotonic()
+
+    def write(self, record: RunRecord, *, at_once: bool) -> None:
+        """Write it where the last time is long enough ago, or ``at_once``."""
+        if at_once or time.monotonic() - self._written >= PAUSE:
+            write_record(self.path, record)
+            self._written = time.monotonic()
+
+
+def read(folder: Path) -> RunRecord | None:
+    """The record of a folder; None where none was written.
+
+    Raises ValueError for one that is damaged or of a newer format.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    record: Any = read_record(RunRecord, path)
+    if record.format > FORMAT:
+        raise ValueError(
+            f"{path} has format {record.format}, this version reads up to {FORMAT}: upgrade metaweight"
+        )
+    return record  # type: ignore[no-any-return]

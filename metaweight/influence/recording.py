@@ -1,0 +1,159 @@
+"""A run with the states that it passed through: taken once, and taken again a part at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from metaweight.core.digest import digest
+from metaweight.influence.mismatch import MismatchError, explained, unrepeatable
+from metaweight.influence.point import Point
+from metaweight.influence.record import FORMAT, RunRecord, Writer, fingerprint, read, surroundings
+from metaweight.influence.segments import Segments
+from metaweight.influence.steps import Steps
+from metaweight.influence.store import InMemory, OnDisk, Store
+from metaweight.student.student import Student
+from metaweight.training.checkpoint import shapes_of
+
+Tell = Callable[[int, int], None]
+"""Told (steps done, steps in all)."""
+
+
+def silent(done: int, of: int) -> None:
+    """Tells nobody."""
+
+
+@dataclass
+class Log:
+    """What was noted while the steps were taken."""
+
+    surroundings: dict[str, str] = field(default_factory=surroundings)
+    batches: list[list[float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+
+class Recording:
+    """The steps of one run by a student and its optimizer, which stand wherever they were left last.
+
+    ``folder``: where the states are kept; None: in memory.  ``stops``: whether steps that do not end where
+    they ended first are an error; else the kept state counts.  Raises ValueError where the folder holds
+    another run.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        optimizer: Optimizer,
+        steps: Steps,
+        *,
+        checkpoints: str | int = "sqrt",
+        folder: Path | None = None,
+        stops: bool = True,
+    ) -> None:
+        self.student, self.optimizer, self.steps, self.stops = student, optimizer, steps, stops
+        self.log = Log()
+        start = Point.of(student, optimizer)
+        self.segments = Segments.planned(len(steps), checkpoints, start.size())
+        self.folder, self.taken = folder, 0
+        self.store: Store = InMemory()
+        self._writer: Writer | None = None
+        if folder is None:
+            return
+        device = student.device
+        self.store = OnDisk(folder, shapes_of("student", start.parameters), device)
+        self._writer = Writer(folder)
+        found = read(folder)
+        if found is not None:
+            self._go_on_with(found, start)
+
+    def _go_on_with(self, found: RunRecord, start: Point) -> None:
+        """Take up what lies in the folder."""
+        mine, theirs = self._record(), found
+        for name in ("steps", "samples", "weights"):
+            if getattr(mine, name) != getattr(theirs, name):
+                raise ValueError(
+                    f"{self.folder} holds a recorded run of other {name}; name another folder, or build the "
+                    "run as it was built then"
+                )
+        self.segments = Segments(found.steps, found.every)
+        ends = [self.store.get(0)] + ([self.store.get(found.steps)] if found.taken == found.steps else [])
+        apart = [end.differs(start) for end in ends]
+        if not any(what is None or what == "torch's random state" for what in apart):
+            raise ValueError(
+                f"{self.folder} holds a run that began and ended elsewhere than this student stands "
+                f"({apart[0]} differs): seed before you build it, or name another folder"
+            )
+        self.log = Log(found.surroundings, found.batches, found.losses)
+        self.taken = found.taken
+
+    @property
+    def whole(self) -> bool:
+        """Whether all steps are taken."""
+        return self.taken == len(self.steps)
+
+    def take(self, tell: Tell = silent) -> None:
+        """Train from the last state that is kept to the end, and keep states on the way.
+
+        Raises MismatchError where the first step, taken twice, gives two answers.
+        """
+        student, optimizer = self.student, self.optimizer
+        if self.taken == 0:
+            if self.stops and (said := unrepeatable(self, 0)) is not None:
+                raise MismatchError(f"this run cannot be taken again. {said}")
+            self.store.put(0, Point.of(student, optimizer))
+            self.log.batches.append(fingerprint(self.steps.batch(0)))
+        else:
+            self.store.get(self.taken).put(student, optimizer)
+        kept, sums = set(self.segments.places), list[Tensor]()
+        for step in range(self.taken, len(self.steps)):
+            sums.append(self.steps.take(student, optimizer, step).double().sum())
+            if (after := step + 1) in kept:
+                self.log.losses += torch.stack(sums).tolist()
+                sums.clear()
+                self.store.put(after, Point.of(student, optimizer))
+                if after < len(self.steps):
+                    self.log.batches.append(fingerprint(self.steps.batch(after)))
+                self.taken = after
+                if self._writer is not None:
+                    self._writer.write(self._record(), at_once=self.whole)
+                tell(after, len(self.steps))
+
+    def again(self, first: int, end: int) -> list[Point]:
+        """The states before each of the steps ``first`` to ``end - 1``, which are taken again.
+
+        Raises MismatchError where the last of them does not end in the state that is kept.
+        """
+        begin = self.store.get(first)
+        begin.put(self.student, self.optimizer)
+        points = [begin]
+        for step in range(first, end):
+            self.steps.take(self.student, self.optimizer, step)
+            if step + 1 < end:
+                points.append(Point.of(self.student, self.optimizer))
+        if self.stops:
+            what = Point.of(self.student, self.optimizer).differs(self.store.get(end))
+            if what is not None:
+                raise MismatchError(explained(self, first, end, what))
+        return points
+
+    def end(self) -> Point:
+        """The state after the last step."""
+        return self.store.get(len(self.steps))
+
+    def _record(self) -> RunRecord:
+        return RunRecord(
+            format=FORMAT,
+            steps=len(self.steps),
+            every=self.segments.every,
+            samples=len(self.steps.weights),
+            taken=self.taken,
+            surroundings=self.log.surroundings,
+            batches=self.log.batches,
+            losses=self.log.losses,
+            weights=digest(self.steps.weights),
+        )

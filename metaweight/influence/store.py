@@ -1,0 +1,104 @@
+"""Where the states of a run are kept: in memory, or in a folder that outlives the process."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metaweight.influence.point import Generators, Point
+from metaweight.training.checkpoint import CheckpointError, load, save
+
+FOLDER = "states"
+
+
+class Store(ABC):
+    """Points of a run by step."""
+
+    @abstractmethod
+    def put(self, step: int, point: Point) -> None:
+        """Keep the state before ``step``."""
+
+    @abstractmethod
+    def get(self, step: int) -> Point:
+        """The state before ``step``.  Raises KeyError, or CheckpointError where it cannot be read."""
+
+    @abstractmethod
+    def last(self) -> int | None:
+        """The last step before which a state is kept and readable."""
+
+
+class InMemory(Store):
+    """Gone with the process."""
+
+    def __init__(self) -> None:
+        self._points: dict[int, Point] = {}
+
+    def put(self, step: int, point: Point) -> None:
+        """See ``Store``."""
+        self._points[step] = point
+
+    def get(self, step: int) -> Point:
+        """See ``Store``."""
+        return self._points[step]
+
+    def last(self) -> int | None:
+        """See ``Store``."""
+        return max(self._points, default=None)
+
+
+class OnDisk(Store):
+    """A sealed file for each state: whole, or not there.
+
+    ``shapes``: of the student's parameters, which a state fits.
+    """
+
+    def __init__(self, folder: Path, shapes: Mapping[str, Any], device: torch.device) -> None:
+        self.folder, self._shapes, self._device = folder / FOLDER, dict(shapes), device
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"{step:08d}.pt"
+
+    def put(self, step: int, point: Point) -> None:
+        """See ``Store``.  Raises WriteError where the disk is full."""
+        content = {
+            "parameters": dict(point.parameters),
+            "states": {name: dict(state) for name, state in point.states.items()},
+            "buffers": dict(point.buffers),
+            "cpu": point.generators.cpu,
+            "device": point.generators.device,
+        }
+        save(self._path(step), content, self._shapes, durable=False)  # the record is, and comes after it
+
+    def get(self, step: int) -> Point:
+        """See ``Store``."""
+        content = load(self._path(step), self._shapes)
+        moved = _on(content, self._device)
+        generators = Generators(content["cpu"], content["device"])
+        return Point(moved["parameters"], moved["states"], moved["buffers"], generators)
+
+    def last(self) -> int | None:
+        """See ``Store``; a file that was not written to its end does not count."""
+        for path in sorted(self.folder.glob("*.pt"), reverse=True):
+            try:
+                load(path, self._shapes)
+            except CheckpointError:
+                continue
+            return int(path.stem)
+        return None
+
+    def forget(self) -> None:
+        """Remove the states."""
+        shutil.rmtree(self.folder)
+
+
+def _on(value: Any, device: torch.device) -> Any:
+    """Tensors on ``device``, but a count of steps, which optimizers keep on the CPU."""
+    if isinstance(value, Mapping):
+        return {key: item if key == "step" else _on(item, device) for key, item in value.items()}
+    return value.to(device) if isinstance(value, torch.Tensor) else value

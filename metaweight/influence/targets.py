@@ -1,0 +1,132 @@
+"""What a run is asked about: the loss of a trusted set, or of single samples, at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from metaweight.core.contracts import Batch, Forward
+from metaweight.data.loaders import LoaderBatches
+from metaweight.engines.checks import require_finite_losses
+from metaweight.engines.one_step import gradients
+from metaweight.influence.norms import norms_of, read_with_derivative
+from metaweight.influence.point import Point
+from metaweight.student.student import Student
+
+Mode = Literal["eval", "train"]
+Meta = Any
+"""A Batch, batches by (epoch, position), a DataLoader, or a sequence or mapping of these."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one loss at the end of a run says of where the run ended."""
+
+    loss: float
+    parameters: Mapping[str, Tensor]
+    statistics: Mapping[str, Tensor]
+    """Of running means and variances, by name of the buffer."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Losses at the end of a run, each the mean over the units of some batches."""
+
+    sets: Sequence[Sequence[Batch]]
+    each: bool
+    """Whether each row is a target of its own."""
+
+    @staticmethod
+    def of(meta: Meta, *, each: bool, device: torch.device) -> Targets:
+        """Read ``meta``; raises TypeError for what holds no batches."""
+        given = list(meta.values()) if isinstance(meta, Mapping) else meta
+        several = isinstance(given, list | tuple)
+        sets = [[b.to(device) for b in _batches(one)] for one in (given if several else [given])]
+        if not sets or not all(sets):
+            raise ValueError("there is no batch to ask about")
+        if each and len(sets) > 1:
+            raise ValueError("each=True makes each row of one set a target: give one set")
+        return Targets(sets, each)
+
+    def said(self, student: Student, end: Point, mode: Mode) -> list[Said]:
+        """Of each target, with the student at ``end``; leaves it in the modes that it is in.
+
+        Raises NonFiniteError where a loss is NaN or infinite.
+        """
+        end.put_pass(student)
+        norms = norms_of(student.module)
+        reading = partial(read_with_derivative, norms if mode == "eval" else {}, end.buffers)
+        with _mode(student, mode), reading() as statistics:
+            leaves: dict[str, Tensor] = {**student.parameters(), **statistics}
+            if self.each:
+                return [s for batch in self.sets[0] for s in _of_rows(student, batch, leaves, statistics)]
+            return [_of_set(student, batches, leaves, statistics) for batches in self.sets]
+
+
+def _batches(given: Any) -> list[Batch]:
+    if isinstance(given, Batch):
+        return [given]
+    source = LoaderBatches(given) if isinstance(given, DataLoader) else given
+    if not hasattr(source, "batch") or not hasattr(source, "__len__"):
+        raise TypeError(
+            "meta is a Batch, a DataLoader, batches by (epoch, position), or several of these, got "
+            f"{type(given).__name__}"
+        )
+    return [source.batch(0, position) for position in range(len(source))]
+
+
+def _of_set(
+    student: Student, batches: Sequence[Batch], leaves: Mapping[str, Tensor], statistics: Mapping[str, Tensor]
+) -> Said:
+    total: dict[str, Tensor] = {}
+    loss, count = 0.0, 0
+    for batch in batches:
+        forward = _pass(student, batch)
+        count += len(forward.loss)
+        loss += float(forward.loss.detach().double().sum())
+        for name, value in gradients(forward.loss.sum(), leaves).items():
+            total[name] = total[name] + value if name in total else value
+    return _said(loss / count, {name: value / count for name, value in total.items()}, statistics)
+
+
+def _of_rows(
+    student: Student, batch: Batch, leaves: Mapping[str, Tensor], statistics: Mapping[str, Tensor]
+) -> Iterator[Said]:
+    forward = _pass(student, batch)
+    of_row = forward.units.of_rows(torch.arange(len(batch), device=forward.loss.device))
+    for row in range(len(batch)):
+        loss = forward.loss[of_row == row].mean()
+        yield _said(float(loss.detach()), gradients(loss, leaves, keep_graph=True), statistics)
+
+
+def _pass(student: Student, batch: Batch) -> Forward:
+    forward = student(batch, taps=False)
+    require_finite_losses("meta loss", forward)
+    return forward
+
+
+def _said(loss: float, found: Mapping[str, Tensor], statistics: Mapping[str, Tensor]) -> Said:
+    return Said(
+        loss,
+        {name: value for name, value in found.items() if name not in statistics},
+        {name: value for name, value in found.items() if name in statistics},
+    )
+
+
+@contextmanager
+def _mode(student: Student, mode: Mode) -> Iterator[None]:
+    before = [(part, part.training) for part in student.module.modules()]
+    if mode == "eval":
+        student.module.eval()
+    try:
+        yield
+    finally:
+        for part, training in before:
+            part.training = training

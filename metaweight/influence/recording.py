@@ -41,8 +41,8 @@ class Recording:
     """The steps of one run by a student and its optimizer, which stand wherever they were left last.
 
     ``folder``: where the states are kept; None: in memory.  ``stops``: whether steps that do not end where
-    they ended first are an error; else the kept state counts.  Raises ValueError where the folder holds
-    another run.
+    they ended first are an error; else the kept state counts.  ``rehearsed``: a step of this run was taken
+    twice already.  Raises ValueError where the folder holds another run.
     """
 
     def __init__(
@@ -54,8 +54,10 @@ class Recording:
         checkpoints: str | int = "sqrt",
         folder: Path | None = None,
         stops: bool = True,
+        rehearsed: bool = False,
     ) -> None:
         self.student, self.optimizer, self.steps, self.stops = student, optimizer, steps, stops
+        self._rehearsed = rehearsed
         self.log = Log()
         start = Point.of(student, optimizer)
         self.segments = Segments.planned(len(steps), checkpoints, start.size())
@@ -103,7 +105,7 @@ class Recording:
         """
         student, optimizer = self.student, self.optimizer
         if self.taken == 0:
-            if self.stops and (said := unrepeatable(self, 0)) is not None:
+            if self.stops and not self._rehearsed and (said := unrepeatable(self, 0)) is not None:
                 raise MismatchError(f"this run cannot be taken again. {said}")
             self.store.put(0, Point.of(student, optimizer))
             self.log.batches.append(fingerprint(self.steps.batch(0)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +17,7 @@ from torch.utils.data import DataLoader
 from metaweight.core.contracts import MetaweightError
 from metaweight.core.digest import digest
 from metaweight.core.randomness import forked_rng
-from metaweight.data.loaders import LoaderBatches
+from metaweight.data.loaders import LoaderBatches, rows_in
 from metaweight.engines.checks import (
     refuse_changed_gradients,
     refuse_compiled,
@@ -24,6 +26,8 @@ from metaweight.engines.checks import (
 )
 from metaweight.engines.inner import InnerStep, as_one
 from metaweight.influence.back import WayBack
+from metaweight.influence.learning import Learning, Learnt, halved
+from metaweight.influence.moves import moves
 from metaweight.influence.norms import norms_of, places_of
 from metaweight.influence.point import Point
 from metaweight.influence.recording import Recording, Tell, silent
@@ -40,12 +44,13 @@ class WholeRun:
 
     ``source``: a DataLoader, read in this process in an order of ``seed``, or batches by (epoch, position),
     whose index counts the samples from 0.  ``optimizer``: one of torch.optim, or several; ``learning_rate``:
-    the course over the run that its rate takes.  ``weights`` [N]: of the samples; None: 1.  ``max_norm``:
-    gradients are clipped to it.  ``checkpoints``: which states are kept, see ``Segments.planned``: "sqrt"
-    (about as many as steps between two of them), "all", a number of steps, or what they may take together,
-    "2GB".  ``folder``: where they are kept, so that another process goes on, forwards and backwards; None:
-    in memory.  ``on_difference``: "stop" where steps taken again do not end to the last bit where they ended
-    first, or go on with what is "recorded".
+    the course over the run that its rate takes.  ``weights`` [N]: of the samples; None: 1 (N is then that of
+    the loader's data set, or found by reading all epochs once).  ``max_norm``: gradients are clipped to it.
+    ``checkpoints``: which states are kept, see ``Segments.planned``: "sqrt" (about as many as steps between
+    two of them), "all", a number of steps, or what they may take together, "2GB".  ``folder``: where they
+    are kept, so that another process goes on, forwards and backwards; None: in memory.  ``on_difference``:
+    "stop" where steps taken again do not end to the last bit where they ended first, or go on with what is
+    "recorded".
 
     Source: Fan et al. (AAAI 2021), Algorithm 1, carried through the whole run; cf. Ilyas and Engstrom, MAGIC
     (2025).  Raises MetaweightError for students that keep state outside of parameters and buffers, and for
@@ -72,11 +77,10 @@ class WholeRun:
         if epochs < 1:
             raise ValueError(f"a run has 1 epoch or more, got {epochs}")
         self.student, self.optimizer = student, as_one(optimizer)
-        self.source: Source = (
-            LoaderBatches(source, seed=seed, device=student.device)
-            if isinstance(source, DataLoader)
-            else source
-        )
+        count = None
+        if isinstance(source, DataLoader):
+            count, source = rows_in(source), LoaderBatches(source, seed=seed, device=student.device)
+        self.source: Source = source
         _refuse(student)
         InnerStep.of(self.optimizer, student.parameters(), max_norm)
         course = LearningRate() if learning_rate is None else learning_rate
@@ -92,7 +96,8 @@ class WholeRun:
                 "a step cannot be taken again from where it began: register it as a buffer"
             )
         if weights is None:
-            weights = torch.ones(_samples(self.source), dtype=torch.float64)
+            count = _samples(self.source, epochs) if count is None else count
+            weights = torch.ones(count, dtype=torch.float64)
         if weights.dim() != 1 or not bool(weights.isfinite().all()):
             raise ValueError(f"weights are finite numbers [N], got {tuple(weights.shape)}")
         self.steps = Steps(self.source, epochs, rates, max_norm, weights.detach().cpu())
@@ -100,7 +105,7 @@ class WholeRun:
         self.checkpoints, self.on_difference = checkpoints, on_difference
         self.recording = self._recording(self.steps, self.folder)
 
-    def _recording(self, steps: Steps, folder: Path | None) -> Recording:
+    def _recording(self, steps: Steps, folder: Path | None, *, rehearsed: bool = False) -> Recording:
         return Recording(
             self.student,
             self.optimizer,
@@ -108,6 +113,7 @@ class WholeRun:
             checkpoints=self.checkpoints,
             folder=folder,
             stops=self.on_difference == "stop",
+            rehearsed=rehearsed,
         )
 
     def record(self, tell: Tell = silent) -> None:
@@ -146,7 +152,9 @@ class WholeRun:
             end = recording.end()
             self._refuse_other_buffers(recording.store.get(0), end, mode)
             said = targets.said(self.student, end, mode)
-            kept = None if self.folder is None else self.folder / f"back-{_name(targets, by_epoch, mode)}.pt"
+            kept = None
+            if self.folder is not None:
+                kept = self.folder / f"back-{_name(targets, str(by_epoch), mode)}.pt"
             values = WayBack(recording, said, by_epoch=by_epoch, kept=kept).go(tell)
         losses = torch.tensor([one.loss for one in said], dtype=torch.float64)
         total = _summed(values)
@@ -155,6 +163,49 @@ class WholeRun:
         if single:
             return Influence(total[0], losses[0], None if parts is None else parts[0])
         return Influence(total, losses, parts)
+
+    def learn(
+        self,
+        meta: Meta,
+        *,
+        valid: Meta | None = None,
+        rounds: int = 10,
+        move: str = "signed",
+        size: float = 0.2,
+        patience: int = 5,
+        restarts: int = 0,
+        tell: Tell = silent,
+    ) -> Learnt:
+        """Weights in [0, 2] that make the loss of ``meta`` at the end of a run like this one small.
+
+        Each round trains from the run's start and goes back through it, about 5 plain runs, and moves all
+        weights by ``size`` at most ("signed": all by as much; "adam"); where the loss rose the step is taken
+        back and halved.  ``valid``: trusted rows that choose the best round; None: every other row of
+        ``meta``, and the rest drive.  Ends where that loss has not fallen for ``patience`` rounds;
+        ``restarts``: how often it then begins again at the best weights with steps of half the size.  Leaves
+        the student trained with the weights that it hands out.  With a folder a learning that was killed
+        goes on.  Raises as ``influence``, KeyError for an unknown move.
+        """
+        self.record()
+        asked = Targets.of(meta, each=False, device=self.student.device)
+        if valid is None:
+            asked, watching = halved(asked)
+        else:
+            watching = Targets.of(valid, each=False, device=self.student.device)
+        start = self.recording.store.get(0)
+
+        def recording_of(weights: Tensor, folder: Path | None) -> Recording:
+            start.put(self.student, self.optimizer)
+            return self._recording(replace(self.steps, weights=weights), folder, rehearsed=True)
+
+        name = f"learn-{_name(asked, move, str(size))}"
+        place = None if self.folder is None else self.folder / name
+        learning = Learning(recording_of, asked, watching, moves[move](), size, patience, restarts, place)
+        with self._put_back(self.recording):
+            learnt = learning.go(self.steps.weights, rounds, tell)
+        recording = recording_of(learnt.weights, None)
+        recording.take()
+        return learnt
 
     @contextmanager
     def _put_back(self, recording: Recording) -> Iterator[None]:
@@ -188,9 +239,10 @@ def _refuse(student: Student) -> None:
         raise MetaweightError("a whole run is recorded in one process: start it without torchrun")
 
 
-def _samples(source: Source) -> int:
-    """One more than the largest position in an epoch."""
-    return 1 + max(int(source.batch(0, position).index.max()) for position in range(len(source)))
+def _samples(source: Source, epochs: int) -> int:
+    """One more than the largest position in all epochs, which are read for it."""
+    places = product(range(epochs), range(len(source)))
+    return 1 + max(int(source.batch(epoch, position).index.max()) for epoch, position in places)
 
 
 def _summed(values: Tensor) -> Tensor:
@@ -198,6 +250,7 @@ def _summed(values: Tensor) -> Tensor:
     return torch.where(values.isnan().all(1), torch.nan, values.nansum(1))
 
 
-def _name(targets: Targets, by_epoch: bool, mode: Mode) -> str:
+def _name(targets: Targets, *options: str) -> str:
+    """Digits of what was asked."""
     parts = [value for batches in targets.sets for batch in batches for value in (batch.index, batch.targets)]
-    return digest(*parts, [str(targets.each), str(by_epoch), mode, str([len(s) for s in targets.sets])])[:12]
+    return digest(*parts, [str(targets.each), str([len(s) for s in targets.sets]), *options])[:12]

@@ -1,0 +1,231 @@
+"""Weights learnt through whole runs: train, go back through the run, move every weight, train anew."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaweight.influence.back import WayBack
+from metaweight.influence.moves import Move
+from metaweight.influence.recording import Recording, Tell
+from metaweight.influence.targets import Targets
+from metaweight.training.checkpoint import load, save
+
+MOST = 2.0
+"""Of a sample's weight; the least is 0."""
+POOR, GOOD = 0.1, 0.5
+"""Shares of the fall that slopes promise: below the first steps are halved, above the second they grow."""
+BY_HEART = 3
+"""Rounds on end in which the driving loss falls and the watched one rises, which is then said."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One training run with weights that were tried."""
+
+    number: int
+    """From 0, which has the weights that the run began with."""
+    loss: float
+    """On the trusted rows that drive the weights, at the end of the run."""
+    watched: float
+    """On the rows that choose the best round."""
+    size: float
+    """Of the step that led here; 0 in round 0."""
+    accepted: bool
+    """Whether the driving loss fell; else the step was taken back and halved."""
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Weights by sample, from whole runs."""
+
+    weights: Tensor
+    """[N] float64 in [0, 2], those of the round ``best``."""
+    rounds: tuple[Round, ...]
+    best: int
+    sentences: tuple[str, ...]
+    """What is to be known of how they came about."""
+
+
+@dataclass
+class Learning:
+    """The rounds of one ``learn``, each a run from the same start.
+
+    ``recording_of``: weights and a folder -> the run with them, standing at its start, not yet taken.
+    ``driving``: the loss that slopes are of.  ``watching``: the one that chooses; None: the same.
+    """
+
+    recording_of: Callable[[Tensor, Path | None], Recording]
+    driving: Targets
+    watching: Targets | None
+    move: Move
+    size: float
+    patience: int
+    restarts: int
+    folder: Path | None
+    visited: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
+    weights: Tensor = field(default_factory=lambda: torch.empty(0))
+    slopes: Tensor = field(default_factory=lambda: torch.empty(0))
+    rounds: list[Round] = field(default_factory=list)
+    best: Tensor = field(default_factory=lambda: torch.empty(0))
+    now: float = 0.0
+    """The driving loss at ``weights``."""
+    full: float = 0.0
+    """The size that steps grow back to."""
+
+    def go(self, weights: Tensor, rounds: int, tell: Tell) -> Learnt:
+        """At most ``rounds`` rounds after the first run, which has ``weights`` [N]."""
+        if not self._taken_up():
+            self.full = self.size
+            recording = self._trained(weights)
+            loss, watched = self._losses(recording)
+            self.weights = self.best = weights
+            self.now = loss
+            self.slopes = self._slopes(recording)
+            self.rounds.append(Round(0, loss, watched, 0.0, True))
+            self._keep()
+        tell(len(self.rounds) - 1, rounds)
+        while len(self.rounds) <= rounds and self._goes_on():
+            self._round()
+            self._keep()
+            tell(len(self.rounds) - 1, rounds)
+        return Learnt(self.best, tuple(self.rounds), self._best().number, self._sentences(rounds))
+
+    def _round(self) -> None:
+        """Move, train, and stay there or go back."""
+        before = self.move.state_dict()
+        step = self.size * self.move.direction(self.slopes)
+        tried = torch.where(self.visited, (self.weights + step).clamp(0, MOST), self.weights)
+        promised = float((self.slopes * (tried - self.weights)).sum())
+        recording = self._trained(tried)
+        loss, watched = self._losses(recording)
+        accepted = loss < self.now
+        self.rounds.append(Round(len(self.rounds), loss, watched, self.size, accepted))
+        kept = (loss - self.now) / promised if promised < 0 else 0.0
+        if kept < POOR:
+            self.size /= 2
+        elif kept > GOOD:
+            self.size = min(1.5 * self.size, self.full)
+        if not accepted:
+            self.move.load_state_dict(before)
+            return
+        self.weights, self.now = tried, loss
+        if self._best().number == len(self.rounds) - 1:
+            self.best = tried
+        if self._goes_on():
+            self.slopes = self._slopes(recording)
+
+    def _goes_on(self) -> bool:
+        """Whether the watched loss fell lately; else from the best weights again, as long as is granted."""
+        if len(self.rounds) - 1 - self._best().number < self.patience:
+            return True
+        if not self.restarts:
+            return False
+        self.restarts -= 1
+        self.size /= 2
+        recording = self._trained(self.best)
+        self.weights, (self.now, _) = self.best, self._losses(recording)
+        self.slopes = self._slopes(recording)
+        self.patience += len(self.rounds) - 1 - self._best().number
+        return True
+
+    def _best(self) -> Round:
+        """By the watched loss, among those that were accepted; the first of equal ones."""
+        return min((r for r in self.rounds if r.accepted), key=lambda r: r.watched)
+
+    def _trained(self, weights: Tensor) -> Recording:
+        place = None if self.folder is None else self.folder / "run"
+        if place is not None:
+            shutil.rmtree(place, ignore_errors=True)
+        recording = self.recording_of(weights, place)
+        recording.take()
+        return recording
+
+    def _losses(self, recording: Recording) -> tuple[float, float]:
+        end = recording.end()
+        (driving,) = self.driving.said(recording.student, end, "eval")
+        if self.watching is None:
+            return driving.loss, driving.loss
+        (watched,) = self.watching.said(recording.student, end, "eval")
+        return driving.loss, watched.loss
+
+    def _slopes(self, recording: Recording) -> Tensor:
+        """[N], less their mean over the samples that the run has visited."""
+        said = self.driving.said(recording.student, recording.end(), "eval")
+        values = WayBack(recording, said).go()[0, 0]
+        self.visited = ~values.isnan()
+        return torch.where(self.visited, values - values[self.visited].mean(), 0.0)
+
+    def _sentences(self, rounds: int) -> tuple[str, ...]:
+        first, best = self.rounds[0], self._best()
+        found = [
+            f"Round {best.number} of {len(self.rounds) - 1} has the lowest loss on the rows that choose: "
+            f"{best.watched:.4g}, {first.watched:.4g} with the weights that it began with."
+        ]
+        taken = [r for r in self.rounds if r.accepted]
+        rising = 0
+        for before, after in pairwise(taken):
+            rising = rising + 1 if after.loss < before.loss and after.watched > before.watched else 0
+            if rising == BY_HEART:
+                found.append(
+                    f"From round {after.number - BY_HEART + 1} on the trusted rows that drive the weights "
+                    "are being learnt by heart: their loss falls while that of the rows held out rises. More "
+                    "trusted rows help, more rounds do not."
+                )
+                break
+        if self.watching is None:
+            found.append("No rows were held out, so nothing tells when trusted rows are learnt by heart.")
+        if best.number == rounds:
+            found.append("The last round was the best: more rounds may give more.")
+        return tuple(found)
+
+    def _keep(self) -> None:
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save(self.folder / "learning.pt", self._state(), self._shapes())
+
+    def _taken_up(self) -> bool:
+        """Whether an earlier process had begun, whose state is then this one's."""
+        if self.folder is None or not (path := self.folder / "learning.pt").exists():
+            return False
+        state = load(path, self._shapes())
+        self.move.load_state_dict(state.pop("move"))
+        self.rounds = [Round(**row) for row in state.pop("rounds")]
+        for name, value in state.items():
+            setattr(self, name, value)
+        return True
+
+    def _state(self) -> dict[str, Any]:
+        names = ("visited", "weights", "slopes", "best", "now", "full", "size", "patience", "restarts")
+        state = {name: getattr(self, name) for name in names}
+        return {**state, "move": self.move.state_dict(), "rounds": [asdict(row) for row in self.rounds]}
+
+    def _shapes(self) -> dict[str, Any]:
+        return {"move": type(self.move).__name__}
+
+
+def halved(targets: Targets) -> tuple[Targets, Targets]:
+    """Every other row of one set, and the rest."""
+    (batches,) = targets.sets
+    halves: tuple[list[Any], list[Any]] = ([], [])
+    count = 0
+    for batch in batches:
+        rows = torch.arange(len(batch))
+        for half, batches_of_half in enumerate(halves):
+            own = rows[(rows + count) % 2 == half]
+            if len(own):
+                batches_of_half.append(batch.rows(own))
+        count += len(batch)
+    first, second = halves
+    if not second:
+        raise ValueError(
+            "one trusted row cannot be halved: give more, or rows of their own to watch (valid=)"
+        )
+    return replace(targets, sets=[first]), replace(targets, sets=[second])

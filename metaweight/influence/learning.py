@@ -16,6 +16,7 @@ from metaweight.influence.back import WayBack
 from metaweight.influence.moves import Move
 from metaweight.influence.recording import Recording, Tell
 from metaweight.influence.targets import Targets
+from metaweight.student.student import Student
 from metaweight.training.checkpoint import load, save
 
 MOST = 2.0
@@ -35,7 +36,7 @@ class Round:
     loss: float
     """On the trusted rows that drive the weights, at the end of the run."""
     watched: float
-    """On the rows that choose the best round."""
+    """Of the student, what chooses the best round: the lower, the better."""
     size: float
     """Of the step that led here; 0 in round 0."""
     accepted: bool
@@ -59,12 +60,13 @@ class Learning:
     """The rounds of one ``learn``, each a run from the same start.
 
     ``recording_of``: weights and a folder -> the run with them, standing at its start, not yet taken.
-    ``driving``: the loss that slopes are of.  ``watching``: the one that chooses; None: the same.
+    ``driving``: the loss that slopes are of.  ``watching``: the one that chooses, or a figure of the student
+    that is the better the lower it is.
     """
 
     recording_of: Callable[[Tensor, Path | None], Recording]
     driving: Targets
-    watching: Targets | None
+    watching: Targets | Callable[[Student], float]
     move: Move
     size: float
     patience: int
@@ -123,7 +125,7 @@ class Learning:
             self.slopes = self._slopes(recording)
 
     def _goes_on(self) -> bool:
-        """Whether the watched loss fell lately; else from the best weights again, as long as is granted."""
+        """Whether what is watched fell lately; else from the best weights again, as long as is granted."""
         if len(self.rounds) - 1 - self._best().number < self.patience:
             return True
         if not self.restarts:
@@ -137,7 +139,7 @@ class Learning:
         return True
 
     def _best(self) -> Round:
-        """By the watched loss, among those that were accepted; the first of equal ones."""
+        """By what is watched, among those that were accepted; the first of equal ones."""
         return min((r for r in self.rounds if r.accepted), key=lambda r: r.watched)
 
     def _trained(self, weights: Tensor) -> Recording:
@@ -151,8 +153,9 @@ class Learning:
     def _losses(self, recording: Recording) -> tuple[float, float]:
         end = recording.end()
         (driving,) = self.driving.said(recording.student, end, "eval")
-        if self.watching is None:
-            return driving.loss, driving.loss
+        if not isinstance(self.watching, Targets):
+            end.put_pass(recording.student)
+            return driving.loss, self.watching(recording.student)
         (watched,) = self.watching.said(recording.student, end, "eval")
         return driving.loss, watched.loss
 
@@ -166,7 +169,7 @@ class Learning:
     def _sentences(self, rounds: int) -> tuple[str, ...]:
         first, best = self.rounds[0], self._best()
         found = [
-            f"Round {best.number} of {len(self.rounds) - 1} has the lowest loss on the rows that choose: "
+            f"Round {best.number} of {len(self.rounds) - 1} is the best by the rows that choose: "
             f"{best.watched:.4g}, {first.watched:.4g} with the weights that it began with."
         ]
         taken = [r for r in self.rounds if r.accepted]
@@ -176,12 +179,10 @@ class Learning:
             if rising == BY_HEART:
                 found.append(
                     f"From round {after.number - BY_HEART + 1} on the trusted rows that drive the weights "
-                    "are being learnt by heart: their loss falls while that of the rows held out rises. More "
+                    "are being learnt by heart: their loss falls while the rows held out do worse. More "
                     "trusted rows help, more rounds do not."
                 )
                 break
-        if self.watching is None:
-            found.append("No rows were held out, so nothing tells when trusted rows are learnt by heart.")
         if best.number == rounds:
             found.append("The last round was the best: more rounds may give more.")
         return tuple(found)

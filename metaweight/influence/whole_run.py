@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
@@ -168,7 +168,7 @@ class WholeRun:
         self,
         meta: Meta,
         *,
-        valid: Meta | None = None,
+        valid: Meta | Callable[[Student], float] | None = None,
         rounds: int = 10,
         move: str = "signed",
         size: float = 0.2,
@@ -180,16 +180,20 @@ class WholeRun:
 
         Each round trains from the run's start and goes back through it, about 5 plain runs, and moves all
         weights by ``size`` at most ("signed": all by as much; "adam"); where the loss rose the step is taken
-        back and halved.  ``valid``: trusted rows that choose the best round; None: every other row of
-        ``meta``, and the rest drive.  Ends where that loss has not fallen for ``patience`` rounds;
-        ``restarts``: how often it then begins again at the best weights with steps of half the size.  Leaves
-        the student trained with the weights that it hands out.  With a folder a learning that was killed
-        goes on.  Raises as ``influence``, KeyError for an unknown move.
+        back and halved.  ``valid``: trusted rows whose loss chooses the best round, or a function that says
+        of the student what is to be low; None: every other row of ``meta``, and the rest drive.  Ends where
+        that has not fallen for ``patience`` rounds; ``restarts``: how often it then begins again at the best
+        weights with steps of half the size.  Leaves the student trained with the weights that it hands out.
+        With a folder a learning that was killed goes on.  Raises as ``influence``, KeyError for an unknown
+        move.
         """
         self.record()
         asked = Targets.of(meta, each=False, device=self.student.device)
+        watching: Targets | Callable[[Student], float]
         if valid is None:
             asked, watching = halved(asked)
+        elif callable(valid):
+            watching = valid
         else:
             watching = Targets.of(valid, each=False, device=self.student.device)
         start = self.recording.store.get(0)

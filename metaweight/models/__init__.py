@@ -14,15 +14,18 @@ from torch import nn
 from metaweight.core.options import Options, checked_options, options_of
 from metaweight.core.registry import Registry
 from metaweight.models.convnet import ConvNet
+from metaweight.models.mlp import MLP
 from metaweight.models.resnet import ResNet
 from metaweight.models.wide_resnet import WideResNet
 
 models: Registry[Callable[..., nn.Module]] = Registry("model")
 models.add("convnet", ConvNet)
+models.add("mlp", MLP)
 _SHAPE = ("classes", "channels", "size")
 _STAGES = ("layer1", "layer2", "layer3")
 _TAPS = {
     "convnet": ("block2", "block3", "hidden"),
+    "mlp": ("hidden",),
     "resnet-20": _STAGES,
     "resnet-32": _STAGES,
     "wrn-28-10": ("layer1", "layer2", "pool"),  # its layer3 is not yet normalised and rectified

@@ -42,6 +42,8 @@ class Stage:
     """What is done when it has been trained, also where it is read again."""
     kept: Tensor | None = None
     """Positions of the training samples that a filter left; None where none was dropped on purpose."""
+    weighs: bool = False
+    """Whether its training samples have weights of their own, found before."""
     students: int = 1
     """How many students a step trains: it costs as many plain steps."""
 
@@ -83,6 +85,10 @@ class Course:
     def cost(self) -> float:
         """Steps of all stages so far, each times the students that it trains, in those of a plain run."""
         return self._steps / (self.config.epochs * self.plain_batches)
+
+    def spend(self, runs: float) -> None:
+        """Count ``runs`` plain runs that something else than a stage has cost."""
+        self._steps += round(runs * self.config.epochs * self.plain_batches)
 
     def batches(self, positions: Tensor, *, training: bool = True) -> Epochs:
         """Batches of the pool's ``positions`` [n]: to train on, or each once as it is, to be scored."""

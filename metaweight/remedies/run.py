@@ -26,8 +26,8 @@ def run(
     """Train as ``config`` says, in the stages of its remedy where it has one; as ``tasks.run``.
 
     ``resume``: go on where the run was stopped, in whatever stage.  Under a remedy ``seconds`` are those of
-    all stages, ``cost`` is known, and the AUROC is NaN unless samples were dropped.  In several processes all
-    call it, and the first alone has a ``folder``.
+    all stages, ``cost`` is known, and the AUROC is NaN unless samples were dropped or weighed.  In several
+    processes all call it, and the first alone has a ``folder``.
     """
     remedy = build_remedy(config)
     if remedy is None:
@@ -45,7 +45,7 @@ def run(
     for name in figures:
         if name == "seconds":
             figures[name] = course.seconds
-        elif last.kept is None and name.split("_")[0] == "auroc":
+        elif last.kept is None and not last.weighs and name.split("_")[0] == "auroc":
             figures[name] = math.nan  # every weight is 1 and picks nothing
     return replace(outcome, figures=figures, cost=course.cost)
 

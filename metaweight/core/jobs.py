@@ -24,6 +24,9 @@ Heard = Callable[[Any], None]
 Work = Callable[[Piece, Heard, str | None], T]
 """(piece, whom to tell, the place that is free for it) -> its result."""
 
+ENDING = 10.0
+"""Seconds that a process has to end once it is told to."""
+
 _messages: Any = None
 _place: str | None = None
 _work: Any = None
@@ -76,8 +79,11 @@ def side_by_side(
                 _listen(futures, messages, tell)
             except BaseException:  # Ctrl-C among them: nobody waits for the rest
                 pool.shutdown(wait=False, cancel_futures=True)
-                for process in set(multiprocessing.active_children()) - others:
+                mine = set(multiprocessing.active_children()) - others
+                for process in mine:
                     process.terminate()
+                for process in mine:
+                    process.join(ENDING)
                 raise
             return [_result(future, piece, lost) for future, piece in zip(futures, pieces, strict=True)]
 

@@ -15,6 +15,7 @@ from .core.version import __version__ as __version__
 from .data import pairs as pairs
 from .engines import HyperGradient as HyperGradient
 from .engines import hypergradient as hypergradient
+from .influence import Certificate as Certificate
 from .influence import Influence as Influence
 from .influence import WholeRun as WholeRun
 from .integrations import huggingface as huggingface

@@ -35,7 +35,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "gradients": (
         "Meta-gradients",
         (
-            *("hypergradient", "HyperGradient", "WholeRun", "Influence"),
+            *("hypergradient", "HyperGradient", "WholeRun", "Influence", "Certificate"),
             *("MetaweightError", "NonFiniteError", "CollapseWarning"),
         ),
     ),

@@ -13,7 +13,7 @@ from metaweight.comparison.arms import KINDS, arm_options
 from metaweight.comparison.cells import check_options
 from metaweight.comparison.grid import Grid
 from metaweight.comparison.tuning import ALL, Tuning, candidates
-from metaweight.comparison.workers import require_jobs
+from metaweight.core.jobs import require_jobs
 from metaweight.core.options import Options, checked_options, converted
 from metaweight.core.plugins import import_modules
 from metaweight.core.registry import did_you_mean

@@ -21,9 +21,10 @@ from metaweight.comparison.records import (
 )
 from metaweight.comparison.resumption import require_same_runs
 from metaweight.comparison.tuning import Tuning, candidates, choose, tuned
-from metaweight.comparison.workers import require_jobs, run_cells
+from metaweight.comparison.workers import run_cells
 from metaweight.core.console import Terminal
 from metaweight.core.contracts import MetaweightError
+from metaweight.core.jobs import require_jobs
 from metaweight.core.records import write_record
 from metaweight.core.registry import did_you_mean
 from metaweight.remedies import check

@@ -55,6 +55,10 @@ class Targets:
             raise ValueError("each=True makes each row of one set a target: give one set")
         return Targets(sets, each)
 
+    def __len__(self) -> int:
+        """How many losses they are."""
+        return sum(map(len, self.sets[0])) if self.each else len(self.sets)
+
     def said(self, student: Student, end: Point, mode: Mode) -> list[Said]:
         """Of each target, with the student at ``end``; leaves it in the modes that it is in.
 
@@ -68,6 +72,17 @@ class Targets:
             if self.each:
                 return [s for batch in self.sets[0] for s in _of_rows(student, batch, leaves, statistics)]
             return [_of_set(student, batches, leaves, statistics) for batches in self.sets]
+
+    @torch.no_grad()
+    def losses(self, student: Student, end: Point, mode: Mode) -> list[float]:
+        """Only the losses, at the cost of a pass; else as ``said``, up to rounding."""
+        end.put_pass(student)
+        with _mode(student, mode):
+            if self.each:
+                return [
+                    float(v) for batch in self.sets[0] for v in _by_row(_pass(student, batch), len(batch))
+                ]
+            return [_mean(student, batches) for batches in self.sets]
 
 
 def _batches(given: Any) -> list[Batch]:
@@ -99,11 +114,19 @@ def _of_set(
 def _of_rows(
     student: Student, batch: Batch, leaves: Mapping[str, Tensor], statistics: Mapping[str, Tensor]
 ) -> Iterator[Said]:
-    forward = _pass(student, batch)
-    of_row = forward.units.of_rows(torch.arange(len(batch), device=forward.loss.device))
-    for row in range(len(batch)):
-        loss = forward.loss[of_row == row].mean()
+    for loss in _by_row(_pass(student, batch), len(batch)):
         yield _said(float(loss.detach()), gradients(loss, leaves, keep_graph=True), statistics)
+
+
+def _by_row(forward: Forward, rows: int) -> Iterator[Tensor]:
+    """The mean loss over the units of each row."""
+    of_row = forward.units.of_rows(torch.arange(rows, device=forward.loss.device))
+    return (forward.loss[of_row == row].mean() for row in range(rows))
+
+
+def _mean(student: Student, batches: Sequence[Batch]) -> float:
+    losses = [_pass(student, batch).loss for batch in batches]
+    return sum(float(loss.double().sum()) for loss in losses) / sum(map(len, losses))
 
 
 def _pass(student: Student, batch: Batch) -> Forward:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from metaweight.core.contracts import MetaweightError
 from metaweight.core.digest import digest
+from metaweight.core.jobs import require_jobs
 from metaweight.core.randomness import forked_rng
 from metaweight.data.loaders import LoaderBatches, rows_in
 from metaweight.engines.checks import (
@@ -26,12 +27,15 @@ from metaweight.engines.checks import (
 )
 from metaweight.engines.inner import InnerStep, as_one
 from metaweight.influence.back import WayBack
+from metaweight.influence.certificate import Certificate
+from metaweight.influence.certifying import Plan, Scores, certified, read_scores
 from metaweight.influence.learning import Learning, Learnt, halved
 from metaweight.influence.moves import moves
 from metaweight.influence.norms import norms_of, places_of
 from metaweight.influence.point import Point
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.result import Influence
+from metaweight.influence.retraining import Kept, Retraining
 from metaweight.influence.steps import Steps
 from metaweight.influence.targets import Meta, Mode, Targets
 from metaweight.student.student import Student
@@ -143,8 +147,7 @@ class WholeRun:
         student at the end of the run.  Raises MismatchError where the run, taken again, is another one;
         EngineError for an operator without a second derivative.
         """
-        if mode not in ("eval", "train"):
-            raise ValueError(f"mode is 'eval' or 'train', got {mode!r}")
+        require_mode(mode)
         self.record()
         targets = Targets.of(meta, each=each, device=self.student.device)
         recording = self.recording
@@ -211,6 +214,55 @@ class WholeRun:
         recording.take()
         return learnt
 
+    def certify(
+        self,
+        scores: Scores,
+        meta: Meta,
+        *,
+        each: bool = False,
+        subsets: int = 60,
+        share: float = 0.05,
+        worst: Sequence[float] = (0.05, 0.1),
+        jobs: int = 1,
+        seed: int = 0,
+        mode: Mode = "eval",
+        tell: Tell = silent,
+    ) -> Certificate:
+        """Whether scores of the samples tell what leaving some out does to the loss, by training again.
+
+        ``scores``: an Influence, or a tensor [N], or [Q, N] for Q targets, or several by name; of the same
+        sense as an influence, per unit of weight: positive says that the loss falls where the sample weighs
+        less.  NaN counts as 0.  ``meta``, ``each``, ``mode``: as for ``influence``.
+
+        ``subsets`` random sets of the ``share`` of the samples that batches had get weight 0, one set a
+        retraining, in the same order and with the same random draws, and the change of the loss is held
+        against what each score predicts, -sum of weight x score over the set.  Then the shares ``worst`` of
+        the highest scores are left out, against 10 random sets of that size, or the subsets where they have
+        it.  A layer that looks at the whole batch, BatchNorm, still sees such a sample.
+
+        ``jobs``: so many retrainings at a time, in processes that share the CPU's threads (and may round
+        otherwise then).  ``seed``: of the random sets.  ``tell``: told (retrainings done, in all).  With a
+        folder each retraining is kept there, so that another call goes on, with other scores or more subsets
+        too.  Costs a plain run each; leaves the student at the end of the run.
+
+        Source: Park et al., TRAK (ICML 2023), section 2, linear datamodeling score.  Raises MismatchError
+        where the run, trained again as it was, is another one; with ``on_difference="recorded"`` the
+        certificate has the noise of that.  ValueError for scores of another shape, and with several jobs for
+        what cannot be pickled.
+        """
+        require_mode(mode)
+        require_jobs(jobs)
+        plan = Plan(subsets, share, tuple(worst), seed)
+        targets = Targets.of(meta, each=each, device=self.student.device)
+        read = read_scores(scores, len(self.steps.weights), len(targets))
+        self.record()
+        recording = self.recording
+        start = recording.store.get(0)
+        retraining = Retraining(self.student, self.optimizer, recording.steps, start, targets, mode)
+        with self._put_back(recording):
+            kept = Kept(self.folder, targets, mode)
+            return certified(recording, retraining, read, plan, kept, jobs=jobs, tell=tell)
+
     @contextmanager
     def _put_back(self, recording: Recording) -> Iterator[None]:
         """The student and its optimizer stand at the end of the run afterwards, gradients let go of."""
@@ -233,6 +285,12 @@ class WholeRun:
                 f"passes move {name!r}, and what it has become depends on the weights in a way that is not "
                 "known here (only running statistics of BatchNorm are): leave that layer out, or freeze it"
             )
+
+
+def require_mode(mode: str) -> None:
+    """Raise ValueError for another one than "eval" and "train"."""
+    if mode not in ("eval", "train"):
+        raise ValueError(f"mode is 'eval' or 'train', got {mode!r}")
 
 
 def _refuse(student: Student) -> None:

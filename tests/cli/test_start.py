@@ -19,7 +19,15 @@ from metaweight.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = (
-    *("Batch", "CollapseWarning", "Execution", "HyperGradient", "Influence", "MetaweightError"),
+    *(
+        "Batch",
+        "Certificate",
+        "CollapseWarning",
+        "Execution",
+        "HyperGradient",
+        "Influence",
+        "MetaweightError",
+    ),
     *("NonFiniteError", "WholeRun"),
     *(
         "Reweighter",

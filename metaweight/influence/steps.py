@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Forward
+from metaweight.core.randomness import differentiable
 from metaweight.engines.checks import require_finite_losses
+from metaweight.influence.visits import Visits
 from metaweight.student.student import Student
 from metaweight.training.history import Source
 from metaweight.training.learning_rate import RateCourse
@@ -24,7 +27,9 @@ class Steps:
     rates: RateCourse
     max_norm: float | None
     weights: Tensor
-    """[N], of the samples, in the dtype of their losses."""
+    """[N], of the samples, in the dtype of their losses; where there are ``visits``, how many they are."""
+    visits: Visits | None = None
+    """What each step was taken with, where weights change from step to step."""
 
     def __len__(self) -> int:
         return self.epochs * len(self.source)
@@ -37,8 +42,10 @@ class Steps:
         """What the step trains on."""
         return self.source.batch(*self.place(step))
 
-    def weights_of(self, forward: Forward) -> Tensor:
-        """[U], the weight of each unit: that of its sample."""
+    def weights_of(self, step: int, forward: Forward) -> Tensor:
+        """[U], the weight of each unit at a step: that of its sample, or what was recorded."""
+        if self.visits is not None:
+            return self.visits.of(step).weights.to(forward.loss)
         return self.weights[forward.index.to(self.weights.device)].to(forward.loss)
 
     def set_rates(self, optimizer: Optimizer, step: int) -> None:
@@ -52,13 +59,17 @@ class Steps:
         Raises NonFiniteError where one is NaN or infinite.
         """
         self.set_rates(optimizer, step)
-        forward = student(self.batch(step), taps=False)
+        visit = None if self.visits is None else self.visits.of(step)
+        with differentiable() if visit is not None and visit.written_out else nullcontext():
+            forward = student(self.batch(step), taps=False)
         require_finite_losses("train loss", forward)
         for p in student.parameters().values():
             p.grad = None
-        (self.weights_of(forward) * forward.loss).mean().backward()
+        (self.weights_of(step, forward) * forward.loss).mean().backward()
         if self.max_norm is not None:
             held = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(held, self.max_norm)
         optimizer.step()
+        if visit is not None and visit.after is not None:
+            visit.after.restore(student.device)
         return forward.loss.detach()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +24,14 @@ from metaweight.engines.checks import (
     refuse_moved_parameters,
 )
 from metaweight.engines.inner import InnerStep, as_one
-from metaweight.influence.back import WayBack
+from metaweight.influence.back import InfluenceWarning, WayBack
 from metaweight.influence.norms import norms_of, places_of
+from metaweight.influence.opening import Opened
 from metaweight.influence.point import Point
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.result import Influence
 from metaweight.influence.steps import Steps
+from metaweight.influence.taking import AsGiven, Taking
 from metaweight.influence.targets import Meta, Mode, Targets
 from metaweight.student.student import Student
 from metaweight.training.history import Source
@@ -67,23 +70,64 @@ class WholeRun:
         on_difference: Literal["stop", "recorded"] = "stop",
         seed: int = 0,
     ) -> None:
-        if on_difference not in ("stop", "recorded"):
-            raise ValueError(f"on_difference is 'stop' or 'recorded', got {on_difference!r}")
         if epochs < 1:
             raise ValueError(f"a run has 1 epoch or more, got {epochs}")
-        self.student, self.optimizer = student, as_one(optimizer)
-        self.source: Source = (
+        one = as_one(optimizer)
+        own: Source = (
             LoaderBatches(source, seed=seed, device=student.device)
             if isinstance(source, DataLoader)
             else source
         )
-        _refuse(student)
-        InnerStep.of(self.optimizer, student.parameters(), max_norm)
         course = LearningRate() if learning_rate is None else learning_rate
-        total = epochs * len(self.source)
-        rates = RateCourse(self.optimizer, course, steps=total, steps_per_epoch=len(self.source))
-        first = self.source.batch(0, 0)
-        student.learn_what_moves(first)
+        rates = RateCourse(one, course, steps=epochs * len(own), steps_per_epoch=len(own))
+        if weights is None:
+            weights = torch.ones(_samples(own), dtype=torch.float64)
+        if weights.dim() != 1 or not bool(weights.isfinite().all()):
+            raise ValueError(f"weights are finite numbers [N], got {tuple(weights.shape)}")
+        steps = Steps(own, epochs, rates, max_norm, weights.detach().cpu())
+        self._stand(student, one, steps, AsGiven(), checkpoints, folder, on_difference)
+
+    @classmethod
+    def opened(
+        cls,
+        folder: Path | str,
+        *,
+        checkpoints: str | int = "sqrt",
+        on_difference: Literal["stop", "recorded"] = "stop",
+    ) -> WholeRun:
+        """The finished run of ``metaweight train`` in ``folder``, built from its options as it was then.
+
+        It is trained once more, with its teacher where it has one, and each loss held against that of
+        steps.jsonl and the end against checkpoint.pt, to the last bit; the weights of each step then count as
+        constants.  States lie in the folder ``whole`` of the run's.  ``on_difference="recorded"``: also for
+        runs whose engine gave the student's gradient itself; a warning says how far that is off.
+        Raises FileNotFoundError and ValueError for what is no finished run, or for other data or options;
+        MetaweightError for what cannot be gone back through: several processes, relabelled, unrolled,
+        compiled, remedies; CheckpointError.
+        """
+        run, opened = cls.__new__(cls), Opened.of(folder)
+        live = opened.trainer.reweighter.live
+        run._stand(
+            live.student, live.optimizer, opened.steps(), opened, checkpoints, opened.folder, on_difference
+        )
+        return run
+
+    def _stand(
+        self,
+        student: Student,
+        optimizer: Optimizer,
+        steps: Steps,
+        taking: Taking,
+        checkpoints: str | int,
+        folder: Path | str | None,
+        on_difference: Literal["stop", "recorded"],
+    ) -> None:
+        """Check all parts and be ready to record."""
+        if on_difference not in ("stop", "recorded"):
+            raise ValueError(f"on_difference is 'stop' or 'recorded', got {on_difference!r}")
+        _refuse(student)
+        InnerStep.of(optimizer, student.parameters(), steps.max_norm)
+        student.learn_what_moves(steps.batch(0))
         refuse_moved_parameters(student)
         if student.moving.places:
             place = next(iter(student.moving.places))
@@ -91,14 +135,10 @@ class WholeRun:
                 f"a pass of the student changes {place.where}, which is neither a parameter nor a buffer, so "
                 "a step cannot be taken again from where it began: register it as a buffer"
             )
-        if weights is None:
-            weights = torch.ones(_samples(self.source), dtype=torch.float64)
-        if weights.dim() != 1 or not bool(weights.isfinite().all()):
-            raise ValueError(f"weights are finite numbers [N], got {tuple(weights.shape)}")
-        self.steps = Steps(self.source, epochs, rates, max_norm, weights.detach().cpu())
+        self.student, self.optimizer, self.source, self.steps = student, optimizer, steps.source, steps
         self.folder = None if folder is None else Path(folder)
-        self.checkpoints, self.on_difference = checkpoints, on_difference
-        self.recording = self._recording(self.steps, self.folder)
+        self.checkpoints, self.on_difference, self._taking = checkpoints, on_difference, taking
+        self.recording = self._recording(steps, self.folder)
 
     def _recording(self, steps: Steps, folder: Path | None) -> Recording:
         return Recording(
@@ -117,7 +157,15 @@ class WholeRun:
         taken twice, gives two answers; NonFiniteError.
         """
         if not self.recording.whole:
-            self.recording.take(tell)
+            with self._taking.setting():
+                self._taking.take(self.recording, tell)
+
+    def rows(self, of: str = "meta") -> Source:
+        """Batches of an opened run's own rows, to ask about: ``meta``, the trusted ones, ``valid``, ``test``.
+
+        Raises ValueError where it has none, and for a run that was given as objects.
+        """
+        return self._taking.rows(of)
 
     def influence(
         self,
@@ -142,12 +190,13 @@ class WholeRun:
         self.record()
         targets = Targets.of(meta, each=each, device=self.student.device)
         recording = self.recording
-        with self._put_back(recording):
+        with self._taking.setting(), self._put_back(recording):
             end = recording.end()
             self._refuse_other_buffers(recording.store.get(0), end, mode)
             said = targets.said(self.student, end, mode)
             kept = None if self.folder is None else self.folder / f"back-{_name(targets, by_epoch, mode)}.pt"
             values = WayBack(recording, said, by_epoch=by_epoch, kept=kept).go(tell)
+        _tell_how_far_off(recording)
         losses = torch.tensor([one.loss for one in said], dtype=torch.float64)
         total = _summed(values)
         single = not each and len(said) == 1
@@ -191,6 +240,20 @@ def _refuse(student: Student) -> None:
 def _samples(source: Source) -> int:
     """One more than the largest position in an epoch."""
     return 1 + max(int(source.batch(0, position).index.max()) for position in range(len(source)))
+
+
+def _tell_how_far_off(recording: Recording) -> None:
+    """Warn where steps taken again have ended elsewhere than in the states that are kept."""
+    far = {end: off for end, off in recording.off.items() if off}
+    if far:
+        end = max(far, key=lambda place: far[place])
+        warnings.warn(
+            f"{len(far)} of {len(recording.off)} parts of the run, taken again, ended elsewhere than "
+            f"recorded: by {far[end]:.1e} of a parameter's size at most, after step {end}. Each part began "
+            "where the run was, so that influences are off by about as much",
+            InfluenceWarning,
+            stacklevel=3,
+        )
 
 
 def _summed(values: Tensor) -> Tensor:

@@ -103,14 +103,15 @@ class Point:
             pairs.append(("the GPU's random state", self.generators.device, other.generators.device))
         return next((what for what, mine, theirs in pairs if not same_bits(mine, theirs)), None)
 
-    def apart(self, other: Point) -> float:
-        """The largest difference of a parameter from that of ``other``, by the size of its largest number."""
-        return max(
-            float((value - other.parameters[name]).abs().max())
-            / max(float(other.parameters[name].abs().max()), torch.finfo(value.dtype).tiny)
-            for name, value in self.parameters.items()
-            if value.numel()
-        )
+    def apart(self, other: Point) -> tuple[float, str]:
+        """(the largest difference from ``other`` of a parameter, by its largest number, that parameter)."""
+
+        def off(name: str, value: Tensor) -> float:
+            theirs = other.parameters[name]
+            size = max(float(theirs.abs().max()), torch.finfo(value.dtype).tiny)
+            return float((value - theirs).abs().max()) / size
+
+        return max((off(name, value), name) for name, value in self.parameters.items() if value.numel())
 
     def size(self) -> int:
         """Bytes."""

@@ -64,8 +64,9 @@ class Recording:
         """Steps that another process would find taken."""
         self.watch: Callable[[int, float], None] | None = None
         """Told (step, mean loss) of each step that was just taken; what it raises ends the recording."""
-        self.off: dict[int, float] = {}
-        """The end of each part that was taken again -> how far it was from the state that is kept."""
+        self.off: dict[int, tuple[float, str]] = {}
+        """The end of each part that was taken again -> how far it was from the state that is kept, and in
+        which parameter; see ``Point.apart``."""
         self._losses: list[Tensor] = []
         self.store: Store = InMemory()
         self._writer: Writer | None = None
@@ -160,7 +161,7 @@ class Recording:
         what = reached.differs(kept)
         if what is not None and self.stops:
             raise MismatchError(explained(self, first, end, what))
-        self.off[end] = 0.0 if what is None else reached.apart(kept)
+        self.off[end] = (0.0, "") if what is None else reached.apart(kept)
         return points
 
     def end(self) -> Point:

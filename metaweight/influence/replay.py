@@ -114,18 +114,18 @@ class Replay(Callback):
         r = self.trainer.reweighter
         student, optimizer = r.student, r.live.optimizer
         after = Point.of(student, optimizer)
-        what = None
-        # attention has two forms, which round differently; an engine may ask for the slower one
+        found: list[tuple[float, bool, str | None]] = []
+        # attention has two forms, which draw other masks; an engine may ask for the slower one
         for written_out in (False, True) if self._taught(step) else (False,):
             self.visits.note(step, replace(visit, written_out=written_out))
             before.put(student, optimizer)
             recording.steps.take(student, optimizer, step)
-            what = Point.of(student, optimizer).differs(after)
-            if what is None:
-                self._written_out = written_out
+            reached = Point.of(student, optimizer)
+            found.append((reached.apart(after)[0], written_out, reached.differs(after)))
+            if found[-1][-1] is None:
                 break
-        else:
-            self.visits.note(step, visit)
+        _, self._written_out, what = min(found, key=lambda one: (one[-1] is not None, one[0]))
+        self.visits.note(step, replace(visit, written_out=self._written_out))
         after.put(student, optimizer)
         for p in student.parameters().values():
             p.grad = None

@@ -244,13 +244,14 @@ def _samples(source: Source) -> int:
 
 def _tell_how_far_off(recording: Recording) -> None:
     """Warn where steps taken again have ended elsewhere than in the states that are kept."""
-    far = {end: off for end, off in recording.off.items() if off}
+    far = {end: off for end, off in recording.off.items() if off[0]}
     if far:
         end = max(far, key=lambda place: far[place])
+        most, name = far[end]
         warnings.warn(
             f"{len(far)} of {len(recording.off)} parts of the run, taken again, ended elsewhere than "
-            f"recorded: by {far[end]:.1e} of a parameter's size at most, after step {end}. Each part began "
-            "where the run was, so that influences are off by about as much",
+            f"recorded: by {most:.1e} of a parameter's size at most, {name!r} after step {end}. Each began "
+            "where the run was; influences may be off by as much",
             InfluenceWarning,
             stacklevel=3,
         )

@@ -109,7 +109,7 @@ class Opened:
                 recording.take(tell)
                 return
             if self._replay is None:
-                self._replay = Replay(self.trainer, self.visits, self.finished.engine)
+                self._replay = Replay(self.trainer, self.visits, self.finished)
             self._replay.take(recording, tell)
 
     def rows(self, of: str) -> Source | Epochs:

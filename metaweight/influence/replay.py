@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from metaweight.core.contracts import Batch, StepReport
+from metaweight.influence.finished import Finished
 from metaweight.influence.mismatch import MismatchError
 from metaweight.influence.point import Generators, Point
 from metaweight.influence.recording import Recording, Tell, silent
@@ -25,13 +24,13 @@ FOLDER = "trainer"
 class Replay(Callback):
     """Trains by the run's own Trainer, and lets a recording take note of each step.
 
-    ``engine``: what the run's engine had measured, which the clock would decide otherwise now.
+    What the run's engine had measured is taken up, for the clock would decide otherwise now.
     The way back takes plain steps with the weights that are kept here.  Where an engine gives a step's
     gradient itself these are not the same to the last bit, which is found out at the first such step.
     """
 
-    def __init__(self, trainer: Trainer, visits: Visits, engine: Mapping[str, Any]) -> None:
-        self.trainer, self.visits, self._engine = trainer, visits, engine
+    def __init__(self, trainer: Trainer, visits: Visits, finished: Finished) -> None:
+        self.trainer, self.visits, self._finished = trainer, visits, finished
         self._tell: Tell = silent
         self._recording: Recording | None = None
         self._generators = Generators.of(trainer.reweighter.student.device)
@@ -58,7 +57,7 @@ class Replay(Callback):
         else:
             recording.taken = recording.durable = 0
             with suppress(KeyError):
-                r.engine.load_state_dict(r.student.module, {"auto": self._engine["auto"]})
+                r.engine.load_state_dict(r.student.module, {"auto": self._finished.engine["auto"]})
             self._save(0)
         self._generators = Generators.of(r.student.device)
         recording.begin()
@@ -139,8 +138,7 @@ class Replay(Callback):
         way = "on_difference='recorded' (--recorded) goes on from the states that are kept"
         if not self._taught(step):
             return f"The student or its data draw random numbers outside torch's global generators; {way}"
-        engine = self.trainer.reweighter.engine
-        chosen = getattr(engine, "chosen", None) or type(engine).__name__.lower()
+        chosen = getattr(self.trainer.reweighter.engine, "chosen", None) or self._finished.config.engine
         return (
             f"The engine ({chosen}) gave the gradient of the run's own steps, which rounds otherwise; {way} "
             "and says how far off the steps between two of them end"

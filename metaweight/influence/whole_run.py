@@ -26,7 +26,6 @@ from metaweight.engines.checks import (
 from metaweight.engines.inner import InnerStep, as_one
 from metaweight.influence.back import InfluenceWarning, WayBack
 from metaweight.influence.norms import norms_of, places_of
-from metaweight.influence.opening import Opened
 from metaweight.influence.point import Point
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.result import Influence
@@ -54,6 +53,12 @@ class WholeRun:
     (2025).  Raises MetaweightError for students that keep state outside of parameters and buffers, and for
     those that ``Reverse`` refuses.
     """
+
+    student: Student
+    source: Source
+    steps: Steps
+    recording: Recording
+    folder: Path | None
 
     def __init__(
         self,
@@ -105,6 +110,8 @@ class WholeRun:
         MetaweightError for what cannot be gone back through: several processes, relabelled, unrolled,
         compiled, remedies; CheckpointError.
         """
+        from metaweight.influence.opening import Opened  # tasks bring pandas and the like
+
         run, opened = cls.__new__(cls), Opened.of(folder)
         live = opened.trainer.reweighter.live
         run._stand(

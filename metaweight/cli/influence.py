@@ -42,7 +42,8 @@ class InfluenceOf:
     out: str | None = None
     """Folder for influence.csv and influence.npz, which must not be there. Default: the run's."""
     checkpoints: str = "sqrt"
-    """States that are kept: sqrt, all, a number of steps between two, or what they may take together: 2GB."""
+    """States that are kept: sqrt, all, a number of steps between two, or what they may take together: 2GB.
+    A run that was asked before has those that it has."""
     recorded: bool = False
     """Go on where steps taken again are not the run's to the last bit, as of some engines, and say how far
     off they are."""

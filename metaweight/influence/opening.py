@@ -112,7 +112,7 @@ class Opened:
                 self._replay = Replay(self.trainer, self.visits, self.finished)
             self._replay.take(recording, tell)
 
-    def rows(self, of: str) -> Source | Epochs:
+    def rows(self, of: str) -> Source:
         """See ``Taking``: ``meta``, the trusted rows, or ``valid`` or ``test``, each row once, as it is."""
         config = self.finished.config
         task = tasks[config.task]

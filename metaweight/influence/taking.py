@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from metaweight.data.epochs import Epochs
 from metaweight.influence.recording import Recording, Tell
 from metaweight.training.history import Source
 
@@ -21,7 +20,7 @@ class Taking(Protocol):
         """Take the steps that are still to be recorded."""
         ...
 
-    def rows(self, of: str) -> Source | Epochs:
+    def rows(self, of: str) -> Source:
         """Batches of the run's own rows.  Raises ValueError where there are none."""
         ...
 

@@ -94,6 +94,18 @@ def suspects(_: Ahead) -> Command:
     return Suspects(run=tyro.MISSING)
 
 
+def influence(_: Ahead) -> Command:
+    """Say what each training sample of a finished run did to the trusted loss at its end.
+
+    Gradients pass back through all of the run, which is trained once more for that; nothing of it is changed.
+
+    Example: metaweight influence runs/uniform-20260101-120000
+    """
+    from metaweight.cli.influence import InfluenceOf
+
+    return InfluenceOf(run=tyro.MISSING)
+
+
 def rate(_: Ahead) -> Command:
     """Weigh rows that were never trained on, with the student and the teacher that a finished run left.
 
@@ -187,6 +199,7 @@ COMMANDS = {
         compare,
         report,
         suspects,
+        influence,
         rate,
         curate,
         choose_trusted,
@@ -198,5 +211,5 @@ COMMANDS = {
         doctor,
     )
 }
-KEEPING = {"train", "compare", "report", "suspects", "rate", "curate", "choose-trusted"}
+KEEPING = {"train", "compare", "report", "suspects", "influence", "rate", "curate", "choose-trusted"}
 """Those whose results are in files: what they print is a view of them."""

@@ -98,7 +98,7 @@ class WayBack:
             forward = student(steps.batch(step), taps=False)
         if step == len(steps) - 1:
             checked_graph(forward.loss, len(steps))
-        leaves, weights = student.parameters(), steps.weights_of(forward)
+        leaves, weights = student.parameters(), steps.weights_of(step, forward)
         graph = GradientGraph(forward, weights, leaves, self._inner.options)
         gradient = graph.gradient()
         inner = replace(self._inner, states=point.states).at(steps.rates.at(step))

@@ -15,7 +15,7 @@ from torch import Tensor
 from metaweight.influence.back import WayBack
 from metaweight.influence.moves import Move
 from metaweight.influence.recording import Recording, Tell
-from metaweight.influence.targets import Targets
+from metaweight.influence.targets import Meta, Targets
 from metaweight.student.student import Student
 from metaweight.training.checkpoint import load, save
 
@@ -212,7 +212,17 @@ class Learning:
         return {"move": type(self.move).__name__}
 
 
-def halved(targets: Targets) -> tuple[Targets, Targets]:
+def driving_and_watching(
+    meta: Meta, valid: Meta | Callable[[Student], float] | None, device: torch.device
+) -> tuple[Targets, Targets | Callable[[Student], float]]:
+    """What slopes are of, and what chooses; without ``valid`` each has half of the trusted rows."""
+    asked = Targets.of(meta, each=False, device=device)
+    if valid is None:
+        return _halved(asked)
+    return asked, valid if callable(valid) else Targets.of(valid, each=False, device=device)
+
+
+def _halved(targets: Targets) -> tuple[Targets, Targets]:
     """Every other row of one set, and the rest."""
     (batches,) = targets.sets
     halves: tuple[list[Any], list[Any]] = ([], [])

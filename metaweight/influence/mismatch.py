@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -93,13 +92,8 @@ def _first_other_loss(recording: Recording, first: int, end: int) -> int | None:
     for step in range(first, end):
         before = Point.of(recording.student, recording.optimizer)
         losses = recording.steps.take(recording.student, recording.optimizer, step)
-        if float(losses.double().sum()) != recording.log.losses[step]:
+        if float(losses.mean()) != recording.log.losses[step]:
             before.put(recording.student, recording.optimizer)
             return step
     recording.store.get(first).put(recording.student, recording.optimizer)
     return None
-
-
-def sums(losses: Sequence[Tensor]) -> list[float]:
-    """As they are compared."""
-    return torch.stack(list(losses)).tolist() if losses else []

@@ -101,7 +101,17 @@ class Point:
         pairs.append(("torch's random state", self.generators.cpu, other.generators.cpu))
         if self.generators.device is not None and other.generators.device is not None:
             pairs.append(("the GPU's random state", self.generators.device, other.generators.device))
-        return next((what for what, mine, theirs in pairs if not _same(mine, theirs)), None)
+        return next((what for what, mine, theirs in pairs if not same_bits(mine, theirs)), None)
+
+    def apart(self, other: Point) -> tuple[float, str]:
+        """(the largest difference from ``other`` of a parameter, by its largest number, that parameter)."""
+
+        def off(name: str, value: Tensor) -> float:
+            theirs = other.parameters[name]
+            size = max(float(theirs.abs().max()), torch.finfo(value.dtype).tiny)
+            return float((value - theirs).abs().max()) / size
+
+        return max((off(name, value), name) for name, value in self.parameters.items() if value.numel())
 
     def size(self) -> int:
         """Bytes."""
@@ -119,7 +129,8 @@ def _copied(state: State) -> dict[str, Any]:
     return {key: v.detach().clone() if isinstance(v, Tensor) else v for key, v in state.items()}
 
 
-def _same(a: Any, b: Any) -> bool:
+def same_bits(a: Any, b: Any) -> bool:
+    """Whether two tensors, or two plain values, are the same to the last bit."""
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
         return type(a) is type(b) and bool(a == b)
     if (a.shape, a.dtype) != (b.shape, b.dtype):

@@ -32,7 +32,7 @@ class RunRecord(Record, frozen=True):
     batches: list[list[float]]
     """For each kept state the ``fingerprint`` of the batch of the next step."""
     losses: list[float]
-    """The sum of the unit losses before each step."""
+    """The mean of the unit losses before each step."""
     weights: str
     """Digest of the samples' weights."""
 
@@ -71,11 +71,13 @@ class Writer:
     def __init__(self, folder: Path) -> None:
         self.path, self._written = folder / FILE, time.monotonic()
 
-    def write(self, record: RunRecord, *, at_once: bool) -> None:
-        """Write it where the last time is long enough ago, or ``at_once``."""
-        if at_once or time.monotonic() - self._written >= PAUSE:
-            write_record(self.path, record)
-            self._written = time.monotonic()
+    def write(self, record: RunRecord, *, at_once: bool) -> bool:
+        """Write it where the last time is long enough ago, or ``at_once``; whether it was."""
+        if not at_once and time.monotonic() - self._written < PAUSE:
+            return False
+        write_record(self.path, record)
+        self._written = time.monotonic()
+        return True
 
 
 def read(folder: Path) -> RunRecord | None:

@@ -62,6 +62,14 @@ class Recording:
         start = Point.of(student, optimizer)
         self.segments = Segments.planned(len(steps), checkpoints, start.size())
         self.folder, self.taken = folder, 0
+        self.durable = 0
+        """Steps that another process would find taken."""
+        self.watch: Callable[[int, float], None] | None = None
+        """Told (step, mean loss) of each step that was just taken; what it raises ends the recording."""
+        self.off: dict[int, tuple[float, str]] = {}
+        """The end of each part that was taken again -> how far it was from the state that is kept, and in
+        which parameter; see ``Point.apart``."""
+        self._losses: list[Tensor] = []
         self.store: Store = InMemory()
         self._writer: Writer | None = None
         if folder is None:
@@ -91,7 +99,7 @@ class Recording:
                 f"({apart[0]} differs): seed before you build it, or name another folder"
             )
         self.log = Log(found.surroundings, found.batches, found.losses)
-        self.taken = found.taken
+        self.taken = self.durable = found.taken
 
     @property
     def whole(self) -> bool:
@@ -107,23 +115,37 @@ class Recording:
         if self.taken == 0:
             if self.stops and not self._rehearsed and (said := unrepeatable(self, 0)) is not None:
                 raise MismatchError(f"this run cannot be taken again. {said}")
-            self.store.put(0, Point.of(student, optimizer))
-            self.log.batches.append(fingerprint(self.steps.batch(0)))
         else:
             self.store.get(self.taken).put(student, optimizer)
-        kept, sums = set(self.segments.places), list[Tensor]()
+        self.begin()
         for step in range(self.taken, len(self.steps)):
-            sums.append(self.steps.take(student, optimizer, step).double().sum())
-            if (after := step + 1) in kept:
-                self.log.losses += torch.stack(sums).tolist()
-                sums.clear()
-                self.store.put(after, Point.of(student, optimizer))
-                if after < len(self.steps):
-                    self.log.batches.append(fingerprint(self.steps.batch(after)))
-                self.taken = after
-                if self._writer is not None:
-                    self._writer.write(self._record(), at_once=self.whole)
-                tell(after, len(self.steps))
+            self.note(step, self.steps.take(student, optimizer, step).mean(), tell)
+
+    def begin(self) -> None:
+        """The student stands where the next step starts: keep that, where it is the first one."""
+        self._losses.clear()
+        if self.taken == 0:
+            self.store.put(0, Point.of(self.student, self.optimizer))
+            self.log.losses.clear()
+            self.log.batches[:] = [fingerprint(self.steps.batch(0))]
+
+    def note(self, step: int, loss: Tensor, tell: Tell = silent) -> None:
+        """A step was just taken, its mean ``loss`` before it; the state after it is kept where it is due."""
+        if self.watch is not None:
+            self.watch(step, float(loss))
+        self._losses.append(loss.detach().double())
+        after, steps = step + 1, len(self.steps)
+        if after % self.segments.every and after != steps:
+            return
+        self.log.losses += torch.stack(self._losses).tolist()
+        self._losses.clear()
+        self.store.put(after, Point.of(self.student, self.optimizer))
+        if after < steps:
+            self.log.batches.append(fingerprint(self.steps.batch(after)))
+        self.taken = after
+        if self._writer is not None and self._writer.write(self._record(), at_once=self.whole):
+            self.durable = after
+        tell(after, steps)
 
     def again(self, first: int, end: int) -> list[Point]:
         """The states before each of the steps ``first`` to ``end - 1``, which are taken again.
@@ -137,10 +159,11 @@ class Recording:
             self.steps.take(self.student, self.optimizer, step)
             if step + 1 < end:
                 points.append(Point.of(self.student, self.optimizer))
-        if self.stops:
-            what = Point.of(self.student, self.optimizer).differs(self.store.get(end))
-            if what is not None:
-                raise MismatchError(explained(self, first, end, what))
+        reached, kept = Point.of(self.student, self.optimizer), self.store.get(end)
+        what = reached.differs(kept)
+        if what is not None and self.stops:
+            raise MismatchError(explained(self, first, end, what))
+        self.off[end] = (0.0, "") if what is None else reached.apart(kept)
         return points
 
     def end(self) -> Point:
@@ -157,5 +180,5 @@ class Recording:
             surroundings=self.log.surroundings,
             batches=self.log.batches,
             losses=self.log.losses,
-            weights=digest(self.steps.weights),
+            weights="by step" if self.steps.visits is not None else digest(self.steps.weights),
         )

@@ -31,6 +31,15 @@ class Influence:
     by_epoch: Tensor | None = None
     """[Q, epochs, N] or [epochs, N]: the parts of ``values`` that come from the visits of each epoch."""
 
+    @staticmethod
+    def of(parts: Tensor, losses: Tensor, *, single: bool, by_epoch: bool) -> Influence:
+        """From ``parts`` [Q, epochs, N], NaN where a sample was in no batch of an epoch, and ``losses`` [Q];
+        ``single``: without the dimension Q."""
+        total = torch.where(parts.isnan().all(1), torch.nan, parts.nansum(1))
+        if single:
+            return Influence(total[0], losses[0], parts[0] if by_epoch else None)
+        return Influence(total, losses, parts if by_epoch else None)
+
     def harmful(self, count: int = 10) -> Tensor:
         """Positions [Q, count] or [count] of the samples that do most harm, the worst first."""
         return self._first(self.values.nan_to_num(-torch.inf), count)

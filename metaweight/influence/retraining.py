@@ -17,7 +17,6 @@ from metaweight.core.digest import digest
 from metaweight.core.jobs import Heard, require_jobs, side_by_side, threads_each
 from metaweight.core.randomness import alone
 from metaweight.influence.point import Point
-from metaweight.influence.record import fingerprint
 from metaweight.influence.recording import Tell
 from metaweight.influence.steps import Steps
 from metaweight.influence.targets import Mode, Targets
@@ -93,7 +92,7 @@ class Kept:
         self._log: StepLog | None = None
         if folder is None:
             return
-        place = folder / f"verify-{_name(targets, mode)}"
+        place = folder / f"verify-{targets.name(mode)}"
         place.mkdir(parents=True, exist_ok=True)
         self._log = StepLog(place / "retrainings.jsonl")
         self.losses = {row["left_out"]: row["losses"] for row in self._log.read()}
@@ -157,8 +156,3 @@ def _lost(left_out: Positions, error: BaseException) -> None:
 
 def _key(left_out: Positions) -> str:
     return digest(torch.from_numpy(left_out))[:16]
-
-
-def _name(targets: Targets, mode: Mode) -> str:
-    prints = [[str(fingerprint(batch)) for batch in batches] for batches in targets.sets]
-    return digest([str(targets.each), mode], *prints)[:12]

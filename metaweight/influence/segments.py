@@ -53,5 +53,5 @@ class Segments:
     def backwards(self, end: int) -> Iterator[tuple[int, int]]:
         """(first step, end) of each segment that begins before ``end``, the last one first."""
         places = [place for place in self.places if place < end]
-        ends = [*places[1:], end]
+        ends = [*places[1:], end][: len(places)]
         return zip(reversed(places), reversed(ends), strict=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Forward
+from metaweight.core.randomness import differentiable
 from metaweight.engines.checks import require_finite_losses
+from metaweight.influence.visits import Visits
 from metaweight.student.student import Student
 from metaweight.training.history import Source
-from metaweight.training.learning_rate import RateCourse
+from metaweight.training.learning_rate import LearningRate, RateCourse
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,34 @@ class Steps:
     rates: RateCourse
     max_norm: float | None
     weights: Tensor
-    """[N], of the samples, in the dtype of their losses."""
+    """[N], of the samples, in the dtype of their losses; where there are ``visits``, how many they are."""
+    visits: Visits | None = None
+    """What each step was taken with, where weights change from step to step."""
+
+    @staticmethod
+    def of(
+        source: Source,
+        optimizer: Optimizer,
+        epochs: int,
+        learning_rate: LearningRate | None,
+        max_norm: float | None,
+        weights: Tensor | None,
+        samples: int | None,
+    ) -> Steps:
+        """Raises ValueError for no epoch, and for weights that are no finite numbers [N].
+
+        ``weights`` None: 1 for each of ``samples``; None: as many as there are in all epochs, which are read
+        for it.
+        """
+        if epochs < 1:
+            raise ValueError(f"a run has 1 epoch or more, got {epochs}")
+        if weights is None:
+            weights = torch.ones(samples_of(source, epochs) if samples is None else samples).double()
+        if weights.dim() != 1 or not bool(weights.isfinite().all()):
+            raise ValueError(f"weights are finite numbers [N], got {tuple(weights.shape)}")
+        course = LearningRate() if learning_rate is None else learning_rate
+        rates = RateCourse(optimizer, course, steps=epochs * len(source), steps_per_epoch=len(source))
+        return Steps(source, epochs, rates, max_norm, weights.detach().cpu())
 
     def __len__(self) -> int:
         return self.epochs * len(self.source)
@@ -37,8 +68,10 @@ class Steps:
         """What the step trains on."""
         return self.source.batch(*self.place(step))
 
-    def weights_of(self, forward: Forward) -> Tensor:
-        """[U], the weight of each unit: that of its sample."""
+    def weights_of(self, step: int, forward: Forward) -> Tensor:
+        """[U], the weight of each unit at a step: that of its sample, or what was recorded."""
+        if self.visits is not None:
+            return self.visits.of(step).weights.to(forward.loss)
         return self.weights[forward.index.to(self.weights.device)].to(forward.loss)
 
     def set_rates(self, optimizer: Optimizer, step: int) -> None:
@@ -52,13 +85,23 @@ class Steps:
         Raises NonFiniteError where one is NaN or infinite.
         """
         self.set_rates(optimizer, step)
-        forward = student(self.batch(step), taps=False)
+        visit = None if self.visits is None else self.visits.of(step)
+        with differentiable() if visit is not None and visit.written_out else nullcontext():
+            forward = student(self.batch(step), taps=False)
         require_finite_losses("train loss", forward)
         for p in student.parameters().values():
             p.grad = None
-        (self.weights_of(forward) * forward.loss).mean().backward()
+        (self.weights_of(step, forward) * forward.loss).mean().backward()
         if self.max_norm is not None:
             held = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(held, self.max_norm)
         optimizer.step()
+        if visit is not None and visit.after is not None:
+            visit.after.restore(student.device)
         return forward.loss.detach()
+
+
+def samples_of(source: Source, epochs: int) -> int:
+    """One more than the largest position in all epochs, which are read for it."""
+    places = product(range(epochs), range(len(source)))
+    return 1 + max(int(source.batch(epoch, position).index.max()) for epoch, position in places)

@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from metaweight.core.contracts import Batch, Forward
+from metaweight.core.digest import digest
 from metaweight.data.loaders import LoaderBatches
 from metaweight.engines.checks import require_finite_losses
 from metaweight.engines.one_step import gradients
 from metaweight.influence.norms import norms_of, read_with_derivative
 from metaweight.influence.point import Point
+from metaweight.influence.record import fingerprint
 from metaweight.student.student import Student
 
 Mode = Literal["eval", "train"]
@@ -58,6 +60,11 @@ class Targets:
     def __len__(self) -> int:
         """How many losses they are."""
         return sum(map(len, self.sets[0])) if self.each else len(self.sets)
+
+    def name(self, *options: str) -> str:
+        """12 digits that stand for what is asked, and how."""
+        prints = [[str(fingerprint(batch)) for batch in batches] for batches in self.sets]
+        return digest([str(self.each), *options], *prints)[:12]
 
     def said(self, student: Student, end: Point, mode: Mode) -> list[Said]:
         """Of each target, with the student at ``end``; leaves it in the modes that it is in.

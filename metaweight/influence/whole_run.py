@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,33 +13,31 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from metaweight.core.contracts import MetaweightError
-from metaweight.core.digest import digest
 from metaweight.core.jobs import require_jobs
 from metaweight.core.randomness import forked_rng
 from metaweight.data.loaders import LoaderBatches, rows_in
-from metaweight.engines.checks import (
-    refuse_changed_gradients,
-    refuse_compiled,
-    refuse_gradient_hooks,
-    refuse_moved_parameters,
-)
-from metaweight.engines.inner import InnerStep, as_one
+from metaweight.engines.inner import as_one
 from metaweight.influence.back import WayBack
 from metaweight.influence.certificate import Certificate
 from metaweight.influence.certifying import Plan, Scores, certified, read_scores
-from metaweight.influence.learning import Learning, Learnt, halved
+from metaweight.influence.checks import (
+    refuse_other_buffers,
+    refuse_visits,
+    require_mode,
+    require_repeatable,
+    tell_how_far_off,
+)
+from metaweight.influence.learning import Learning, Learnt, driving_and_watching
 from metaweight.influence.moves import moves
-from metaweight.influence.norms import norms_of, places_of
-from metaweight.influence.point import Point
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.result import Influence
 from metaweight.influence.retraining import Kept, Retraining
 from metaweight.influence.steps import Steps
+from metaweight.influence.taking import AsGiven, Taking
 from metaweight.influence.targets import Meta, Mode, Targets
 from metaweight.student.student import Student
 from metaweight.training.history import Source
-from metaweight.training.learning_rate import LearningRate, RateCourse
+from metaweight.training.learning_rate import LearningRate
 
 
 class WholeRun:
@@ -61,6 +58,12 @@ class WholeRun:
     those that ``Reverse`` refuses.
     """
 
+    student: Student
+    source: Source
+    steps: Steps
+    recording: Recording
+    folder: Path | None
+
     def __init__(
         self,
         student: Student,
@@ -76,38 +79,58 @@ class WholeRun:
         on_difference: Literal["stop", "recorded"] = "stop",
         seed: int = 0,
     ) -> None:
-        if on_difference not in ("stop", "recorded"):
-            raise ValueError(f"on_difference is 'stop' or 'recorded', got {on_difference!r}")
-        if epochs < 1:
-            raise ValueError(f"a run has 1 epoch or more, got {epochs}")
-        self.student, self.optimizer = student, as_one(optimizer)
+        one = as_one(optimizer)
         count = None
         if isinstance(source, DataLoader):
             count, source = rows_in(source), LoaderBatches(source, seed=seed, device=student.device)
-        self.source: Source = source
-        _refuse(student)
-        InnerStep.of(self.optimizer, student.parameters(), max_norm)
-        course = LearningRate() if learning_rate is None else learning_rate
-        total = epochs * len(self.source)
-        rates = RateCourse(self.optimizer, course, steps=total, steps_per_epoch=len(self.source))
-        first = self.source.batch(0, 0)
-        student.learn_what_moves(first)
-        refuse_moved_parameters(student)
-        if student.moving.places:
-            place = next(iter(student.moving.places))
-            raise MetaweightError(
-                f"a pass of the student changes {place.where}, which is neither a parameter nor a buffer, so "
-                "a step cannot be taken again from where it began: register it as a buffer"
-            )
-        if weights is None:
-            count = _samples(self.source, epochs) if count is None else count
-            weights = torch.ones(count, dtype=torch.float64)
-        if weights.dim() != 1 or not bool(weights.isfinite().all()):
-            raise ValueError(f"weights are finite numbers [N], got {tuple(weights.shape)}")
-        self.steps = Steps(self.source, epochs, rates, max_norm, weights.detach().cpu())
+        steps = Steps.of(source, one, epochs, learning_rate, max_norm, weights, count)
+        self._stand(student, one, steps, AsGiven(), checkpoints, folder, on_difference)
+
+    @classmethod
+    def opened(
+        cls,
+        folder: Path | str,
+        *,
+        checkpoints: str | int = "sqrt",
+        on_difference: Literal["stop", "recorded"] = "stop",
+    ) -> WholeRun:
+        """The finished run of ``metaweight train`` in ``folder``, built from its options as it was then.
+
+        It is trained once more, with its teacher where it has one, and each loss held against that of
+        steps.jsonl and the end against checkpoint.pt, to the last bit; the weights of each step then count as
+        constants.  States lie in the folder ``whole`` of the run's.  ``on_difference="recorded"``: also for
+        runs whose engine gave the student's gradient itself; a warning says how far that is off.
+        Raises FileNotFoundError and ValueError for what is no finished run, or for other data or options;
+        MetaweightError for what cannot be gone back through: several processes, relabelled, unrolled,
+        compiled, remedies; CheckpointError.
+        """
+        from metaweight.influence.opening import Opened  # tasks bring pandas and the like
+
+        run, opened = cls.__new__(cls), Opened.of(folder)
+        live = opened.trainer.reweighter.live
+        run._stand(
+            live.student, live.optimizer, opened.steps(), opened, checkpoints, opened.folder, on_difference
+        )
+        return run
+
+    def _stand(
+        self,
+        student: Student,
+        optimizer: Optimizer,
+        steps: Steps,
+        taking: Taking,
+        checkpoints: str | int,
+        folder: Path | str | None,
+        on_difference: Literal["stop", "recorded"],
+    ) -> None:
+        """Check all parts and be ready to record."""
+        if on_difference not in ("stop", "recorded"):
+            raise ValueError(f"on_difference is 'stop' or 'recorded', got {on_difference!r}")
+        require_repeatable(student, optimizer, steps)
+        self.student, self.optimizer, self.source, self.steps = student, optimizer, steps.source, steps
         self.folder = None if folder is None else Path(folder)
-        self.checkpoints, self.on_difference = checkpoints, on_difference
-        self.recording = self._recording(self.steps, self.folder)
+        self.checkpoints, self.on_difference, self._taking = checkpoints, on_difference, taking
+        self.recording = self._recording(steps, self.folder)
 
     def _recording(self, steps: Steps, folder: Path | None, *, rehearsed: bool = False) -> Recording:
         return Recording(
@@ -127,7 +150,15 @@ class WholeRun:
         taken twice, gives two answers; NonFiniteError.
         """
         if not self.recording.whole:
-            self.recording.take(tell)
+            with self._taking.setting():
+                self._taking.take(self.recording, tell)
+
+    def rows(self, of: str = "meta") -> Source:
+        """Batches of an opened run's own rows, to ask about: ``meta``, the trusted ones, ``valid``, ``test``.
+
+        Raises ValueError where it has none, and for a run that was given as objects.
+        """
+        return self._taking.rows(of)
 
     def influence(
         self,
@@ -151,21 +182,17 @@ class WholeRun:
         self.record()
         targets = Targets.of(meta, each=each, device=self.student.device)
         recording = self.recording
-        with self._put_back(recording):
+        with self._taking.setting(), self._put_back(recording):
             end = recording.end()
-            self._refuse_other_buffers(recording.store.get(0), end, mode)
+            refuse_other_buffers(student=self.student, start=recording.store.get(0), end=end)
             said = targets.said(self.student, end, mode)
             kept = None
             if self.folder is not None:
-                kept = self.folder / f"back-{_name(targets, str(by_epoch), mode)}.pt"
+                kept = self.folder / f"back-{targets.name(str(by_epoch), mode)}.pt"
             values = WayBack(recording, said, by_epoch=by_epoch, kept=kept).go(tell)
+        tell_how_far_off(recording)
         losses = torch.tensor([one.loss for one in said], dtype=torch.float64)
-        total = _summed(values)
-        single = not each and len(said) == 1
-        parts = values if by_epoch else None
-        if single:
-            return Influence(total[0], losses[0], None if parts is None else parts[0])
-        return Influence(total, losses, parts)
+        return Influence.of(values, losses, single=not each and len(said) == 1, by_epoch=by_epoch)
 
     def learn(
         self,
@@ -190,28 +217,21 @@ class WholeRun:
         With a folder a learning that was killed goes on.  Raises as ``influence``, KeyError for an unknown
         move.
         """
+        refuse_visits(self.steps, "learns")
         self.record()
-        asked = Targets.of(meta, each=False, device=self.student.device)
-        watching: Targets | Callable[[Student], float]
-        if valid is None:
-            asked, watching = halved(asked)
-        elif callable(valid):
-            watching = valid
-        else:
-            watching = Targets.of(valid, each=False, device=self.student.device)
+        asked, watching = driving_and_watching(meta, valid, self.student.device)
         start = self.recording.store.get(0)
 
         def recording_of(weights: Tensor, folder: Path | None) -> Recording:
             start.put(self.student, self.optimizer)
             return self._recording(replace(self.steps, weights=weights), folder, rehearsed=True)
 
-        name = f"learn-{_name(asked, move, str(size))}"
+        name = f"learn-{asked.name(move, str(size))}"
         place = None if self.folder is None else self.folder / name
         learning = Learning(recording_of, asked, watching, moves[move](), size, patience, restarts, place)
         with self._put_back(self.recording):
             learnt = learning.go(self.steps.weights, rounds, tell)
-        recording = recording_of(learnt.weights, None)
-        recording.take()
+        recording_of(learnt.weights, None).take()
         return learnt
 
     def certify(
@@ -251,6 +271,7 @@ class WholeRun:
         what cannot be pickled.
         """
         require_mode(mode)
+        refuse_visits(self.steps, "certifies")
         require_jobs(jobs)
         plan = Plan(subsets, share, tuple(worst), seed)
         targets = Targets.of(meta, each=each, device=self.student.device)
@@ -274,45 +295,3 @@ class WholeRun:
                 recording.steps.set_rates(self.optimizer, len(recording.steps) - 1)
                 for p in self.student.parameters().values():
                     p.grad = None
-
-    def _refuse_other_buffers(self, start: Point, end: Point, mode: Mode) -> None:
-        """Raise MetaweightError where passes move what the loss may read and no derivative passes through."""
-        known = places_of(norms_of(self.student.module))
-        for name, value in end.buffers.items():
-            if name in known or not value.is_floating_point() or torch.equal(value, start.buffers[name]):
-                continue
-            raise MetaweightError(
-                f"passes move {name!r}, and what it has become depends on the weights in a way that is not "
-                "known here (only running statistics of BatchNorm are): leave that layer out, or freeze it"
-            )
-
-
-def require_mode(mode: str) -> None:
-    """Raise ValueError for another one than "eval" and "train"."""
-    if mode not in ("eval", "train"):
-        raise ValueError(f"mode is 'eval' or 'train', got {mode!r}")
-
-
-def _refuse(student: Student) -> None:
-    refuse_compiled(student)
-    refuse_gradient_hooks(student)
-    refuse_changed_gradients(student)
-    if student.processes.size > 1 or student.sharded is not None:
-        raise MetaweightError("a whole run is recorded in one process: start it without torchrun")
-
-
-def _samples(source: Source, epochs: int) -> int:
-    """One more than the largest position in all epochs, which are read for it."""
-    places = product(range(epochs), range(len(source)))
-    return 1 + max(int(source.batch(epoch, position).index.max()) for epoch, position in places)
-
-
-def _summed(values: Tensor) -> Tensor:
-    """Over epochs; NaN where a sample was in none."""
-    return torch.where(values.isnan().all(1), torch.nan, values.nansum(1))
-
-
-def _name(targets: Targets, *options: str) -> str:
-    """Digits of what was asked."""
-    parts = [value for batches in targets.sets for batch in batches for value in (batch.index, batch.targets)]
-    return digest(*parts, [str(targets.each), str([len(s) for s in targets.sets]), *options])[:12]

@@ -1,0 +1,104 @@
+"""``metaweight influence`` on finished runs: what it writes, prints and refuses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tiny_rows import QUICK, rows, write
+
+from metaweight.cli.main import main
+from metaweight.core.csv_text import read_csv
+from metaweight.core.weights import auroc
+from metaweight.influence import Influence
+from metaweight.training.run_folder import RunFolder
+
+WRONG = (3, 10, 11, 40, 55)
+IMAGES = ("--train-size", "60", "--meta-size", "20", "--valid-size", "20", "--batch-size", "20")
+TINY = ("--meta-batch-size", "10", "--model-options", "width=4", "--epochs", "2", "--warmup-epochs", "0")
+
+
+def words(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    return " ".join((captured.out + captured.err).split())
+
+
+def test_a_table_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, trusted = (
+        [{**row, "influence": "mine"} for row in own] for own in (rows(60, 0, WRONG), rows(20, 1))
+    )
+    train, meta = write(tmp_path / "train.csv", table), write(tmp_path / "meta.csv", trusted)
+    run, files = tmp_path / "run", ("--train", str(train), "--label", "kind", "--meta", str(meta))
+    arguments = ("train", "--task", "tabular", *QUICK, *files, "--teacher", "mw-net", "--out", str(run))
+    assert main(arguments) == 0
+    capsys.readouterr()
+
+    assert main(["influence", str(run)]) == 2
+    assert "The engine (ghost) gave the gradient" in words(capsys)
+    assert not list(run.glob("influence.*"))
+
+    assert main(["influence", str(run), "--recorded"]) == 0
+    said = words(capsys)
+    assert "the mean loss of the trusted rows at the end of the run, of 9 steps" in said
+    assert "60 samples: more weight of" in said
+    assert "warning: " in said
+    assert str(run / "influence.csv") in said
+    assert "AUROC" not in said
+
+    found = Influence.load(run / "influence.npz")
+    listed = read_csv(run / "influence.csv")
+    names = ["index", "influence", "file", "row", "name", "x", "y", "colour", "own_influence", "kind"]
+    assert list(listed[0]) == names
+    values = [float(row["influence"]) for row in listed]
+    assert values == sorted(values, reverse=True)
+    for row in listed:
+        index = int(row["index"])
+        assert float(row["influence"]) == pytest.approx(float(found.values[index]), rel=1e-5)
+        assert row["file"] == str(train)
+        assert {name: row[name] for name in ("x", "y", "colour", "kind")} == {
+            name: table[int(row["row"]) - 2][name] for name in ("x", "y", "colour", "kind")
+        }
+    worst = int(listed[0]["index"])
+    assert re.search(rf"│ {worst} │ \+", said)
+
+    assert main(["influence", str(run), "--recorded"]) == 2
+    assert "influence.csv exists: choose another folder with --out" in words(capsys)
+
+
+def test_wrong_labels_that_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    options = ("--noise", "uniform", "--teacher", "knn", "--lr", "0.1", "--threads", "1")
+    assert main(["train", *IMAGES, *TINY, *options, "--out", str(run)]) == 0
+    capsys.readouterr()
+    out = tmp_path / "asked" / "test"
+    assert main(["influence", str(run), "--of", "test", "--out", str(out), "--checkpoints", "4"]) == 0
+    said = words(capsys)
+    samples = RunFolder.open(run).read_weights()
+    values = Influence.load(out / "influence.npz").values[samples.index]
+    assert samples.flipped is not None
+    ours, theirs = auroc(-values, samples.flipped), auroc(samples.mean_weight(), samples.flipped)
+    assert f"wrong labels: influence {ours:.3f}, weights of the run {theirs:.3f}" in said
+    assert "the mean loss of the test rows" in said
+    assert not (run / "influence.csv").exists()
+    assert sorted(path.stem for path in (run / "whole" / "states").iterdir()) == [
+        "00000000",
+        "00000004",
+        "00000006",
+    ]
+
+
+def test_samples_of_no_batch_come_last(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    few = ("--batch-size", "50", "--epochs", "1", "--teacher", "uniform", "--threads", "1")
+    assert main(["train", *IMAGES, *TINY, *few, "--out", str(run)]) == 0
+    assert main(["influence", str(run)]) == 0
+    cells = [row["influence"] for row in read_csv(run / "influence.csv")]
+    assert cells[-10:] == [""] * 10
+    assert all(cells[:-10])
+    assert int(Influence.load(run / "influence.npz").values.isfinite().sum()) == 50
+
+
+def test_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["influence", str(tmp_path)]) == 2
+    assert "is no run folder" in words(capsys)

@@ -1,0 +1,144 @@
+"""How far scores of samples tell what leaving them out does: linear datamodeling scores on digits."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import metaweight as mw
+from metaweight.core.weights import auroc
+from metaweight.data.epochs import Epochs
+from metaweight.engines import build_engine
+from metaweight.influence.certificate import Certificate
+from metaweight.tasks import run as trained
+from metaweight.tasks import run_manifest, tasks
+from metaweight.tasks.config import RunConfig
+from metaweight.training.learning_rate import LearningRate
+from metaweight.training.run_folder import RunFolder
+
+TASK = "image"
+TEACHERS = ("memory", "recall", "knn")
+
+
+@dataclass(frozen=True)
+class Believed:
+    """What came out for one student under one kind of wrong labels."""
+
+    model: str
+    options: Mapping[str, str]
+    noise: str
+    seed: int
+    steps: int
+    certificate: Certificate
+    aurocs: Mapping[str, float]
+    """Score -> AUROC of wrong labels."""
+    seconds: Mapping[str, float]
+    """Of a plain run, of the influence, of the whole certificate."""
+
+
+def config_of(model: str, options: Mapping[str, str], noise: str, seed: int) -> RunConfig:
+    """Plain training on digits, 25 epochs of 12 steps."""
+    kind, _, rate = noise.partition("@")
+    return tasks[TASK].config(  # type: ignore[no-any-return]
+        **{"data": "digits", "model": model, "model_options": dict(options), "noise": kind},
+        **{"noise_rate": float(rate or 0), "teacher": "uniform", "seed": seed, "epochs": 25},
+        **{"lr": 0.1 if model == "mlp" else 0.02, "warmup_epochs": 0},
+    )
+
+
+def believed(
+    model: str, options: Mapping[str, str], noise: str, seed: int, *, subsets: int, jobs: int
+) -> Believed:
+    """Train, go back, train again without random subsets."""
+    config, task = config_of(model, options, noise, seed), tasks[TASK]
+    prepared = task.prepare(config)
+    pool = task.pool(config, prepared)
+    meta = task.batches(config, prepared, pool.meta, training=False)
+    built = task.build(config, prepared)
+    run = mw.WholeRun(
+        built.student,
+        task.sources(config, prepared).train,
+        built.optimizer,
+        epochs=config.epochs,
+        weights=torch.ones(prepared.samples, dtype=torch.float64),
+        learning_rate=_course(config),
+    )
+    clock = [time.monotonic()]
+    run.record()
+    clock.append(time.monotonic())
+    scores: dict[str, Tensor] = {"influence": run.influence(meta).values}
+    clock.append(time.monotonic())
+    scores["one step at a time"] = one_step(config, meta)
+    for teacher in TEACHERS:
+        scores[teacher] = -mean_weights(replace(config, teacher=teacher, warmup_epochs=2))
+    generator = torch.Generator().manual_seed(seed)
+    scores["random"] = torch.randn(prepared.samples, generator=generator, dtype=torch.float64)
+    began = time.monotonic()
+    certificate = run.certify(scores, meta, subsets=subsets, jobs=jobs)
+    seconds = {
+        "plain run": clock[1] - clock[0],
+        "influence": clock[2] - clock[1],
+        "certificate": time.monotonic() - began,
+    }
+    aurocs = {}
+    if pool.flipped is not None and bool(pool.flipped.any()):
+        wrong = pool.flipped
+        aurocs = {name: auroc(-score[pool.train].nan_to_num(0), wrong) for name, score in scores.items()}
+    steps = len(run.steps)
+    return Believed(model, options, noise, seed, steps, certificate, aurocs, seconds)
+
+
+def _course(config: RunConfig) -> LearningRate:
+    return LearningRate(config.lr_schedule, config.lr_warmup_steps, config.lr_milestones, config.lr_gamma)
+
+
+def one_step(config: RunConfig, meta: Epochs) -> Tensor:
+    """Slopes of the trusted loss by each weight one step ahead, summed over a plain run [N]."""
+    task = tasks[TASK]
+    prepared = task.prepare(config)
+    built = task.build(config, prepared)
+    student, optimizer = built.student, built.optimizer
+    source = task.sources(config, prepared).train
+    course = _course(config)
+    steps = config.epochs * len(source)
+    first = [group["lr"] for group in optimizer.param_groups]
+    total = torch.zeros(prepared.samples, dtype=torch.float64)
+    rows = meta.batch(0, 0)
+    for step in range(steps):
+        batch = source.batch(*divmod(step, len(source)))
+        for group, rate in zip(optimizer.param_groups, first, strict=True):
+            group["lr"] = rate * course.factor(step, steps=steps, steps_per_epoch=len(source))
+        weights = torch.ones(len(batch), requires_grad=True)
+        found = mw.hypergradient(
+            student,
+            optimizer,
+            [batch],
+            rows,
+            lambda state, weights=weights: weights,
+            [weights],
+            build_engine("double"),
+            center=False,
+        )
+        total.index_add_(0, batch.index, found.grads[0].double())
+        optimizer.zero_grad()
+        student(batch, taps=False).loss.mean().backward()
+        optimizer.step()
+    return total
+
+
+def mean_weights(config: RunConfig) -> Tensor:
+    """What a teacher has given each sample in the mean over its visits, on the same data [N]."""
+    prepared = tasks[TASK].prepare(config)
+    with tempfile.TemporaryDirectory() as place:
+        folder = RunFolder.create(Path(place) / "run", run_manifest(config, prepared))
+        trained(config, folder, prepared=prepared)
+        found = folder.read_weights().own
+    whole = torch.zeros(prepared.samples, dtype=torch.float64)
+    whole[found.index] = found.mean_weight().double()
+    return whole

@@ -1,0 +1,148 @@
+"""What going back through whole runs costs, and how far it can be believed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+
+from benchmarks.command import exit_code
+from benchmarks.influence.believed import Believed, believed
+from benchmarks.influence.cost import Cost, measured
+from metaweight.cli.places import run_folder
+from metaweight.core.atomic import whole_file
+from metaweight.training.run_folder import RunFolder, manifest
+
+console = Console()
+BATCHES = {"resnet-32": 100, "transformer-small": 64}
+STUDENTS = {
+    "mlp": ("mlp", {}),
+    "mlp-relu": ("mlp", {"activation": "relu"}),
+    "convnet": ("convnet", {}),
+}
+"""Name -> model of images and its options."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Cost and credibility of gradients through whole runs.
+
+    ``cost``: recording, and one influence, beside a loop as anybody writes it.  ``believed``: on digits, the
+    rank correlation of what scores predict with what training without random subsets gives.
+    """
+
+    what: tyro.conf.Positional[str] = "believed"
+    """cost or believed."""
+    models: tuple[str, ...] = ()
+    """Of cost: benchmarks.speed.students'; of believed: mlp (GELU), mlp-relu, convnet. Default: some."""
+    noises: tuple[str, ...] = ("uniform@0.4", "cluster@0.8")
+    seeds: tuple[int, ...] = (0,)
+    subsets: int = 60
+    steps: int = 36
+    """Of the runs that are timed."""
+    rounds: int = 3
+    jobs: int = 1
+    threads: int = 1
+    """CPU threads of torch."""
+    out: str | None = None
+    """Folder of this run; must not exist. Default: runs/influence-TIME."""
+
+    def __post_init__(self) -> None:
+        if self.what not in ("cost", "believed"):
+            raise ValueError(f"what is 'cost' or 'believed', got {self.what!r}")
+
+
+def run(options: Options) -> Path:
+    """Measure, write and print; the run's folder."""
+    torch.set_num_threads(options.threads)
+    path = run_folder(options.out, "influence")
+    folder = RunFolder.create(path, manifest(asdict(options), sys.argv)).path
+    text = cost(options) if options.what == "cost" else credibility(options, folder)
+    with whole_file(folder / "table.md") as file:
+        file.write(text.encode())
+    console.print(text, markup=False, highlight=False)
+    console.print(f"run folder: {folder}", soft_wrap=True)
+    return folder
+
+
+def cost(options: Options) -> str:
+    """A row a student."""
+    rows = []
+    for model in options.models or ("mlp", "transformer-small", "resnet-32"):
+        rows.append(measured(model, BATCHES.get(model, 100), options.steps, options.rounds))
+        console.print(f"{model}: {rows[-1].influence:.2f} plain runs", highlight=False)
+    return cost_table(rows, options)
+
+
+def cost_table(rows: Sequence[Cost], options: Options) -> str:
+    """Times in plain runs, peaks in MiB."""
+    heads = (
+        "student | plain step, ms | record | influence | peak, plain, MiB | peak, influence, MiB | state, MiB"
+    )
+    lines = [f"| {heads} |", "| --- |" + " ---: |" * 6]
+    lines += [
+        f"| {row.model} | {1e3 * row.seconds:.1f} | {row.record:.2f} | {row.influence:.2f} | "
+        f"{row.plain_peak / 2**20:.0f} | {row.influence_peak / 2**20:.0f} | {row.state / 2**20:.1f} |"
+        for row in rows
+    ]
+    about = (
+        f"Runs of {options.steps} steps. A plain run is a loop of torch alone; `record` is the same run "
+        "recorded with its states in a folder, two steps of rehearsal among them; `influence` is one loss's "
+        "way back, without the recorded run. CPU seconds of one process, in plain runs of the same round: "
+        f"medians of {options.rounds} rounds in turn. Peaks: resident memory above what a fresh process held "
+        "before it built the student; of influence with the recording."
+    )
+    return "\n".join([*lines, "", about, ""])
+
+
+def credibility(options: Options, folder: Path) -> str:
+    """A row a score, for each student, kind of wrong labels and seed."""
+    rows: list[Believed] = []
+    for name in options.models or tuple(STUDENTS):
+        model, chosen = STUDENTS[name]
+        for noise in options.noises:
+            for seed in options.seeds:
+                rows.append(believed(model, chosen, noise, seed, subsets=options.subsets, jobs=options.jobs))
+                rows[-1].certificate.save(folder / f"{name}-{noise}-{seed}.json")
+                console.print(f"{name}, {noise}, seed {seed}\n{rows[-1].certificate}", highlight=False)
+    return credibility_table(rows, options)
+
+
+def credibility_table(rows: Sequence[Believed], options: Options) -> str:
+    """Rank correlations with intervals, gains, AUROC."""
+    heads = "student | wrong labels | seed | score | LDS | 95 % | gain, worst 5 % | gain, worst 10 % | AUROC"
+    lines = [f"| {heads} |", "| --- | --- | ---: | --- |" + " ---: |" * 5]
+    for row in rows:
+        for score in row.certificate.scores:
+            lds = "-" if score.lds is None else f"{score.lds:.2f}"
+            interval = "-" if score.low is None else f"{score.low:.2f} to {score.high:.2f}"
+            gains = [f"{g.gain:.3f} ({g.low:.3f} to {g.high:.3f})" for g in score.gains]
+            student = row.model + "".join(f", {value}" for value in row.options.values())
+            found = f"{row.aurocs[score.name]:.2f}" if score.name in row.aurocs else "-"
+            lines.append(
+                f"| {student} | {row.noise} | {row.seed} | {score.name} | {lds} | {interval} | "
+                f"{' | '.join(gains)} | {found} |"
+            )
+    about = (
+        f"Digits, plain training of {rows[0].steps} steps. LDS: rank correlation, over {options.subsets} "
+        "retrainings without random 5 % of the samples, of the change that a score predicts with the change "
+        "of the trusted loss. Gain: how much lower the trusted loss is without the worst by this score than "
+        "without random ones, with the interval of one more random set. Scores of teachers are minus the "
+        "mean weight of a run with them; `one step at a time`: slopes one step ahead, summed over the run. "
+        "AUROC: of wrong labels, by the score."
+    )
+    return "\n".join([*lines, "", about, ""])
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """The command line; the exit code."""
+    return exit_code(lambda: run(tyro.cli(Options, args=args)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

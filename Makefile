@@ -18,7 +18,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check format api test test-all test-docs test-lowest dist bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own bench-default docs clean
+.PHONY: help install check format api test test-all test-docs test-lowest dist bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own bench-default bench-influence docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +44,10 @@ test: $(INSTALLED)  ## the tests, JOBS=2 at a time (ARGS="-k name")
 test-all: $(INSTALLED)  ## the tests with the slow ones and those that need a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" $(ARGS)
 
-test-docs: $(INSTALLED)  ## every code block of the documentation, run
+test-bench-influence: $(INSTALLED)  ## whole runs: what one influence costs, and rank correlations with retrainings (ARGS="--help")
+	$(BIN)/python -m benchmarks.influence.run $(ARGS)
+
+docs: $(INSTALLED)  ## every code block of the documentation, run
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" tests/docs $(ARGS)
 
 test-lowest: $(LOWEST)/.installed  ## a part of the tests with the lowest versions that setup.cfg allows, in .venv-lowest

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from metaweight.training.run_folder import RunFolder
 
 TASK = "image"
 TEACHERS = ("memory", "recall", "knn")
+EPOCHS = 25
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Believed:
     """What came out for one student under one kind of wrong labels."""
 
     model: str
-    options: Mapping[str, str]
+    options: Mapping[str, Any]
     noise: str
     seed: int
     steps: int
@@ -42,18 +44,18 @@ class Believed:
     """Of a plain run, of the influence, of the whole certificate."""
 
 
-def config_of(model: str, options: Mapping[str, str], noise: str, seed: int) -> RunConfig:
-    """Plain training on digits, 25 epochs of 12 steps."""
+def config_of(model: str, options: Mapping[str, Any], noise: str, seed: int) -> RunConfig:
+    """Plain training on digits, epochs of 11 or 12 steps."""
     kind, _, rate = noise.partition("@")
     return tasks[TASK].config(  # type: ignore[no-any-return]
         **{"data": "digits", "model": model, "model_options": dict(options), "noise": kind},
-        **{"noise_rate": float(rate or 0), "teacher": "uniform", "seed": seed, "epochs": 25},
+        **{"noise_rate": float(rate or 0), "teacher": "uniform", "seed": seed, "epochs": EPOCHS},
         **{"lr": 0.1 if model == "mlp" else 0.02, "warmup_epochs": 0},
     )
 
 
 def believed(
-    model: str, options: Mapping[str, str], noise: str, seed: int, *, subsets: int, jobs: int
+    model: str, options: Mapping[str, Any], noise: str, seed: int, *, subsets: int, jobs: int
 ) -> Believed:
     """Train, go back, train again without random subsets."""
     config, task = config_of(model, options, noise, seed), tasks[TASK]

@@ -1,0 +1,67 @@
+"""The suite of whole runs: its one-step signals, its parts and its tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import metaweight as mw
+from benchmarks.influence import cost, run
+from benchmarks.influence.believed import Believed, believed, config_of, one_step
+from metaweight.tasks import tasks
+
+
+def test_of_a_run_of_one_step_one_step_ahead_is_the_whole_run() -> None:
+    config = replace(config_of("mlp", {"width": 8}, "uniform@0.4", 0), epochs=1, batch_size=1202)
+    task = tasks["image"]
+    prepared = task.prepare(config)
+    meta = task.batches(config, prepared, task.pool(config, prepared).meta, training=False)
+    built, source = task.build(config, prepared), task.sources(config, prepared).train
+    assert len(source) == 1
+    whole = mw.WholeRun(built.student, source, built.optimizer, epochs=1)
+    expected = whole.influence(meta).values
+    found = one_step(config, meta)[: len(expected)]
+    seen = ~expected.isnan()
+    assert torch.allclose(found[seen], expected[seen], rtol=1e-4, atol=1e-9)
+    assert not found[~seen].any()
+
+
+def test_what_is_timed_is_one_and_the_same_training(tmp_path: Path) -> None:
+    kind = cost.subject("mlp")
+    source = cost._batches(kind, 4, 3)
+    torch.manual_seed(0)
+    module = kind.module()
+    optimizer = kind.optimizer(module.parameters())
+    for batch in source.batches:
+        optimizer.zero_grad()
+        kind.loss(module, batch).backward()
+        optimizer.step()
+    recorded = cost._run(kind, source, str(tmp_path))
+    recorded.record()
+    there = dict(recorded.student.module.named_parameters())
+    assert all(torch.allclose(p, there[name], rtol=1e-5, atol=1e-7) for name, p in module.named_parameters())
+
+
+def test_a_row_for_each_student() -> None:
+    rows = [cost.Cost("mlp", 100, 36, 0.0021, 1.04, 4.31, 2**21, 3 * 2**20, 2**20)]
+    table = run.cost_table(rows, run.Options(what="cost"))
+    assert "| mlp | 2.1 | 1.04 | 4.31 | 2 | 3 | 1.0 |" in table
+    assert "36 steps" in table
+
+
+def test_scores_are_believed_by_retrainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.influence.believed.TEACHERS", ())
+    monkeypatch.setattr("benchmarks.influence.believed.EPOCHS", 1)
+    found = believed("mlp", {"width": 4}, "uniform@0.4", 0, subsets=3, jobs=1)
+    assert isinstance(found, Believed)
+    assert {score.name for score in found.certificate.scores} == {"influence", "one step at a time", "random"}
+    table = run.credibility_table([found], run.Options())
+    rows = list(csv.reader(io.StringIO(table), delimiter="|"))
+    assert [row[4].strip() for row in rows[2:5]] == ["influence", "one step at a time", "random"]
+    assert set(found.aurocs) == {"influence", "one step at a time", "random"}
+    assert "over 60 retrainings" in table

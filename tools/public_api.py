@@ -27,6 +27,7 @@ MODULES = {
     "metaweight.engines": "metaweight.engines",
     "metaweight.engines.inner": "metaweight.engines.inner",
     "metaweight.huggingface": "metaweight.integrations.huggingface",
+    "metaweight.influence": "metaweight.influence",
     "metaweight.lightning": "metaweight.integrations.lightning",
     "metaweight.losses": "metaweight.student.losses",
     "metaweight.models": "metaweight.models",

@@ -47,6 +47,7 @@ TITLES = {
     "metaweight.teachers": "More of teachers",
     "metaweight.engines": "Engines",
     "metaweight.engines.inner": "Optimizers of inner steps",
+    "metaweight.influence": "Whole runs",
     "metaweight.losses": "Losses",
     "metaweight.remedies": "Remedies",
     "metaweight.tasks": "Tasks",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ from metaweight.influence.moves import moves
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.result import Influence
 from metaweight.influence.retraining import Kept, Retraining
+from metaweight.influence.smoothness import Smoothness, measured
 from metaweight.influence.steps import Steps
 from metaweight.influence.taking import AsGiven, Taking
 from metaweight.influence.targets import Meta, Mode, Targets
@@ -57,12 +59,6 @@ class WholeRun:
     (2025).  Raises MetaweightError for students that keep state outside of parameters and buffers, and for
     those that ``Reverse`` refuses.
     """
-
-    student: Student
-    source: Source
-    steps: Steps
-    recording: Recording
-    folder: Path | None
 
     def __init__(
         self,
@@ -129,19 +125,16 @@ class WholeRun:
         require_repeatable(student, optimizer, steps)
         self.student, self.optimizer, self.source, self.steps = student, optimizer, steps.source, steps
         self.folder = None if folder is None else Path(folder)
-        self.checkpoints, self.on_difference, self._taking = checkpoints, on_difference, taking
-        self.recording = self._recording(steps, self.folder)
-
-    def _recording(self, steps: Steps, folder: Path | None, *, rehearsed: bool = False) -> Recording:
-        return Recording(
-            self.student,
-            self.optimizer,
-            steps,
-            checkpoints=self.checkpoints,
-            folder=folder,
-            stops=self.on_difference == "stop",
-            rehearsed=rehearsed,
+        self._taking = taking
+        self._recording = partial(
+            Recording, student, optimizer, checkpoints=checkpoints, stops=on_difference == "stop"
         )
+        self.recording = self._recording(steps, folder=self.folder)
+
+    def _anew(self, weights: Tensor, folder: Path | None = None) -> Recording:
+        """The run from its start with other weights [N], not yet taken."""
+        self.recording.store.get(0).put(self.student, self.optimizer)
+        return self._recording(replace(self.steps, weights=weights), folder=folder, rehearsed=True)
 
     def record(self, tell: Tell = silent) -> None:
         """Train the student to the end of the run; nothing where that is done, the rest where a part is.
@@ -220,18 +213,11 @@ class WholeRun:
         refuse_visits(self.steps, "learns")
         self.record()
         asked, watching = driving_and_watching(meta, valid, self.student.device)
-        start = self.recording.store.get(0)
-
-        def recording_of(weights: Tensor, folder: Path | None) -> Recording:
-            start.put(self.student, self.optimizer)
-            return self._recording(replace(self.steps, weights=weights), folder, rehearsed=True)
-
-        name = f"learn-{asked.name(move, str(size))}"
-        place = None if self.folder is None else self.folder / name
-        learning = Learning(recording_of, asked, watching, moves[move](), size, patience, restarts, place)
+        place = None if self.folder is None else self.folder / f"learn-{asked.name(move, str(size))}"
+        learning = Learning(self._anew, asked, watching, moves[move](), size, patience, restarts, place)
         with self._put_back(self.recording):
             learnt = learning.go(self.steps.weights, rounds, tell)
-        recording_of(learnt.weights, None).take()
+        self._anew(learnt.weights).take()
         return learnt
 
     def certify(
@@ -283,6 +269,21 @@ class WholeRun:
         with self._put_back(recording):
             kept = Kept(self.folder, targets, mode)
             return certified(recording, retraining, read, plan, kept, jobs=jobs, tell=tell)
+
+    def smoothness(
+        self, meta: Meta, *, step: float = 0.01, directions: int = 2, seed: int = 0, tell: Tell = silent
+    ) -> Smoothness:
+        """How far the influence on the loss of ``meta`` can be trusted: how it changes, and how well it says
+        the loss, where all weights are ``step`` of themselves off, up or down at random.
+
+        About 4 plain runs, and 6 for each of ``directions``.  Leaves the student at the end of the run.
+        Raises as ``influence``.
+        """
+        refuse_visits(self.steps, "moves")
+        gradient = self.influence(meta, tell=tell).values
+        targets = Targets.of(meta, each=False, device=self.student.device)
+        with self._put_back(self.recording):
+            return measured(self._anew, self.steps, gradient, targets, step, directions, seed)
 
     @contextmanager
     def _put_back(self, recording: Recording) -> Iterator[None]:

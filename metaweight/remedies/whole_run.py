@@ -60,7 +60,9 @@ class WholeRunWeights(Remedy):
 
     In each of ``rounds`` a plain run is trained, gone back through, and all weights are moved by ``size`` at
     most (``move``: "signed" or "adam"); the round whose student is the best on the validation set counts, and
-    where a run has none every other trusted row is held out for it.  About 5 plain runs a round.
+    where a run has none every other trusted row is held out for it.  The last run trains on the trusted rows
+    too, with weight 1, unless ``with_meta`` is False; those before it do not, for a loss on rows that are
+    learnt by heart says nothing.  About 5 plain runs a round.
     Ilyas and Engstrom, MAGIC (2025), whose metagradient this is, with a trust region.  See
     ``metaweight.WholeRun.learn``.
     """
@@ -69,6 +71,7 @@ class WholeRunWeights(Remedy):
     move: str = "signed"
     size: float = 0.2
     patience: int = 5
+    with_meta: bool = True
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.patience < 1:
@@ -115,4 +118,5 @@ class WholeRunWeights(Remedy):
             optimizer=fresh.optimizer,
             max_norm=config.max_norm,
         )
-        return Stage(config=config, reweighter=reweighter, weighs=True)
+        source = course.batches(torch.cat([pool.train, pool.meta])) if self.with_meta else None
+        return Stage(config=config, source=source, reweighter=reweighter, weighs=True)

@@ -76,11 +76,9 @@ class WayBack:
         """
         recording, total = self.recording, len(self.recording.steps)
         for first, end in recording.segments.backwards(self.step):
-            with alone():
-                points = recording.again(first, end)
-                with double_backward():
-                    while points:
-                        self._back(first + len(points) - 1, points.pop())
+            with alone(), recording.again(first, end) as points, double_backward():
+                while points:
+                    self._back(first + len(points) - 1, points.pop())
             self.step = first
             self._watch()
             if self.kept is not None:

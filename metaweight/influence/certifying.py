@@ -139,7 +139,8 @@ def _unchanged(recording: Recording, retraining: Retraining) -> tuple[Numbers, P
 def _explain(recording: Recording, what: str) -> None:
     places = recording.segments.places
     for first, end in itertools.pairwise(places):
-        recording.again(first, end)  # raises, in words, where the run is another one
+        with recording.again(first, end):  # raises, in words, where the run is another one
+            pass
     raise MismatchError(
         f"trained again from its first state the run ends elsewhere ({what} differs), though each part of it "
         "by itself ends where it did: a kernel adds in an order of its own now and then, or the student "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from metaweight.core.digest import digest
 from metaweight.influence.mismatch import MismatchError, explained, unrepeatable
 from metaweight.influence.point import Point
 from metaweight.influence.record import FORMAT, RunRecord, Writer, fingerprint, read, surroundings
+from metaweight.influence.scratch import Scratch
 from metaweight.influence.segments import Segments
 from metaweight.influence.steps import Steps
 from metaweight.influence.store import InMemory, OnDisk, Store
@@ -147,24 +149,27 @@ class Recording:
             self.durable = after
         tell(after, steps)
 
-    def again(self, first: int, end: int) -> list[Point]:
-        """The states before each of the steps ``first`` to ``end - 1``, which are taken again.
+    @contextmanager
+    def again(self, first: int, end: int) -> Iterator[Scratch]:
+        """Inside: the states before each of the steps ``first`` to ``end - 1``, which are taken again, the
+        last one on top.
 
         Raises MismatchError where the last of them does not end in the state that is kept.
         """
-        begin = self.store.get(first)
-        begin.put(self.student, self.optimizer)
-        points = [begin]
-        for step in range(first, end):
-            self.steps.take(self.student, self.optimizer, step)
-            if step + 1 < end:
-                points.append(Point.of(self.student, self.optimizer))
-        reached, kept = Point.of(self.student, self.optimizer), self.store.get(end)
-        what = reached.differs(kept)
-        if what is not None and self.stops:
-            raise MismatchError(explained(self, first, end, what))
-        self.off[end] = (0.0, "") if what is None else reached.apart(kept)
-        return points
+        with Scratch(self.student.device, self.folder) as points:
+            begin = self.store.get(first)
+            begin.put(self.student, self.optimizer)
+            points.add(begin)
+            for step in range(first, end):
+                self.steps.take(self.student, self.optimizer, step)
+                if step + 1 < end:
+                    points.add(Point.of(self.student, self.optimizer))
+            reached, kept = Point.of(self.student, self.optimizer), self.store.get(end)
+            what = reached.differs(kept)
+            if what is not None and self.stops:
+                raise MismatchError(explained(self, first, end, what))
+            self.off[end] = (0.0, "") if what is None else reached.apart(kept)
+            yield points
 
     def end(self) -> Point:
         """The state after the last step."""

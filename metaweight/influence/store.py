@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,9 +91,9 @@ class OnDisk(Store):
             return int(path.stem)
         return None
 
-    def forget(self) -> None:
-        """Remove the states."""
-        shutil.rmtree(self.folder)
+    def drop(self, step: int) -> None:
+        """Remove the state before ``step``."""
+        self._path(step).unlink()
 
 
 def _on(value: Any, device: torch.device) -> Any:

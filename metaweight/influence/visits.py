@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,10 +73,6 @@ class Visits:
             if start >= step:
                 self._path(start).unlink()
         self._starts = [start for start in self._starts if start < step]
-
-    def forget(self) -> None:
-        """Remove the files."""
-        shutil.rmtree(self.folder)
 
     def _path(self, start: int) -> Path:
         return self.folder / f"{start:08d}.pt"

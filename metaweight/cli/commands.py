@@ -106,6 +106,18 @@ def influence(_: Ahead) -> Command:
     return InfluenceOf(run=tyro.MISSING)
 
 
+def verify(_: Ahead) -> Command:
+    """Say whether scores of a finished run's samples tell what leaving them out does, by training again.
+
+    Example: metaweight verify runs/uniform-20260101-120000 --scores influence random mine.csv
+
+    Example: metaweight verify runs/uniform-20260101-120000 --weights-of runs/memory-20260101-130000
+    """
+    from metaweight.cli.verify import Verify
+
+    return Verify(run=tyro.MISSING)
+
+
 def rate(_: Ahead) -> Command:
     """Weigh rows that were never trained on, with the student and the teacher that a finished run left.
 
@@ -200,6 +212,7 @@ COMMANDS = {
         report,
         suspects,
         influence,
+        verify,
         rate,
         curate,
         choose_trusted,
@@ -211,5 +224,7 @@ COMMANDS = {
         doctor,
     )
 }
-KEEPING = {"train", "compare", "report", "suspects", "influence", "rate", "curate", "choose-trusted"}
+KEEPING = {
+    *("train", "compare", "report", "suspects", "influence", "verify", "rate", "curate", "choose-trusted")
+}
 """Those whose results are in files: what they print is a view of them."""

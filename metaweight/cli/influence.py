@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,18 +12,16 @@ from rich.table import Table
 from torch import Tensor
 from tyro.conf import Positional
 
+from metaweight.cli.asking import OF, influence_of, opened
 from metaweight.core.atomic import whole_file
 from metaweight.core.console import Terminal
 from metaweight.core.csv_columns import listed, write_by_column
 from metaweight.core.weights import auroc
-from metaweight.influence import Influence, InfluenceWarning, WholeRun
-from metaweight.influence.recording import Tell
+from metaweight.influence import Influence
 from metaweight.report.own_rows import own_columns
-from metaweight.training.progress import progress_bar
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights, origin_columns
 
-OF = {"meta": "trusted rows", "valid": "validation rows", "test": "test rows"}
 SHOWN = 5
 
 
@@ -73,41 +68,14 @@ class InfluenceOf:
         )
 
     def _asked(self, console: Terminal, path: Path) -> Influence:
-        run = WholeRun.opened(
-            path,
-            checkpoints=int(self.checkpoints) if self.checkpoints.isdecimal() else self.checkpoints,
-            on_difference="recorded" if self.recorded else "stop",
-        )
+        run = opened(path, checkpoints=self.checkpoints, recorded=self.recorded)
         rows = run.rows(self.of)
         console.print(
             "asked: what a little more weight of each sample, in all of its visits, does to the mean loss of "
             f"the {OF[self.of]} at the end of the run, of {len(run.steps):,} steps",
             soft_wrap=True,
         )
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always", InfluenceWarning)
-            with _counted(console, "the run again") as tell:
-                run.record(tell)
-            with _counted(console, "back through it") as tell:
-                found = run.influence(rows, tell=tell)
-        for one in said:
-            if issubclass(one.category, InfluenceWarning):
-                console.print(f"warning: {one.message}", soft_wrap=True)
-            else:
-                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-        return found
-
-
-@contextmanager
-def _counted(console: Terminal, what: str) -> Iterator[Tell]:
-    """A line with the steps done and the time left, on a terminal."""
-    with progress_bar(console) as bar:
-        task = bar.add_task(what, total=None)
-
-        def tell(done: int, of: int) -> None:
-            bar.update(task, completed=done, total=of)
-
-        yield tell
+        return replace(influence_of(console, run, rows), asked=OF[self.of])
 
 
 def _order(values: Tensor) -> Tensor:

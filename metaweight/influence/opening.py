@@ -113,18 +113,21 @@ class Opened:
             self._replay.take(recording, tell)
 
     def rows(self, of: str) -> Source:
-        """See ``Taking``: ``meta``, the trusted rows, or ``valid`` or ``test``, each row once, as it is."""
+        """See ``Taking``: ``meta``, the trusted rows, ``valid``, ``test`` or ``train``, the training rows
+        without probes; each row once, as it is."""
         config = self.finished.config
         task = tasks[config.task]
-        if of == "meta":
+        if of in ("meta", "train"):
             own = pooled(task, config.task)
-            meta = own.pool(config, self.prepared).meta
-            if not len(meta):
+            pool = own.pool(config, self.prepared)
+            if of == "train":
+                return own.batches(config, self.prepared, pool.train, training=False)
+            if not len(pool.meta):
                 raise ValueError(f"{self.finished.path} has no trusted rows to ask about")
-            return own.batches(config, self.prepared, meta, training=False)
+            return own.batches(config, self.prepared, pool.meta, training=False)
         held = task.evaluation(config, self.prepared).batches
         if of not in held:
-            known = ", ".join(map(repr, ("meta", *held)))
+            known = ", ".join(map(repr, ("meta", "train", *held)))
             raise ValueError(f"{self.finished.path} has no rows {of!r} to ask about: it has {known}")
         batches = held[of]
         return batches if isinstance(batches, Epochs) else _Listed(list(batches))

@@ -30,6 +30,8 @@ class Influence:
     """[Q] or a single number, the losses at the end of the run."""
     by_epoch: Tensor | None = None
     """[Q, epochs, N] or [epochs, N]: the parts of ``values`` that come from the visits of each epoch."""
+    asked: str = ""
+    """Whose loss it is, in words ("trusted rows"); empty where nobody said."""
 
     @staticmethod
     def of(parts: Tensor, losses: Tensor, *, single: bool, by_epoch: bool) -> Influence:
@@ -56,6 +58,8 @@ class Influence:
         """Write a NumPy archive, all of it or nothing.  Raises WriteError."""
         arrays: dict[str, Any] = {"values": self.values.numpy(), "losses": self.losses.numpy()}
         arrays["format"] = np.int64(FORMAT)
+        if self.asked:
+            arrays["asked"] = np.str_(self.asked)
         if self.by_epoch is not None:
             arrays["by_epoch"] = self.by_epoch.numpy()
         with whole_file(Path(path)) as file:
@@ -70,7 +74,9 @@ class Influence:
             if int(arrays["format"]) > FORMAT:
                 raise ValueError(f"{path} has format {int(arrays['format'])}: upgrade metaweight")
             parts = torch.from_numpy(arrays["by_epoch"]) if "by_epoch" in arrays else None
-            return Influence(torch.from_numpy(arrays["values"]), torch.from_numpy(arrays["losses"]), parts)
+            asked = str(arrays["asked"]) if "asked" in arrays else ""
+            values, losses = (torch.from_numpy(arrays[name]) for name in ("values", "losses"))
+            return Influence(values, losses, parts, asked)
 
     def write_csv(self, path: Path | str) -> None:
         """A row for each sample, the most harmful first: its position and the influence on each loss."""

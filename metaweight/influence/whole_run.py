@@ -147,7 +147,8 @@ class WholeRun:
                 self._taking.take(self.recording, tell)
 
     def rows(self, of: str = "meta") -> Source:
-        """Batches of an opened run's own rows, to ask about: ``meta``, the trusted ones, ``valid``, ``test``.
+        """Batches of an opened run's own rows, to ask about: ``meta``, the trusted ones, ``valid``, ``test``,
+        and ``train``, each training row once, as it is.
 
         Raises ValueError where it has none, and for a run that was given as objects.
         """
@@ -266,7 +267,7 @@ class WholeRun:
         recording = self.recording
         start = recording.store.get(0)
         retraining = Retraining(self.student, self.optimizer, recording.steps, start, targets, mode)
-        with self._put_back(recording):
+        with self._taking.setting(), self._put_back(recording):
             kept = Kept(self.folder, targets, mode)
             return certified(recording, retraining, read, plan, kept, jobs=jobs, tell=tell)
 

@@ -39,6 +39,26 @@ def copied(runs: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
     return copy
 
 
+def test_a_certificate_is_made_with_as_many_threads_as_the_run(copied: Callable[[str], Path]) -> None:
+    run, before, counted = WholeRun.opened(folder := copied("plain")), torch.get_num_threads(), set()
+    then = RunFolder.open(folder).manifest()["threads"]
+    assert isinstance(then, int)
+    torch.set_num_threads(then + 1)
+    try:
+        scores = torch.arange(len(run.steps.weights), dtype=torch.float64)
+        run.certify(
+            scores,
+            run.rows(),
+            subsets=3,
+            worst=(),
+            tell=lambda done, of: counted.add(torch.get_num_threads()),
+        )
+        assert torch.get_num_threads() == then + 1
+    finally:
+        torch.set_num_threads(before)
+    assert counted == {then}
+
+
 def by_hand(epochs: int = 3) -> tuple[WholeRun, Any]:
     """The plain run of objects, and its trusted rows."""
     own = config(**OPTIONS, teacher="uniform")

@@ -167,5 +167,7 @@ def test_an_engine_that_gives_the_gradient_goes_on_if_asked(table: TabularConfig
 def test_rows_that_a_run_does_not_have(copied: Callable[[str], Path]) -> None:
     run = WholeRun.opened(copied("plain"))
     assert len(run.rows("test").batch(0, 0)) > len(run.rows("valid").batch(0, 0)) == 20
-    with pytest.raises(ValueError, match="no rows 'train' to ask about: it has 'meta', 'valid', 'test'"):
-        run.rows("train")
+    with pytest.raises(
+        ValueError, match="no rows 'tset' to ask about: it has 'meta', 'train', 'valid', 'test'"
+    ):
+        run.rows("tset")

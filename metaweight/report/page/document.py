@@ -22,9 +22,10 @@ from metaweight.report.charts.svg import svg
 from metaweight.report.html import environment
 from metaweight.report.page import headline as sentences
 from metaweight.report.page.comparison import blocks
+from metaweight.report.page.deeds import Deeds, deeds_of
 from metaweight.report.page.fates import fate_blocks
 from metaweight.report.page.gallery import Wall, wall
-from metaweight.report.page.glossary import GLOSSARY, explained
+from metaweight.report.page.glossary import GLOSSARY, OF_SAMPLES, explained
 from metaweight.report.page.glyphs import swatch
 from metaweight.report.page.legends import facts, table_notes
 from metaweight.report.page.origin import origin
@@ -70,6 +71,7 @@ def render(study: Study, troubles: Troubles | None = None, *, folder: Path | Non
     )
     weighed = [view for view in views if not view.flat and view.lowest]
     suspicion = troubles.attempt("the suspects", lambda: _suspicion(study), lambda _: None)
+    deeds = troubles.attempt("what single samples did", lambda: _deeds(study), lambda _: None)
     templates = _templates(troubles)
     return templates.get_template("report.html.jinja").render(
         study=study,
@@ -81,10 +83,14 @@ def render(study: Study, troubles: Troubles | None = None, *, folder: Path | Non
         suspects_lead=""
         if suspicion is None
         else suspicion.lead(f"{suspicion.run.arm}: " if study.grid else ""),
+        deeds=deeds,
+        deeds_said=[] if deeds is None else explained([deeds.lead, *deeds.verdict]),
         place=""
         if suspicion is None
         else _way(suspicion.run.folder, study.folder if folder is None else folder),
-        glossary=GLOSSARY,
+        glossary={
+            word: text for word, text in GLOSSARY.items() if deeds is not None or word not in OF_SAMPLES
+        },
         state=sentences.state_of(study),
         troubles=sentences.troubles(study),
         weight_notes=[*damaged, *sentences.weight_notes(views)],
@@ -134,6 +140,11 @@ def _suspicion(study: Study) -> Suspicion | None:
         if run.arm == arm and run.config.noise == "none" and run.state == "finished":
             return suspicion_of(run)
     return None
+
+
+def _deeds(study: Study) -> Deeds | None:
+    """Of the only run."""
+    return None if study.grid else deeds_of(study.runs[0])
 
 
 def _way(place: Path, origin: Path) -> str:

@@ -30,6 +30,9 @@ class Card:
     verdict: str
     """``flipped``, ``clean``, or empty where it is not known."""
     history: Markup
+    influence: str = ""
+    cells: tuple[tuple[str, str], ...] = ()
+    """Columns of its owner's with their cells."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def wall(view: WeightView, title: str) -> Wall:
     """The cards of a run's samples with the lowest weights."""
     display = exhibits(view.run, view.lowest)
     top = max([2.0, *(w for s in view.lowest for w in s.history if math.isfinite(w))])
-    cards = [_card(s, display.samples.get(s.row, Exhibit()), display.classes, top) for s in view.lowest]
+    cards = [card(s, display.samples.get(s.row, Exhibit()), display.classes, top) for s in view.lowest]
     verdicts = [s.flipped for s in view.lowest if s.flipped is not None]
     seed = view.run.config.seed
     caption = f"The {len(cards)} lowest mean weights of {view.samples:,} training samples, seed {seed}."
@@ -61,7 +64,9 @@ def counted(bad: int, shown: int) -> str:
     return f"{number} of them {'is' if bad == 1 else 'are'} bad"
 
 
-def _card(sample: LowSample, exhibit: Exhibit, classes: Sequence[str], top: float) -> Card:
+def card(sample: LowSample, exhibit: Exhibit, classes: Sequence[str], top: float) -> Card:
+    """Of one sample; ``top``: the weight at the upper end of its line."""
+
     def named(label: int | None) -> str:
         if label is None:
             return ""

@@ -21,8 +21,16 @@ GLOSSARY = {
     "the weights fall into two groups.",
     "probe": "A trusted row planted among the training rows, half with a wrong label, to test the weights.",
     "AUROC": "How often, of a right and a wrong row drawn at random, the right one weighs more; 0.5: chance.",
+    "influence": "What a little more weight of a row, in all its visits, does to a loss at the end: positive "
+    "says that the row does harm.",
+    "LDS": "Linear datamodeling score: the rank correlation of what a score predicts of the loss without "
+    "random rows, and what it is when the student is trained without them; 1 is perfect, 0 is chance.",
+    "certificate": "What training again without some rows said of a score: its LDS, and what was gained "
+    "without the rows that it calls worst.",
 }
 """Word -> what it means."""
+OF_SAMPLES = ("influence", "LDS", "certificate")
+"""Words of the section on what single samples did."""
 FORMS = {name: rf"{name.removesuffix(' rows')}(?:s|ed)?(?: rows)?" for name in GLOSSARY}
 """How a word stands in a sentence: weights, suspected, trusted."""
 WORD = re.compile(rf"(?<![\w-])(?:{'|'.join(f'({form})' for form in FORMS.values())})(?![\w=-])")

@@ -45,7 +45,7 @@ class Dots:
 
 @dataclass(frozen=True)
 class LowSample:
-    """One of the samples with the lowest mean weights."""
+    """One sample with its weights: one of the lowest, or of another choice."""
 
     index: int
     """Position in the data set."""
@@ -182,6 +182,14 @@ def _middle(loss: Array, weight: Array) -> Dots:
 
 
 def _lowest(samples: SampleWeights, weights: Tensor, means: Tensor) -> tuple[LowSample, ...]:
+    rows = least_first(samples.index, means, samples.mean_loss())[:LOWEST].tolist()
+    return samples_at(samples, weights, means, rows)
+
+
+def samples_at(
+    samples: SampleWeights, weights: Tensor, means: Tensor, rows: Sequence[int]
+) -> tuple[LowSample, ...]:
+    """Those at ``rows`` of a run's files, with their ``weights`` [epochs, n] and their ``means`` [n]."""
     predicted = samples.predicted()
 
     def at(values: object, row: int) -> int | None:
@@ -199,5 +207,5 @@ def _lowest(samples: SampleWeights, weights: Tensor, means: Tensor) -> tuple[Low
             at(predicted, row),
             None if samples.origins is None else samples.origins[int(row)],
         )
-        for row in least_first(samples.index, means, samples.mean_loss())[:LOWEST].tolist()
+        for row in rows
     )

@@ -27,7 +27,7 @@ from metaweight.influence.checks import (
     require_repeatable,
     tell_how_far_off,
 )
-from metaweight.influence.learning import Learning, Learnt, driving_and_watching
+from metaweight.influence.learning import Learning, Learnt, driving_and_watching, named, require_learnable
 from metaweight.influence.moves import moves
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.result import Influence
@@ -83,7 +83,8 @@ class WholeRun:
         count = None
         if isinstance(source, DataLoader):
             count, source = rows_in(source), LoaderBatches(source, seed=seed, device=student.device)
-        steps = Steps.of(source, one, epochs, learning_rate, max_norm, weights, count)
+        with forked_rng(student.device):  # batches may draw
+            steps = Steps.of(source, one, epochs, learning_rate, max_norm, weights, count)
         self._stand(student, one, steps, AsGiven(), checkpoints, folder, on_difference)
 
     @classmethod
@@ -218,19 +219,19 @@ class WholeRun:
         move.
         """
         refuse_visits(self.steps, "learns")
-        self.record()
+        require_learnable(self.steps.weights)
         asked, watching = driving_and_watching(meta, valid, self.student.device)
-        start = self.recording.store.get(0)
 
         def recording_of(weights: Tensor, folder: Path | None) -> Recording:
-            start.put(self.student, self.optimizer)
+            self.recording.store.get(0).put(self.student, self.optimizer)
             return self._recording(replace(self.steps, weights=weights), folder, rehearsed=True)
 
-        name = f"learn-{asked.name(move, str(size))}"
+        name = f"learn-{named(asked, watching, move, size, patience, restarts)}"
         place = None if self.folder is None else self.folder / name
         learning = Learning(recording_of, asked, watching, moves[move](), size, patience, restarts, place)
+        self.record()
         with self._put_back(self.recording):
-            learnt = learning.go(self.steps.weights, rounds, tell)
+            learnt = learning.go(self.recording, rounds, tell)
         recording_of(learnt.weights, None).take()
         return learnt
 

@@ -21,6 +21,8 @@ from metaweight.training.learning_rate import LearningRate
 
 SAMPLES, BATCH = 24, 6
 WARMUP = 10
+STEP = 2e-4
+"""Of central differences."""
 
 
 class Rows:
@@ -151,3 +153,27 @@ def mlp(**options: Any) -> Case:
         return nn.Sequential(nn.Flatten(), nn.Linear(16, 6), nn.GELU(), nn.Linear(6, 3))
 
     return Case(build, Rows(rows((16,), SAMPLES, 3)), rows((16,), 5, 4), **options)
+
+
+def direction(case: Case) -> Tensor:
+    """[N], of length 1."""
+    g = torch.Generator().manual_seed(11)
+    drawn = torch.randn(len(case.source.whole), generator=g, dtype=torch.float64)
+    return drawn / drawn.norm()
+
+
+def weights_of(case: Case) -> Tensor:
+    """No two alike."""
+    g = torch.Generator().manual_seed(12)
+    return torch.rand(len(case.source.whole), generator=g, dtype=torch.float64) + 0.5
+
+
+def off(case: Case, mode: str = "eval") -> float:
+    """Relative error of the slope along a direction: differences of order 4 of the run written out."""
+    weights, along = weights_of(case), STEP * direction(case)
+    ours = case.recorded(weights).influence(case.meta, mode=mode)  # type: ignore[arg-type]
+    near = case.loss_at_the_end(weights + along, mode) - case.loss_at_the_end(weights - along, mode)
+    far = case.loss_at_the_end(weights + 2 * along, mode) - case.loss_at_the_end(weights - 2 * along, mode)
+    expected = (8 * near - far) / (12 * STEP)
+    assert abs(expected) > 1e-5
+    return abs(float(ours.values @ direction(case)) - expected) / abs(expected)

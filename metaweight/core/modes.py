@@ -13,8 +13,15 @@ from torch import nn
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Eval mode inside; then each submodule is back in the mode that it had."""
+    with modes_kept(module):
+        module.eval()
+        yield
+
+
+@contextmanager
+def modes_kept(module: nn.Module) -> Iterator[None]:
+    """Whatever is done inside, each submodule is back in the mode that it had."""
     modes = [(part, part.training) for part in module.modules()]
-    module.eval()
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from metaweight.core.contracts import MetaweightError
+from metaweight.core.digest import digest
 from metaweight.core.randomness import alone, differentiable
 from metaweight.engines.adjoint import Adjoint
 from metaweight.engines.checks import double_backward
@@ -22,7 +23,7 @@ from metaweight.influence.norms import Observed, norms_of
 from metaweight.influence.point import Point
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.targets import Said
-from metaweight.training.checkpoint import load, save
+from metaweight.training.checkpoint import RUN, load, save
 
 GROWTH = 1e8
 """Of what a loss says of the parameters, from the run's end to its beginning, above which it is warned."""
@@ -149,6 +150,7 @@ class WayBack:
             "values": list(self.values.shape),
             "steps": len(self.recording.steps),
             "every": self.recording.segments.every,
+            RUN: digest(map(repr, self.recording.log.losses)),
         }
 
     def _state(self) -> dict[str, Any]:
@@ -157,6 +159,7 @@ class WayBack:
             "values": self.values,
             "visited": self.visited,
             "first": self.first,
+            "off": self.recording.off,
             "parameters": [dict(at.adjoint.parameters) for at in self.at],
             "states": [{name: dict(v) for name, v in at.adjoint.states.items()} for at in self.at],
             "statistics": [dict(at.statistics) for at in self.at],
@@ -165,6 +168,7 @@ class WayBack:
     def _load(self, state: Mapping[str, Any]) -> None:
         self.step, self.values, self.visited = state["step"], state["values"], state["visited"]
         self.first = state["first"]
+        self.recording.off.update(state["off"])
         device = self.recording.student.device
 
         def here(values: Mapping[str, Tensor]) -> dict[str, Tensor]:

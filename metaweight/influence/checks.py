@@ -8,6 +8,7 @@ import torch
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import MetaweightError
+from metaweight.core.randomness import forked_rng
 from metaweight.engines.checks import (
     refuse_changed_gradients,
     refuse_compiled,
@@ -39,7 +40,8 @@ def require_repeatable(student: Student, optimizer: Optimizer, steps: Steps) -> 
     if student.processes.size > 1 or student.sharded is not None:
         raise MetaweightError("a whole run is recorded in one process: start it without torchrun")
     InnerStep.of(optimizer, student.parameters(), steps.max_norm)
-    student.learn_what_moves(steps.batch(0))
+    with forked_rng(student.device):  # batches may draw
+        student.learn_what_moves(steps.batch(0))
     refuse_moved_parameters(student)
     if student.moving.places:
         place = next(iter(student.moving.places))

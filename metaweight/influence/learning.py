@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaweight.core.errors import NonFiniteError
+from metaweight.core.modes import modes_kept
 from metaweight.influence.back import WayBack
 from metaweight.influence.moves import Move
 from metaweight.influence.recording import Recording, Tell
@@ -23,6 +26,8 @@ MOST = 2.0
 """Of a sample's weight; the least is 0."""
 POOR, GOOD = 0.1, 0.5
 """Shares of the fall that slopes promise: below the first steps are halved, above the second they grow."""
+BACK = 4.0
+"""What going back through a run costs, in plain runs."""
 BY_HEART = 3
 """Rounds on end in which the driving loss falls and the watched one rises, which is then said."""
 
@@ -34,7 +39,7 @@ class Round:
     number: int
     """From 0, which has the weights that the run began with."""
     loss: float
-    """On the trusted rows that drive the weights, at the end of the run."""
+    """On the trusted rows that drive the weights, at the end of the run; infinite where it got lost."""
     watched: float
     """Of the student, what chooses the best round: the lower, the better."""
     size: float
@@ -53,11 +58,13 @@ class Learnt:
     best: int
     sentences: tuple[str, ...]
     """What is to be known of how they came about."""
+    cost: float
+    """In plain runs, all rounds together."""
 
 
 @dataclass
 class Learning:
-    """The rounds of one ``learn``, each a run from the same start.
+    """The rounds of one ``learn``, each a run from the same start; the first is at hand.
 
     ``recording_of``: weights and a folder -> the run with them, standing at its start, not yet taken.
     ``driving``: the loss that slopes are of.  ``watching``: the one that chooses, or a figure of the student
@@ -72,6 +79,10 @@ class Learning:
     patience: int
     restarts: int
     folder: Path | None
+    since: int = 0
+    """The round that the last restart followed."""
+    cost: float = 0.0
+    """In plain runs."""
     visited: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
     weights: Tensor = field(default_factory=lambda: torch.empty(0))
     slopes: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -82,13 +93,22 @@ class Learning:
     full: float = 0.0
     """The size that steps grow back to."""
 
-    def go(self, weights: Tensor, rounds: int, tell: Tell) -> Learnt:
-        """At most ``rounds`` rounds after the first run, which has ``weights`` [N]."""
+    def __post_init__(self) -> None:
+        if not 0 < self.size <= 1:
+            raise ValueError(
+                f"size, the most that a weight moves in a round, lies in (0, 1], got {self.size}"
+            )
+        if self.patience < 1 or self.restarts < 0:
+            raise ValueError(
+                f"patience is 1 or more and restarts 0 or more, got {self.patience} and {self.restarts}"
+            )
+
+    def go(self, recording: Recording, rounds: int, tell: Tell) -> Learnt:
+        """At most ``rounds`` rounds after ``recording``, which is whole, and whose weights come first."""
         if not self._taken_up():
-            self.full = self.size
-            recording = self._trained(weights)
+            self.full, self.cost = self.size, 1.0
             loss, watched = self._losses(recording)
-            self.weights = self.best = weights
+            self.weights = self.best = recording.steps.weights.double()
             self.now = loss
             self.slopes = self._slopes(recording)
             self.rounds.append(Round(0, loss, watched, 0.0, True))
@@ -98,16 +118,20 @@ class Learning:
             self._round()
             self._keep()
             tell(len(self.rounds) - 1, rounds)
-        return Learnt(self.best, tuple(self.rounds), self._best().number, self._sentences(rounds))
+        best = self._best().number
+        return Learnt(self.best, tuple(self.rounds), best, self._sentences(rounds), self.cost)
 
     def _round(self) -> None:
         """Move, train, and stay there or go back."""
         before = self.move.state_dict()
-        step = self.size * self.move.direction(self.slopes)
+        step = self.size * self.move.direction(self.slopes).clamp(-1, 1)
         tried = torch.where(self.visited, (self.weights + step).clamp(0, MOST), self.weights)
         promised = float((self.slopes * (tried - self.weights)).sum())
-        recording = self._trained(tried)
-        loss, watched = self._losses(recording)
+        try:
+            recording = self._trained(tried)
+            loss, watched = self._losses(recording)
+        except NonFiniteError:  # with these weights the run gets lost
+            loss = watched = math.inf
         accepted = loss < self.now
         self.rounds.append(Round(len(self.rounds), loss, watched, self.size, accepted))
         kept = (loss - self.now) / promised if promised < 0 else 0.0
@@ -121,21 +145,27 @@ class Learning:
         self.weights, self.now = tried, loss
         if self._best().number == len(self.rounds) - 1:
             self.best = tried
-        if self._goes_on():
+        if self._fell_lately():
             self.slopes = self._slopes(recording)
 
+    def _fell_lately(self) -> bool:
+        """Whether what is watched did so in the last rounds, or a restart is as near."""
+        return len(self.rounds) - 1 - max(self._best().number, self.since) < self.patience
+
     def _goes_on(self) -> bool:
-        """Whether what is watched fell lately; else from the best weights again, as long as is granted."""
-        if len(self.rounds) - 1 - self._best().number < self.patience:
+        """Whether another round is due: where nothing fell lately, from the best weights, if granted."""
+        if self._fell_lately():
             return True
         if not self.restarts:
             return False
         self.restarts -= 1
-        self.size /= 2
+        self.since = len(self.rounds) - 1
+        self.full /= 2
+        self.size = self.full
+        self.move.load_state_dict({})
         recording = self._trained(self.best)
-        self.weights, (self.now, _) = self.best, self._losses(recording)
+        self.weights, self.now = self.best, self._best().loss
         self.slopes = self._slopes(recording)
-        self.patience += len(self.rounds) - 1 - self._best().number
         return True
 
     def _best(self) -> Round:
@@ -146,6 +176,7 @@ class Learning:
         place = None if self.folder is None else self.folder / "run"
         if place is not None:
             shutil.rmtree(place, ignore_errors=True)
+        self.cost += 1
         recording = self.recording_of(weights, place)
         recording.take()
         return recording
@@ -155,12 +186,17 @@ class Learning:
         (driving,) = self.driving.said(recording.student, end, "eval")
         if not isinstance(self.watching, Targets):
             end.put_pass(recording.student)
-            return driving.loss, self.watching(recording.student)
+            with modes_kept(recording.student.module):
+                figure = float(self.watching(recording.student))
+            if math.isnan(figure):
+                raise ValueError("valid, the function that says how good a student is, gave NaN")
+            return driving.loss, figure
         (watched,) = self.watching.said(recording.student, end, "eval")
         return driving.loss, watched.loss
 
     def _slopes(self, recording: Recording) -> Tensor:
         """[N], less their mean over the samples that the run has visited."""
+        self.cost += BACK
         said = self.driving.said(recording.student, recording.end(), "eval")
         values = WayBack(recording, said).go()[0, 0]
         self.visited = ~values.isnan()
@@ -204,7 +240,7 @@ class Learning:
         return True
 
     def _state(self) -> dict[str, Any]:
-        names = ("visited", "weights", "slopes", "best", "now", "full", "size", "patience", "restarts")
+        names = ("visited", "weights", "slopes", "best", "now", "full", "size", "restarts", "since", "cost")
         state = {name: getattr(self, name) for name in names}
         return {**state, "move": self.move.state_dict(), "rounds": [asdict(row) for row in self.rounds]}
 
@@ -215,11 +251,28 @@ class Learning:
 def driving_and_watching(
     meta: Meta, valid: Meta | Callable[[Student], float] | None, device: torch.device
 ) -> tuple[Targets, Targets | Callable[[Student], float]]:
-    """What slopes are of, and what chooses; without ``valid`` each has half of the trusted rows."""
+    """What slopes are of, and what chooses; without ``valid`` each has half of the trusted rows.
+
+    Raises ValueError for several sets, and for one row that cannot be halved.
+    """
     asked = Targets.of(meta, each=False, device=device)
-    if valid is None:
-        return _halved(asked)
-    return asked, valid if callable(valid) else Targets.of(valid, each=False, device=device)
+    watching = valid if valid is None or callable(valid) else Targets.of(valid, each=False, device=device)
+    for what, given in (("meta", asked), ("valid", watching)):
+        if isinstance(given, Targets) and len(given) != 1:
+            raise ValueError(f"weights are learnt for one set, {what} has {len(given)}: join their batches")
+    return _halved(asked) if watching is None else (asked, watching)
+
+
+def named(asked: Targets, watching: Targets | Callable[[Student], float], *options: object) -> str:
+    """12 digits for a learning: another one has a folder of its own."""
+    chooser = watching.name() if isinstance(watching, Targets) else "a function"
+    return asked.name(chooser, *map(str, options))
+
+
+def require_learnable(weights: Tensor) -> None:
+    """Raise ValueError where a learning cannot begin at ``weights``."""
+    if bool(((weights < 0) | (weights > MOST)).any()):
+        raise ValueError(f"weights are learnt in [0, {MOST:g}], and this run has some outside: begin within")
 
 
 def _halved(targets: Targets) -> tuple[Targets, Targets]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaweight.core.contracts import MetaweightError
 from metaweight.influence.point import Point
-from metaweight.influence.record import fingerprint, surroundings
+from metaweight.influence.record import surroundings
 
 if TYPE_CHECKING:
     from metaweight.influence.recording import Recording
@@ -32,16 +32,12 @@ def explained(recording: Recording, first: int, end: int, what: str) -> str:
         else (f"step {step + 1} of {len(recording.steps)} (epoch {epoch + 1}, batch {position + 1})")
     )
     begun = f"the run, taken again, is another one from {where} on: {what} differs. "
-    here = fingerprint(recording.steps.batch(first))
-    there = log.batches[recording.segments.places.index(first)]
-    if here != there:
-        parts = ("the samples and their order", "the targets", "the inputs")
-        changed = [name for name, a, b in zip(parts, here, there, strict=True) if a != b]
+    if changed := recording.changed(first):
         return begun + (
-            f"The batch of step {first + 1} is not the one of then: {' and '.join(changed)} changed. Give "
-            "the data that the run was recorded on"
+            f"The batch of step {first + 1} is not the one of then: {changed} changed. Give the data that "
+            "the run was recorded on"
         )
-    unlike = unrepeatable(recording, first if step is None else step)
+    unlike = _first_unrepeatable(recording, first, end if step is None else step + 1)
     if unlike is not None:
         return begun + unlike
     now = surroundings()
@@ -52,10 +48,17 @@ def explained(recording: Recording, first: int, end: int, what: str) -> str:
     ]
     if other:
         return begun + f"Since then {'; '.join(other)}. Go back to that, {WAY}"
+    if step is not None and step > first:
+        return begun + (
+            f"A step taken twice here is the same to the last bit, and up to step {step} losses are those "
+            f"of then: the batch of step {step + 1} is not the one of then, its samples, targets or inputs "
+            "changed. Give the data that the run was recorded on"
+        )
+    same = "" if step is None else ", and so is the batch of its first step, whose loss is another"
     return begun + (
-        "The data are the same, and a step taken twice here is the same to the last bit: something outside "
-        "(an environment variable, a library) rounds otherwise than when it was recorded. Record it again, "
-        + WAY
+        f"A step taken twice here is the same to the last bit{same}: the student or its loss has other "
+        "options than then (dropout, an activation), or something outside (an environment variable, a "
+        "library) rounds otherwise than when it was recorded. Go back to that, or record it again, " + WAY
     )
 
 
@@ -81,19 +84,27 @@ def unrepeatable(recording: Recording, step: int) -> str | None:
         return None
     return (
         f"Two steps from one and the same point end apart, in {what}, though their losses are the same: a "
-        "kernel adds in an order of its own. torch.use_deterministic_algorithms(True) names it; record with "
-        f"that on, {WAY}"
+        "kernel adds in an order of its own (torch.use_deterministic_algorithms(True) names it; record with "
+        "that on), or a backward pass or the optimizer looks at what is no state of theirs, a clock or a "
+        f"generator of its own. Leave that out, {WAY}"
     )
 
 
-def _first_other_loss(recording: Recording, first: int, end: int) -> int | None:
-    """The first step whose losses are not those of then; leaves the student before it."""
+def _first_unrepeatable(recording: Recording, first: int, end: int) -> str | None:
+    """What is said of the first step that gives two answers; None where all give one."""
     recording.store.get(first).put(recording.student, recording.optimizer)
     for step in range(first, end):
-        before = Point.of(recording.student, recording.optimizer)
+        if (said := unrepeatable(recording, step)) is not None:
+            return said
+        recording.steps.take(recording.student, recording.optimizer, step)
+    return None
+
+
+def _first_other_loss(recording: Recording, first: int, end: int) -> int | None:
+    """The first step whose losses are not those of then."""
+    recording.store.get(first).put(recording.student, recording.optimizer)
+    for step in range(first, end):
         losses = recording.steps.take(recording.student, recording.optimizer, step)
         if float(losses.mean()) != recording.log.losses[step]:
-            before.put(recording.student, recording.optimizer)
             return step
-    recording.store.get(first).put(recording.student, recording.optimizer)
     return None

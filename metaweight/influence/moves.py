@@ -16,14 +16,14 @@ class Move(Protocol):
 
     @abstractmethod
     def direction(self, slopes: Tensor) -> Tensor:
-        """Where weights go, [N], by their centred ``slopes``; 1 is a whole step."""
+        """Where weights go, [N], by their centred ``slopes``; what is beyond 1, a whole step, is cut."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """What it keeps; nothing unless said otherwise."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from ``state_dict()``."""
+        """Go on from ``state_dict()``; from what a new one has where that is empty."""
 
 
 moves: Registry[type[Move]] = Registry("move")
@@ -66,5 +66,5 @@ class AdamMove(Move):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """See ``Move``."""
-        if state:
-            self._moments, self._count = (state["first"], state["second"]), int(state["count"])
+        self._moments = (state["first"], state["second"]) if state else None
+        self._count = int(state["count"]) if state else 0

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch
 from metaweight.core.records import Record, read_record, write_record
 from metaweight.core.version import __version__
+from metaweight.influence.point import held_by
 
 FORMAT = 1
 FILE = "run.json"
@@ -35,6 +37,36 @@ class RunRecord(Record, frozen=True):
     """The mean of the unit losses before each step."""
     weights: str
     """Digest of the samples' weights."""
+    rates: str
+    """Digest of the learning rates of all steps."""
+    max_norm: float | None
+    optimizer: str
+    """What it is, with its options."""
+
+
+PARTS = {
+    "steps": "another number of steps (epochs times batches)",
+    "samples": "another number of samples",
+    "weights": "other weights of the samples",
+    "rates": "other learning rates",
+    "max_norm": "another max_norm",
+    "optimizer": "another optimizer, or other options of it",
+}
+"""Of a run that goes on: what must be as it was, and what is said where it is not."""
+
+
+def other_parts(one: RunRecord, other: RunRecord) -> list[str]:
+    """In words, what two runs do not share."""
+    return [said for name, said in PARTS.items() if getattr(one, name) != getattr(other, name)]
+
+
+def options_of(optimizer: Optimizer) -> str:
+    """Kinds and options of an optimizer's groups, without learning rates."""
+    return "; ".join(
+        ", ".join((type(one).__name__, *(f"{name}={group[name]}" for name in one.defaults if name != "lr")))
+        for one in held_by(optimizer)
+        for group in one.param_groups
+    )
 
 
 def surroundings() -> dict[str, str]:
@@ -57,6 +89,12 @@ def fingerprint(batch: Batch) -> list[float]:
     tensors = [batch.targets, *(value for value in inputs if isinstance(value, Tensor))]
     sums = [float((batch.index * place).sum())]
     return [*sums, sum(map(_weighted, tensors[:1])), sum(map(_weighted, tensors[1:]))]
+
+
+def changed_parts(here: list[float], there: list[float]) -> str:
+    """What differs between two batches, by their fingerprints; empty where nothing does."""
+    names = ("the samples and their order", "the targets", "the inputs")
+    return " and ".join(name for name, a, b in zip(names, here, there, strict=True) if a != b)
 
 
 def _weighted(value: Tensor) -> float:

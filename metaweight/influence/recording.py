@@ -12,9 +12,20 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.digest import digest
+from metaweight.core.randomness import forked_rng
 from metaweight.influence.mismatch import MismatchError, explained, unrepeatable
 from metaweight.influence.point import Point
-from metaweight.influence.record import FORMAT, RunRecord, Writer, fingerprint, read, surroundings
+from metaweight.influence.record import (
+    FORMAT,
+    RunRecord,
+    Writer,
+    changed_parts,
+    fingerprint,
+    options_of,
+    other_parts,
+    read,
+    surroundings,
+)
 from metaweight.influence.scratch import Scratch
 from metaweight.influence.segments import Segments
 from metaweight.influence.steps import Steps
@@ -72,6 +83,7 @@ class Recording:
         """The end of each part that was taken again -> how far it was from the state that is kept, and in
         which parameter; see ``Point.apart``."""
         self._losses: list[Tensor] = []
+        self._rates = ""
         self.store: Store = InMemory()
         self._writer: Writer | None = None
         if folder is None:
@@ -79,19 +91,18 @@ class Recording:
         device = student.device
         self.store = OnDisk(folder, shapes_of("student", start.parameters), device)
         self._writer = Writer(folder)
+        self._rates = digest(str(steps.rates.at(step)) for step in range(len(steps)))
         found = read(folder)
         if found is not None:
             self._go_on_with(found, start)
 
     def _go_on_with(self, found: RunRecord, start: Point) -> None:
         """Take up what lies in the folder."""
-        mine, theirs = self._record(), found
-        for name in ("steps", "samples", "weights"):
-            if getattr(mine, name) != getattr(theirs, name):
-                raise ValueError(
-                    f"{self.folder} holds a recorded run of other {name}; name another folder, or build the "
-                    "run as it was built then"
-                )
+        if other := other_parts(self._record(), found):
+            raise ValueError(
+                f"{self.folder} holds a recorded run with {' and '.join(other)}; name another folder, or "
+                "build the run as it was built then"
+            )
         self.segments = Segments(found.steps, found.every)
         ends = [self.store.get(0)] + ([self.store.get(found.steps)] if found.taken == found.steps else [])
         apart = [end.differs(start) for end in ends]
@@ -102,6 +113,24 @@ class Recording:
             )
         self.log = Log(found.surroundings, found.batches, found.losses)
         self.taken = self.durable = found.taken
+        for step in {0, found.taken} - {found.steps}:
+            if changed := self.changed(step):
+                raise ValueError(
+                    f"{self.folder} holds a run that was recorded on other data: of the batch of step "
+                    f"{step + 1} {changed} changed. Give the data of then, or name another folder"
+                )
+
+    def _print_of(self, step: int) -> list[float]:
+        """The fingerprint of the batch of the next step; generators, from which it may draw, stay."""
+        with forked_rng(self.student.device):
+            return fingerprint(self.steps.batch(step))
+
+    def changed(self, step: int) -> str:
+        """What is another in that batch than when it was recorded; empty where nothing is."""
+        with forked_rng(self.student.device):
+            self.store.get(step).generators.restore(self.student.device)
+            here = self._print_of(step)
+        return changed_parts(here, self.log.batches[self.segments.places.index(step)])
 
     @property
     def whole(self) -> bool:
@@ -129,7 +158,7 @@ class Recording:
         if self.taken == 0:
             self.store.put(0, Point.of(self.student, self.optimizer))
             self.log.losses.clear()
-            self.log.batches[:] = [fingerprint(self.steps.batch(0))]
+            self.log.batches[:] = [self._print_of(0)]
 
     def note(self, step: int, loss: Tensor, tell: Tell = silent) -> None:
         """A step was just taken, its mean ``loss`` before it; the state after it is kept where it is due."""
@@ -143,7 +172,7 @@ class Recording:
         self._losses.clear()
         self.store.put(after, Point.of(self.student, self.optimizer))
         if after < steps:
-            self.log.batches.append(fingerprint(self.steps.batch(after)))
+            self.log.batches.append(self._print_of(after))
         self.taken = after
         if self._writer is not None and self._writer.write(self._record(), at_once=self.whole):
             self.durable = after
@@ -186,4 +215,7 @@ class Recording:
             batches=self.log.batches,
             losses=self.log.losses,
             weights="by step" if self.steps.visits is not None else digest(self.steps.weights),
+            rates=self._rates,
+            max_norm=self.steps.max_norm,
+            optimizer=options_of(self.optimizer),
         )

@@ -76,7 +76,13 @@ class OnDisk(Store):
 
     def get(self, step: int) -> Point:
         """See ``Store``."""
-        content = load(self._path(step), self._shapes)
+        try:
+            content = load(self._path(step), self._shapes)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error}. Without the state before step {step + 1} the run cannot be gone through: delete "
+                f"{self.folder.parent}, and it is recorded anew"
+            ) from error
         moved = _on(content, self._device)
         generators = Generators(content["cpu"], content["device"])
         return Point(moved["parameters"], moved["states"], moved["buffers"], generators)

@@ -28,7 +28,7 @@ from metaweight.influence.checks import (
     require_repeatable,
     tell_how_far_off,
 )
-from metaweight.influence.learning import Learning, Learnt, driving_and_watching
+from metaweight.influence.learning import Learning, Learnt, driving_and_watching, named, require_learnable
 from metaweight.influence.moves import moves
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.result import Influence
@@ -79,7 +79,8 @@ class WholeRun:
         count = None
         if isinstance(source, DataLoader):
             count, source = rows_in(source), LoaderBatches(source, seed=seed, device=student.device)
-        steps = Steps.of(source, one, epochs, learning_rate, max_norm, weights, count)
+        with forked_rng(student.device):  # batches may draw
+            steps = Steps.of(source, one, epochs, learning_rate, max_norm, weights, count)
         self._stand(student, one, steps, AsGiven(), checkpoints, folder, on_difference)
 
     @classmethod
@@ -180,9 +181,7 @@ class WholeRun:
             end = recording.end()
             refuse_other_buffers(student=self.student, start=recording.store.get(0), end=end)
             said = targets.said(self.student, end, mode)
-            kept = None
-            if self.folder is not None:
-                kept = self.folder / f"back-{targets.name(str(by_epoch), mode)}.pt"
+            kept = self.folder and self.folder / f"back-{targets.name(str(by_epoch), mode)}.pt"
             values = WayBack(recording, said, by_epoch=by_epoch, kept=kept).go(tell)
         tell_how_far_off(recording)
         losses = torch.tensor([one.loss for one in said], dtype=torch.float64)
@@ -208,16 +207,17 @@ class WholeRun:
         of the student what is to be low; None: every other row of ``meta``, and the rest drive.  Ends where
         that has not fallen for ``patience`` rounds; ``restarts``: how often it then begins again at the best
         weights with steps of half the size.  Leaves the student trained with the weights that it hands out.
-        With a folder a learning that was killed goes on.  Raises as ``influence``, KeyError for an unknown
-        move.
+        With a folder a killed learning goes on.  Raises as ``influence``, and KeyError for an unknown move.
         """
         refuse_visits(self.steps, "learns")
-        self.record()
+        require_learnable(self.steps.weights)
         asked, watching = driving_and_watching(meta, valid, self.student.device)
-        place = None if self.folder is None else self.folder / f"learn-{asked.name(move, str(size))}"
+        name = f"learn-{named(asked, watching, move, size, patience, restarts)}"
+        place = None if self.folder is None else self.folder / name
         learning = Learning(self._anew, asked, watching, moves[move](), size, patience, restarts, place)
+        self.record()
         with self._put_back(self.recording):
-            learnt = learning.go(self.steps.weights, rounds, tell)
+            learnt = learning.go(self.recording, rounds, tell)
         self._anew(learnt.weights).take()
         return learnt
 

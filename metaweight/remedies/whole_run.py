@@ -22,8 +22,6 @@ from metaweight.teachers.base import Sees, Teacher
 from metaweight.training.learning_rate import LearningRate
 
 NAME = "whole-run"
-BACK = 4.0
-"""What going back through a run costs, in plain runs."""
 
 
 class GivenWeights(Teacher):
@@ -110,7 +108,7 @@ class WholeRunWeights(Remedy):
             size=self.size,
             patience=self.patience,
         )
-        course.spend(len(learnt.rounds) + BACK * sum(r.accepted for r in learnt.rounds))
+        course.spend(learnt.cost + 1)  # the student is trained with the weights that were learnt
         fresh = course.build()
         reweighter = Reweighter(
             fresh.student,

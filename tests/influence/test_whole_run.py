@@ -7,36 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 from slowly import slowly
-from torch import Tensor
-from whole_runs import OPTIMIZERS, SAMPLES, Case, Rows, case, mlp
+from whole_runs import OPTIMIZERS, SAMPLES, Rows, case, mlp, off, weights_of
 
 import metaweight as mw
-
-STEP = 2e-4
-
-
-def direction(case: Case) -> Tensor:
-    """[N], of length 1."""
-    g = torch.Generator().manual_seed(11)
-    drawn = torch.randn(len(case.source.whole), generator=g, dtype=torch.float64)
-    return drawn / drawn.norm()
-
-
-def weights_of(case: Case) -> Tensor:
-    """No two alike."""
-    g = torch.Generator().manual_seed(12)
-    return torch.rand(len(case.source.whole), generator=g, dtype=torch.float64) + 0.5
-
-
-def off(case: Case, mode: str = "eval") -> float:
-    """Relative error of the slope along a direction: differences of order 4 of the run written out."""
-    weights, along = weights_of(case), STEP * direction(case)
-    ours = case.recorded(weights).influence(case.meta, mode=mode)  # type: ignore[arg-type]
-    near = case.loss_at_the_end(weights + along, mode) - case.loss_at_the_end(weights - along, mode)
-    far = case.loss_at_the_end(weights + 2 * along, mode) - case.loss_at_the_end(weights - 2 * along, mode)
-    expected = (8 * near - far) / (12 * STEP)
-    assert abs(expected) > 1e-5
-    return abs(float(ours.values @ direction(case)) - expected) / abs(expected)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch.func import functional_call, jvp
 
 from metaweight.models import build_model, default_taps, model_options, models
 from metaweight.models.convnet import ConvNet
+from metaweight.models.mlp import MLP
 from metaweight.models.resnet import BasicBlock, ResNet
 from metaweight.models.wide_resnet import WideBlock, WideResNet
 from metaweight.student.taps import pool
@@ -20,6 +21,7 @@ SMALL = {
     "convnet": lambda c, s: ConvNet(4, c, s, width=4),
     "convnet-group": lambda c, s: ConvNet(4, c, s, width=4, norm="group"),
     "convnet-none": lambda c, s: ConvNet(4, c, s, width=4, norm="none"),
+    "mlp": lambda c, s: MLP(4, c, s, width=6),
     "resnet": lambda c, s: ResNet(4, c, s, depth=8),
     "wide-resnet": lambda c, s: WideResNet(4, c, s, depth=10, widen=1),
     "wide-resnet-dropout": lambda c, s: WideResNet(4, c, s, depth=10, widen=1, dropout=0.3),
@@ -254,3 +256,20 @@ def test_default_taps_of_unknown_and_of_foreign_models() -> None:
         pytest.raises(ValueError, match="name some of its submodules"),
     ):
         default_taps("foreign")
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "tanh"])
+def test_the_mlp_is_two_products_and_an_activation(activation: str) -> None:
+    model, x = MLP(4, 3, 8, width=7, activation=activation), images(channels=3)
+    hidden = getattr(torch, activation, F.gelu)(
+        x.flatten(1) @ model.hidden[1].weight.T + model.hidden[1].bias
+    )
+    torch.testing.assert_close(model(x), hidden @ model.head.weight.T + model.head.bias)
+    assert count(model) == (3 * 8 * 8 + 1) * 7 + (7 + 1) * 4
+
+
+def test_mistakes_in_an_mlp_are_named() -> None:
+    with pytest.raises(KeyError, match=r"unknown activation 'gelo'. Did you mean 'gelu'"):
+        MLP(4, 1, 8, activation="gelo")
+    with pytest.raises(ValueError, match="width is 1 or more, got 0"):
+        MLP(4, 1, 8, width=0)

@@ -23,6 +23,7 @@ from metaweight.tasks.config import ImageConfig, TranslationConfig
 from metaweight.training import checkpoint
 from metaweight.training.callbacks import Callback, Run
 from metaweight.training.evaluation import evaluate
+from metaweight.training.learning_rate import LearningRate
 from metaweight.training.run_folder import RunFolder
 
 ROUNDS = 2
@@ -73,7 +74,7 @@ def student_of(folder: RunFolder) -> dict[str, Tensor]:
 def test_the_run_is_trained_with_the_weights_that_were_learnt(
     model: str, moved: bool, config: ImageConfig, learnt: Kept, tmp_path: Path
 ) -> None:
-    config = replace(config, model=model)
+    config = replace(config, model=model, remedy_options={**config.remedy_options, "with_meta": False})
     prepared = tasks["image"].prepare(config)
     folder = RunFolder.create(tmp_path / "run", {})
     outcome = remedies.run(config, folder, prepared=prepared)
@@ -89,6 +90,29 @@ def test_the_run_is_trained_with_the_weights_that_were_learnt(
     # the rounds, the run that the learning leaves the student after, and the one that was asked for
     assert found.cost == len(found.rounds) + BACK * (1 + sum(r.accepted for r in found.rounds[1:]))
     assert outcome.cost == found.cost + 2
+
+
+def test_the_last_run_has_the_trusted_rows_with_weight_1_too(
+    config: ImageConfig, learnt: Kept, tmp_path: Path
+) -> None:
+    prepared = tasks["image"].prepare(config)
+    folder = RunFolder.create(tmp_path / "run", {})
+    remedies.run(config, folder, prepared=prepared)
+    ((found, _),) = learnt
+    course = Course(config, prepared)
+    assert bool((found.weights[course.pool.meta] == 1).all())
+    built, both = course.build(), torch.cat([course.pool.train, course.pool.meta])
+    whole = WholeRun(
+        built.student,
+        course.batches(both),
+        built.optimizer,
+        epochs=config.epochs,
+        learning_rate=LearningRate("cosine"),
+        weights=found.weights,
+    )
+    whole.record()
+    there = built.student.module.state_dict()
+    assert all(torch.equal(value, there[name]) for name, value in student_of(folder).items())
 
 
 def test_the_validation_set_chooses(config: ImageConfig, learnt: Kept) -> None:

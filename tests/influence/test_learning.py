@@ -227,31 +227,33 @@ def test_a_function_may_leave_the_student_evaluating() -> None:
     assert run.student.module.training
 
 
-def test_a_restart_is_at_the_best_weights_with_half_the_step() -> None:
+@pytest.mark.parametrize("move", moves.names())
+def test_a_restart_is_at_the_best_weights_with_half_the_step(move: str) -> None:
+    """Adam's first step is the slopes' sign, too."""
     case = planted(epochs=2)
     worse = iter(range(100))  # the first round stays the best
     found = case.recorded().learn(
-        case.meta, valid=lambda _: float(next(worse)), rounds=10, size=0.1, patience=1, restarts=1
+        case.meta, valid=lambda _: float(next(worse)), rounds=10, move=move, size=0.1, patience=2, restarts=1
     )
-    assert [r.size for r in found.rounds] == [0, 0.1, 0.05]
+    assert [r.size for r in found.rounds] == [0, 0.1, 0.1, 0.05, 0.05]
     assert found.best == 0
     influence = case.recorded().influence(case.meta).values
     sign = (influence - influence.mean()).sign()
-    for r in found.rounds[1:]:
+    for r in found.rounds[1::2]:
         assert r.loss == pytest.approx(case.loss_at_the_end(1 - r.size * sign), rel=1e-12)
-    # 3 rounds, the one at the best weights again, and back from the first and from that one
-    assert found.cost == 4 + 2 * 4
+    # 5 rounds and the one at the best weights again; back from all but those that are followed by an end
+    assert found.cost == 6 + 4 * 4
 
 
 def test_patience_is_as_long_after_a_restart() -> None:
     case = planted(epochs=2)
-    watched = iter([5.0, 6, 7, 4, 5, 6, 7, 8])
+    watched = iter([5.0, 6, 7, 6, 4, 5, 6, 7, 8])
     found = case.recorded().learn(
         case.meta, valid=lambda _: next(watched), rounds=10, size=0.02, patience=2, restarts=1
     )
-    # two rounds without a fall, a restart, one that falls, and two that do not
-    assert [r.watched for r in found.rounds] == [5, 6, 7, 4, 5, 6]
-    assert found.best == 3
+    # two rounds without a fall, a restart, one more, one that falls, and two that do not
+    assert [r.watched for r in found.rounds] == [5, 6, 7, 6, 4, 5, 6]
+    assert found.best == 4
 
 
 def test_weights_with_which_a_run_gets_lost_are_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:

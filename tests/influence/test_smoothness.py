@@ -21,11 +21,11 @@ def case_of(activation: nn.Module) -> Case:
     def build() -> nn.Module:
         return nn.Sequential(nn.Linear(16, 6), activation, nn.Linear(6, 3))
 
-    return Case(build, Rows(rows((16,), 24, 3)), rows((16,), 5, 4), epochs=8)
+    return Case(build, Rows(rows((16,), 24, 3)), rows((16,), 5, 4), epochs=4)
 
 
 def test_a_smooth_run_is_called_smooth() -> None:
-    built = mlp(epochs=8)
+    built = mlp(epochs=4)
     run = built.recorded()
     found = run.smoothness(built.meta, step=1e-3)
     assert found.cosine > 0.999
@@ -56,7 +56,7 @@ def test_what_it_says_of_a_direction_is_what_differences_say() -> None:
 def test_a_rough_run_is_called_rough_and_told_what_would_help() -> None:
     built = case_of(Wave())
     found = built.recorded().smoothness(built.meta, step=0.05)
-    smooth = mlp(epochs=8).recorded().smoothness(mlp(epochs=8).meta, step=0.05)
+    smooth = mlp(epochs=4).recorded().smoothness(mlp(epochs=4).meta, step=0.05)
     assert found.cosine < 0.5 < smooth.cosine
     assert found.promised > smooth.promised
     assert "chaotic" in found.sentences()[0]

@@ -23,10 +23,11 @@ def test_a_run_by_every_optimizer(optimizer: str, epochs: int) -> None:
 @pytest.mark.parametrize(
     ("student", "optimizer", "mode", "epochs"),
     [
-        ("batchnorm-resnet", "sgd", "eval", 50),
+        ("batchnorm-resnet", "sgd", "eval", 12),
         ("batchnorm-resnet", "adamw", "eval", 8),
         ("batchnorm-resnet", "sgd", "train", 8),
         *slowly(
+            ("batchnorm-resnet", "sgd", "eval", 50),
             ("batchnorm-resnet", "adamw", "eval", 50),
             ("batchnorm-resnet", "sgd", "train", 50),
             ("groupnorm-resnet", "adam", "eval", 50),
@@ -80,9 +81,9 @@ def test_it_is_the_engine_reverse_over_all_steps() -> None:
     assert torch.allclose(ours.values, found.grads[0], rtol=1e-9, atol=1e-14)
 
 
-@pytest.mark.parametrize("checkpoints", ["all", 1, 3, 7, 50, "1MB"])
+@pytest.mark.parametrize("checkpoints", ["all", 7, "1MB", *slowly(1, 3, 50)])
 def test_which_states_are_kept_does_not_matter(checkpoints: str | int) -> None:
-    built = case("words-dropout", optimizer="adam", epochs=5)
+    built = case("words-dropout", optimizer="adam", epochs=3)
     expected = built.recorded().influence(built.meta).values
     assert torch.equal(built.recorded(checkpoints=checkpoints).influence(built.meta).values, expected)
 

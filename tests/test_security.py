@@ -20,6 +20,8 @@ from metaweight.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parent.parent
 NEVER = {"eval", "exec", "compile", "pickle.load", "pickle.loads", "torch.hub.load", "os.system"}
+OF_OWN_WORKERS = ("metaweight/core/jobs.py", "pickle.loads")
+"""In a worker, of bytes that the process which began it has made: of no file."""
 MAY_IMPORT = {"metaweight/core/plugins.py", "metaweight/doctor/higher_source.py"}
 """Where modules that a user names are imported, and where those of ``higher`` are looked at."""
 
@@ -45,7 +47,8 @@ def keywords(call: ast.Call) -> dict[str | None, str]:
 
 
 def test_nothing_that_runs_code_of_a_file_is_called() -> None:
-    assert [(where, name) for where, name, _ in all_calls() if name in NEVER] == []
+    found = [(where, name) for where, name, _ in all_calls() if name in NEVER]
+    assert found == [OF_OWN_WORKERS]
     words = [(where, keywords(call)) for where, _, call in all_calls()]
     forbidden = {"trust_remote_code": {"True"}, "allow_pickle": {"True"}, "shell": {"True"}}
     assert [

@@ -19,8 +19,9 @@ from metaweight.engines import build_engine
 from metaweight.influence.certificate import Certificate
 from metaweight.tasks import run as trained
 from metaweight.tasks import run_manifest, tasks
+from metaweight.tasks.assembly import learning_rate
 from metaweight.tasks.config import RunConfig
-from metaweight.training.learning_rate import LearningRate
+from metaweight.training.learning_rate import RateCourse
 from metaweight.training.run_folder import RunFolder
 
 TASK = "image"
@@ -69,7 +70,7 @@ def believed(
         built.optimizer,
         epochs=config.epochs,
         weights=torch.ones(prepared.samples, dtype=torch.float64),
-        learning_rate=_course(config),
+        learning_rate=learning_rate(config),
     )
     clock = [time.monotonic()]
     run.record()
@@ -96,10 +97,6 @@ def believed(
     return Believed(model, options, noise, seed, steps, certificate, aurocs, seconds)
 
 
-def _course(config: RunConfig) -> LearningRate:
-    return LearningRate(config.lr_schedule, config.lr_warmup_steps, config.lr_milestones, config.lr_gamma)
-
-
 def one_step(config: RunConfig, meta: Epochs) -> Tensor:
     """Slopes of the trusted loss by each weight one step ahead, summed over a plain run [N]."""
     task = tasks[TASK]
@@ -107,15 +104,13 @@ def one_step(config: RunConfig, meta: Epochs) -> Tensor:
     built = task.build(config, prepared)
     student, optimizer = built.student, built.optimizer
     source = task.sources(config, prepared).train
-    course = _course(config)
     steps = config.epochs * len(source)
-    first = [group["lr"] for group in optimizer.param_groups]
+    rates = RateCourse(optimizer, learning_rate(config), steps=steps, steps_per_epoch=len(source))
     total = torch.zeros(prepared.samples, dtype=torch.float64)
     rows = meta.batch(0, 0)
     for step in range(steps):
         batch = source.batch(*divmod(step, len(source)))
-        for group, rate in zip(optimizer.param_groups, first, strict=True):
-            group["lr"] = rate * course.factor(step, steps=steps, steps_per_epoch=len(source))
+        rates.set(step)
         weights = torch.ones(len(batch), requires_grad=True)
         found = mw.hypergradient(
             student,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 import torch
+from torch import nn
 
 import metaweight as mw
 from benchmarks.speed.measure import extra_peak
@@ -78,7 +79,7 @@ def _batches(kind: Subject, size: int, steps: int) -> Batches:
     return Batches(tuple(kind.random_batch(size, step * size, generator) for step in range(steps)))
 
 
-def _plain(kind: Subject, source: Batches) -> None:
+def _plain(kind: Subject, source: Batches) -> nn.Module:
     torch.manual_seed(0)
     module = kind.module()
     optimizer = kind.optimizer(module.parameters())
@@ -86,6 +87,7 @@ def _plain(kind: Subject, source: Batches) -> None:
         optimizer.zero_grad()
         kind.loss(module, batch).backward()
         optimizer.step()
+    return module
 
 
 def _run(kind: Subject, source: Batches, folder: str) -> mw.WholeRun:

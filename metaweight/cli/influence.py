@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 from rich.table import Table
-from torch import Tensor
 from tyro.conf import Positional
 
 from metaweight.cli.asking import OF, influence_of, opened
@@ -18,6 +16,7 @@ from metaweight.core.console import Terminal
 from metaweight.core.csv_columns import listed, write_by_column
 from metaweight.core.weights import auroc
 from metaweight.influence import Influence
+from metaweight.influence.result import highest_first
 from metaweight.report.own_rows import own_columns
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights, origin_columns
@@ -78,11 +77,6 @@ class InfluenceOf:
         return replace(influence_of(console, run, rows), asked=OF[self.of])
 
 
-def _order(values: Tensor) -> Tensor:
-    """The most harmful first, those of no batch last."""
-    return values.nan_to_num(-torch.inf).argsort(descending=True, stable=True)
-
-
 def _write(table: Path, found: Influence, samples: SampleWeights, folder: Path) -> None:
     values = found.values[samples.index]
     columns = {
@@ -93,7 +87,7 @@ def _write(table: Path, found: Influence, samples: SampleWeights, folder: Path) 
     own = own_columns(folder, samples.index.numpy()) or {}
     columns |= {f"own_{name}" if name in columns else name: cells for name, cells in own.items()}
     with whole_file(table) as file:
-        write_by_column(file, columns, _order(values))
+        write_by_column(file, columns, highest_first(values))
 
 
 def _print(console: Terminal, found: Influence, samples: SampleWeights, folder: Path) -> None:
@@ -107,7 +101,7 @@ def _print(console: Terminal, found: Influence, samples: SampleWeights, folder: 
         f"(these do harm), of {count - harmful:,} it does not",
         soft_wrap=True,
     )
-    order = _order(values)[:count]
+    order = highest_first(values)[:count]
     origins = {name: listed(cells, order) for name, cells in origin_columns(samples).items()}
     for title, places in (
         ("most harmful", range(min(SHOWN, count))),

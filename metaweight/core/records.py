@@ -60,6 +60,12 @@ def read_record(kind: type[R], path: Path) -> R:
         raise ValueError(f"{where} is damaged, or is another version's: {error}") from None
 
 
+def require_format(path: Path, found: int, newest: int) -> None:
+    """Raise ValueError where a file is of a newer format than this version reads."""
+    if found > newest:
+        raise ValueError(f"{path} has format {found}, this version reads up to {newest}: upgrade metaweight")
+
+
 def _line(content: bytes) -> str:
     """Where JSON ends to be JSON; empty where all of it is."""
     try:

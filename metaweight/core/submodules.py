@@ -15,7 +15,7 @@ T = TypeVar("T", bound=Tensor)
 Children = tuple[tuple[int, ...], tuple[str, ...], tuple[int, ...]]
 """Of all parts one after the other: how many each has, their names, their ids."""
 
-DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 """What they give is what came in, with noise."""
 
 _known: weakref.WeakKeyDictionary[nn.Module, tuple[list[str], list[weakref.ref[nn.Module]], Children]] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -128,7 +129,7 @@ class WayBack:
     def _watch(self) -> None:
         """Warn where what a loss says grows beyond meaning on the way."""
         sizes = self._sizes()
-        if not all(map(_finite, sizes)):
+        if not all(map(math.isfinite, sizes)):
             raise MetaweightError(
                 f"the way back through the run overflows before step {self.step}: this training is chaotic, "
                 "and no derivative says what a weight does to its end. A lower learning rate, warm-up, "
@@ -178,7 +179,3 @@ class WayBack:
             _At(Adjoint(here(p), {name: here(v) for name, v in s.items()}), here(r))
             for p, s, r in zip(state["parameters"], state["states"], state["statistics"], strict=True)
         ]
-
-
-def _finite(size: float) -> bool:
-    return size == size and abs(size) != float("inf")

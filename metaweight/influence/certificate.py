@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from metaweight.core.records import Record, read_record, write_record
+from metaweight.core.records import Record, read_record, require_format, write_record
 
 FORMAT = 1
 CHANCE = "no better than chance"
@@ -127,8 +127,7 @@ class Certificate:
     def load(path: Path | str) -> Certificate:
         """Read what ``save`` wrote.  Raises ValueError for another file or a newer format."""
         record = read_record(CertificateRecord, Path(path))
-        if record.format > FORMAT:
-            raise ValueError(f"{path} has format {record.format}: upgrade metaweight")
+        require_format(Path(path), record.format, FORMAT)
         return Certificate(**{one.name: getattr(record, one.name) for one in fields(Certificate)})
 
 

@@ -18,7 +18,7 @@ from metaweight.core.modes import modes_kept
 from metaweight.influence.back import WayBack
 from metaweight.influence.moves import Move
 from metaweight.influence.recording import Recording, Tell
-from metaweight.influence.targets import Meta, Targets
+from metaweight.influence.targets import Meta, Said, Targets
 from metaweight.student.student import Student
 from metaweight.training.checkpoint import load, save
 
@@ -107,10 +107,11 @@ class Learning:
         """At most ``rounds`` rounds after ``recording``, which is whole, and whose weights come first."""
         if not self._taken_up():
             self.full, self.cost = self.size, 1.0
-            loss, watched = self._losses(recording)
+            said = self._said(recording)
+            loss, watched = said.loss, self._watched(recording)
             self.weights = self.best = recording.steps.weights.double()
             self.now = loss
-            self.slopes = self._slopes(recording)
+            self.slopes = self._slopes(recording, said)
             self.rounds.append(Round(0, loss, watched, 0.0, True))
             self._keep()
         tell(len(self.rounds) - 1, rounds)
@@ -129,7 +130,8 @@ class Learning:
         promised = float((self.slopes * (tried - self.weights)).sum())
         try:
             recording = self._trained(tried)
-            loss, watched = self._losses(recording)
+            said = self._said(recording)
+            loss, watched = said.loss, self._watched(recording)
         except NonFiniteError:  # with these weights the run gets lost
             loss = watched = math.inf
         accepted = loss < self.now
@@ -146,7 +148,7 @@ class Learning:
         if self._best().number == len(self.rounds) - 1:
             self.best = tried
         if self._fell_lately():
-            self.slopes = self._slopes(recording)
+            self.slopes = self._slopes(recording, said)
 
     def _fell_lately(self) -> bool:
         """Whether what is watched did so in the last rounds, or a restart is as near."""
@@ -165,7 +167,7 @@ class Learning:
         self.move.load_state_dict({})
         recording = self._trained(self.best)
         self.weights, self.now = self.best, self._best().loss
-        self.slopes = self._slopes(recording)
+        self.slopes = self._slopes(recording, self._said(recording))
         return True
 
     def _best(self) -> Round:
@@ -181,24 +183,27 @@ class Learning:
         recording.take()
         return recording
 
-    def _losses(self, recording: Recording) -> tuple[float, float]:
+    def _said(self, recording: Recording) -> Said:
+        """The driving loss at the end, and what it says of the parameters there."""
+        (said,) = self.driving.said(recording.student, recording.end(), "eval")
+        return said
+
+    def _watched(self, recording: Recording) -> float:
         end = recording.end()
-        (driving,) = self.driving.said(recording.student, end, "eval")
         if not isinstance(self.watching, Targets):
             end.put_pass(recording.student)
             with modes_kept(recording.student.module):
                 figure = float(self.watching(recording.student))
             if math.isnan(figure):
                 raise ValueError("valid, the function that says how good a student is, gave NaN")
-            return driving.loss, figure
+            return figure
         (watched,) = self.watching.said(recording.student, end, "eval")
-        return driving.loss, watched.loss
+        return watched.loss
 
-    def _slopes(self, recording: Recording) -> Tensor:
+    def _slopes(self, recording: Recording, said: Said) -> Tensor:
         """[N], less their mean over the samples that the run has visited."""
         self.cost += BACK
-        said = self.driving.said(recording.student, recording.end(), "eval")
-        values = WayBack(recording, said).go()[0, 0]
+        values = WayBack(recording, [said]).go()[0, 0]
         self.visited = ~values.isnan()
         return torch.where(self.visited, values - values[self.visited].mean(), 0.0)
 

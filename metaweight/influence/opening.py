@@ -20,13 +20,14 @@ from metaweight.influence.replay import Replay
 from metaweight.influence.steps import Steps
 from metaweight.influence.visits import Visits
 from metaweight.student.execution.execution import require_device
+from metaweight.tasks.assembly import learning_rate
 from metaweight.tasks.base import Prepared, tasks
 from metaweight.tasks.identity import other_versions, require_data, require_options
 from metaweight.tasks.pool import pooled
 from metaweight.tasks.run import assemble
 from metaweight.training.environment import environment
 from metaweight.training.history import Source
-from metaweight.training.learning_rate import LearningRate, RateCourse
+from metaweight.training.learning_rate import RateCourse
 from metaweight.training.trainer import Trainer
 
 FOLDER = "whole"
@@ -77,12 +78,9 @@ class Opened:
     def steps(self) -> Steps:
         """Those of the run."""
         config, trainer = self.finished.config, self.trainer
-        course = LearningRate(
-            config.lr_schedule, config.lr_warmup_steps, config.lr_milestones, config.lr_gamma
-        )
         rates = RateCourse(
             trainer.reweighter.live.optimizer,
-            course,
+            learning_rate(config),
             steps=config.epochs * len(trainer.train),
             steps_per_epoch=len(trainer.train),
         )

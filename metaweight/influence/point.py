@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from metaweight.engines.inner import members
 from metaweight.student.student import Student
 
 State = Mapping[str, Any]
@@ -64,7 +65,7 @@ class Point:
         """Let both stand here; the parameters stay the same objects."""
         self.put_pass(student)
         holders = {
-            p: one for one in held_by(optimizer) for group in one.param_groups for p in group["params"]
+            p: one for one in members(optimizer) for group in one.param_groups for p in group["params"]
         }
         for name, p in student.parameters().items():
             if p not in holders:
@@ -118,11 +119,6 @@ class Point:
         tensors = [*self.parameters.values(), *self.buffers.values(), self.generators.cpu]
         tensors += [v for state in self.states.values() for v in state.values() if isinstance(v, Tensor)]
         return sum(value.numel() * value.element_size() for value in tensors)
-
-
-def held_by(optimizer: Optimizer) -> list[Optimizer]:
-    """The optimizers behind one that stands for several."""
-    return list(getattr(optimizer, "parts", [optimizer]))
 
 
 def _copied(state: State) -> dict[str, Any]:

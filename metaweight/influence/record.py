@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch
-from metaweight.core.records import Record, read_record, write_record
+from metaweight.core.records import Record, read_record, require_format, write_record
 from metaweight.core.version import __version__
-from metaweight.influence.point import held_by
+from metaweight.engines.inner import members
 
 FORMAT = 1
 FILE = "run.json"
@@ -64,7 +63,7 @@ def options_of(optimizer: Optimizer) -> str:
     """Kinds and options of an optimizer's groups, without learning rates."""
     return "; ".join(
         ", ".join((type(one).__name__, *(f"{name}={group[name]}" for name in one.defaults if name != "lr")))
-        for one in held_by(optimizer)
+        for one in members(optimizer)
         for group in one.param_groups
     )
 
@@ -86,9 +85,8 @@ def fingerprint(batch: Batch) -> list[float]:
     """Three numbers that change where samples, targets or inputs of a batch do."""
     place = torch.arange(1, len(batch) + 1, device=batch.index.device)
     inputs = [*batch.args, *batch.kwargs.values()]
-    tensors = [batch.targets, *(value for value in inputs if isinstance(value, Tensor))]
-    sums = [float((batch.index * place).sum())]
-    return [*sums, sum(map(_weighted, tensors[:1])), sum(map(_weighted, tensors[1:]))]
+    tensors = [value for value in inputs if isinstance(value, Tensor)]
+    return [float((batch.index * place).sum()), _weighted(batch.targets), sum(map(_weighted, tensors))]
 
 
 def changed_parts(here: list[float], there: list[float]) -> str:
@@ -126,9 +124,6 @@ def read(folder: Path) -> RunRecord | None:
     path = folder / FILE
     if not path.exists():
         return None
-    record: Any = read_record(RunRecord, path)
-    if record.format > FORMAT:
-        raise ValueError(
-            f"{path} has format {record.format}, this version reads up to {FORMAT}: upgrade metaweight"
-        )
-    return record  # type: ignore[no-any-return]
+    record = read_record(RunRecord, path)
+    require_format(path, record.format, FORMAT)
+    return record

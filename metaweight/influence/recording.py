@@ -166,7 +166,7 @@ class Recording:
             self.watch(step, float(loss))
         self._losses.append(loss.detach().double())
         after, steps = step + 1, len(self.steps)
-        if after % self.segments.every and after != steps:
+        if not self.segments.ends_at(after):
             return
         self.log.losses += torch.stack(self._losses).tolist()
         self._losses.clear()

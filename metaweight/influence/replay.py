@@ -85,7 +85,7 @@ class Replay(Callback):
         self._generators = after
         if self._before is not None:
             self._compare(recording, step, visit, self._before)
-        due = (step + 1) in recording.segments.places
+        due = recording.segments.ends_at(step + 1)
         if due:
             self.visits.write()
             self._save(step + 1)

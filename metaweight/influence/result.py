@@ -12,8 +12,14 @@ from torch import Tensor
 
 from metaweight.core.atomic import whole_file
 from metaweight.core.csv_text import number_as_cell, write_csv
+from metaweight.core.records import require_format
 
 FORMAT = 1
+
+
+def highest_first(values: Tensor) -> Tensor:
+    """Positions along the last dimension by falling value, equal ones in their order, NaN last."""
+    return values.nan_to_num(-torch.inf).argsort(dim=-1, descending=True, stable=True)
 
 
 @dataclass(frozen=True)
@@ -44,15 +50,15 @@ class Influence:
 
     def harmful(self, count: int = 10) -> Tensor:
         """Positions [Q, count] or [count] of the samples that do most harm, the worst first."""
-        return self._first(self.values.nan_to_num(-torch.inf), count)
+        return self._first(self.values, count)
 
     def helpful(self, count: int = 10) -> Tensor:
         """Positions of the samples that help most, the best first."""
-        return self._first(-self.values.nan_to_num(torch.inf), count)
+        return self._first(-self.values, count)
 
     def _first(self, keys: Tensor, count: int) -> Tensor:
-        seen = int((~self.values.isnan()).sum(-1).min())
-        return keys.argsort(dim=-1, descending=True, stable=True)[..., : min(count, seen)]
+        seen = int((~keys.isnan()).sum(-1).min())
+        return highest_first(keys)[..., : min(count, seen)]
 
     def save(self, path: Path | str) -> None:
         """Write a NumPy archive, all of it or nothing.  Raises WriteError."""
@@ -71,8 +77,7 @@ class Influence:
         with np.load(Path(path), allow_pickle=False) as arrays:
             if not {"values", "losses", "format"} <= set(arrays):
                 raise ValueError(f"{path} holds no influences")
-            if int(arrays["format"]) > FORMAT:
-                raise ValueError(f"{path} has format {int(arrays['format'])}: upgrade metaweight")
+            require_format(Path(path), int(arrays["format"]), FORMAT)
             parts = torch.from_numpy(arrays["by_epoch"]) if "by_epoch" in arrays else None
             asked = str(arrays["asked"]) if "asked" in arrays else ""
             values, losses = (torch.from_numpy(arrays[name]) for name in ("values", "losses"))
@@ -82,6 +87,6 @@ class Influence:
         """A row for each sample, the most harmful first: its position and the influence on each loss."""
         values = self.values[None] if self.values.dim() == 1 else self.values
         names = ["influence"] if len(values) == 1 else [f"influence_{q}" for q in range(len(values))]
-        order = values.mean(0).nan_to_num(-torch.inf).argsort(descending=True, stable=True).tolist()
+        order = highest_first(values.mean(0)).tolist()
         rows = ([i, *(number_as_cell(float(v)) for v in values[:, i])] for i in order)
         write_csv(Path(path), ["index", *names], rows)

@@ -50,6 +50,10 @@ class Segments:
         """The steps before which the state is kept; the last is the end of the run."""
         return (*range(0, self.steps, self.every), self.steps)
 
+    def ends_at(self, step: int) -> bool:
+        """Whether the state before ``step`` is kept, the first one aside: as ``places`` says, at once."""
+        return step % self.every == 0 or step == self.steps
+
     def backwards(self, end: int) -> Iterator[tuple[int, int]]:
         """(first step, end) of each segment that begins before ``end``, the last one first."""
         places = [place for place in self.places if place < end]

@@ -74,17 +74,12 @@ class Steps:
             return self.visits.of(step).weights.to(forward.loss)
         return self.weights[forward.index.to(self.weights.device)].to(forward.loss)
 
-    def set_rates(self, optimizer: Optimizer, step: int) -> None:
-        """Give the parameter groups their learning rates of a step."""
-        for group, rate in zip(optimizer.param_groups, self.rates.at(step), strict=True):
-            group["lr"] = rate
-
     def take(self, student: Student, optimizer: Optimizer, step: int) -> Tensor:
         """A real step, as anybody writes it: the unit losses before it [U], detached.
 
         Raises NonFiniteError where one is NaN or infinite.
         """
-        self.set_rates(optimizer, step)
+        self.rates.set(step)
         visit = None if self.visits is None else self.visits.of(step)
         with differentiable() if visit is not None and visit.written_out else nullcontext():
             forward = student(self.batch(step), taps=False)

@@ -26,10 +26,6 @@ class Store(ABC):
     def get(self, step: int) -> Point:
         """The state before ``step``.  Raises KeyError, or CheckpointError where it cannot be read."""
 
-    @abstractmethod
-    def last(self) -> int | None:
-        """The last step before which a state is kept and readable."""
-
 
 class InMemory(Store):
     """Gone with the process."""
@@ -44,10 +40,6 @@ class InMemory(Store):
     def get(self, step: int) -> Point:
         """See ``Store``."""
         return self._points[step]
-
-    def last(self) -> int | None:
-        """See ``Store``."""
-        return max(self._points, default=None)
 
 
 class OnDisk(Store):
@@ -86,16 +78,6 @@ class OnDisk(Store):
         moved = _on(content, self._device)
         generators = Generators(content["cpu"], content["device"])
         return Point(moved["parameters"], moved["states"], moved["buffers"], generators)
-
-    def last(self) -> int | None:
-        """See ``Store``; a file that was not written to its end does not count."""
-        for path in sorted(self.folder.glob("*.pt"), reverse=True):
-            try:
-                load(path, self._shapes)
-            except CheckpointError:
-                continue
-            return int(path.stem)
-        return None
 
     def drop(self, step: int) -> None:
         """Remove the state before ``step``."""

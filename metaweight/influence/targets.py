@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -14,9 +14,11 @@ from torch.utils.data import DataLoader
 
 from metaweight.core.contracts import Batch, Forward
 from metaweight.core.digest import digest
+from metaweight.core.modes import evaluating
 from metaweight.data.loaders import LoaderBatches
 from metaweight.engines.checks import require_finite_losses
 from metaweight.engines.one_step import gradients
+from metaweight.engines.pulled import added
 from metaweight.influence.norms import norms_of, read_with_derivative
 from metaweight.influence.point import Point
 from metaweight.influence.record import fingerprint
@@ -113,8 +115,7 @@ def _of_set(
         forward = _pass(student, batch)
         count += len(forward.loss)
         loss += float(forward.loss.detach().double().sum())
-        for name, value in gradients(forward.loss.sum(), leaves).items():
-            total[name] = total[name] + value if name in total else value
+        total = added(total, gradients(forward.loss.sum(), leaves))
     return _said(loss / count, {name: value / count for name, value in total.items()}, statistics)
 
 
@@ -150,13 +151,5 @@ def _said(loss: float, found: Mapping[str, Tensor], statistics: Mapping[str, Ten
     )
 
 
-@contextmanager
-def _mode(student: Student, mode: Mode) -> Iterator[None]:
-    before = [(part, part.training) for part in student.module.modules()]
-    if mode == "eval":
-        student.module.eval()
-    try:
-        yield
-    finally:
-        for part, training in before:
-            part.training = training
+def _mode(student: Student, mode: Mode) -> AbstractContextManager[None]:
+    return evaluating(student.module) if mode == "eval" else nullcontext()

@@ -177,7 +177,7 @@ class WholeRun:
         self.record()
         targets = Targets.of(meta, each=each, device=self.student.device)
         recording = self.recording
-        with self._taking.setting(), self._put_back(recording):
+        with self._put_back(recording):
             end = recording.end()
             refuse_other_buffers(student=self.student, start=recording.store.get(0), end=end)
             said = targets.said(self.student, end, mode)
@@ -218,7 +218,8 @@ class WholeRun:
         self.record()
         with self._put_back(self.recording):
             learnt = learning.go(self.recording, rounds, tell)
-        self._anew(learnt.weights).take()
+        with self._taking.setting():
+            self._anew(learnt.weights).take()
         return learnt
 
     def certify(
@@ -267,7 +268,7 @@ class WholeRun:
         recording = self.recording
         start = recording.store.get(0)
         retraining = Retraining(self.student, self.optimizer, recording.steps, start, targets, mode)
-        with self._taking.setting(), self._put_back(recording):
+        with self._put_back(recording):
             kept = Kept(self.folder, targets, mode)
             return certified(recording, retraining, read, plan, kept, jobs=jobs, tell=tell)
 
@@ -288,12 +289,12 @@ class WholeRun:
 
     @contextmanager
     def _put_back(self, recording: Recording) -> Iterator[None]:
-        """The student and its optimizer stand at the end of the run afterwards, gradients let go of."""
-        with forked_rng(self.student.device):
+        """Under the run's own setting; student and optimizer stand at its end afterwards, gradients gone."""
+        with self._taking.setting(), forked_rng(self.student.device):
             try:
                 yield
             finally:
                 recording.end().put(self.student, self.optimizer)
-                recording.steps.set_rates(self.optimizer, len(recording.steps) - 1)
+                recording.steps.rates.set(len(recording.steps) - 1)
                 for p in self.student.parameters().values():
                     p.grad = None

@@ -18,8 +18,8 @@ from metaweight.remedies.course import STAGES, Course, Stage
 from metaweight.reweighter import Reweighter
 from metaweight.student.student import Student
 from metaweight.tasks import Evaluation
+from metaweight.tasks.assembly import learning_rate
 from metaweight.teachers.base import Sees, Teacher
-from metaweight.training.learning_rate import LearningRate
 
 NAME = "whole-run"
 
@@ -93,9 +93,7 @@ class WholeRunWeights(Remedy):
             course.task.sources(config, course.prepared).train,
             built.optimizer,
             epochs=config.epochs,
-            learning_rate=LearningRate(
-                config.lr_schedule, config.lr_warmup_steps, config.lr_milestones, config.lr_gamma
-            ),
+            learning_rate=learning_rate(config),
             weights=torch.ones(course.prepared.samples, dtype=torch.float64),
             max_norm=config.max_norm,
             folder=place,

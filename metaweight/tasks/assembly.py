@@ -25,6 +25,7 @@ from metaweight.teachers import base as teachers
 from metaweight.teachers.base import build_teacher, checked_teacher_options
 from metaweight.training.callbacks import AttentionHistory, Callback, WeightHistory
 from metaweight.training.fates import Fates
+from metaweight.training.learning_rate import LearningRate
 from metaweight.training.trainer import Trainer
 
 optimizers: Registry[Callable[..., Optimizer]] = Registry("optimizer")
@@ -46,6 +47,11 @@ def build_optimizer(config: RunConfig, parameters: Iterable[Tensor]) -> Optimize
     kind = optimizers[config.optimizer]
     of_any = ("lr", "weight_decay", "momentum", "nesterov", "betas", "eps")
     return kind(parameters, **{name: getattr(config, name) for name in of_any if name in options_of(kind)})
+
+
+def learning_rate(config: RunConfig) -> LearningRate:
+    """The course of the student's learning rate.  Raises ValueError for an unknown one, with the nearest."""
+    return LearningRate(config.lr_schedule, config.lr_warmup_steps, config.lr_milestones, config.lr_gamma)
 
 
 def execution(config: RunConfig) -> Execution:

@@ -9,14 +9,13 @@ from metaweight.core.csv_text import write_csv
 from metaweight.core.processes import Processes
 from metaweight.data.origins import COLUMNS
 from metaweight.reweighter import Reweighter
-from metaweight.tasks.assembly import Assembled
+from metaweight.tasks.assembly import Assembled, learning_rate
 from metaweight.tasks.base import Prepared, Task, Watching, tasks
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.outcome import Outcome
 from metaweight.tasks.rating.kept import keep_rater
 from metaweight.training.callbacks import AttentionHistory, Callback, WeightHistory
 from metaweight.training.history import Source
-from metaweight.training.learning_rate import LearningRate
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.trainer import Trainer
 
@@ -60,9 +59,7 @@ def assemble(
         higher_is_better=evaluation.higher_is_better,
         evaluate_every=config.evaluate_every,
         warmup_epochs=config.warmup_epochs,
-        learning_rate=LearningRate(
-            config.lr_schedule, config.lr_warmup_steps, config.lr_milestones, config.lr_gamma
-        ),
+        learning_rate=learning_rate(config),
         patience=config.patience,
         folder=folder,
         callbacks=(weights, attention, *watchers, *callbacks),

@@ -34,13 +34,7 @@ def test_of_a_run_of_one_step_one_step_ahead_is_the_whole_run() -> None:
 def test_what_is_timed_is_one_and_the_same_training(tmp_path: Path) -> None:
     kind = cost.subject("mlp")
     source = cost._batches(kind, 4, 3)
-    torch.manual_seed(0)
-    module = kind.module()
-    optimizer = kind.optimizer(module.parameters())
-    for batch in source.batches:
-        optimizer.zero_grad()
-        kind.loss(module, batch).backward()
-        optimizer.step()
+    module = cost._plain(kind, source)
     recorded = cost._run(kind, source, str(tmp_path))
     recorded.record()
     there = dict(recorded.student.module.named_parameters())

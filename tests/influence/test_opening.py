@@ -18,6 +18,7 @@ from torch import Tensor
 import metaweight as mw
 from metaweight import tasks
 from metaweight.influence import WholeRun, record
+from metaweight.influence.steps import Steps
 from metaweight.tasks.config import TranslationConfig
 from metaweight.teachers.base import registry as teachers
 from metaweight.training.learning_rate import LearningRate
@@ -39,20 +40,33 @@ def copied(runs: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
     return copy
 
 
-def test_a_certificate_is_made_with_as_many_threads_as_the_run(copied: Callable[[str], Path]) -> None:
+ASKED: dict[str, Callable[[WholeRun], object]] = {
+    "influence": lambda run: run.influence(run.rows()),
+    "certify": lambda run: run.certify(
+        torch.arange(len(run.steps.weights), dtype=torch.float64), run.rows(), subsets=3, worst=()
+    ),
+    "smoothness": lambda run: run.smoothness(run.rows(), directions=1),
+    "learn": lambda run: run.learn(run.rows(), rounds=1),
+}
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_everything_is_computed_with_as_many_threads_as_the_run_had(
+    what: str, copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, before, counted = WholeRun.opened(folder := copied("plain")), torch.get_num_threads(), set()
     then = RunFolder.open(folder).manifest()["threads"]
     assert isinstance(then, int)
+    take = Steps.take
+
+    def counting(self: Steps, student: mw.Student, optimizer: torch.optim.Optimizer, step: int) -> Tensor:
+        counted.add(torch.get_num_threads())
+        return take(self, student, optimizer, step)
+
+    monkeypatch.setattr(Steps, "take", counting)
     torch.set_num_threads(then + 1)
     try:
-        scores = torch.arange(len(run.steps.weights), dtype=torch.float64)
-        run.certify(
-            scores,
-            run.rows(),
-            subsets=3,
-            worst=(),
-            tell=lambda done, of: counted.add(torch.get_num_threads()),
-        )
+        ASKED[what](run)
         assert torch.get_num_threads() == then + 1
     finally:
         torch.set_num_threads(before)

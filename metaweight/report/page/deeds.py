@@ -13,6 +13,7 @@ from torch import Tensor
 
 from metaweight.core.shown import shown
 from metaweight.influence import Certificate, Influence
+from metaweight.influence.result import highest_first
 from metaweight.report.own_rows import class_names, own_columns
 from metaweight.report.page.exhibits import Exhibit, exhibits
 from metaweight.report.page.gallery import Card, card
@@ -75,9 +76,7 @@ def deeds_of(run: ReadRun) -> Deeds | None:
 
 def _first(values: Tensor) -> list[int]:
     """Places of the largest positive ones."""
-    keys = values.nan_to_num(-torch.inf)
-    order = keys.argsort(descending=True, stable=True)[:MOST]
-    return [int(at) for at in order if keys[at] > 0]
+    return [int(at) for at in highest_first(values)[:MOST] if values[at] > 0]
 
 
 def _lead(values: Tensor, loss: float, asked: str) -> str:

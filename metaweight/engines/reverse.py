@@ -28,7 +28,7 @@ from metaweight.engines.inner import InnerStep
 from metaweight.engines.one_step import NO_INFLUENCE, joined_gradients, meta_pass
 from metaweight.engines.pulled import GradientGraph, added
 from metaweight.engines.replay import Momentum, Replay, Snapshots
-from metaweight.engines.sight import Sight, passing
+from metaweight.engines.sight import Sight
 from metaweight.engines.window import WindowEnd
 from metaweight.student.moving import Buffers
 from metaweight.student.student import Named
@@ -198,23 +198,10 @@ class _Way:
             keep_graph=bool(step.sight.inputs),
         )
         if step.sight.inputs:
-            more = self._through_state(step, forward, slope, leaves)
+            inside = [n for n in self.inner.options if problem.scope is None or n in problem.scope]
+            more = step.sight.through_state(forward, slope, leaves, inside)
             before = replace(before, parameters=added(before.parameters, more))
         return slope, before
-
-    def _through_state(
-        self, step: _Step, forward: Forward, slope: Tensor, leaves: Named
-    ) -> dict[str, Tensor | None]:
-        """What the weights' dependence on the state of this step adds to the parameters' adjoint."""
-        views = passing(forward.state(self.problem.progress, detached=False))
-        pairs = [(s, p) for s, p in zip(views, step.sight.pull_back(slope), strict=True) if p is not None]
-        if not pairs:
-            return {}
-        scope = self.problem.scope
-        inside = [n for n in self.inner.options if scope is None or n in scope]
-        outputs, pulls = zip(*pairs, strict=True)
-        found = torch.autograd.grad(outputs, [leaves[n] for n in inside], pulls, allow_unused=True)
-        return dict(zip(inside, found, strict=True))
 
 
 def _require_same(there: Tensor, here: Tensor) -> None:

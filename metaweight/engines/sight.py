@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from metaweight.core.contracts import StudentState
+from metaweight.core.contracts import Forward, StudentState
 from metaweight.engines.checks import checked_weights
+from metaweight.student.student import Named
 
 Weigh = Callable[[StudentState], Tensor]
 
@@ -46,6 +47,31 @@ class Sight:
         return list(
             torch.autograd.grad(self.weights, self.inputs, slope, allow_unused=True, retain_graph=True)
         )
+
+    def through_state(
+        self,
+        forward: Forward,
+        slope: Tensor,
+        leaves: Named,
+        names: Sequence[str],
+        *,
+        keep_graph: bool = False,
+    ) -> dict[str, Tensor | None]:
+        """dL/dw [U] passed on through what the teacher saw: name -> gradient, of the leaves ``names``.
+
+        ``forward``: the pass that was seen, made of ``leaves``; ``keep_graph``: whether it is needed again.
+        """
+        if not self.inputs:
+            return {}
+        views = passing(forward.state(self.state.progress, detached=False))
+        pairs = [(s, p) for s, p in zip(views, self.pull_back(slope), strict=True) if p is not None]
+        if not pairs or not names:
+            return {}
+        outputs, pulls = zip(*pairs, strict=True)
+        found = torch.autograd.grad(
+            outputs, [leaves[n] for n in names], pulls, allow_unused=True, retain_graph=keep_graph
+        )
+        return dict(zip(names, found, strict=True))
 
 
 def passing(state: StudentState) -> tuple[Tensor, ...]:

@@ -19,7 +19,7 @@ from metaweight.engines.adjoint import Adjoint
 from metaweight.engines.checks import double_backward
 from metaweight.engines.graph import checked_graph
 from metaweight.engines.inner import InnerStep
-from metaweight.engines.pulled import GradientGraph
+from metaweight.engines.pulled import GradientGraph, added
 from metaweight.influence.norms import Observed, norms_of
 from metaweight.influence.point import Point
 from metaweight.influence.recording import Recording, Tell, silent
@@ -46,6 +46,7 @@ class WayBack:
     """Goes through the steps of a recording from the last to the first, a segment at a time.
 
     ``values`` [Q, epochs or 1, N] float64, NaN where a sample was in no batch: dL/dw summed over its units.
+    ``taught`` [Q, P] float64: of a teacher's parameters, where one gives the weights.
     ``kept``: a file that what is done so far is written to, so that another process may go on.
     """
 
@@ -64,6 +65,8 @@ class WayBack:
         size = (len(said), epochs, len(steps.weights))
         self.values = torch.zeros(size, dtype=torch.float64)
         self.visited = torch.zeros(size[1:], dtype=torch.bool)
+        learns = 0 if steps.teaching is None else len(steps.teaching.values())
+        self.taught = torch.zeros(len(said), learns, dtype=torch.float64)
         self.at = [_At(Adjoint(one.parameters, {}), one.statistics) for one in said]
         self.first = self._sizes()
         self._norms = norms_of(recording.student.module)
@@ -93,12 +96,16 @@ class WayBack:
         recording, steps = self.recording, self.recording.steps
         student = recording.student
         point.put_pass(student)
+        steps.look(student)  # outside of what is watched
         observed = Observed(self._norms if any(at.statistics for at in self.at) else {})
         with differentiable(), observed.watching():
-            forward = student(steps.batch(step), taps=False)
+            forward = steps.forward(student, step)
         if step == len(steps) - 1:
             checked_graph(forward.loss, len(steps))
-        leaves, weights = student.parameters(), steps.weights_of(step, forward)
+        leaves, sight = student.parameters(), None
+        if steps.teaching is not None:
+            sight = steps.teaching.sight(step, forward)
+        weights = steps.weights_of(step, forward) if sight is None else sight.weights
         graph = GradientGraph(forward, weights, leaves, self._inner.options)
         gradient = graph.gradient()
         inner = replace(self._inner, states=point.states).at(steps.rates.at(step))
@@ -106,6 +113,7 @@ class WayBack:
         epoch = steps.place(step)[0] if self.values.shape[1] > 1 else 0
         self.visited[epoch, index] = True
         for number, at in enumerate(self.at):
+            another = number + 1 < len(self.at)
             beside, statistics = observed.back(at.statistics, point.buffers)
             slope, before = graph.back(
                 inner,
@@ -113,8 +121,12 @@ class WayBack:
                 at.adjoint,
                 inside=step > 0,
                 beside=beside,
-                keep_graph=number + 1 < len(self.at),
+                keep_graph=another or sight is not None,
             )
+            if steps.teaching is not None and sight is not None:
+                self.taught[number] += steps.teaching.learnt_from(sight, slope)
+                more = sight.through_state(forward, slope, leaves, graph.names, keep_graph=another)
+                before = replace(before, parameters=added(before.parameters, more))
             self.values[number, epoch].index_add_(0, index, slope.to("cpu", torch.float64))
             self.at[number] = _At(before, statistics)
 
@@ -149,6 +161,7 @@ class WayBack:
     def _shapes(self) -> dict[str, Any]:
         return {
             "values": list(self.values.shape),
+            "taught": list(self.taught.shape),
             "steps": len(self.recording.steps),
             "every": self.recording.segments.every,
             RUN: digest(map(repr, self.recording.log.losses)),
@@ -159,6 +172,7 @@ class WayBack:
             "step": self.step,
             "values": self.values,
             "visited": self.visited,
+            "taught": self.taught,
             "first": self.first,
             "off": self.recording.off,
             "parameters": [dict(at.adjoint.parameters) for at in self.at],
@@ -168,7 +182,7 @@ class WayBack:
 
     def _load(self, state: Mapping[str, Any]) -> None:
         self.step, self.values, self.visited = state["step"], state["values"], state["visited"]
-        self.first = state["first"]
+        self.taught, self.first = state["taught"], state["first"]
         self.recording.off.update(state["off"])
         device = self.recording.student.device
 

@@ -1,11 +1,11 @@
-"""Weights learnt through whole runs: train, go back through the run, move every weight, train anew."""
+"""Weights learnt through whole runs: train, go back through the run, move, train anew."""
 
 from __future__ import annotations
 
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ from torch import Tensor
 from metaweight.core.errors import NonFiniteError
 from metaweight.core.modes import modes_kept
 from metaweight.influence.back import WayBack
-from metaweight.influence.moves import Move
+from metaweight.influence.halves import Watching, named
+from metaweight.influence.moves import Move, moves
 from metaweight.influence.recording import Recording, Tell
-from metaweight.influence.targets import Meta, Said, Targets
-from metaweight.student.student import Student
+from metaweight.influence.steps import Steps
+from metaweight.influence.subjects import Subject
+from metaweight.influence.targets import Said, Targets
 from metaweight.training.checkpoint import load, save
 
-MOST = 2.0
-"""Of a sample's weight; the least is 0."""
 POOR, GOOD = 0.1, 0.5
 """Shares of the fall that slopes promise: below the first steps are halved, above the second they grow."""
 BACK = 4.0
@@ -53,7 +53,8 @@ class Learnt:
     """Weights by sample, from whole runs."""
 
     weights: Tensor
-    """[N] float64 in [0, 2], those of the round ``best``."""
+    """[N] float64, those of the round ``best``: in [0, 2], or a teacher's, means over the visits of a sample
+    (NaN where it had none)."""
     rounds: tuple[Round, ...]
     best: int
     sentences: tuple[str, ...]
@@ -66,14 +67,15 @@ class Learnt:
 class Learning:
     """The rounds of one ``learn``, each a run from the same start; the first is at hand.
 
-    ``recording_of``: weights and a folder -> the run with them, standing at its start, not yet taken.
-    ``driving``: the loss that slopes are of.  ``watching``: the one that chooses, or a figure of the student
-    that is the better the lower it is.
+    ``subject``: what is learnt.  ``recording_of``: steps and a folder -> the run of them, standing at its
+    start, not yet taken.
+    ``driving``: the loss that slopes are of.  ``watching``: what chooses.
     """
 
-    recording_of: Callable[[Tensor, Path | None], Recording]
+    subject: Subject
+    recording_of: Callable[[Steps, Path | None], Recording]
     driving: Targets
-    watching: Targets | Callable[[Student], float]
+    watching: Watching
     move: Move
     size: float
     patience: int
@@ -83,33 +85,55 @@ class Learning:
     """The round that the last restart followed."""
     cost: float = 0.0
     """In plain runs."""
-    visited: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
-    weights: Tensor = field(default_factory=lambda: torch.empty(0))
+    values: Tensor = field(default_factory=lambda: torch.empty(0))
+    """[P], of the subject."""
     slopes: Tensor = field(default_factory=lambda: torch.empty(0))
     rounds: list[Round] = field(default_factory=list)
     best: Tensor = field(default_factory=lambda: torch.empty(0))
     now: float = 0.0
-    """The driving loss at ``weights``."""
+    """The driving loss at ``values``."""
     full: float = 0.0
     """The size that steps grow back to."""
 
     def __post_init__(self) -> None:
         if not 0 < self.size <= 1:
             raise ValueError(
-                f"size, the most that a weight moves in a round, lies in (0, 1], got {self.size}"
+                f"size, the most that a number moves in a round, lies in (0, 1], got {self.size}"
             )
         if self.patience < 1 or self.restarts < 0:
             raise ValueError(
                 f"patience is 1 or more and restarts 0 or more, got {self.patience} and {self.restarts}"
             )
 
-    def go(self, recording: Recording, rounds: int, tell: Tell) -> Learnt:
-        """At most ``rounds`` rounds after ``recording``, which is whole, and whose weights come first."""
+    @staticmethod
+    def of(
+        subject: Subject,
+        recording_of: Callable[[Steps, Path | None], Recording],
+        rows: tuple[Targets, Watching],
+        move: str | None,
+        size: float | None,
+        patience: int,
+        restarts: int,
+        folder: Path | None,
+    ) -> Learning:
+        """``rows``: that drive, and what chooses.  ``move``, ``size`` None: as the subject moves best.
+
+        ``folder``: where each learning has one of its own.  Raises KeyError for an unknown move.
+        """
+        kind, size = moves[subject.move if move is None else move], subject.size if size is None else size
+        name = named(*rows, subject.name(), kind.__name__, size, patience, restarts)
+        place = None if folder is None else folder / f"learn-{name}"
+        return Learning(subject, recording_of, *rows, kind(), size, patience, restarts, place)
+
+    def go(self, begun: Recording | None, rounds: int, tell: Tell) -> None:
+        """At most ``rounds`` rounds after the first, which is ``begun``, a whole run, where there is one."""
         if not self._taken_up():
-            self.full, self.cost = self.size, 1.0
+            self.full = self.size
+            self.values = self.best = self.subject.first()
+            self.cost = 0.0 if begun is None else 1.0
+            recording = self._trained(self.values) if begun is None else begun
             said = self._said(recording)
             loss, watched = said.loss, self._watched(recording)
-            self.weights = self.best = recording.steps.weights.double()
             self.now = loss
             self.slopes = self._slopes(recording, said)
             self.rounds.append(Round(0, loss, watched, 0.0, True))
@@ -119,15 +143,20 @@ class Learning:
             self._round()
             self._keep()
             tell(len(self.rounds) - 1, rounds)
-        best = self._best().number
-        return Learnt(self.best, tuple(self.rounds), best, self._sentences(rounds), self.cost)
+
+    def learnt(self, rounds: int) -> Learnt:
+        """What came out of at most so many; trains the student with the best once more."""
+        last = self.recording_of(self.subject.steps(self.best), None)
+        last.take()
+        weights = self.subject.weights(last)
+        return Learnt(weights, tuple(self.rounds), self._best().number, self._sentences(rounds), self.cost)
 
     def _round(self) -> None:
         """Move, train, and stay there or go back."""
         before = self.move.state_dict()
         step = self.size * self.move.direction(self.slopes).clamp(-1, 1)
-        tried = torch.where(self.visited, (self.weights + step).clamp(0, MOST), self.weights)
-        promised = float((self.slopes * (tried - self.weights)).sum())
+        tried = self.subject.within(self.values + step)
+        promised = float((self.slopes * (tried - self.values)).sum())
         try:
             recording = self._trained(tried)
             said = self._said(recording)
@@ -144,7 +173,7 @@ class Learning:
         if not accepted:
             self.move.load_state_dict(before)
             return
-        self.weights, self.now = tried, loss
+        self.values, self.now = tried, loss
         if self._best().number == len(self.rounds) - 1:
             self.best = tried
         if self._fell_lately():
@@ -166,7 +195,7 @@ class Learning:
         self.size = self.full
         self.move.load_state_dict({})
         recording = self._trained(self.best)
-        self.weights, self.now = self.best, self._best().loss
+        self.values, self.now = self.best, self._best().loss
         self.slopes = self._slopes(recording, self._said(recording))
         return True
 
@@ -174,12 +203,12 @@ class Learning:
         """By what is watched, among those that were accepted; the first of equal ones."""
         return min((r for r in self.rounds if r.accepted), key=lambda r: r.watched)
 
-    def _trained(self, weights: Tensor) -> Recording:
+    def _trained(self, values: Tensor) -> Recording:
         place = None if self.folder is None else self.folder / "run"
         if place is not None:
             shutil.rmtree(place, ignore_errors=True)
         self.cost += 1
-        recording = self.recording_of(weights, place)
+        recording = self.recording_of(self.subject.steps(values), place)
         recording.take()
         return recording
 
@@ -201,11 +230,11 @@ class Learning:
         return watched.loss
 
     def _slopes(self, recording: Recording, said: Said) -> Tensor:
-        """[N], less their mean over the samples that the run has visited."""
+        """[P], of the driving loss."""
         self.cost += BACK
-        values = WayBack(recording, [said]).go()[0, 0]
-        self.visited = ~values.isnan()
-        return torch.where(self.visited, values - values[self.visited].mean(), 0.0)
+        way = WayBack(recording, [said])
+        way.go()
+        return self.subject.slopes(way)
 
     def _sentences(self, rounds: int) -> tuple[str, ...]:
         first, best = self.rounds[0], self._best()
@@ -245,56 +274,9 @@ class Learning:
         return True
 
     def _state(self) -> dict[str, Any]:
-        names = ("visited", "weights", "slopes", "best", "now", "full", "size", "restarts", "since", "cost")
+        names = ("values", "slopes", "best", "now", "full", "size", "restarts", "since", "cost")
         state = {name: getattr(self, name) for name in names}
         return {**state, "move": self.move.state_dict(), "rounds": [asdict(row) for row in self.rounds]}
 
     def _shapes(self) -> dict[str, Any]:
-        return {"move": type(self.move).__name__}
-
-
-def driving_and_watching(
-    meta: Meta, valid: Meta | Callable[[Student], float] | None, device: torch.device
-) -> tuple[Targets, Targets | Callable[[Student], float]]:
-    """What slopes are of, and what chooses; without ``valid`` each has half of the trusted rows.
-
-    Raises ValueError for several sets, and for one row that cannot be halved.
-    """
-    asked = Targets.of(meta, each=False, device=device)
-    watching = valid if valid is None or callable(valid) else Targets.of(valid, each=False, device=device)
-    for what, given in (("meta", asked), ("valid", watching)):
-        if isinstance(given, Targets) and len(given) != 1:
-            raise ValueError(f"weights are learnt for one set, {what} has {len(given)}: join their batches")
-    return _halved(asked) if watching is None else (asked, watching)
-
-
-def named(asked: Targets, watching: Targets | Callable[[Student], float], *options: object) -> str:
-    """12 digits for a learning: another one has a folder of its own."""
-    chooser = watching.name() if isinstance(watching, Targets) else "a function"
-    return asked.name(chooser, *map(str, options))
-
-
-def require_learnable(weights: Tensor) -> None:
-    """Raise ValueError where a learning cannot begin at ``weights``."""
-    if bool(((weights < 0) | (weights > MOST)).any()):
-        raise ValueError(f"weights are learnt in [0, {MOST:g}], and this run has some outside: begin within")
-
-
-def _halved(targets: Targets) -> tuple[Targets, Targets]:
-    """Every other row of one set, and the rest."""
-    (batches,) = targets.sets
-    halves: tuple[list[Any], list[Any]] = ([], [])
-    count = 0
-    for batch in batches:
-        rows = torch.arange(len(batch))
-        for half, batches_of_half in enumerate(halves):
-            own = rows[(rows + count) % 2 == half]
-            if len(own):
-                batches_of_half.append(batch.rows(own))
-        count += len(batch)
-    first, second = halves
-    if not second:
-        raise ValueError(
-            "one trusted row cannot be halved: give more, or rows of their own to watch (valid=)"
-        )
-    return replace(targets, sets=[first]), replace(targets, sets=[second])
+        return {"move": type(self.move).__name__, "subject": type(self.subject).__name__}

@@ -214,7 +214,7 @@ class Recording:
             surroundings=self.log.surroundings,
             batches=self.log.batches,
             losses=self.log.losses,
-            weights="by step" if self.steps.visits is not None else digest(self.steps.weights),
+            weights=self.steps.name(),
             rates=self._rates,
             max_norm=self.steps.max_norm,
             optimizer=options_of(self.optimizer),

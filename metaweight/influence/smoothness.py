@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 
 import torch
@@ -56,7 +56,7 @@ class Smoothness:
 
 
 def measured(
-    recording_of: Callable[[Tensor], Recording],
+    recording_of: Callable[[Steps], Recording],
     steps: Steps,
     gradient: Tensor,
     targets: Targets,
@@ -64,7 +64,7 @@ def measured(
     directions: int,
     seed: int,
 ) -> Smoothness:
-    """``recording_of``: the run with other weights, not yet taken.  ``gradient`` [N]: at the run's own, NaN
+    """``recording_of``: the run of other steps, not yet taken.  ``gradient`` [N]: at the run's own, NaN
     for samples that no batch had.  Directions are signs drawn at random, so that each weight moves by
     ``step`` of itself."""
     generator = torch.Generator().manual_seed(seed)
@@ -73,9 +73,9 @@ def measured(
     for _ in range(directions):
         signs = torch.randint(0, 2, (len(known),), generator=generator).double() * 2 - 1
         along = step * signs * steps.weights
-        there = recording_of(steps.weights + along)
+        there = recording_of(replace(steps, weights=steps.weights + along))
         loss, moved = _gradient(there, targets)
-        back = recording_of(steps.weights - along)
+        back = recording_of(replace(steps, weights=steps.weights - along))
         back.take()
         (behind,) = targets.losses(back.student, back.end(), "eval")
         promised = 2 * float(known @ along)

@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from metaweight.core.contracts import Batch, Forward
+from metaweight.core.digest import digest
 from metaweight.core.randomness import differentiable
 from metaweight.engines.checks import require_finite_losses
+from metaweight.influence.teaching import Teaching
 from metaweight.influence.visits import Visits
 from metaweight.student.student import Student
 from metaweight.training.history import Source
@@ -31,6 +33,8 @@ class Steps:
     """[N], of the samples, in the dtype of their losses; where there are ``visits``, how many they are."""
     visits: Visits | None = None
     """What each step was taken with, where weights change from step to step."""
+    teaching: Teaching | None = None
+    """A teacher that gives the weights."""
 
     @staticmethod
     def of(
@@ -68,8 +72,25 @@ class Steps:
         """What the step trains on."""
         return self.source.batch(*self.place(step))
 
+    def name(self) -> str:
+        """Stands for the weights."""
+        if self.teaching is not None:
+            return self.teaching.name()
+        return "by step" if self.visits is not None else digest(self.weights)
+
+    def look(self, student: Student) -> None:
+        """What a teacher does before the pass of a step."""
+        if self.teaching is not None:
+            self.teaching.look(student)
+
+    def forward(self, student: Student, step: int) -> Forward:
+        """The pass of a step, and what a teacher needs for its weights."""
+        return student(self.batch(step), taps=self.teaching is not None)
+
     def weights_of(self, step: int, forward: Forward) -> Tensor:
-        """[U], the weight of each unit at a step: that of its sample, or what was recorded."""
+        """[U], the weight of each unit at a step: that of its sample, a teacher's, or what was recorded."""
+        if self.teaching is not None:
+            return self.teaching.weights(step, forward).to(forward.loss)
         if self.visits is not None:
             return self.visits.of(step).weights.to(forward.loss)
         return self.weights[forward.index.to(self.weights.device)].to(forward.loss)
@@ -81,8 +102,9 @@ class Steps:
         """
         self.rates.set(step)
         visit = None if self.visits is None else self.visits.of(step)
+        self.look(student)
         with differentiable() if visit is not None and visit.written_out else nullcontext():
-            forward = student(self.batch(step), taps=False)
+            forward = self.forward(student, step)
         require_finite_losses("train loss", forward)
         for p in student.parameters().values():
             p.grad = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,16 +27,18 @@ from metaweight.influence.checks import (
     require_repeatable,
     tell_how_far_off,
 )
-from metaweight.influence.learning import Learning, Learnt, driving_and_watching, named, require_learnable
-from metaweight.influence.moves import moves
+from metaweight.influence.halves import driving_and_watching
+from metaweight.influence.learning import Learning, Learnt
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.result import Influence
 from metaweight.influence.retraining import Kept, Retraining
 from metaweight.influence.smoothness import Smoothness, measured
 from metaweight.influence.steps import Steps
+from metaweight.influence.subjects import BySample, ByTeacher
 from metaweight.influence.taking import AsGiven, Taking
 from metaweight.influence.targets import Meta, Mode, Targets
 from metaweight.student.student import Student
+from metaweight.teachers.base import Teacher
 from metaweight.training.history import Source
 from metaweight.training.learning_rate import LearningRate
 
@@ -127,31 +128,28 @@ class WholeRun:
         self.student, self.optimizer, self.source, self.steps = student, optimizer, steps.source, steps
         self.folder = None if folder is None else Path(folder)
         self._taking = taking
-        self._recording = partial(
-            Recording, student, optimizer, checkpoints=checkpoints, stops=on_difference == "stop"
-        )
+        stops = on_difference == "stop"
+        self._recording = partial(Recording, student, optimizer, checkpoints=checkpoints, stops=stops)
         self.recording = self._recording(steps, folder=self.folder)
 
-    def _anew(self, weights: Tensor, folder: Path | None = None) -> Recording:
-        """The run from its start with other weights [N], not yet taken."""
+    def _anew(self, steps: Steps, folder: Path | None = None) -> Recording:
+        """The run from its start, weighed otherwise, not yet taken."""
         self.recording.store.get(0).put(self.student, self.optimizer)
-        return self._recording(replace(self.steps, weights=weights), folder=folder, rehearsed=True)
+        return self._recording(steps, folder=folder, rehearsed=True)
 
     def record(self, tell: Tell = silent) -> None:
         """Train the student to the end of the run; nothing where that is done, the rest where a part is.
 
-        ``tell``: told (steps done, steps in all) now and then.  Raises MismatchError where its first step,
-        taken twice, gives two answers; NonFiniteError.
+        ``tell``: told (steps done, in all).  Raises MismatchError where its first step, taken twice, gives
+        two answers; NonFiniteError.
         """
         if not self.recording.whole:
             with self._taking.setting():
                 self._taking.take(self.recording, tell)
 
     def rows(self, of: str = "meta") -> Source:
-        """Batches of an opened run's own rows, to ask about: ``meta``, the trusted ones, ``valid``, ``test``,
-        and ``train``, each training row once, as it is.
-
-        Raises ValueError where it has none, and for a run that was given as objects.
+        """Batches of an opened run's own rows, to ask about: ``meta``, ``valid``, ``test``, and ``train``,
+        each training row once, as it is.  Raises ValueError where it has none, or was given as objects.
         """
         return self._taking.rows(of)
 
@@ -176,14 +174,13 @@ class WholeRun:
         require_mode(mode)
         self.record()
         targets = Targets.of(meta, each=each, device=self.student.device)
-        recording = self.recording
-        with self._put_back(recording):
-            end = recording.end()
-            refuse_other_buffers(student=self.student, start=recording.store.get(0), end=end)
+        with self._put_back():
+            end = self.recording.end()
+            refuse_other_buffers(student=self.student, start=self.recording.store.get(0), end=end)
             said = targets.said(self.student, end, mode)
             kept = self.folder and self.folder / f"back-{targets.name(str(by_epoch), mode)}.pt"
-            values = WayBack(recording, said, by_epoch=by_epoch, kept=kept).go(tell)
-        tell_how_far_off(recording)
+            values = WayBack(self.recording, said, by_epoch=by_epoch, kept=kept).go(tell)
+        tell_how_far_off(self.recording)
         losses = torch.tensor([one.loss for one in said], dtype=torch.float64)
         return Influence.of(values, losses, single=not each and len(said) == 1, by_epoch=by_epoch)
 
@@ -192,35 +189,39 @@ class WholeRun:
         meta: Meta,
         *,
         valid: Meta | Callable[[Student], float] | None = None,
+        wrt: Teacher | None = None,
         rounds: int = 10,
-        move: str = "signed",
-        size: float = 0.2,
+        move: str | None = None,
+        size: float | None = None,
         patience: int = 5,
         restarts: int = 0,
         tell: Tell = silent,
     ) -> Learnt:
-        """Weights in [0, 2] that make the loss of ``meta`` at the end of a run like this one small.
+        """Weights that make the loss of ``meta`` at the end of a run like this one small.
 
-        Each round trains from the run's start and goes back through it, about 5 plain runs, and moves all
-        weights by ``size`` at most ("signed": all by as much; "adam"); where the loss rose the step is taken
-        back and halved.  ``valid``: trusted rows whose loss chooses the best round, or a function that says
-        of the student what is to be low; None: every other row of ``meta``, and the rest drive.  Ends where
-        that has not fallen for ``patience`` rounds; ``restarts``: how often it then begins again at the best
-        weights with steps of half the size.  Leaves the student trained with the weights that it hands out.
-        With a folder a killed learning goes on.  Raises as ``influence``, and KeyError for an unknown move.
+        One in [0, 2] for each sample; or with ``wrt``, a teacher, the parameters of that, so that rows which
+        look alike to it weigh alike.  Before each step it looks at the rows of ``meta`` that drive, which
+        count as constants then, and remembers nothing else; it ends with what it has learnt.
+
+        Each round trains from the run's start, goes back through it, about 5 plain runs, and moves what is
+        learnt by ``size`` at most: "signed" by as much (0.2 unless said otherwise), or "adam" (of teachers,
+        0.02); where the loss rose the step is taken back and halved.  ``valid``: trusted rows whose loss
+        chooses the best round, or a function that says of the student what is to be low; None: every other
+        row of ``meta``, and the rest drive.  Ends where that has not fallen for ``patience`` rounds;
+        ``restarts``: how often it then begins again at the best with steps of half the size.  Leaves the
+        student trained with what it hands out; with a folder a killed learning goes on.  Raises as
+        ``influence``, KeyError for an unknown move, MetaweightError for a teacher that cannot learn so.
         """
-        refuse_visits(self.steps, "learns")
-        require_learnable(self.steps.weights)
-        asked, watching = driving_and_watching(meta, valid, self.student.device)
-        name = f"learn-{named(asked, watching, move, size, patience, restarts)}"
-        place = None if self.folder is None else self.folder / name
-        learning = Learning(self._anew, asked, watching, moves[move](), size, patience, restarts, place)
+        if wrt is None:
+            refuse_visits(self.steps, "learns")
+        rows = driving_and_watching(meta, valid, self.student.device)
+        subject = BySample(self.steps) if wrt is None else ByTeacher(self.steps, wrt, rows[0].sets[0])
+        learning = Learning.of(subject, self._anew, rows, move, size, patience, restarts, self.folder)
         self.record()
-        with self._put_back(self.recording):
-            learnt = learning.go(self.recording, rounds, tell)
+        with self._put_back():
+            learning.go(self.recording if wrt is None else None, rounds, tell)
         with self._taking.setting():
-            self._anew(learnt.weights).take()
-        return learnt
+            return learning.learnt(rounds)
 
     def certify(
         self,
@@ -265,12 +266,11 @@ class WholeRun:
         targets = Targets.of(meta, each=each, device=self.student.device)
         read = read_scores(scores, len(self.steps.weights), len(targets))
         self.record()
-        recording = self.recording
-        start = recording.store.get(0)
-        retraining = Retraining(self.student, self.optimizer, recording.steps, start, targets, mode)
-        with self._put_back(recording):
+        start = self.recording.store.get(0)
+        retraining = Retraining(self.student, self.optimizer, self.steps, start, targets, mode)
+        with self._put_back():
             kept = Kept(self.folder, targets, mode)
-            return certified(recording, retraining, read, plan, kept, jobs=jobs, tell=tell)
+            return certified(self.recording, retraining, read, plan, kept, jobs=jobs, tell=tell)
 
     def smoothness(
         self, meta: Meta, *, step: float = 0.01, directions: int = 2, seed: int = 0, tell: Tell = silent
@@ -284,17 +284,17 @@ class WholeRun:
         refuse_visits(self.steps, "moves")
         gradient = self.influence(meta, tell=tell).values
         targets = Targets.of(meta, each=False, device=self.student.device)
-        with self._put_back(self.recording):
+        with self._put_back():
             return measured(self._anew, self.steps, gradient, targets, step, directions, seed)
 
     @contextmanager
-    def _put_back(self, recording: Recording) -> Iterator[None]:
+    def _put_back(self) -> Iterator[None]:
         """Under the run's own setting; student and optimizer stand at its end afterwards, gradients gone."""
         with self._taking.setting(), forked_rng(self.student.device):
             try:
                 yield
             finally:
-                recording.end().put(self.student, self.optimizer)
-                recording.steps.rates.set(len(recording.steps) - 1)
+                self.recording.end().put(self.student, self.optimizer)
+                self.steps.rates.set(len(self.steps) - 1)
                 for p in self.student.parameters().values():
                     p.grad = None

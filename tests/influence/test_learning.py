@@ -14,7 +14,8 @@ from whole_runs import Case, Rows
 import metaweight as mw
 from metaweight.core.errors import NonFiniteError
 from metaweight.core.weights import auroc
-from metaweight.influence.learning import Learning, Learnt, driving_and_watching
+from metaweight.influence.halves import driving_and_watching
+from metaweight.influence.learning import Learning, Learnt
 from metaweight.influence.moves import Signed, moves
 
 DOUBLE = torch.float64

@@ -130,7 +130,7 @@ class Learning:
         if not self._taken_up():
             self.full = self.size
             self.values = self.best = self.subject.first()
-            self.cost = 0.0 if begun is None else 1.0
+            self.cost = 1.0  # the run itself, which is recorded in any case
             recording = self._trained(self.values) if begun is None else begun
             said = self._said(recording)
             loss, watched = said.loss, self._watched(recording)

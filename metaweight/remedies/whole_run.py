@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -19,9 +19,7 @@ from metaweight.reweighter import Reweighter
 from metaweight.student.student import Student
 from metaweight.tasks import Evaluation
 from metaweight.tasks.assembly import learning_rate
-from metaweight.teachers.base import Sees, Teacher
-
-NAME = "whole-run"
+from metaweight.teachers.base import Sees, Teacher, checked_teacher_options
 
 
 class GivenWeights(Teacher):
@@ -41,7 +39,7 @@ class GivenWeights(Teacher):
         return self.weights[state.index.to(self.weights.device)].to(state.loss)
 
 
-def _chooser(evaluation: Evaluation) -> Callable[[Student], float] | None:
+def chooser(evaluation: Evaluation) -> Callable[[Student], float] | None:
     """Of a student what the run's own evaluation follows, the lower the better; None without such rows."""
     split, _, figure = evaluation.monitor.partition("_")
     batches = evaluation.batches.get(split)
@@ -51,9 +49,69 @@ def _chooser(evaluation: Evaluation) -> Callable[[Student], float] | None:
     return lambda student: sign * evaluation.function(student, batches)[figure]
 
 
-@remedies.register(NAME)
 @dataclass(frozen=True, kw_only=True)
-class WholeRunWeights(Remedy):
+class _ThroughRuns(Remedy):
+    """Learn by gradients through whole plain runs what training samples weigh, and train with that."""
+
+    rounds: int
+    move: str
+    size: float
+    patience: int = 5
+    with_meta: bool = True
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.patience < 1:
+            raise ValueError(f"rounds and patience are 1 or more, got {self.rounds} and {self.patience}")
+        if not 0 < self.size <= 1:
+            raise ValueError(f"size of a step lies in (0, 1], got {self.size}")
+        moves[self.move]
+
+    def check(self, facts: Facts) -> None:
+        if Processes.at_hand().size > 1:
+            raise ValueError(f"remedy {facts.name!r} goes back through runs of one process: train in one")
+        if facts.config.compile:
+            raise ValueError(f"remedy {facts.name!r} differentiates twice, which compiled passes cannot")
+
+    def _learnt(self, course: Course, name: str, teacher: str | None = None) -> Tensor:
+        """[N], the weights of the best round; one by one, or by a teacher."""
+        config = course.config
+        taught = config if teacher is None else replace(config, teacher=teacher)
+        built: Reweighter = course.task.build(taught, course.prepared)
+        run = WholeRun(
+            built.student,
+            course.task.sources(config, course.prepared).train,
+            built.optimizer,
+            epochs=config.epochs,
+            learning_rate=learning_rate(config),
+            weights=torch.ones(course.prepared.samples, dtype=torch.float64),
+            max_norm=config.max_norm,
+            folder=None if course.folder is None else course.folder.path / STAGES / name,
+        )
+        found = run.learn(
+            course.batches(course.pool.meta, training=False),
+            valid=chooser(course.task.evaluation(config, course.prepared)),
+            wrt=None if teacher is None else built.teacher,
+            rounds=self.rounds,
+            move=self.move,
+            size=self.size,
+            patience=self.patience,
+        )
+        course.spend(found.cost + 1)  # the student is trained with the weights that were learnt
+        return found.weights
+
+    def _stage(self, course: Course, weights: Tensor) -> Stage:
+        """The last one: a plain run with ``weights`` [N]."""
+        config, fresh = course.config, course.build()
+        teacher = GivenWeights(weights)
+        reweighter = Reweighter(fresh.student, teacher, optimizer=fresh.optimizer, max_norm=config.max_norm)
+        both = torch.cat([course.pool.train, course.pool.meta])
+        source = course.batches(both) if self.with_meta else None
+        return Stage(config=config, source=source, reweighter=reweighter, weighs=True)
+
+
+@remedies.register("whole-run")
+@dataclass(frozen=True, kw_only=True)
+class WholeRunWeights(_ThroughRuns):
     """Learn the weight of every training sample by gradients through whole plain runs, and train with them.
 
     In each of ``rounds`` a plain run is trained, gone back through, and all weights are moved by ``size`` at
@@ -68,51 +126,32 @@ class WholeRunWeights(Remedy):
     rounds: int = 10
     move: str = "signed"
     size: float = 0.2
-    patience: int = 5
-    with_meta: bool = True
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1 or self.patience < 1:
-            raise ValueError(f"rounds and patience are 1 or more, got {self.rounds} and {self.patience}")
-        if not 0 < self.size <= 1:
-            raise ValueError(f"size of {NAME} lies in (0, 1], got {self.size}")
-        moves[self.move]
-
-    def check(self, facts: Facts) -> None:
-        if Processes.at_hand().size > 1:
-            raise ValueError(f"remedy {facts.name!r} goes back through runs of one process: train in one")
-        if facts.config.compile:
-            raise ValueError(f"remedy {facts.name!r} differentiates twice, which compiled passes cannot")
 
     def last(self, course: Course) -> Stage:
-        config, pool = course.config, course.pool
-        built = course.build()
-        place = None if course.folder is None else course.folder.path / STAGES / NAME
-        run = WholeRun(
-            built.student,
-            course.task.sources(config, course.prepared).train,
-            built.optimizer,
-            epochs=config.epochs,
-            learning_rate=learning_rate(config),
-            weights=torch.ones(course.prepared.samples, dtype=torch.float64),
-            max_norm=config.max_norm,
-            folder=place,
-        )
-        learnt = run.learn(
-            course.batches(pool.meta, training=False),
-            valid=_chooser(course.task.evaluation(config, course.prepared)),
-            rounds=self.rounds,
-            move=self.move,
-            size=self.size,
-            patience=self.patience,
-        )
-        course.spend(learnt.cost + 1)  # the student is trained with the weights that were learnt
-        fresh = course.build()
-        reweighter = Reweighter(
-            fresh.student,
-            GivenWeights(learnt.weights),
-            optimizer=fresh.optimizer,
-            max_norm=config.max_norm,
-        )
-        source = course.batches(torch.cat([pool.train, pool.meta])) if self.with_meta else None
-        return Stage(config=config, source=source, reweighter=reweighter, weighs=True)
+        return self._stage(course, self._learnt(course, "whole-run"))
+
+
+@remedies.register("whole-run-teacher")
+@dataclass(frozen=True, kw_only=True)
+class WholeRunTeacher(_ThroughRuns):
+    """Teach a teacher by gradients through whole plain runs, and train with the weights that it gives.
+
+    As ``whole-run``, but what moves are the parameters of ``teacher``, one that sees the student and reads no
+    meta-gradients ("memory", "mlp", "attention", "surface", "mw-net"): rows that look alike to it then weigh
+    alike, and trusted rows are not learnt by heart as soon.  The last run has the mean of what a sample
+    weighed over the visits of the best round.  About 5 plain runs a round.
+    Fan et al. (2021), Algorithm 1, carried through the whole run.
+    """
+
+    teacher: str = "memory"
+    rounds: int = 10
+    move: str = "adam"
+    size: float = 0.05
+
+    def check(self, facts: Facts) -> None:
+        _ThroughRuns.check(self, facts)
+        checked_teacher_options(self.teacher, {})
+
+    def last(self, course: Course) -> Stage:
+        weights = self._learnt(course, "whole-run-teacher", self.teacher)
+        return self._stage(course, weights.nan_to_num(1.0))  # trusted rows have had none

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+from slowly import slowly
 from torch import Tensor
 
 from metaweight import remedies
+from metaweight.core.errors import MetaweightError
 from metaweight.core.processes import Processes
 from metaweight.core.weights import auroc
 from metaweight.influence import WholeRun
 from metaweight.influence.learning import BACK, Learning, Learnt
 from metaweight.remedies import Course
-from metaweight.remedies.whole_run import GivenWeights, WholeRunWeights
+from metaweight.remedies.whole_run import GivenWeights, WholeRunTeacher, WholeRunWeights
 from metaweight.tasks import tasks
 from metaweight.tasks.config import ImageConfig, TranslationConfig
 from metaweight.training import checkpoint
@@ -27,6 +29,10 @@ from metaweight.training.learning_rate import LearningRate
 from metaweight.training.run_folder import RunFolder
 
 ROUNDS = 2
+REMEDIES = {
+    "whole-run": {"rounds": ROUNDS, "size": 0.5},
+    "whole-run-teacher": {"rounds": ROUNDS, "size": 0.1},
+}
 
 
 class Crash(Exception):
@@ -38,13 +44,17 @@ def config(digits: ImageConfig) -> ImageConfig:
     return replace(
         digits,
         remedy="whole-run",
-        remedy_options={"rounds": ROUNDS, "size": 0.5},
+        remedy_options=REMEDIES["whole-run"],
         model="mlp",
         model_options={"width": 4},
         lr_schedule="cosine",
         valid_size=0,
         meta_size=200,
     )
+
+
+def under(config: ImageConfig, remedy: str, **options: Any) -> ImageConfig:
+    return replace(config, remedy=remedy, remedy_options={**REMEDIES[remedy], **options})
 
 
 class Kept(list[tuple[Learnt, dict[str, Tensor]]]):
@@ -92,15 +102,19 @@ def test_the_run_is_trained_with_the_weights_that_were_learnt(
     assert outcome.cost == found.cost + 2
 
 
+@pytest.mark.parametrize("remedy", REMEDIES)
 def test_the_last_run_has_the_trusted_rows_with_weight_1_too(
-    config: ImageConfig, learnt: Kept, tmp_path: Path
+    remedy: str, config: ImageConfig, learnt: Kept, tmp_path: Path
 ) -> None:
+    config = under(config, remedy)
     prepared = tasks["image"].prepare(config)
     folder = RunFolder.create(tmp_path / "run", {})
     remedies.run(config, folder, prepared=prepared)
     ((found, _),) = learnt
     course = Course(config, prepared)
-    assert bool((found.weights[course.pool.meta] == 1).all())
+    weights = found.weights.nan_to_num(1.0)  # of rows that teachers have never weighed
+    assert bool((weights[course.pool.meta] == 1).all())
+    assert len(weights[course.pool.train].unique()) > 1
     built, both = course.build(), torch.cat([course.pool.train, course.pool.meta])
     whole = WholeRun(
         built.student,
@@ -108,7 +122,7 @@ def test_the_last_run_has_the_trusted_rows_with_weight_1_too(
         built.optimizer,
         epochs=config.epochs,
         learning_rate=LearningRate("cosine"),
-        weights=found.weights,
+        weights=weights,
     )
     whole.record()
     there = built.student.module.state_dict()
@@ -133,9 +147,11 @@ class Crashing(Callback):
             raise Crash
 
 
+@pytest.mark.parametrize("remedy", ["whole-run-teacher", *slowly("whole-run")])
 def test_a_run_that_was_killed_goes_on(
-    config: ImageConfig, learnt: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    remedy: str, config: ImageConfig, learnt: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    config = under(config, remedy)
     whole = RunFolder.create(tmp_path / "whole", {})
     outcome = remedies.run(config, whole)
     path, trained = tmp_path / "killed", Learning._trained
@@ -155,7 +171,7 @@ def test_a_run_that_was_killed_goes_on(
     with pytest.raises(Crash):
         remedies.run(config, RunFolder.open(path), callbacks=(Crashing(),), resume=True)
     resumed = remedies.run(config, RunFolder.open(path), callbacks=(Callback(),), resume=True)
-    assert torch.equal(learnt[-1][0].weights, learnt[0][0].weights)
+    assert torch.equal(learnt[-1][0].weights.nan_to_num(-1), learnt[0][0].weights.nan_to_num(-1))
     assert learnt[-1][0].rounds == learnt[0][0].rounds
     ours, theirs = student_of(RunFolder.open(path)), student_of(whole)
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
@@ -180,7 +196,7 @@ def test_given_weights_are_those_of_the_samples() -> None:
     [
         ({"rounds": 0}, ValueError, "rounds and patience are 1 or more, got 0 and 5"),
         ({"patience": 0}, ValueError, "rounds and patience are 1 or more, got 10 and 0"),
-        ({"size": 1.5}, ValueError, r"size of whole-run lies in \(0, 1\], got 1.5"),
+        ({"size": 1.5}, ValueError, r"size of a step lies in \(0, 1\], got 1.5"),
         ({"move": "sined"}, KeyError, "Did you mean 'signed'"),
     ],
 )
@@ -194,10 +210,16 @@ def test_what_it_cannot_do_is_refused(config: ImageConfig, monkeypatch: pytest.M
         remedies.run(replace(config, compile="eager"))
     with pytest.raises(ValueError, match="give teacher uniform beside it, not 'mw-net'"):
         remedies.run(replace(config, teacher="mw-net"))
+    with pytest.raises(KeyError, match="Did you mean 'memory'"):
+        remedies.run(under(config, "whole-run-teacher", teacher="memmory"))
+    with pytest.raises(MetaweightError, match="'l2rw' reads the meta-gradients of single steps"):
+        remedies.run(under(config, "whole-run-teacher", teacher="l2rw"))
     facts: Any = SimpleNamespace(name="whole-run", config=config)
     monkeypatch.setattr(Processes, "at_hand", lambda: SimpleNamespace(size=2))
     with pytest.raises(ValueError, match="goes back through runs of one process: train in one"):
         WholeRunWeights().check(facts)
+    with pytest.raises(ValueError, match="goes back through runs of one process: train in one"):
+        WholeRunTeacher().check(facts)
 
 
 @pytest.mark.slow
@@ -206,3 +228,12 @@ def test_sentence_pairs_get_weights(colours: TranslationConfig, tmp_path: Path) 
     folder = RunFolder.create(tmp_path / "run", {})
     remedies.run(chosen, folder)
     assert len(folder.read_weights().mean_weight().unique()) > 1
+
+
+@pytest.mark.parametrize("teacher", ["mw-net", *slowly("surface", "mlp", "attention")])
+def test_a_teacher_of_ones_choice_is_taught(teacher: str, config: ImageConfig, learnt: Kept) -> None:
+    outcome = remedies.run(under(config, "whole-run-teacher", teacher=teacher, with_meta=False))
+    ((found, _),) = learnt
+    assert [r.size for r in found.rounds[:2]] == [0, 0.1]
+    assert found.rounds[1].loss != found.rounds[0].loss
+    assert outcome.cost == found.cost + 2

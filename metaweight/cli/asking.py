@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from metaweight.core.console import Terminal
+from metaweight.core.contracts import Batch
 from metaweight.influence import Influence, InfluenceWarning, WholeRun
 from metaweight.influence.recording import Tell
 from metaweight.training.history import Source
@@ -35,8 +36,9 @@ def recorded(console: Terminal, run: WholeRun) -> None:
         run.record(tell)
 
 
-def influence_of(console: Terminal, run: WholeRun, rows: Source) -> Influence:
-    """What the run's samples did to the loss of ``rows``, with its progress; warnings become lines."""
+def influence_of(console: Terminal, run: WholeRun, rows: Source | Sequence[Batch]) -> Influence:
+    """What the run's samples did to the loss of ``rows``, of batches in a list to that of each, with its
+    progress; warnings become lines."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", InfluenceWarning)
         recorded(console, run)

@@ -10,18 +10,24 @@ from typing import Annotated, Literal
 from rich.table import Table
 from tyro.conf import Positional
 
-from metaweight.cli.asking import OF, influence_of, opened
+from metaweight.cli.answers import print_answers, write_answers
+from metaweight.cli.asking import OF, influence_of, opened, recorded
 from metaweight.core.atomic import whole_file
 from metaweight.core.console import Terminal
 from metaweight.core.csv_columns import listed, write_by_column
 from metaweight.core.weights import auroc
 from metaweight.influence import Influence
+from metaweight.influence.questions import Questions, asked_of
 from metaweight.influence.result import highest_first
-from metaweight.report.own_rows import own_columns
+from metaweight.report.own_rows import class_names, own_columns
 from metaweight.training.run_folder import RunFolder
 from metaweight.training.sample_weights import SampleWeights, origin_columns
 
 SHOWN = 5
+ASKED = (
+    "asked: what a little more weight of each sample, in all of its visits, does to {} at the end of the "
+    "run, of {:,} steps"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +39,14 @@ class InfluenceOf:
     of: Literal["meta", "valid", "test"] = "meta"
     """Whose mean loss at the end of the run is asked about: that of the trusted rows, of the validation or
     of the test set."""
+    rows: tuple[int, ...] = ()
+    """Single rows of these instead, by their place from 0: why does the student say of them what it says?
+    Each costs about two plain runs."""
+    worst: int = 0
+    """So many rows of these on which the student is worst at the end of the run, each asked about alone."""
     out: str | None = None
-    """Folder for influence.csv and influence.npz, which must not be there. Default: the run's."""
+    """Folder for influence.csv and influence.npz (of single rows questions.csv, .npz and .json), which must
+    not be there. Default: the run's."""
     checkpoints: str = "sqrt"
     """States that are kept: sqrt, all, a number of steps between two, or what they may take together: 2GB.
     A run that was asked before has those that it has."""
@@ -45,7 +57,8 @@ class InfluenceOf:
     def __call__(self) -> None:
         console, folder = Terminal(), RunFolder.open(self.run)
         place = folder.path if self.out is None else Path(self.out)
-        table, archive = place / "influence.csv", place / "influence.npz"
+        name = "questions" if self.rows or self.worst else "influence"
+        table, archive = place / f"{name}.csv", place / f"{name}.npz"
         for path in (table, archive):
             if path.exists():
                 raise FileExistsError(f"{path} exists: choose another folder with --out")
@@ -54,27 +67,40 @@ class InfluenceOf:
             if left is not None:
                 console.print(left, soft_wrap=True)
             started = time.monotonic()
-            found = self._asked(console, folder.path)
+            found, questions = self._asked(console, folder.path)
             seconds = time.monotonic() - started
         place.mkdir(parents=True, exist_ok=True)
         found.save(archive)
-        _write(table, found, samples, folder.path)
-        _print(console, found, samples, folder.path)
+        if questions is None:
+            _write(table, found, samples, folder.path)
+            _print(console, found, samples, folder.path)
+        else:
+            questions.write(place)
+            write_answers(table, found, questions, samples, folder.path)
+            print_answers(console, found, questions, samples, class_names(folder.path) or ())
         console.print(f"took {seconds:,.0f} s; all samples, the most harmful first: {table}", soft_wrap=True)
         console.print(
             f"for programs: {archive}; states of the run, to ask again: {folder.path / 'whole'}",
             soft_wrap=True,
         )
 
-    def _asked(self, console: Terminal, path: Path) -> Influence:
+    def _asked(self, console: Terminal, path: Path) -> tuple[Influence, Questions | None]:
         run = opened(path, checkpoints=self.checkpoints, recorded=self.recorded)
         rows = run.rows(self.of)
-        console.print(
-            "asked: what a little more weight of each sample, in all of its visits, does to the mean loss of "
-            f"the {OF[self.of]} at the end of the run, of {len(run.steps):,} steps",
-            soft_wrap=True,
+        if not self.rows and not self.worst:
+            whose = f"the mean loss of the {OF[self.of]}"
+            console.print(ASKED.format(whose, len(run.steps)), soft_wrap=True)
+            return replace(influence_of(console, run, rows), asked=OF[self.of]), None
+        recorded(console, run)
+        asked = asked_of(
+            run.student, run.recording.end(), rows, OF[self.of], rows=self.rows, worst=self.worst
         )
-        return replace(influence_of(console, run, rows), asked=OF[self.of])
+        whose = f"the loss of each of {len(asked.rows)} {OF[self.of]}"
+        console.print(ASKED.format(whose, len(run.steps)), soft_wrap=True)
+        found = influence_of(console, run, asked.rows)
+        if found.values.dim() == 1:
+            found = replace(found, values=found.values[None], losses=found.losses[None])
+        return replace(found, asked=OF[self.of]), asked.questions
 
 
 def _write(table: Path, found: Influence, samples: SampleWeights, folder: Path) -> None:

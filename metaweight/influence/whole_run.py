@@ -138,13 +138,13 @@ class WholeRun:
         return self._recording(steps, folder=folder, rehearsed=True)
 
     def record(self, tell: Tell = silent) -> None:
-        """Train the student to the end of the run; nothing where that is done, the rest where a part is.
+        """Train the student to the end of the run, or put it there where that is done.
 
         ``tell``: told (steps done, in all).  Raises MismatchError where its first step, taken twice, gives
         two answers; NonFiniteError.
         """
-        if not self.recording.whole:
-            with self._taking.setting():
+        with self._put_back() if self.recording.whole else self._taking.setting():
+            if not self.recording.whole:
                 self._taking.take(self.recording, tell)
 
     def rows(self, of: str = "meta") -> Source:

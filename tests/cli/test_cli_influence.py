@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from tiny_rows import QUICK, rows, write
 
 from metaweight.cli.main import main
 from metaweight.core.csv_text import read_csv
+from metaweight.core.modes import evaluating
 from metaweight.core.weights import auroc
-from metaweight.influence import Influence
+from metaweight.influence import Influence, WholeRun
+from metaweight.influence.questions import Questions
 from metaweight.training.run_folder import RunFolder
 
 WRONG = (3, 10, 11, 40, 55)
@@ -97,6 +102,75 @@ def test_samples_of_no_batch_come_last(tmp_path: Path) -> None:
     assert cells[-10:] == [""] * 10
     assert all(cells[:-10])
     assert int(Influence.load(run / "influence.npz").values.isfinite().sum()) == 50
+
+
+def test_single_rows_are_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Row 4 and the two worst; each answer is that of the row asked about in Python."""
+    run = tmp_path / "run"
+    options = ("--noise", "uniform", "--teacher", "uniform", "--lr", "0.1", "--threads", "1")
+    assert main(["train", *IMAGES, *TINY, *options, "--out", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["influence", str(run), "--of", "valid", "--rows", "4", "--worst", "2"]) == 0
+    said = words(capsys)
+    assert "the loss of each of 3 validation rows at the end of the run" in said
+    found, questions = Influence.load(run / "questions.npz"), Questions.read(run)
+    assert questions is not None
+    assert not (run / "influence.npz").exists()
+
+    whole = WholeRun.opened(run)
+    source = whole.rows("valid")
+    rows = [
+        b.rows(torch.tensor([at]))
+        for b in map(partial(source.batch, 0), range(len(source)))
+        for at in range(len(b))
+    ]
+    whole.record()
+    losses, sure = [], []
+    with evaluating(whole.student.module), torch.no_grad():
+        for row in rows:
+            forward = whole.student(row)
+            losses.append(float(forward.loss))
+            sure.append(forward.outputs.softmax(1).max(1))
+    worst = sorted(set(range(20)) - {4}, key=lambda at: -losses[at])[:2]
+    assert [one.row for one in questions.asked] == [4, *worst]
+    for one, values in zip(questions.asked, found.values, strict=True):
+        assert one.loss == pytest.approx(losses[one.row], rel=1e-5)
+        assert (one.given, one.index) == (int(rows[one.row].targets), int(rows[one.row].index))
+        assert (one.said, one.sure) == (
+            int(sure[one.row].indices),
+            pytest.approx(float(sure[one.row].values)),
+        )
+        alone = whole.influence(rows[one.row]).values
+        assert values == pytest.approx(alone, rel=1e-4, abs=1e-8, nan_ok=True)
+        assert f"│ {one.row} │ {one.loss:.3g} │ {one.given} │ {one.said} ({one.sure:.0%})" in said
+        most = RunFolder.open(run).read_weights().index
+        assert f"{int(most[values[most].argmax()])} ({float(values[most].max()):+.2g})" in said
+    listed = read_csv(run / "questions.csv")
+    assert list(listed[0])[:4] == ["index", *(f"influence_{one.row}" for one in questions.asked)]
+    means = [sum(float(row[f"influence_{one.row}"]) for one in questions.asked) for row in listed]
+    assert means == sorted(means, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (("--rows", "20"), "there is no row 20 among the 20 validation rows: they count from 0"),
+        (("--worst", "21"), "1 to 20 rows are asked about at once, got 21"),
+        (("--worst", "-1"), "1 to 20 rows are asked about at once, got -1"),
+    ],
+)
+def test_rows_that_there_are_not(asked: tuple[str, ...], why: str, asked_before: Path, capsys: Any) -> None:
+    assert main(["influence", str(asked_before), "--of", "valid", *asked]) == 2
+    assert why in words(capsys)
+    assert not list(asked_before.glob("questions.*"))
+
+
+@pytest.fixture(scope="module")
+def asked_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("asked") / "run"
+    few = ("--epochs", "1", "--teacher", "uniform", "--threads", "1")
+    assert main(["train", *IMAGES, *TINY, *few, "--out", str(run)]) == 0
+    return run
 
 
 def test_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,6 +58,17 @@ class Counting(Rows):
         return super().batch(epoch, position)
 
 
+def test_a_run_that_is_recorded_already_puts_the_student_at_its_end(tmp_path: Path) -> None:
+    built = small()
+    first = built.recorded(folder=tmp_path)
+    first.record()
+    again = built.recorded(folder=tmp_path)
+    again.record()
+    expected = first.student.module.state_dict()
+    assert all(torch.equal(v, expected[n]) for n, v in again.student.module.state_dict().items())
+    assert again.optimizer.param_groups[0]["lr"] == first.optimizer.param_groups[0]["lr"]
+
+
 def test_a_recording_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "PAUSE", 0.0)
     expected = words().recorded().influence(words().meta)

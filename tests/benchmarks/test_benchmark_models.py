@@ -113,6 +113,7 @@ def test_timm_imports_with_or_without_torchvision_and_leaves_no_stand_in() -> No
     assert torchvision != NOTE or "torchvision" not in sys.modules
 
 
+@pytest.mark.slow
 def test_one_tiny_run_and_its_resumption(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     out = tmp_path / "run"

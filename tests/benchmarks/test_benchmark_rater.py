@@ -40,6 +40,7 @@ def test_no_row_is_in_both_halves() -> None:
     assert set(own.train).isdisjoint([*own.meta, *own.test])
 
 
+@pytest.mark.slow
 def test_rules_and_raters_stand_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def share(own: Case, rows: np.ndarray, seed: int) -> float:
         """In place of a student: the share of right labels among its rows."""

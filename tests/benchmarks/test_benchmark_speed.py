@@ -124,6 +124,7 @@ def test_extra_peak_sees_memory_that_is_gone_again() -> None:
 
 
 @linux
+@pytest.mark.slow
 def test_memory_of_a_step_is_measured_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     setting = Setting("convnet", batch=200, meta_batch=2, threads=1)
     images = 200 * 3 * 32 * 32 * 4
@@ -132,6 +133,7 @@ def test_memory_of_a_step_is_measured_in_another_process(monkeypatch: pytest.Mon
 
 
 @linux
+@pytest.mark.slow
 def test_errors_of_the_other_process_are_told() -> None:
     with pytest.raises(KeyError, match="unknown model 'none'"):
         measure.memory_in_fresh_process(PLAIN, Setting("none"))

@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 from rich.console import Console
+from slowly import slowly
 
 import metaweight as mw
 from benchmarks.speed.exactness import Exactness
@@ -33,7 +34,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         yield module
 
 
-@pytest.mark.parametrize("model", ["mlp", "convnet", "transformer-tiny"])
+@pytest.mark.parametrize("model", ["mlp", "convnet", *slowly("transformer-tiny")])
 def test_a_loop_by_hand_agrees_with_our_engine(model: str) -> None:
     """Momentum and weight decay, or Adam, in the virtual step; BatchNorm in train mode in the convnet."""
     exactness = Exactness(Setting(model, batch=6, meta_batch=4, threads=1))

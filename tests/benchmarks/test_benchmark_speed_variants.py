@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from slowly import covering
 
 import metaweight as mw
 from benchmarks.speed import groups
@@ -120,8 +121,11 @@ def after(variant: Variant, setting: Setting, steps: int = 1) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in start.module.parameters()])
 
 
-@pytest.mark.parametrize("model", ["mlp", "convnet", "transformer-tiny"])
-@pytest.mark.parametrize("variant", TRAINED, ids=lambda v: v.name)
+@pytest.mark.parametrize(
+    ("model", "variant"),
+    covering(["mlp", "convnet", "transformer-tiny"], TRAINED),
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_every_variant_trains_the_same_student(variant: Variant, model: str) -> None:
     """Their rows are about one training: nearly the plain one as long as the teacher knows nothing."""
     setting = Setting(model, batch=6, meta_batch=4, threads=1)

@@ -269,6 +269,7 @@ def test_two_processes_are_skipped_in_a_run_of_several(monkeypatch: pytest.Monke
     assert (test.state, test.what) == ("skipped", "this process is one of several already")
 
 
+@pytest.mark.slow  # the report of this machine has them meet
 def test_two_processes_meet_and_fail_without_a_way(monkeypatch: pytest.MonkeyPatch) -> None:
     assert process_test(60) == "two processes, each told the other's number"
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nowhere")

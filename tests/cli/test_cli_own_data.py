@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from slowly import slowly
 from tiny_translation import flags, own, own_files, words
 
 from metaweight.cli.main import main
@@ -13,7 +14,7 @@ from metaweight.report.page import read_study
 from metaweight.training.run_folder import RunFolder
 
 
-@pytest.mark.parametrize("tokenize", [None, "char"])
+@pytest.mark.parametrize("tokenize", ["char", *slowly(None)])
 def test_a_comparison_without_noise_ends_in_a_table_and_a_page(
     tokenize: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

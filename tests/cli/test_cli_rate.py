@@ -12,6 +12,7 @@ import tiny_texts
 import tiny_translation
 from own_pictures import picture, right, spoilt, write_folder
 from PIL import Image
+from slowly import slowly
 from tiny_translation import words
 
 from metaweight.cli.main import main
@@ -42,7 +43,7 @@ def table() -> None:
     assert main(["train", *tiny_rows.QUICK, *files]) == 0
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", "parquet", *slowly("tsv", "jsonl")])
 def test_a_table_of_any_kind_keeps_its_rows_and_columns(ending: str) -> None:
     table()
     rows = [{**row, "note": f"n{number}", "weight": "7"} for number, row in enumerate(tiny_rows.rows(30, 2))]
@@ -117,7 +118,7 @@ def test_pictures(capsys: Capsys) -> None:
     assert "new/dark/red.png is in colour, and the run's pictures (pictures) are grey" in words(capsys)
 
 
-@pytest.mark.parametrize(("teacher", "unit"), [("memory", "sentence"), ("surface", "token")])
+@pytest.mark.parametrize(("teacher", "unit"), [("memory", "sentence"), *slowly(("surface", "token"))])
 def test_sentence_pairs(teacher: str, unit: str, here: Path, capsys: Capsys) -> None:
     files = tiny_translation.own_files(here)
     options = tiny_translation.flags(teacher=teacher, unit=unit)
@@ -139,7 +140,7 @@ def test_sentence_pairs(teacher: str, unit: str, here: Path, capsys: Capsys) -> 
         assert abs(float(one or 0) - float(other or 0)) < 1e-5
 
 
-@pytest.mark.parametrize(("teacher", "unit"), [("memory", "sentence"), ("surface", "token")])
+@pytest.mark.parametrize(("teacher", "unit"), [*slowly(("memory", "sentence")), ("surface", "token")])
 def test_weights_of_the_tokens_of_a_model_of_ones_own(teacher: str, unit: str, here: Path) -> None:
     files = tiny_translation.own_files(here)
     options = tiny_translation.flags(teacher=teacher, unit=unit)

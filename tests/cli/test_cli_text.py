@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from slowly import slowly
 from tiny_texts import QUICK, texts, write_texts
 
 from metaweight.cli.main import main
@@ -21,7 +22,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join((captured.out + captured.err).split())
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize("ending", ["csv", *slowly("jsonl")])
 def test_row_n_is_row_n_of_the_users_file(
     ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from slowly import slowly
 from tiny_texts import QUICK, Tagged, sentences, write_bio
 
 from metaweight.cli.main import main
@@ -29,7 +30,7 @@ def in_context(rows: Sequence[Tagged]) -> Iterator[str]:
             yield " ".join([*words[:place], f">>{word}<<", *words[place + 1 :]])
 
 
-@pytest.mark.parametrize("unit", ["sentence", "token"])
+@pytest.mark.parametrize("unit", ["token", *slowly("sentence")])
 def test_row_n_is_the_line_at_which_sentence_n_begins(unit: str, tmp_path: Path) -> None:
     rows = sentences(60, 0, WRONG)
     train = write_bio(tmp_path / "train.bio", rows)

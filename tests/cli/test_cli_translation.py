@@ -95,6 +95,7 @@ def test_own_files_give_a_run_with_weights_beside_sentences(
     assert (out / "reference.txt").read_text(encoding="utf-8") == references
 
 
+@pytest.mark.slow
 def test_other_kinds_of_files_give_the_same_run(files: Files, tmp_path: Path) -> None:
     """CSV with named columns, gzipped JSON Lines, two plain files: the text decides, not its form.
 

@@ -44,7 +44,8 @@ def shell(line: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.parametrize("end", ["| head -c 1 > /dev/null", *slowly("<&- >&- 2>&-")])
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["| head -c 1 > /dev/null", "<&- >&- 2>&-"])
 def test_a_run_goes_on_to_its_end_whatever_becomes_of_its_display(end: str, tmp_path: Path) -> None:
     done = shell(f"mw {' '.join(SHORT)} --out run {end}", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -67,7 +68,7 @@ def test_a_full_disk_behind_the_display_is_told_and_the_run_is_kept(
 
 
 @pytest.mark.parametrize(
-    ("encoding", "sign"), [("ascii", "+-"), ("cp1252", "±"), ("cp437", "±"), ("utf-8", "±")]
+    ("encoding", "sign"), [("ascii", "+-"), *slowly(("cp1252", "±"), ("cp437", "±")), ("utf-8", "±")]
 )
 def test_a_terminal_is_told_in_its_own_characters(
     encoding: str, sign: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -26,6 +26,7 @@ BASE = ImageConfig(
 QUIET = Console(quiet=True)
 
 
+@pytest.mark.slow
 def test_one_teacher_in_two_arms(tmp_path: Path) -> None:
     overrides = {
         "often": {"teacher": "mw-net"},

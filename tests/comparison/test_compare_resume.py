@@ -55,6 +55,7 @@ def ends(path: Path) -> dict[str, int]:
     return {file.parent.name: file.stat().st_mtime_ns for file in path.glob("cells/*/result.json")}
 
 
+@pytest.mark.slow  # that a stopped comparison goes on: below
 def test_a_grid_in_parts_gives_the_table_of_one_run(grid: Grid, whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "grid"
     compare(replace(grid, arms=("uniform",), seeds=(0,)), path, jobs=1, console=QUIET)

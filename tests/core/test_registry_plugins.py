@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from slowly import slowly
 
 import metaweight as mw
 from metaweight.core.registry import Registry
@@ -92,6 +93,7 @@ def test_an_installed_plugin_is_found_by_its_entry_point(site: Path) -> None:
     assert done.stdout.split() == ["Margin", "7", "True"], done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_line_lists_and_trains_with_the_plugin(site: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     code = (
@@ -108,9 +110,11 @@ def test_the_command_line_lists_and_trains_with_the_plugin(site: Path, tmp_path:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        (
-            "margin = metaweight_margin:Nothing",
-            "'margin' of distribution 'metaweight-margin-plugin' fails to load",
+        *slowly(
+            (
+                "margin = metaweight_margin:Nothing",
+                "'margin' of distribution 'metaweight-margin-plugin' fails to load",
+            )
         ),
         ("uniform = metaweight_margin:Margin", "'uniform' is already registered"),
     ],

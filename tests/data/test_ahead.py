@@ -288,6 +288,7 @@ class Filed(Dataset[tuple[Tensor, int]]):
         return torch.tensor([value, 1.0, value % 3, value % 2]), place % 3
 
 
+@pytest.mark.slow
 def test_each_worker_of_fit_opens_a_file_for_itself(tmp_path: Path) -> None:
     """Processes that were forked from one that has it open share its place in it."""
     np.arange(200, dtype=np.float32).tofile(tmp_path / "rows")

@@ -26,7 +26,7 @@ LIBRARIES = ("transformers", "lightning")
 """What a page needs where its code names it."""
 
 
-QUICK = {"explanation/algorithms.md", "explanation/engines-and-cost.md", "explanation/meta-gradient.md"}
+QUICK = {"explanation/meta-gradient.md"}
 """Pages that are run with all other tests; `make test-docs` runs every one."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from clocks import clock
+from slowly import covering
 from students import batch, make
 from torch import Tensor, nn
 
@@ -58,12 +59,14 @@ def steps(run: mw.Reweighter, numbers: range, unroll: int) -> list[Tensor]:
     return [*seen, torch.get_rng_state()]
 
 
-@pytest.mark.parametrize("schedule", ["lookahead", "online"])
 @pytest.mark.parametrize(
-    ("choice", "teacher", "student"),
-    [(choice, "mw-net", "words-dropout") for choice in TIMES]
-    + [("double", "memory", "words-dropout"), ("reverse replay=snapshots", "memory", "words-dropout")]
-    + [(choice, "mw-net", "encoder-dropout") for choice in ("ghost", "forward")],
+    ("choice", "teacher", "student", "schedule"),
+    covering(
+        [(choice, "mw-net", "words-dropout") for choice in TIMES]
+        + [("double", "memory", "words-dropout"), ("reverse replay=snapshots", "memory", "words-dropout")]
+        + [(choice, "mw-net", "encoder-dropout") for choice in ("ghost", "forward")],
+        ["lookahead", "online"],
+    ),
 )
 def test_the_run_is_that_of_the_engine_it_takes_to_the_bit(
     choice: str, teacher: str, student: str, schedule: str, monkeypatch: pytest.MonkeyPatch

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from output_forms import FORMS, formed, logits_of, named_batch
-from slowly import slowly
+from slowly import covering
 from students import STEP_ENGINES, agreement, engine_for
 from torch import Tensor
 
@@ -36,8 +36,7 @@ def truth(student: mw.Student, optimizer: torch.optim.Optimizer) -> Tensor:
     return steps.slopes([WEIGHTS])[0]
 
 
-@pytest.mark.parametrize("engine", [*STEP_ENGINES, "auto"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("engine", "form"), covering([*STEP_ENGINES, "auto"], FORMS))
 def test_every_engine_finds_the_logits_in_every_form(engine: str, form: str) -> None:
     module = formed(form)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
@@ -60,8 +59,9 @@ def test_a_loss_of_the_users_own_sees_the_whole_output(engine: str) -> None:
     assert relative(found, steps.slopes([WEIGHTS])[0]) <= agreement(engine, 1e-6)
 
 
-@pytest.mark.parametrize("form", ["dataclass", *slowly("dict", "mapping-with-attributes", "tuple")])
-@pytest.mark.parametrize("engine", ["forward", *slowly("difference")])
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["dataclass", "dict", "mapping-with-attributes", "tuple"])
+@pytest.mark.parametrize("engine", ["forward", "difference"])
 def test_compiled_passes_take_them_too(engine: str, form: str) -> None:
     module = formed(form)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.5)

@@ -68,6 +68,7 @@ def test_damping_is_added_to_the_hessian() -> None:
     assert relative(solve(Implicit(damping=0.5)), expected) <= 1e-9
 
 
+@pytest.mark.slow
 def test_a_nonlinear_student_at_its_optimum() -> None:
     """Against central differences over inner problems that are solved to the end."""
     torch.manual_seed(0)

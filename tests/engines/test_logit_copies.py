@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from slowly import covering
 from torch import Tensor, nn
 
 import metaweight as mw
@@ -73,18 +74,20 @@ def copies(engine: str, schedule: str, teacher: str, unit: str, *, steps: int = 
     return counted.peak / LOGITS
 
 
-SCHEDULES = pytest.mark.parametrize("schedule", ["lookahead", "online"])
+SCHEDULES = ["lookahead", "online"]
 
 
-@SCHEDULES
-@pytest.mark.parametrize("teacher", ["mw-net", "surface", "mlp"])
-@pytest.mark.parametrize("engine", ALLOWED)
+@pytest.mark.parametrize(
+    ("engine", "teacher", "schedule"), covering(ALLOWED, ["mw-net", "surface", "mlp"], SCHEDULES, pairs=True)
+)
 def test_an_iteration_holds_few_copies_of_the_logits(engine: str, teacher: str, schedule: str) -> None:
     assert 2 < copies(engine, schedule, teacher, "sentence") <= ALLOWED[engine]
 
 
-@SCHEDULES
-@pytest.mark.parametrize("teacher", ["mw-net", "surface", "mlp", "memory", "jury", "evidence"])
+@pytest.mark.parametrize(
+    ("teacher", "schedule"),
+    covering(["mw-net", "surface", "mlp", "memory", "jury", "evidence"], SCHEDULES),
+)
 def test_so_it_does_by_token(teacher: str, schedule: str) -> None:
     assert 2 < copies("forward", schedule, teacher, "token") <= 4
 
@@ -108,9 +111,9 @@ OF_SHARES = {"ghost": 5, "forward": 3, "double": 6}
 """Plain training holds 4 of both by torch's own loss."""
 
 
-@SCHEDULES
-@pytest.mark.parametrize("engine", OF_PLACES)
-@pytest.mark.parametrize("kind", ["pixels", "soft"])
+@pytest.mark.parametrize(
+    ("kind", "engine", "schedule"), covering(["pixels", "soft"], OF_PLACES, SCHEDULES, pairs=True)
+)
 def test_so_do_a_label_for_each_pixel_and_soft_labels(kind: str, engine: str, schedule: str) -> None:
     torch.manual_seed(0)
     pixels = kind == "pixels"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from slowly import covering
 from torch import nn
 
 import metaweight as mw
@@ -53,9 +54,10 @@ def copies(engine: str, schedule: str, name: str, *, steps: int) -> float:
     return counted.peak / (LAYERS * least)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("schedule", ["lookahead", "online"])
-@pytest.mark.parametrize("engine", ["ghost", "forward", "double"])
+@pytest.mark.parametrize(
+    ("engine", "schedule", "name"),
+    covering(["ghost", "forward", "double"], ["lookahead", "online"], OPTIMIZERS),
+)
 def test_an_iteration_holds_few_copies_of_the_parameters(engine: str, schedule: str, name: str) -> None:
     assert 2 < copies(engine, schedule, name, steps=4) <= ALLOWED[name]
 

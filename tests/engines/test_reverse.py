@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from slowly import covering
 from students import OPTIMIZERS, STUDENTS, Unrepeatable, batch, engine_for, make
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -61,25 +62,24 @@ def off_from_higher(student: str, optimizer: str, warm: int, steps: int, max_nor
     return relative(ours, expected)
 
 
-@pytest.mark.parametrize("student", STUDENTS)
-@pytest.mark.parametrize(("optimizer", "warm"), [("groups", 3), ("adamw", 0)])
+@pytest.mark.parametrize(("student", "optimizer", "warm"), covering(STUDENTS, [("groups", 3), ("adamw", 0)]))
 def test_every_student_equals_higher_where_the_learning_rate_decays(
     student: str, optimizer: str, warm: int
 ) -> None:
     assert off_from_higher(student, optimizer, warm, steps=3, max_norm=0.05) <= 1e-9
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("warm", [0, 3])
-@pytest.mark.parametrize(("steps", "max_norm"), [(1, None), (2, None), (5, 0.05)])
+@pytest.mark.parametrize(
+    ("optimizer", "warm", "steps", "max_norm"),
+    covering(OPTIMIZERS, [0, 3], [(1, None), (2, None), (5, 0.05)]),
+)
 def test_every_optimizer_equals_higher_where_the_learning_rate_decays(
     optimizer: str, warm: int, steps: int, max_norm: float | None
 ) -> None:
     assert off_from_higher("batchnorm-resnet", optimizer, warm, steps, max_norm) <= 1e-9
 
 
-@pytest.mark.parametrize("student", STUDENTS)
-@pytest.mark.parametrize("optimizer", ["momentum", "groups"])
+@pytest.mark.parametrize(("student", "optimizer"), covering(STUDENTS, ["momentum", "groups"]))
 def test_undone_steps_are_those_of_snapshots(student: str, optimizer: str) -> None:
     built, train = make(student, optimizer), window(student, 5)
     rates = decaying(built[1], 5)
@@ -89,9 +89,14 @@ def test_undone_steps_are_those_of_snapshots(student: str, optimizer: str) -> No
     assert relative(undone, kept) <= 1e-9
 
 
-@pytest.mark.parametrize("engine", ["higher", "reverse"])
-@pytest.mark.parametrize("optimizer", ["momentum", "groups", "adamw"])
-@pytest.mark.parametrize("student", ["batchnorm-resnet", "encoder-dropout", "tied-and-frozen"])
+@pytest.mark.parametrize(
+    ("engine", "optimizer", "student"),
+    covering(
+        ["reverse", "higher"],
+        ["momentum", "groups", "adamw"],
+        ["batchnorm-resnet", "encoder-dropout", "tied-and-frozen"],
+    ),
+)
 def test_equals_central_differences_of_the_real_optimizer(engine: str, optimizer: str, student: str) -> None:
     built, train = make(student, optimizer), window(student, 2)
     rates = decaying(built[1], 2)
@@ -139,9 +144,10 @@ def test_algorithm_1_with_exact_indices_and_as_printed(exact: bool) -> None:
     assert off <= 1e-9 if exact else off > 0.05
 
 
-@pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize("max_norm", [None, 0.05])
-@pytest.mark.parametrize("optimizer", ["momentum", "groups", "adam"])
+@pytest.mark.parametrize(
+    ("steps", "max_norm", "optimizer"),
+    covering([1, 3], [None, 0.05], ["momentum", "groups", "adam"], pairs=True),
+)
 def test_scope_counts_the_other_parameters_steps_as_constants(
     steps: int, max_norm: float | None, optimizer: str
 ) -> None:
@@ -183,9 +189,10 @@ def test_a_recorded_pass_is_the_first_one(steps: int) -> None:
     recorded.forward.loss.mean().backward()  # its graph is still there
 
 
-@pytest.mark.parametrize("engine", ["higher", "reverse"])
-@pytest.mark.parametrize("optimizer", ["momentum", "groups", "nesterov", "adam", "amsgrad"])
-@pytest.mark.parametrize("warm", [0, 2])
+@pytest.mark.parametrize(
+    ("engine", "optimizer", "warm"),
+    covering(["reverse", "higher"], ["momentum", "groups", "nesterov", "adam", "amsgrad"], [0, 2]),
+)
 def test_the_window_ends_where_real_steps_end(engine: str, optimizer: str, warm: int) -> None:
     for name in ("batchnorm-resnet", "encoder-dropout"):
         student, own, _, meta = make(name, optimizer, warm=warm)
@@ -274,8 +281,9 @@ def two_layers(teacher: nn.Module) -> Callable[[mw.StudentState], Tensor]:
     return weigh
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
-@pytest.mark.parametrize("student", ["batchnorm-resnet", "encoder-dropout"])
+@pytest.mark.parametrize(
+    ("optimizer", "student"), covering(["momentum", "adamw"], ["batchnorm-resnet", "encoder-dropout"])
+)
 def test_through_the_state_equals_central_differences_over_the_teacher(optimizer: str, student: str) -> None:
     built, own, _, meta = make(student, optimizer)
     train, rates = window(student, 3), decaying(own, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from slowly import covering
 from students import STEP_ENGINES, agreement, engine_for
 from target_kinds import KINDS, first_loss, kind_batch, kind_student
 from torch import nn
@@ -58,8 +59,7 @@ REFUSED = {
 WHAT = {"soft": "soft labels", "number": "numbers", "numbers": "numbers"}
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("name", "kind"), covering(NAMES, KINDS))
 def test_a_teacher_weighs_targets_of_a_kind_or_says_that_it_cannot_when_it_is_built(
     name: str, kind: str
 ) -> None:

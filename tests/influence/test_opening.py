@@ -192,6 +192,7 @@ def test_a_run_that_stopped_early_keeps_its_course(tmp_path: Path) -> None:
     assert run.steps.rates.at(5) == [1e-6 * LearningRate("cosine").factor(5, steps=15, steps_per_epoch=3)]
 
 
+@pytest.mark.slow
 def test_masks_of_attention_and_a_teacher_that_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines write attention out, whose masks are others; what a teacher draws moves those that follow."""
     kind = teachers["mlp"]

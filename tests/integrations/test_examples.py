@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from slowly import slowly
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -16,7 +17,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("name", "package"),
-    [("hugging_face", "transformers"), ("lightning_module", "lightning"), ("own_loop", "torch")],
+    [
+        *slowly(("hugging_face", "transformers"), ("lightning_module", "lightning")),
+        ("own_loop", "torch"),
+    ],
 )
 def test_an_example_finds_the_wrong_rows(
     name: str,

@@ -73,6 +73,7 @@ def kept(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
+@pytest.mark.slow
 def test_checkpoints_go_on_in_any_order_and_by_themselves(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     whole = run(folder)

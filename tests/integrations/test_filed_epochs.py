@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from slowly import slowly
+from slowly import covering, slowly
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -64,7 +64,7 @@ def both(state: State) -> Tensor:
 
 
 def test_a_state_is_as_large_after_many_epochs_as_after_one(tmp_path: Path) -> None:
-    count = 4000
+    count = 1000
     filed, whole = looped(tmp_path / "run", 8, count=count), looped(None, 8, count=count)
     epoch = 2 * count * 4
     assert whole[7]["size"] - whole[1]["size"] > 6 * epoch
@@ -75,8 +75,14 @@ def test_a_state_is_as_large_after_many_epochs_as_after_one(tmp_path: Path) -> N
     assert filed[7]["made"].report(tmp_path / "page.html").is_file()
 
 
-@pytest.mark.parametrize("where", ["same", "moved", *slowly("another", "none")])
-@pytest.mark.parametrize("after", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("where", "after"),
+    [
+        *(("same", 1), ("moved", 2)),
+        *slowly(("same", 2), ("same", 3), ("moved", 1), ("moved", 3)),
+        *slowly(*((where, after) for where in ("another", "none") for after in (1, 2, 3))),
+    ],
+)
 def test_a_loop_goes_on_from_any_of_its_states(tmp_path: Path, where: str, after: int) -> None:
     """The first run was killed in its fifth epoch: epochs lie in the file that the state does not know."""
     whole = both(looped(None, 6)[5])
@@ -123,8 +129,9 @@ def test_a_state_in_memory_stays_as_it_was(tmp_path: Path) -> None:
     assert state == before
 
 
-@pytest.mark.parametrize("left", ["a part", *slowly("nothing", "another run's")])
-@pytest.mark.parametrize("where", ["run", "another", None])
+@pytest.mark.parametrize(
+    ("left", "where"), covering(["a part", "nothing", "another run's"], ["run", "another", None])
+)
 def test_a_file_that_is_gone_is_refused(tmp_path: Path, left: str, where: str | None) -> None:
     state = looped(tmp_path / "run", 4)[3]
     file = tmp_path / "run" / BY_EPOCH

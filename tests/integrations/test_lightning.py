@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from slowly import slowly
 from step_parts import ByLoss
 from torch import nn
 from torch.utils.data import Subset, TensorDataset
@@ -96,7 +97,7 @@ def own_loop(parts: int) -> tuple[nn.Module, ByLoss]:
     return student.module, teacher
 
 
-@pytest.mark.parametrize("parts", [1, 4])
+@pytest.mark.parametrize("parts", [4, *slowly(1)])
 def test_it_is_metaweights_own_loop(parts: int, tmp_path: Path) -> None:
     model = Classifier(
         module(),

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from slowly import covering
 from torch import Tensor
 
 from metaweight.core.contracts import NonFiniteError
@@ -95,9 +96,10 @@ def assert_same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
     torch.testing.assert_close([h.score for h in found], [h.score for h in expected], rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0, -0.5])
-@pytest.mark.parametrize(("beam", "nbest"), [(1, 1), (2, 1), (3, 3), (5, 2)])
-@pytest.mark.parametrize("eos", [0.0, 1.5])
+@pytest.mark.parametrize(
+    ("eos", "beam", "nbest", "penalty"),
+    covering([0.0, 1.5], [(1, 1), (2, 1), (3, 3), (5, 2)], [0.0, 0.6, 2.0, -0.5], pairs=True),
+)
 def test_equals_an_uncached_search_of_each_sentence(
     eos: float, beam: int, nbest: int, penalty: float
 ) -> None:

@@ -144,9 +144,7 @@ def remedy(name: str, *options: str) -> tuple[str, ...]:
     "arm",
     [
         remedy("loss-filter", "share=0.2"),
-        *slowly((remedy("early-stopping"),)),
-        remedy("fine-tune", "epochs=2"),
-        *slowly((remedy("meta-only"),)),
+        *slowly((remedy("early-stopping"),), (remedy("fine-tune", "epochs=2"),), (remedy("meta-only"),)),
     ],
     ids=lambda arm: arm[3],
 )
@@ -164,6 +162,7 @@ def test_a_remedy_of_several_is_that_of_one(ranks: Ranks, tmp_path: Path, arm: t
     assert sorted(os.listdir(tmp_path / "two")) == sorted(os.listdir(tmp_path / "one"))
 
 
+@pytest.mark.slow
 def test_a_loss_correction_of_several_is_that_of_one(ranks: Ranks, tmp_path: Path) -> None:
     """A loss of its own, of targets with marks, on pictures."""
     sizes = ("train", 60), ("meta", 20), ("valid", 20), ("batch", 20), ("meta-batch", 10)
@@ -176,7 +175,8 @@ def test_a_loss_correction_of_several_is_that_of_one(ranks: Ranks, tmp_path: Pat
     require_same(tmp_path / "two", tmp_path / "one", 1e-4)
 
 
-@pytest.mark.parametrize("step", [12, *slowly(5)])
+@pytest.mark.slow  # a run that is no remedy's loses a process above
+@pytest.mark.parametrize("step", [12, 5])
 def test_a_remedy_that_loses_a_process_goes_on_in_its_stage(ranks: Ranks, tmp_path: Path, step: int) -> None:
     """In each of its two stages, in the first epoch and in a later one."""
     arm = remedy("loss-filter", "share=0.2")

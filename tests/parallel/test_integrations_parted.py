@@ -52,7 +52,7 @@ LOOPS = {
 }
 
 
-@pytest.mark.parametrize("name", ["uneven", "padded", *slowly("gathering", "sharded", "auto")])
+@pytest.mark.parametrize("name", ["padded", *slowly("uneven", "gathering", "sharded", "auto")])
 def test_a_loop_of_the_users(ranks: Ranks, name: str, tmp_path: Path) -> None:
     size, plan = LOOPS[name]
     alone, loop, _ = runs.looped(0, 1, plan, tmp_path / "one")
@@ -65,12 +65,14 @@ def test_a_loop_of_the_users(ranks: Ranks, name: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "page.html", "run-0"]
 
 
+@pytest.mark.slow  # a run of several goes on in test_shared_tables
 def test_a_loop_goes_on_from_what_the_first_process_kept(ranks: Ranks, tmp_path: Path) -> None:
     for resumed, whole in ranks.run(2, runs.looped_on, tmp_path):
         assert whole["history"].shape == (4, 24)
         assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
+@pytest.mark.slow  # what is refused here, test_filed_epochs refuses in one process
 def test_a_file_of_epochs_is_the_first_processes(ranks: Ranks, tmp_path: Path) -> None:
     for said, alike in ranks.run(2, runs.looped_off, tmp_path):
         assert alike
@@ -111,6 +113,7 @@ def test_what_fit_refuses(ranks: Ranks, tmp_path: Path) -> None:
         assert "taken" in place
 
 
+@pytest.mark.slow
 def test_estimators(ranks: Ranks) -> None:
     alone = runs.estimated(0, 1)
     found = ranks.run(2, runs.estimated)
@@ -150,6 +153,7 @@ def test_a_trainer_of_hugging_face(ranks: Ranks, name: str, tmp_path: Path) -> N
         assert (tmp_path / "two" / "checkpoint-3" / "metaweight.pt").is_file()
 
 
+@pytest.mark.slow  # a loop and a command of several processes go on in default tests
 def test_a_trainer_of_hugging_face_goes_on(ranks: Ranks, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     for resumed, whole in ranks.run(2, runs_of.tuned_on, tmp_path):
@@ -157,6 +161,7 @@ def test_a_trainer_of_hugging_face_goes_on(ranks: Ranks, tmp_path: Path) -> None
         assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
+@pytest.mark.slow
 def test_rows_by_length(ranks: Ranks, tmp_path: Path) -> None:
     """Whatever rows a sampler puts together, every row has its weight, the same in all."""
     pytest.importorskip("transformers")
@@ -166,6 +171,7 @@ def test_rows_by_length(ranks: Ranks, tmp_path: Path) -> None:
     assert np.isfinite(weights["mean_weight"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, *slowly(1)])
 def test_lightning(ranks: Ranks, parts: int, tmp_path: Path) -> None:
     pytest.importorskip("lightning")

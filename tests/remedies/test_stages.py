@@ -13,6 +13,7 @@ import pytest
 import torch
 from published import compare
 from rich.console import Console
+from slowly import one_in, slowly
 
 from metaweight import remedies
 from metaweight.cli.main import main
@@ -69,7 +70,7 @@ def contents(path: Path) -> tuple[bytes, list[dict[str, Any]], dict[str, torch.T
 
 
 @pytest.mark.parametrize(
-    "remedy", ["meta-only", "with-meta", "clean-and-meta", "early-stopping", *FOR_CLASSES]
+    "remedy", ["with-meta", *slowly("meta-only", "clean-and-meta", "early-stopping"), *one_in(2, FOR_CLASSES)]
 )
 def test_a_stopped_run_goes_on_bit_for_bit(remedy: str, digits: ImageConfig, tmp_path: Path) -> None:
     config = under(digits, remedy)
@@ -160,7 +161,7 @@ def test_no_remedy_is_the_run_itself(digits: ImageConfig, tmp_path: Path) -> Non
     assert all(torch.equal(value, theirs[2][name]) for name, value in ours[2].items())
 
 
-@pytest.mark.parametrize("remedy", [name for name in EVERY if name not in FOR_CLASSES])
+@pytest.mark.parametrize("remedy", one_in(2, [name for name in EVERY if name not in FOR_CLASSES]))
 def test_remedies_of_sentence_pairs(remedy: str, colours: TranslationConfig, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", {})
     outcome = remedies.run(under(colours, remedy), folder)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from grid_folders import make_grid
 from matplotlib.figure import Figure
+from slowly import covering
 
 from metaweight.report import plots
 from metaweight.report.charts.curves import Series, curves
@@ -47,8 +48,9 @@ def texts(figure: Figure) -> list[tuple[str, object]]:
     return [(text.get_text(), text.get_window_extent()) for text in labels if text.get_text()]
 
 
-@pytest.mark.parametrize(("arms", "noises"), [(1, 1), (4, 1), (3, 2), (2, 3), (2, 5)])
-@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize(
+    ("arms", "noises", "wide"), covering([(1, 1), (4, 1), (3, 2), (2, 3), (2, 5)], [True, False])
+)
 def test_no_texts_overlap_and_every_panel_is_there(arms: int, noises: int, wide: bool) -> None:
     with style():
         figure = sheet(panels(arms, noises, wide=wide), "What the weights did")

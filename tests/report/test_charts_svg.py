@@ -131,6 +131,7 @@ def test_drawing_leaves_matplotlib_as_it_was_and_pyplot_unloaded() -> None:
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.slow
 def test_matplotlib_is_loaded_late_and_pyplot_never() -> None:
     code = (
         "import sys\n"

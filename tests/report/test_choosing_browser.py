@@ -60,6 +60,7 @@ def test_numbers_several_labels_and_none(tmp_path: Path) -> None:
         assert asked(sample, tmp_path / name, one=script)["one"][0] == text
 
 
+@pytest.mark.slow
 def test_many_classes_are_offered_when_a_row_is_come_to(tmp_path: Path) -> None:
     names = tuple(f"class {number}" for number in range(2000))
     sample = Sample("d", ("x", "y"), tuple((name, name) for name in names[:100]), "y", "class", names)

@@ -182,6 +182,7 @@ def test_charts_fit_and_their_text_is_large_enough(found: Any, width: int) -> No
     assert charts["out"] == 0
 
 
+@pytest.mark.slow
 def test_text_of_charts_follows_the_theme(found: Any, page: str, tmp_path: Path) -> None:
     assert found["charts-1280"]["colours"] == ["rgb(29, 28, 26)", "rgb(93, 90, 84)"]
     night = look(page, {"charts": (CHARTS, 1280)}, tmp_path, dark=True)["charts"]
@@ -199,6 +200,7 @@ def test_what_can_be_used_shows_its_focus(found: Any) -> None:
     assert all(one == [True, True, "solid"] for one in found["focus"])
 
 
+@pytest.mark.slow
 def test_a_large_page_opens_within_three_seconds(tmp_path: Path) -> None:
     arms = ("uniform", *(f"arm-{n}" for n in range(10)))
     make_grid(tmp_path / "grid", arms, noises=("uniform@0.4", "cluster@0.8"), seeds=(0,), samples=2_000)

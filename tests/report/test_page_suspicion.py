@@ -102,6 +102,7 @@ def test_plain_training_suspects_nobody(tmp_path: Path) -> None:
     assert 'id="suspects"' not in render(read_study(out))
 
 
+@pytest.mark.slow  # what is said of probes: test_belief
 def test_with_probes_the_first_sentence_says_how_many_suspects_are_wrong(tmp_path: Path) -> None:
     out = tmp_path / "run"
     table = ["train", "--task", "tabular", "--noise", "uniform", "--probes", "0.3", "--meta-size", "120"]

@@ -189,6 +189,7 @@ class Counted(io.BytesIO):
         return len(content)
 
 
+@pytest.mark.slow
 def test_a_list_of_many_takes_no_memory_of_their_text() -> None:
     """By row it took 132 MB, all cells as Python's own; now columns of numbers, and a block of cells."""
     n, epochs = 150_000, 6

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from slowly import slowly
+from slowly import covering, slowly
 from step_parts import ByLoss
 from students import batch
 from torch import Tensor, nn
@@ -92,8 +92,7 @@ def accelerated(run: Run, parts: int, accelerator: Any) -> Run:
     return run
 
 
-@pytest.mark.parametrize("parts", [1, 4])
-@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+@pytest.mark.parametrize(("parts", "schedule"), covering([1, 4], ["lookahead", "online"]))
 @pytest.mark.parametrize("engine", ["forward", "ghost", *slowly("higher", "double", "difference", "auto")])
 def test_accelerates_loop_is_the_plain_one(
     engine: str, schedule: str, parts: int, accelerator: Callable[..., Any]

@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+from slowly import covering
 from torch import Tensor, nn
 
 import metaweight as mw
@@ -51,10 +52,16 @@ def counts_of(reweighter: mw.Reweighter) -> list[Tensor]:
     return [state["step"] for state in states if "step" in state]
 
 
-@pytest.mark.parametrize("check_every", [0, 100])
-@pytest.mark.parametrize("teacher", ["mlp", "mw-net", "memory", "jury"])
-@pytest.mark.parametrize("engine", ["forward", "ghost", "double"])
-@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+@pytest.mark.parametrize(
+    ("schedule", "engine", "teacher", "check_every"),
+    covering(
+        ["lookahead", "online"],
+        ["forward", "ghost", "double"],
+        ["mlp", "mw-net", "memory", "jury"],
+        [0, 100],
+        pairs=True,
+    ),
+)
 def test_an_iteration_waits_once_before_each_change(
     schedule: str, engine: str, teacher: str, check_every: int
 ) -> None:

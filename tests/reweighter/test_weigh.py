@@ -8,6 +8,7 @@ import threading
 import pytest
 import torch
 import torch.nn.functional as F
+from slowly import covering
 from step_parts import ByLoss
 from students import Dropped, batch
 from torch import Tensor, nn
@@ -115,8 +116,10 @@ def still(module: nn.Module, engine: str, weights: Tensor) -> tuple[mw.Reweighte
     ), teacher
 
 
-@pytest.mark.parametrize("scale", [1.0, 1024.0])
-@pytest.mark.parametrize("engine", ["higher", "reverse", "forward", "double", "ghost", "difference"])
+@pytest.mark.parametrize(
+    ("scale", "engine"),
+    covering([1.0, 1024.0], ["higher", "reverse", "forward", "double", "ghost", "difference"]),
+)
 def test_four_micro_batches_are_one_batch(engine: str, scale: float) -> None:
     """The step, and of the last micro-batch, which sees all of the step's gradient, the slopes."""
     chosen = build_engine(engine, **({"replay": "snapshots"} if engine == "reverse" else {}))

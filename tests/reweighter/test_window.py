@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 import torch
-from slowly import slowly
+from slowly import covering, slowly
 from step_parts import ByLoss
 from students import OPTIMIZERS, SHAPE, Dropped, Encoder, batch, engine_for
 from torch import Tensor, nn
@@ -69,9 +69,10 @@ def close(ours: nn.Module, theirs: nn.Module) -> None:
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("engine", ["higher", "reverse"])
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("optimizer", ["momentum", "nesterov", "adam", "groups"])
+@pytest.mark.parametrize(
+    ("engine", "schedule", "optimizer"),
+    covering(["higher", "reverse"], SCHEDULES, ["momentum", "nesterov", "adam", "groups"], pairs=True),
+)
 @pytest.mark.parametrize("student", ["batchnorm-dropout", *slowly("encoder-dropout")])
 def test_a_window_is_k_plain_steps_with_its_weights(
     engine: str, schedule: str, optimizer: str, student: str
@@ -105,8 +106,7 @@ def test_a_window_is_k_plain_steps_with_its_weights(
     assert [g["lr"] for g in reweighter.optimizer.param_groups] == [g["lr"] for g in own.param_groups]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+@pytest.mark.parametrize(("schedule", "optimizer"), covering(SCHEDULES, ["momentum", "adamw"]))
 def test_reverse_trains_as_higher_does(schedule: str, optimizer: str) -> None:
     ends = []
     for engine in ("higher", "reverse"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from slowly import covering
 from students import OPTIMIZERS, Unrepeatable, batch
 from torch import Tensor, nn
 
@@ -154,8 +155,7 @@ def chosen(engine: str) -> object:
     return build_engine(engine, **({"replay": "snapshots"} if engine == "reverse" else {}))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "engine"), covering(CASES, ENGINES))
 def test_one_batch_moves_it_once(case: str, engine: str) -> None:
     """As a plain loop does; ``spec`` and ``hypergradient`` leave it bit for bit."""
     student, optimizer = built(case)
@@ -184,8 +184,7 @@ def test_one_batch_moves_it_once(case: str, engine: str) -> None:
         assert after == state(plain)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("case", ["streaming", "averaged", "counting"])
+@pytest.mark.parametrize(("case", "engine"), covering(["streaming", "averaged", "counting"], ENGINES))
 def test_the_meta_pass_starts_where_the_train_pass_ended(case: str, engine: str) -> None:
     student, optimizer = built(case)
     for k in range(3):

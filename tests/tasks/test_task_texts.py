@@ -32,6 +32,7 @@ from metaweight.testing import check_task
 SMALL: dict[str, Any] = {"epochs": 1, "warmup_epochs": 0, "meta_size": 30, "valid_size": 30, "train_size": 60}
 
 
+@pytest.mark.slow  # without noise they keep it in a default test of test_check_task
 @pytest.mark.parametrize(
     "config",
     [
@@ -128,6 +129,7 @@ def test_a_classifier_out_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(read_csv(run / "rows.csv")) == 40
 
 
+@pytest.mark.slow  # test_fit trains one too
 @pytest.mark.parametrize("unit", ["token", *slowly("sentence")])
 def test_a_tagger_out_of_a_folder(unit: str, tmp_path: Path) -> None:
     model = folder_of("TokenClassification", tmp_path / "bert")

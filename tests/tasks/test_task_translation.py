@@ -15,6 +15,7 @@ import datasets
 import pytest
 import sacrebleu
 import torch
+from slowly import slowly
 from tiny_translation import OPTIONS, TINY, changed, config, lines, pairs, write
 
 import metaweight as mw
@@ -45,13 +46,24 @@ def test_a_seed_gives_the_same_figures_bit_for_bit(base: TranslationConfig) -> N
     assert other["valid_loss"] != first.figures["valid_loss"]
 
 
+ALTERNATELY = {
+    teacher: "token" if place % 2 or teacher in NO_SENTENCES else "sentence"
+    for place, teacher in enumerate(mw.teachers.names())
+}
+"""Each teacher with one unit by default."""
+
+
 @pytest.mark.parametrize(
     ("teacher", "unit"),
     [
-        (teacher, unit)
-        for teacher in mw.teachers.names()
-        for unit in ("sentence", "token")
-        if unit == "token" or teacher not in NO_SENTENCES
+        *ALTERNATELY.items(),
+        *slowly(
+            *(
+                (teacher, "sentence" if unit == "token" else "token")
+                for teacher, unit in ALTERNATELY.items()
+                if teacher not in NO_SENTENCES
+            )
+        ),
     ],
 )
 def test_every_teacher_weighs_every_pair(
@@ -169,7 +181,10 @@ class StopAfter(Callback):
 
 @pytest.mark.parametrize(
     "options",
-    [{"train_size": 60}, {"unit": "token", "max_tokens": 150, "optimizer": "adamw", "train_size": 40}],
+    [
+        {"unit": "token", "max_tokens": 150, "optimizer": "adamw", "train_size": 40},
+        pytest.param({"train_size": 60}, marks=pytest.mark.slow),
+    ],
 )
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(
     options: dict[str, Any], base: TranslationConfig, tmp_path: Path

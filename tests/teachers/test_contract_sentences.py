@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from slowly import covering
 
 import metaweight as mw
 from metaweight import teachers
@@ -87,8 +88,7 @@ def test_who_compares_pairs_needs_a_tap_on_both_sides(name: str) -> None:
             build(name, sentence_spec(taps))
 
 
-@pytest.mark.parametrize("name", LEARNED)
-@pytest.mark.parametrize("unit", ["sentence", "token"])
+@pytest.mark.parametrize(("name", "unit"), covering(LEARNED, ["sentence", "token"]))
 def test_a_learned_teacher_learns_from_a_transformer(name: str, unit: str) -> None:
     torch.manual_seed(0)
     options = {"width": 8, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feedforward": 12}

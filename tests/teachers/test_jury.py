@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from slowly import slowly
 from torch import nn
 
 import metaweight as mw
@@ -117,7 +118,7 @@ def run(rate: float, *, schedule: str = "lookahead", trusted_wrong: int = 10):
     return teacher, weights, wrong[:240]
 
 
-@pytest.mark.parametrize("schedule", ["lookahead", "online"])
+@pytest.mark.parametrize("schedule", ["lookahead", *slowly("online")])
 def test_a_run_finds_the_wrong_labels_with_a_sixth_of_the_trusted_ones_wrong(schedule: str):
     teacher, weights, wrong = run(0.4, schedule=schedule)
     assert auroc(weights, wrong) > 0.89
@@ -125,7 +126,7 @@ def test_a_run_finds_the_wrong_labels_with_a_sixth_of_the_trusted_ones_wrong(sch
     assert float(weights[wrong].mean()) < 0.5 < 1.2 < float(weights[~wrong].mean())
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.2, 0.4])
+@pytest.mark.parametrize("rate", [0.4, *slowly(0.0, 0.2)])
 def test_the_share_of_right_samples_is_estimated(rate: float):
     teacher, weights, wrong = run(rate, trusted_wrong=0)
     assert float(teacher.right) == pytest.approx(1 - float(wrong.float().mean()), abs=0.15)
@@ -171,6 +172,7 @@ def test_what_it_cannot_do_is_said_when_it_is_built():
         build_teacher("jury", class_spec(target="other"))
 
 
+@pytest.mark.slow
 def test_windows_through_states_are_no_contradiction_for_a_jury_of_few_digits() -> None:
     """Answers are held against runs in float64: with the rounding of the jury these would say nothing."""
     torch.manual_seed(1)

@@ -324,7 +324,7 @@ BROKEN: list[tuple[str, Engine, str, str]] = [
 @pytest.mark.parametrize(
     ("engine", "rule", "told"),
     [
-        pytest.param(*case, id=name, marks=[pytest.mark.slow] if number % 3 else [])
+        pytest.param(*case, id=name, marks=[pytest.mark.slow] if number % 5 else [])
         for number, (name, *case) in enumerate(BROKEN)
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 import torch
 from live_tensors import LiveBytes
 from run_parts import Batches, StopAt
+from slowly import covering
 from students import SHAPE, Dropped, batch
 
 import metaweight as mw
@@ -51,8 +52,7 @@ def test_memory_and_checkpoints_do_not_grow_with_the_epochs(tmp_path: Path) -> N
     assert sizes[1] - sizes[0] < 10_000
 
 
-@pytest.mark.parametrize("step", [3, 5, 9])
-@pytest.mark.parametrize("rest", ["", "torn", "an epoch more"])
+@pytest.mark.parametrize(("step", "rest"), covering([3, 5, 9], ["", "torn", "an epoch more"]))
 def test_a_run_goes_on_by_the_offset_that_its_checkpoint_names(tmp_path: Path, step: int, rest: str) -> None:
     whole = WeightHistory(SAMPLES, 4, warmup=1)
     trainer(None, whole, StopAt(-1)).fit()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from run_parts import Batches, StopAt, live
+from slowly import slowly
 from students import SHAPE, Dropped, batch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -100,7 +101,7 @@ class Unlike(Dataset[tuple[Tensor, int]]):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, *slowly(1)])
 def test_a_resumed_run_is_evaluated_on_the_same_draws(tmp_path: Path, workers: int) -> None:
     def run(path: Path, *callbacks: Callback) -> Trainer:
         valid = DataLoader(Unlike(), batch_size=4, num_workers=workers)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from run_parts import Batches, StopAt, live
+from slowly import covering
 from students import SHAPE, Dropped, batch
 
 import metaweight as mw
@@ -126,8 +127,7 @@ def test_windows_of_plain_steps_train_as_single_ones_do() -> None:
         assert all(map(torch.equal, ends[0].values(), other.values()))
 
 
-@pytest.mark.parametrize("schedule", ["lookahead", "online"])
-@pytest.mark.parametrize("step", [4, 5, 9])
+@pytest.mark.parametrize(("schedule", "step"), covering(["lookahead", "online"], [4, 5, 9]))
 def test_ctrl_c_ends_the_window_and_the_resumed_run_is_the_whole_one(
     tmp_path: Path, schedule: str, step: int
 ) -> None:

@@ -74,6 +74,7 @@ def test_less_coverage_leaves_rare_characters_out():
     assert 1 in train_vocabulary(text, 80, character_coverage=0.999).encode(["ж"])[0]
 
 
+@pytest.mark.slow
 def test_equal_text_gives_an_equal_model_in_another_process_too():
     ours = b"".join(train_vocabulary(BITEXT.source, 90, model=model).model for model in MODELS)
     again = b"".join(train_vocabulary(iter(BITEXT.source), 90, model=model).model for model in MODELS)

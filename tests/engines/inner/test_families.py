@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from optimizer_cases import CASES, REAL_ONLY, SHARP
-from slowly import slowly
+from slowly import one_in, slowly
 from torch import Tensor, nn
 
 from metaweight.engines.inner import InnerStep, register, rule_for, rules
@@ -26,20 +26,21 @@ def test_an_update_is_the_step_of_its_class(case: str) -> None:
     check_optimizer(kind, **options)
 
 
-@pytest.mark.parametrize("case", CASES)
+# each case in one of the three forms below, and in the others slowly
+@pytest.mark.parametrize("case", one_in(3, CASES))
 def test_maximize_and_foreach(case: str) -> None:
     kind, options = CASES[case]
     check_optimizer(kind, shapes=SHAPES, foreach=True, maximize=True, **options)
 
 
 @pytest.mark.parametrize("more", [{}, *slowly({"foreach": True, "maximize": True})], ids=str)
-@pytest.mark.parametrize("case", COMPLEX)
+@pytest.mark.parametrize("case", one_in(3, COMPLEX, 1))
 def test_complex_parameters_are_two_reals(case: str, more: dict[str, bool]) -> None:
     kind, options = CASES[case]
     check_optimizer(kind, shapes=SHAPES, dtype=torch.complex128, **more, **options)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", one_in(3, CASES, 2))
 @pytest.mark.parametrize("lr", [torch.tensor([0.2], dtype=torch.float64), *slowly(torch.tensor(0.2))])
 def test_a_learning_rate_that_is_a_tensor(case: str, lr: Tensor) -> None:
     kind, options = CASES[case]

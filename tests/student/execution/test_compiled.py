@@ -86,7 +86,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, list[Tensor]]]:
     return seen
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", ["residual", *slowly(*(name for name in MODULES if name != "residual"))])
 @pytest.mark.parametrize("keep", [True, *slowly(False)])
 def test_slopes_are_those_of_an_eager_student(name: str, keep: bool, graphs: list) -> None:
     module = built(name)
@@ -139,6 +139,7 @@ def test_another_mode_of_the_module_has_a_graph_of_its_own() -> None:
     assert not torch.allclose(trained, expected)
 
 
+@pytest.mark.slow
 def test_every_student_is_compiled_once_for_a_kind_of_pass(seen: list[fx.GraphModule]) -> None:
     train = batch(6, 1)
     for number in range(1, 12):  # more than the entries that torch keeps for one piece of code

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from slowly import slowly
 
 from metaweight.cli.main import main
 from metaweight.core.csv_text import read_csv
@@ -27,9 +28,11 @@ WRONG = (4, 9, 17, 30, 51)
     "config",
     [
         TabularConfig(data="diabetes", noise="shuffled", **SMALL),
-        TabularConfig(target="one-logit", probes=0.1, **SMALL),
-        TextConfig(train_size=80, model="text-transformer", pieces="unigram", vocab_size=200, **SMALL),
-        TokensConfig(train_size=60, unit="token", **SMALL),
+        *slowly(TabularConfig(target="one-logit", probes=0.1, **SMALL)),
+        *slowly(
+            TextConfig(train_size=80, model="text-transformer", pieces="unigram", vocab_size=200, **SMALL),
+            TokensConfig(train_size=60, unit="token", **SMALL),
+        ),
     ],
     ids=lambda config: f"{config.task}-{config.model}-{config.data}-{getattr(config, 'unit', config.target)}",
 )

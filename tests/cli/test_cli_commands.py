@@ -214,6 +214,7 @@ def test_an_option_of_a_part_is_written_with_its_value(pair: str, capsys: pytest
     assert f"--teacher-options: an option is written key=value, got {pair!r}" in words(capsys)
 
 
+@pytest.mark.slow
 def test_a_run_in_windows_with_an_engines_options(tmp_path: Path) -> None:
     out = tmp_path / "run"
     chosen = ["--engine", "reverse", "--engine-options", "replay=snapshots", "through_state=true"]
@@ -225,6 +226,7 @@ def test_a_run_in_windows_with_an_engines_options(tmp_path: Path) -> None:
     assert (config["unroll"], config["engine_options"]) == (4, {"replay": "snapshots", "through_state": True})
 
 
+@pytest.mark.slow
 def test_a_run_whose_engine_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, chosen = tmp_path / "run", ["--engine-options", "cost=measured"]
     assert main(["train", *QUICK, "--teacher", "memory", *chosen, "--out", str(out)]) == 0

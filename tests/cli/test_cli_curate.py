@@ -176,6 +176,7 @@ def test_the_share_is_that_of_the_highest_and_ties_go_to_the_first() -> None:
     assert each.tolist() == [0, 1, 4]
 
 
+@pytest.mark.slow
 def test_draws_have_the_probabilities_of_the_weights() -> None:
     """Two of three without putting back: the chance of each pair in closed form."""
     weights, times = torch.tensor([1.0, 2.0, 5.0, 0.0]), 20_000

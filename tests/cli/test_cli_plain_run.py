@@ -94,6 +94,7 @@ def test_what_is_gained_is_said_and_shown(folder: Path, capsys: pytest.CaptureFi
     assert "training, s" in table[0]
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_is_given_a_plain_one_later(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

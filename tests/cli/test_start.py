@@ -154,6 +154,7 @@ def test_the_public_names_are_these() -> None:
         _ = mw.Studnet
 
 
+@pytest.mark.slow
 def test_rooms_are_modules_however_they_are_imported() -> None:
     code = (
         "import metaweight, metaweight.engines as a; from metaweight import engines as b; import sys; "

@@ -43,6 +43,7 @@ def test_dropout_is_drawn_again(student: str) -> None:
     assert off(case(student, optimizer="adam", epochs=12)) <= 1e-6
 
 
+@pytest.mark.slow
 def test_attention_and_augmented_inputs() -> None:
     built = case("encoder-dropout", optimizer="adamw", epochs=6)
     assert off(replace(built, source=Rows(built.source.whole, noise=0.3))) <= 1e-6

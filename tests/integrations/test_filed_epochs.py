@@ -63,6 +63,7 @@ def both(state: State) -> Tensor:
     return torch.stack([history.weights, history.loss]).clone()
 
 
+@pytest.mark.slow
 def test_a_state_is_as_large_after_many_epochs_as_after_one(tmp_path: Path) -> None:
     count = 1000
     filed, whole = looped(tmp_path / "run", 8, count=count), looped(None, 8, count=count)

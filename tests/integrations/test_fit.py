@@ -75,6 +75,7 @@ def test_weights_and_suspects_are_of_the_rows_that_were_given(frames: dict[str, 
     assert auroc(torch.tensor(result.weights[~np.isnan(result.weights)]), wrong) > 0.8
 
 
+@pytest.mark.slow
 def test_a_missing_cell_of_any_kind_is_empty_in_the_files(
     frames: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:

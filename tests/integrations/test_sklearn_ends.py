@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.svm import LinearSVC
@@ -42,6 +43,7 @@ def test_a_final_estimator_gets_the_learnt_weights_and_predicts() -> None:
     assert not hasattr(classifier(final_estimator=LinearSVC()), "predict_proba")
 
 
+@pytest.mark.slow
 def test_a_forest_on_the_learnt_weights() -> None:
     forest = RandomForestClassifier(30, min_samples_leaf=3)
     model = classifier(epochs=10, final_estimator=forest).fit(X, Y, X_meta=X_META, y_meta=Y_META)

@@ -58,6 +58,7 @@ def test_what_a_regressor_refuses() -> None:
         regressor().fit(X, np.r_[np.inf, y[1:]], **trusted)
 
 
+@pytest.mark.slow
 def test_rows_may_have_several_labels() -> None:
     right, trusted = labels_of(X), {"X_meta": X_META, "y_meta": labels_of(X_META)}
     given = right.copy()

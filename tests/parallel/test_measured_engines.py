@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from held_against import require_equal
 from measured_runs import MEASURED, said_by_two_clocks, short_of_memory, trained_by_two_clocks
 from parted_runs import trained
 from several_processes import Ranks
 
 
+@pytest.mark.slow
 def test_the_slowest_process_counts(ranks: Ranks) -> None:
     first, second = ranks.run(2, said_by_two_clocks)
     assert first == second

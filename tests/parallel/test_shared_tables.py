@@ -105,6 +105,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
             require_close(whole, found, 1e-12)
 
 
+@pytest.mark.slow
 def test_checkpoints_that_all_processes_write(ranks: Ranks, tmp_path: Path) -> None:
     whole = tables.spread(0, 1, str(tmp_path / "whole"), range(12))
     ranks.run(3, tables.shared, tables.spread, str(tmp_path / "three"), range(6))

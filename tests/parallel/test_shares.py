@@ -70,6 +70,7 @@ def trained(rank: int, size: int, shared: bool) -> tuple[dict[str, Tensor], list
     return found, [len(counted.read), len(trusted.read)]
 
 
+@pytest.mark.slow
 def test_each_process_reads_its_rows_and_trains_as_if_it_read_all(ranks: Ranks) -> None:
     shares, wholes = (ranks.run(3, trained, shared) for shared in (True, False))
     for (ours, few), (theirs, many) in zip(shares, wholes, strict=True):

@@ -259,6 +259,7 @@ def test_the_truth_is_refused_where_it_is_not_known(colours: TranslationConfig) 
         remedies.run(under(colours, "glc"))
 
 
+@pytest.mark.slow
 def test_a_grid_has_remedies_as_arms_and_goes_on(digits: ImageConfig, tmp_path: Path) -> None:
     arms = {
         "tuned": {"teacher": "uniform", "remedy": "fine-tune", "remedy_options": {"epochs": 1}},

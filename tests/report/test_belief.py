@@ -115,6 +115,7 @@ def test_probes_that_are_parted_without_a_mistake_still_have_an_interval() -> No
     assert many.low > 0.95
 
 
+@pytest.mark.slow
 def test_promises_hold_in_simulated_runs() -> None:
     """30 runs of 20 right and 20 wrong probes: nine of ten figures, at least, lie in their interval."""
     kept: dict[str, list[bool]] = {"precision": [], "wrong": [], "auroc": []}

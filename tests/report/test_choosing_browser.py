@@ -44,6 +44,7 @@ def test_hostile_texts_and_classes_are_saved_as_they_are(tmp_path: Path) -> None
     assert found["some"] == [csv_text(sample.header, kept), progress, False]
 
 
+@pytest.mark.slow
 def test_numbers_several_labels_and_none(tmp_path: Path) -> None:
     type_in = f'field(articles[1]).value = "abc"; field(articles[2]).value = " 7.5 "; {TICKED}'
     numbers = Sample("d", ("x", "y"), (("1", "2.50"), ("2", "1e5"), ("3", "4")), "y", "number")

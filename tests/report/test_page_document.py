@@ -135,6 +135,7 @@ def test_a_hundred_thousand_samples_make_a_small_page(tmp_path: Path) -> None:
     assert len(render(read_study(tmp_path / "grid")).encode()) < 500_000
 
 
+@pytest.mark.slow
 def test_many_charts_make_a_small_page_without_an_id_twice(tmp_path: Path) -> None:
     arms = ("uniform", "attention", *(f"arm-{n}" for n in range(4)))
     noises = ("uniform@0.4", "flip@0.2", "cluster@0.8")

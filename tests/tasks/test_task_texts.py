@@ -115,6 +115,7 @@ def test_weights_of_tokens_are_means_after_the_warm_up() -> None:
     assert again.of(0) == [5.0, 6.0]
 
 
+@pytest.mark.slow
 def test_a_classifier_out_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = folder_of("SequenceClassification", tmp_path / "bert")
     files = []

@@ -38,6 +38,7 @@ def figures(outcome: Outcome) -> Mapping[str, float]:
     return {name: value for name, value in outcome.figures.items() if name != "seconds"}
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_figures_bit_for_bit(base: TranslationConfig) -> None:
     learned = changed(base, teacher="surface")
     first = run(learned)

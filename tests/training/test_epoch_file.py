@@ -35,6 +35,7 @@ def trainer(folder: RunFolder | None, *callbacks: Callback, epochs: int = 4) -> 
     return Trainer(reweighter, train, meta, epochs=epochs, folder=folder, callbacks=callbacks)
 
 
+@pytest.mark.slow
 def test_memory_and_checkpoints_do_not_grow_with_the_epochs(tmp_path: Path) -> None:
     samples, peaks, sizes = 200_000, [], []
     for epochs in (2, 12):

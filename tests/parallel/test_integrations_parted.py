@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -209,7 +210,8 @@ def test_launchers(kind: str, launcher: tuple[str, ...], tmp_path: Path) -> None
     folder = tmp_path / "two"
     folder.mkdir()
     words = [sys.executable, *launcher, script.__file__, kind, str(folder)]
-    subprocess.run(words, check=True, capture_output=True, timeout=200)
+    found = {**os.environ, "PYTHONPATH": str(Path(script.__file__).parent.parent)}  # and its benchmarks
+    subprocess.run(words, check=True, capture_output=True, timeout=200, env=found)
     if kind == "loop":
         alone, _, _ = runs.looped(0, 1, script.LOOP, tmp_path)
     elif kind == "hugging-face":

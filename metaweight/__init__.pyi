@@ -35,6 +35,7 @@ from .teachers import Teacher as Teacher
 from .teachers import build_teacher as build_teacher
 from .teachers import register_teacher as register_teacher
 from .training.callbacks import WeightHistory as WeightHistory
+from .training.learning_rate import LearningRate as LearningRate
 from .training.run_folder import RunFolder as RunFolder
 from .training.spread_checkpoint import load_checkpoint as load_checkpoint
 from .training.spread_checkpoint import save_checkpoint as save_checkpoint

@@ -30,7 +30,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "runs": (
         "Runs",
-        ("Trainer", "RunFolder", "WeightHistory", "save_checkpoint", "load_checkpoint"),
+        ("Trainer", "LearningRate", "RunFolder", "WeightHistory", "save_checkpoint", "load_checkpoint"),
     ),
     "gradients": (
         "Meta-gradients",

@@ -14,7 +14,11 @@ LEARNING_RATES = ("constant", "step", "cosine", "inverse-sqrt")
 
 @dataclass(frozen=True)
 class LearningRate:
-    """Factor on the optimizer's learning rate at each step; linear warm-up first."""
+    """Factor on the optimizer's learning rate at each step; linear warm-up first.
+
+    ``name``: "constant", "step", "cosine" (down to 0 at the end), "inverse-sqrt".  Raises ValueError for
+    another, with the nearest.
+    """
 
     name: str = "constant"
     warmup_steps: int = 0

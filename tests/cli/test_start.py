@@ -30,7 +30,7 @@ PUBLIC = (
         "Influence",
         "MetaweightError",
     ),
-    *("NonFiniteError", "WholeRun"),
+    *("LearningRate", "NonFiniteError", "WholeRun"),
     *(
         "Reweighter",
         "RunFolder",

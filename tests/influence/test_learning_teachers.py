@@ -230,13 +230,13 @@ def test_a_teacher_learns_which_labels_are_wrong_and_the_student_is_better() -> 
     case = planted()
     run, teacher = run_of(case), fresh(case)
     before = {name: p.clone() for name, p in teacher.named_parameters()}
-    found = run.learn(case.meta, wrt=teacher, rounds=5, size=0.05)
+    found = run.learn(case.meta, wrt=teacher, rounds=3, size=0.1)
     assert auroc(found.weights, torch.arange(TRAIN) < WRONG) > 0.8
     assert found.rounds[found.best].watched < 0.8 * found.rounds[0].watched
     assert found.weights.dtype == torch.float64
     assert any(not torch.equal(p, before[name]) for name, p in teacher.named_parameters())
     # the run itself, one for each round, and the way back from each that was accepted and went on
-    assert found.cost >= 1 + 6 + 4
+    assert found.cost >= 1 + 4 + 4
 
 
 def test_the_student_stands_at_the_end_of_a_run_that_the_teacher_weighed() -> None:
@@ -291,6 +291,7 @@ def test_with_a_folder_a_learning_that_was_stopped_goes_on(tmp_path: Path) -> No
     assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), taught.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_another_teacher_has_a_learning_of_its_own(tmp_path: Path) -> None:
     case = planted(epochs=2)
     first = run_of(case, folder=tmp_path).learn(case.meta, wrt=fresh(case), rounds=1)

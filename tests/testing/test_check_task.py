@@ -12,6 +12,7 @@ import pytest
 import tiny_images
 import tiny_translation
 import torch
+from slowly import slowly
 from torch import nn
 
 import metaweight as mw
@@ -46,7 +47,14 @@ def test_every_task_has_a_run_here(configs: Mapping[str, RunConfig]) -> None:
     assert configs.keys() == {*tasks.names()} - {GIVEN}
 
 
-@pytest.mark.parametrize("name", [name for name in tasks.names() if name != GIVEN])
+ELSEWHERE = ("text", "tokens")
+"""Whose contract is tried beside their own tests, too."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in tasks.names() if name not in (GIVEN, *ELSEWHERE)] + slowly(*ELSEWHERE),
+)
 def test_a_task_keeps_its_contract(name: str, configs: Mapping[str, RunConfig]) -> None:
     check_task(name, configs[name])
 

@@ -177,3 +177,44 @@ def off(case: Case, mode: str = "eval") -> float:
     expected = (8 * near - far) / (12 * STEP)
     assert abs(expected) > 1e-5
     return abs(float(ours.values @ direction(case)) - expected) / abs(expected)
+
+
+TRAIN, WRONG = 48, 24
+"""Samples of ``planted``, and those of them with a wrong label, the first ones."""
+
+
+def three_classes(count: int, seed: int, *, wrong: int = 0) -> mw.Batch:
+    """Points about three centres; the labels of the first ``wrong`` ones are another class."""
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (count,), generator=g)
+    x = 2 * torch.eye(3, 6, dtype=torch.float64)[labels] + 0.7 * torch.randn(
+        count, 6, dtype=torch.float64, generator=g
+    )
+    labels[:wrong] = (labels[:wrong] + torch.randint(1, 3, (wrong,), generator=g)) % 3
+    return mw.Batch((x,), labels, torch.arange(count))
+
+
+def planted(**options: Any) -> Case:
+    """Half of the labels are wrong."""
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 3))
+
+    case = {"epochs": 5, "max_norm": None, **options}
+    return Case(build, Rows(three_classes(TRAIN, 1, wrong=WRONG), 12), three_classes(30, 2), **case)
+
+
+class Stopped(Exception):
+    """By hand."""
+
+
+def stopping(after: int) -> Callable[[int, int], None]:
+    """A ``tell`` that raises when it is told for the ``after``-th time."""
+    calls: list[int] = []
+
+    def tell(done: int, of: int) -> None:
+        calls.append(done)
+        if len(calls) == after:
+            raise Stopped
+
+    return tell

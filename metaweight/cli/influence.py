@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +11,7 @@ from typing import Annotated, Literal
 from rich.table import Table
 from tyro.conf import Positional
 
-from metaweight.cli.answers import print_answers, write_answers
+from metaweight.cli.answers import print_answers
 from metaweight.cli.asking import OF, influence_of, opened, recorded
 from metaweight.core.atomic import whole_file
 from metaweight.core.console import Terminal
@@ -72,11 +73,12 @@ class InfluenceOf:
         place.mkdir(parents=True, exist_ok=True)
         found.save(archive)
         if questions is None:
-            _write(table, found, samples, folder.path)
+            _write(table, found, ["influence"], samples, folder.path)
             _print(console, found, samples, folder.path)
         else:
             questions.write(place)
-            write_answers(table, found, questions, samples, folder.path)
+            names = [f"influence_{one.row}" for one in questions.asked]
+            _write(table, found, names, samples, folder.path)
             print_answers(console, found, questions, samples, class_names(folder.path) or ())
         console.print(f"took {seconds:,.0f} s; all samples, the most harmful first: {table}", soft_wrap=True)
         console.print(
@@ -103,17 +105,18 @@ class InfluenceOf:
         return replace(found, asked=OF[self.of]), asked.questions
 
 
-def _write(table: Path, found: Influence, samples: SampleWeights, folder: Path) -> None:
-    values = found.values[samples.index]
+def _write(table: Path, found: Influence, names: Sequence[str], samples: SampleWeights, folder: Path) -> None:
+    """A row for each sample, the most harmful first, with a column of ``names`` for each loss."""
+    values = found.values.reshape(len(names), -1)[:, samples.index]
     columns = {
         "index": samples.index.numpy(),
-        "influence": values.numpy(),
+        **{name: own.numpy() for name, own in zip(names, values, strict=True)},
         **origin_columns(samples),
     }
     own = own_columns(folder, samples.index.numpy()) or {}
     columns |= {f"own_{name}" if name in columns else name: cells for name, cells in own.items()}
     with whole_file(table) as file:
-        write_by_column(file, columns, highest_first(values))
+        write_by_column(file, columns, highest_first(values.mean(0)))
 
 
 def _print(console: Terminal, found: Influence, samples: SampleWeights, folder: Path) -> None:

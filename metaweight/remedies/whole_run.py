@@ -39,7 +39,7 @@ class GivenWeights(Teacher):
         return self.weights[state.index.to(self.weights.device)].to(state.loss)
 
 
-def chooser(evaluation: Evaluation) -> Callable[[Student], float] | None:
+def _chooser(evaluation: Evaluation) -> Callable[[Student], float] | None:
     """Of a student what the run's own evaluation follows, the lower the better; None without such rows."""
     split, _, figure = evaluation.monitor.partition("_")
     batches = evaluation.batches.get(split)
@@ -89,7 +89,7 @@ class _ThroughRuns(Remedy):
         )
         found = run.learn(
             course.batches(course.pool.meta, training=False),
-            valid=chooser(course.task.evaluation(config, course.prepared)),
+            valid=_chooser(course.task.evaluation(config, course.prepared)),
             wrt=None if teacher is None else built.teacher,
             rounds=self.rounds,
             move=self.move,
@@ -149,7 +149,7 @@ class WholeRunTeacher(_ThroughRuns):
     size: float = 0.05
 
     def check(self, facts: Facts) -> None:
-        _ThroughRuns.check(self, facts)
+        super().check(facts)
         checked_teacher_options(self.teacher, {})
 
     def last(self, course: Course) -> Stage:

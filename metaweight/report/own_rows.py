@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ def _columns(path: Path, index: Any, wanted: tuple[str, ...] | None) -> dict[str
             f"index {first}; train again"
         )
     return {name: table[name].take(places).combine_chunks() for name in names}
+
+
+def name_of_class(label: int, names: Sequence[str]) -> str:
+    """Its name; the number itself where it has none."""
+    return names[label] if 0 <= label < len(names) else str(label)
 
 
 def class_names(folder: Path) -> tuple[str, ...] | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from whole_runs import Case, Rows
+from whole_runs import TRAIN, WRONG, Stopped, planted, stopping, three_classes
 
 import metaweight as mw
 from metaweight.core.errors import NonFiniteError
@@ -19,42 +18,6 @@ from metaweight.influence.learning import Learning, Learnt
 from metaweight.influence.moves import Signed, moves
 
 DOUBLE = torch.float64
-TRAIN, WRONG = 48, 24
-
-
-def three_classes(count: int, seed: int, *, wrong: int = 0) -> mw.Batch:
-    """Points about three centres; the labels of the first ``wrong`` ones are another class."""
-    g = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 3, (count,), generator=g)
-    x = 2 * torch.eye(3, 6, dtype=DOUBLE)[labels] + 0.7 * torch.randn(count, 6, dtype=DOUBLE, generator=g)
-    labels[:wrong] = (labels[:wrong] + torch.randint(1, 3, (wrong,), generator=g)) % 3
-    return mw.Batch((x,), labels, torch.arange(count))
-
-
-def planted(**options: Any) -> Case:
-    """Half of the labels are wrong."""
-
-    def build() -> nn.Module:
-        return nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 3))
-
-    case = {"epochs": 5, "max_norm": None, **options}
-    return Case(build, Rows(three_classes(TRAIN, 1, wrong=WRONG), 12), three_classes(30, 2), **case)
-
-
-class Stopped(Exception):
-    """By hand."""
-
-
-def stopping(after: int) -> Callable[[int, int], None]:
-    """A ``tell`` that raises when it is told for the ``after``-th time."""
-    calls: list[int] = []
-
-    def tell(done: int, of: int) -> None:
-        calls.append(done)
-        if len(calls) == after:
-            raise Stopped
-
-    return tell
 
 
 def without_cost(learnt: Learnt) -> tuple[Any, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from slowly import slowly
 from torch import Tensor, nn
-from whole_runs import SAMPLES, Case, Rows, rows
+from whole_runs import SAMPLES, TRAIN, WRONG, Case, Rows, Stopped, planted, rows, stopping
 
 import metaweight as mw
 from metaweight.core.contracts import MetaweightError, StudentState
@@ -182,48 +181,9 @@ def test_slopes_of_a_teacher_are_those_of_runs_written_out(name: str, optimizer:
     assert float(found @ along) == pytest.approx(expected, rel=1e-6)
 
 
-CLASSES, TRAIN, WRONG = 3, 48, 24
-
-
-def points(count: int, seed: int, *, wrong: int = 0) -> mw.Batch:
-    """About three centres; the labels of the first ``wrong`` ones are another class."""
-    g = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, CLASSES, (count,), generator=g)
-    x = 2 * torch.eye(CLASSES, 6, dtype=torch.float64)[labels]
-    x = x + 0.7 * torch.randn(count, 6, dtype=torch.float64, generator=g)
-    labels[:wrong] = (labels[:wrong] + torch.randint(1, CLASSES, (wrong,), generator=g)) % CLASSES
-    return mw.Batch((x,), labels, torch.arange(count))
-
-
-def planted(**options: Any) -> Case:
-    """Half of the labels are wrong."""
-
-    def build() -> nn.Module:
-        return nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, CLASSES))
-
-    case = {"epochs": 5, "max_norm": None, **options}
-    return Case(build, Rows(points(TRAIN, 1, wrong=WRONG), 12), points(30, 2), **case)
-
-
 def fresh(case: Case, name: str = "memory") -> Teacher:
     torch.manual_seed(9)
     return mw.build_teacher(name, student_of(case.start()[0]).spec(case.source.whole))
-
-
-class Stopped(Exception):
-    """By hand."""
-
-
-def stopping(after: int) -> Callable[[int, int], None]:
-    """A ``tell`` that raises when it is told for the ``after``-th time."""
-    left = [after]
-
-    def tell(done: int, of: int) -> None:
-        left[0] -= 1
-        if not left[0]:
-            raise Stopped
-
-    return tell
 
 
 def test_a_teacher_learns_which_labels_are_wrong_and_the_student_is_better() -> None:
@@ -269,7 +229,7 @@ def test_weights_are_means_over_the_visits_of_a_sample() -> None:
     found = run_of(case).learn(case.meta, wrt=Later(), rounds=1, size=1e-9)
     progress: list[list[float]] = [[] for _ in range(TRAIN)]
     for step in range(2):
-        for index in case.source.batch(*divmod(step, 1)).index.tolist():
+        for index in case.source.batch(step, 0).index.tolist():
             progress[index].append(1 + step / 2)
     expected = [sum(own) / len(own) if own else float("nan") for own in progress]
     assert 0 < sum(not own for own in progress) < 18

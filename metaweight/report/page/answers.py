@@ -8,7 +8,7 @@ from itertools import islice
 
 from metaweight.influence import Influence
 from metaweight.influence.questions import FILE, Question, Questions
-from metaweight.report.own_rows import class_names
+from metaweight.report.own_rows import class_names, name_of_class
 from metaweight.report.page.deeds import cards_of_rows, first_ones
 from metaweight.report.page.exhibits import pictures_of
 from metaweight.report.page.gallery import Card
@@ -72,12 +72,10 @@ def answers_of(run: ReadRun) -> list[Answer]:
 
 def _said(one: Question, names: Sequence[str]) -> str:
     """What the student says of a row."""
-
-    def named(label: int) -> str:
-        return names[label] if 0 <= label < len(names) else str(label)
-
     if one.given is None or one.said is None or one.sure is None:
         return f"Its loss at the end of the run is {one.loss:.4g}."
-    says = f"The student says {named(one.said)} ({one.sure:.0%})"
-    right = "which is its label" if one.said == one.given else f"its label is {named(one.given)}"
+    says = f"The student says {name_of_class(one.said, names)} ({one.sure:.0%})"
+    right = (
+        "which is its label" if one.said == one.given else f"its label is {name_of_class(one.given, names)}"
+    )
     return f"{says}, {right}; its loss at the end of the run is {one.loss:.4g}."

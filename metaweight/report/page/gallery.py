@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from metaweight.report.own_rows import name_of_class
 from metaweight.report.page.exhibits import Exhibit, exhibits
 from metaweight.report.page.glyphs import sparkline
 from metaweight.report.page.samples import LowSample, WeightView
@@ -68,9 +69,7 @@ def card(sample: LowSample, exhibit: Exhibit, classes: Sequence[str], top: float
     """Of one sample; ``top``: the weight at the upper end of its line."""
 
     def named(label: int | None) -> str:
-        if label is None:
-            return ""
-        return classes[label] if 0 <= label < len(classes) else str(label)
+        return "" if label is None else name_of_class(label, classes)
 
     verdict = "" if sample.flipped is None else "flipped" if sample.flipped else "clean"
     label = f"weight over {len(sample.history)} epochs, mean {sample.mean:.2f}"

@@ -6,23 +6,21 @@ hide.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
+from statistics import median
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch import Tensor
 
-from metaweight.core.contracts import Batch
 from metaweight.core.randomness import RandomState
-from metaweight.engines.adjoint import leaves_of
-from metaweight.engines.base import Engine, Problem, Recorded, Sighted, Solution, virtual_pass
+from metaweight.engines.base import Engine, Problem, Recorded, Solution, virtual_pass
 from metaweight.engines.checks import described
 from metaweight.engines.graph import Graph, suspects
 from metaweight.engines.inner import InnerStep
+from metaweight.engines.nudged import Runs, problem_dtype
 from metaweight.engines.one_step import (
     direction_of,
     inner_product,
@@ -31,14 +29,22 @@ from metaweight.engines.one_step import (
     rounding,
     saturated,
 )
-from metaweight.student.moving import Buffers
 from metaweight.student.student import Named
 
 PROJECTIONS = 3
 """Random projections of the slopes at a student's first batch; later one."""
-NUDGES = {True: (1e-5, 1e-7), False: (3e-2,)}
-"""By which weights are moved for a difference of runs: in float64, and with fewer digits.  A second is for
-runs that the first carries over a kink (of a ReLU, a largest value): behind it their gradients jump."""
+NUDGES = {True: (1e-5, 1e-7, 1e-9), False: (3e-2,)}
+"""By which weights are moved for a difference of runs: in float64, and with fewer digits.  The nearer ones
+are for runs that the first carries over a kink (of a ReLU, a largest value): behind it their gradients jump,
+and a large student has so many that one lies within 1e-7."""
+ROUGH = 0.05
+"""A nearer nudge says something only where its rounding is below that share of the slopes."""
+UNSTEADY = 4.0
+"""Changes by rounding that an answer may be away from what is true."""
+
+
+class UnsteadyWarning(UserWarning):
+    """A meta-gradient through several steps of which rounding has left few digits."""
 
 
 class Verification:
@@ -96,40 +102,67 @@ class Verification:
                 self._refuse(engine, float(terms.sum()), float(there), loss, first_time)
 
     def _require_window(self, engine: Engine, solution: Solution, first_time: bool) -> None:
-        """Two runs whose weights are a little apart, K first-order steps each."""
+        """Runs whose weights are a little apart, K first-order steps each."""
         weights = [w.detach() for w in solution.weights]
         apart = [self._projection(w) for w in weights]
-        here = torch.cat([d * s for d, s in zip(apart, solution.slopes, strict=True)])
-        run = self._run(engine, solution, weights, apart)
-        bend = 1e-5 if run.dtype == torch.float64 else 0.0
-        allowed = (engine.tolerance(here.dtype) + bend) * float(_norm(here))
-        slopes = []
-        for nudge in NUDGES[run.dtype.itemsize >= 8]:
-            above, below = (run.meta_loss(weights, apart, sign * nudge) for sign in (1.0, -1.0))
-            slopes.append((above - below) / (2 * nudge))
-            floor = 50 * torch.finfo(run.dtype).eps * max(abs(above), abs(below)) / nudge
-            if abs(float(here.sum()) - slopes[-1]) <= floor + allowed:
+        each = torch.cat([d * s for d, s in zip(apart, solution.slopes, strict=True)])
+        own = problem_dtype(self.problem)
+        made = partial(
+            Runs, self.problem, self._random, weights=weights, apart=apart, through_state=engine.through_state
+        )
+        runs, shaken = self._runs(made, self.problem.joined_meta_loss(solution.meta))
+        bend = 1e-5 if runs.dtype == torch.float64 else 0.0
+        here, size = float(each.sum()), float(_norm(each))
+        allowed = (engine.tolerance(each.dtype) + bend) * size
+        slopes: list[float] = []
+        for nudge in NUDGES[runs.dtype.itemsize >= 8]:
+            slope, floor = runs.slope(nudge)
+            if slopes and floor > ROUGH * size:
+                break
+            slopes.append(slope)
+            if abs(here - slope) <= floor + allowed:
                 return
-        self._refuse(engine, float(here.sum()), slopes[0], self._pass().forward.loss, first_time)
+        there = min(slopes, key=lambda slope: abs(here - slope))
+        if runs.dtype.itemsize > own.itemsize:
+            shaken = shaken or self._shaken(made)
+            off = median(abs(run.slope(NUDGES[True][-1])[0] - there) for run in shaken)
+            if abs(here - there) <= UNSTEADY * off:
+                warnings.warn(
+                    f"of the meta-gradient through {len(weights)} inner steps, few digits are left in {own}: "
+                    f"a start that is rounded otherwise changes it by {off / size:.0%}, as these steps "
+                    "magnify what is small. Fewer steps, a lower learning rate, warm-up or float64 make it "
+                    "steady",
+                    UnsteadyWarning,
+                    stacklevel=5,
+                )
+                return
+        self._refuse(engine, here, there, self._pass().forward.loss, first_time)
 
-    def _run(
-        self, engine: Engine, solution: Solution, weights: Sequence[Tensor], apart: Sequence[Tensor]
-    ) -> _Run:
-        """Runs in float64, or in the student's own precision where it is another student in float64."""
-        problem, own = self.problem, problem_dtype(self.problem)
-        known = problem.joined_meta_loss(solution.meta)
+    def _runs(self, made: Callable[..., Runs], known: float) -> tuple[Runs, list[Runs]]:
+        """Runs in float64, or in the student's own precision where it is another student in float64; such
+        as rounding has shaken, where these were needed to tell.
+
+        ``known``: the meta loss that the engine ended at.
+        """
+        own, shaken = problem_dtype(self.problem), list[Runs]()
         for dtype in dict.fromkeys((torch.float64, own)):
-            run = _Run(problem, self._random, engine.through_state, dtype)
             try:
-                here = run.meta_loss(weights, apart, 0.0)
+                runs = made(dtype)
             except (RuntimeError, TypeError, ValueError):
                 if dtype == own:
                     raise
                 continue  # a part of the student knows its own precision only
-            if dtype == own or abs(here - known) <= 1e-2 * abs(known) + 1e-6:
-                return run
-            # it draws other masks in float64, or computes with other digits anyway
+            away = abs(runs.unmoved - known)
+            if dtype == own or away <= 1e-2 * abs(known) + 1e-6:
+                return runs, []
+            # it draws other masks in float64, or computes with other digits anyway, or magnifies rounding
+            shaken = self._shaken(made)
+            if away <= UNSTEADY * median(abs(run.unmoved - runs.unmoved) for run in shaken):
+                return runs, shaken
         raise AssertionError("the student's own precision is the last that is tried")
+
+    def _shaken(self, made: Callable[..., Runs]) -> list[Runs]:
+        return [made(torch.float64, shaken=self._draw) for _ in range(PROJECTIONS)]
 
     def _pass(self) -> Recorded:
         student, batch = self.problem.student, self.problem.train[0]
@@ -164,98 +197,6 @@ class Verification:
     def _refuse(self, engine: Engine, here: float, there: float, loss: Tensor, first_time: bool) -> None:
         found = suspects(self.problem.student, loss)
         engine.refuse(engine.contradiction(here, there, found), first_time=first_time)
-
-
-class _Run:
-    """K first-order steps from where the problem starts, and the meta loss there."""
-
-    def __init__(
-        self, problem: Problem, random: RandomState, through_state: bool, dtype: torch.dtype
-    ) -> None:
-        self.problem, self.random, self.through_state, self.dtype = problem, random, through_state, dtype
-        self._weigh = problem.weigh.weigh if isinstance(problem.weigh, Sighted) else problem.weigh
-        if through_state and isinstance(self._weigh, nn.Module):
-            # the rounding of a teacher with fewer digits is larger than what a nudge does to its weights
-            self._weigh = copy.deepcopy(self._weigh).to(dtype)
-        self._constant: list[Named] = []
-        """Of each step, what is out of scope: its gradients at unmoved weights."""
-        self._still: list[Named] = []
-        """And the parameters that they lead to."""
-        self._rounding: list[Named] = []
-        """Of each step, what its update's rounding adds: a difference of runs would see that alone."""
-
-    def meta_loss(self, weights: Sequence[Tensor], apart: Sequence[Tensor], h: float) -> float:
-        """The meta loss after steps at ``weights`` + h * ``apart``, K times [U]."""
-        problem, student = self.problem, self.problem.student
-        self.random.restore(student.device)
-        everything = dict(student.module.named_parameters())
-        still = {n: self._cast(p.detach()) for n, p in everything.items() if not p.requires_grad}
-        parameters: Named = {n: self._cast(p.detach()) for n, p in student.parameters().items()}
-        inner = InnerStep.of(problem.optimizer, student.parameters(), problem.max_norm)
-        inner = replace(inner, states={n: self._state(state) for n, state in inner.states.items()})
-        buffers = self._buffers({} if self.dtype == problem_dtype(problem) else still)
-        for number, batch in enumerate(problem.train):
-            leaves = leaves_of(parameters)
-            forward = student.functional(
-                self._batch(batch), leaves, buffers, taps=self.through_state, exact=True
-            )
-            w = weights[number]
-            if self.through_state and number > 0:
-                w = self._weigh(forward.state(problem.progress)).detach()
-            w = self._cast(w) + h * self._cast(apart[number])
-            here = partial(joined_gradients, student, forward, w, leaves)
-            gradient = student.within(leaves, buffers, here)
-            parameters, inner = self._stepped(number, parameters, gradient, inner, h)
-        meta = student.without_graph(
-            lambda: student.functional(self._batch(problem.meta), parameters, buffers, taps=False, exact=True)
-        )
-        return problem.joined_meta_loss(meta)
-
-    @torch.no_grad()
-    def _stepped(
-        self, number: int, parameters: Named, gradient: dict[str, Tensor], inner: InnerStep, h: float
-    ) -> tuple[Named, InnerStep]:
-        """The parameters after a step; those out of scope where unmoved weights (h = 0) lead them."""
-        scope, base = self.problem.scope, h == 0
-        if scope is not None and base:
-            self._constant.append({n: g for n, g in gradient.items() if n not in scope})
-        elif scope is not None:
-            gradient = {**gradient, **self._constant[number]}
-        gradient = self.problem.step_gradient(number, gradient)
-        step = inner.at(self.problem.rates_at(number))
-        successors, inner = step(parameters, gradient)
-        if step.rounds:
-            exact, _ = step.unrounded()(parameters, gradient)
-            if base:
-                self._rounding.append({n: p - exact[n] for n, p in successors.items()})
-            successors = {n: p + self._rounding[number][n] for n, p in exact.items()}
-        if scope is not None and base:
-            self._still.append({n: p for n, p in successors.items() if n not in scope})
-        elif scope is not None:
-            successors = {**successors, **self._still[number]}
-        return successors, inner
-
-    def _cast(self, value: Tensor) -> Tensor:
-        if value.is_complex():
-            return value.to(self.dtype.to_complex())
-        return value.to(self.dtype) if value.is_floating_point() else value
-
-    def _state(self, state: Mapping[str, object]) -> dict[str, object]:
-        return {key: self._cast(v) if isinstance(v, Tensor) else v for key, v in state.items()}
-
-    def _buffers(self, still: Named) -> Buffers:
-        buffers = self.problem.student.buffers()
-        buffers.update({name: self._cast(value) for name, value in {**still, **buffers}.items()})
-        return buffers
-
-    def _batch(self, batch: Batch) -> Batch:
-        inputs, targets = tree_map_only(Tensor, self._cast, (batch.inputs, batch.targets))
-        return replace(batch, inputs=inputs, targets=targets)
-
-
-def problem_dtype(problem: Problem) -> torch.dtype:
-    """The floating type of the student's parameters."""
-    return next(iter(problem.student.parameters().values())).dtype.to_real()
 
 
 def _norm(value: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
-"""A window whose nudged runs are carried over a kink: the check looks nearer before it says no."""
+"""Windows whose nudged runs part: over a kink the check looks nearer, of few digits it says so."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,7 +11,7 @@ from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.engines import EngineError, build_engine
-from metaweight.engines.verification import NUDGES
+from metaweight.engines.verification import NUDGES, UnsteadyWarning
 
 WEIGHTS = torch.tensor([1.2, 0.8], dtype=torch.float64)
 RATE = 0.1
@@ -44,14 +47,32 @@ def squares(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs[:, 0] - targets) ** 2
 
 
-def slopes(module: Bent) -> list[Tensor]:
-    student = mw.Student(module, squares)
+class Logistic(nn.Module):
+    """A step of ``RATE`` takes its parameter from x to 3.9 x (1 - x): the best known chaos."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        place = self.place + 0 * x[:, 0]
+        return (1.3 * place**3 - 1.45 * place**2) / RATE
+
+
+def slopes(
+    module: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor] = squares,
+    steps: int = 2,
+    dtype: torch.dtype = torch.float64,
+) -> list[Tensor]:
+    student = mw.Student(module.to(dtype), loss)
     one = mw.Batch(
-        (torch.tensor([[1.0], [0.5]]).double(),), torch.tensor([2.0, 1.5]).double(), torch.arange(2)
+        (torch.tensor([[1.0], [0.5]], dtype=dtype),), torch.tensor([2.0, 1.5], dtype=dtype), torch.arange(2)
     )
-    leaf = WEIGHTS.clone().requires_grad_()
+    leaf = WEIGHTS.to(dtype, copy=True).requires_grad_()
     optimizer = torch.optim.SGD(module.parameters(), lr=RATE)
-    found = mw.hypergradient(student, optimizer, [one, one], one, lambda state: leaf, [leaf], engine=ENGINE)
+    train = [one] * steps
+    found = mw.hypergradient(student, optimizer, train, one, lambda state: leaf, [leaf], engine=ENGINE)
     return list(found.grads)
 
 
@@ -72,14 +93,28 @@ def by_hand(corner: float) -> tuple[Tensor, float]:
     return first + second, ends[0]
 
 
-def test_a_corner_between_the_two_nudges_is_no_contradiction() -> None:
-    wide, near = NUDGES[True]
+@pytest.mark.parametrize(("wide", "near"), list(pairwise(NUDGES[True])))
+def test_a_corner_between_two_nudges_is_no_contradiction(wide: float, near: float) -> None:
     _, end = by_hand(9.0)
     corner = end + 0.01 * wide  # only the wider pair of runs comes behind it
     assert near * RATE < corner - end < wide * RATE
     torch.testing.assert_close(slopes(Bent(corner))[0], by_hand(corner)[0], rtol=1e-9, atol=0)
 
 
-def test_what_is_wrong_at_every_nudge_is_still_refused() -> None:
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_what_is_wrong_at_every_nudge_is_still_refused(dtype: torch.dtype) -> None:
     with pytest.raises(EngineError, match="Reverse gives"):
-        slopes(Bent(9.0, wrong=True))
+        slopes(Bent(9.0, wrong=True), dtype=dtype)
+
+
+@pytest.mark.parametrize("steps", [17, 22])
+def test_a_window_that_magnifies_rounding_is_answered_and_says_how_little_is_known(steps: int) -> None:
+    """The end of the longer one is another already in float32."""
+
+    def itself(outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs + 0 * targets
+
+    exact = slopes(Logistic(), itself, steps)[0].sum()
+    with pytest.warns(UnsteadyWarning, match=f"through {steps} inner steps, few digits are left"):
+        rounded = slopes(Logistic(), itself, steps, torch.float32)[0].sum()
+    assert abs(rounded - exact) / abs(exact) > 1e-3

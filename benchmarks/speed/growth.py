@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -30,8 +31,9 @@ SAMPLES = (10**4, 10**5, 10**6, 10**7)
 TEACHERS = ("mw-net", "memory", "recall", "jury")
 BATCHES, WINDOWS = (16, 64, 256), (2, 4, 8)
 GHOST = Variant(engine="ghost", schedule="online")
-REVERSE = Variant(engine="reverse", schedule="lookahead", options={"replay": "snapshots"})
+REVERSE = Variant(engine="reverse", options={"replay": "snapshots"})
 """AdamW steps cannot be undone."""
+SCHEDULES = ("online", "lookahead")
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,9 @@ def by_size(options: Options) -> Iterator[tuple[str, ...]]:
     for what, size, setting in sizes:
         if size <= options.most:
             yield what, f"{size:,}", *measured(GHOST, setting, options.rounds)
-    for window in WINDOWS:
-        variant = replace(REVERSE, unroll=window)
-        yield "window (reverse)", f"{window}", *measured(variant, small, options.rounds)
+    for schedule, window in product(SCHEDULES, WINDOWS):
+        variant = replace(REVERSE, schedule=schedule, unroll=window)
+        yield f"window, {schedule}", f"{window}", *measured(variant, small, options.rounds)
 
 
 def measured(variant: Variant, setting: Setting, rounds: int) -> tuple[str, str, str]:
@@ -131,8 +133,8 @@ def run(options: Options) -> Path:
         "A step of a small student of rows, batch 32 + 32, `online`: its time, what the teacher keeps, and "
         f"a checkpoint of it all.\n\n{samples}\n\n"
         "A language model of two layers (width 256, AdamW), 64 rows of 32 bytes and 8 in the meta batch "
-        "where nothing else is said: `ghost`, `online`; windows of K inner steps: `reverse`, `lookahead`, "
-        "a step of them. Memory is that of an iteration at its peak, a checked one among them, in a fresh "
+        "where nothing else is said: `ghost`, `online`; windows of K inner steps: `reverse`, a step of them, "
+        "real ones where they are `online`, beside real ones in `lookahead`. Memory is that of an iteration at its peak, a checked one among them, in a fresh "
         f"process.\n\n{sizes}\n\n"
         f"{options.rounds} interleaved rounds, {options.threads} CPU threads; quartiles in brackets.\n"
     )

@@ -134,8 +134,8 @@ def run(options: Options) -> Path:
         f"a checkpoint of it all.\n\n{samples}\n\n"
         "A language model of two layers (width 256, AdamW), 64 rows of 32 bytes and 8 in the meta batch "
         "where nothing else is said: `ghost`, `online`; windows of K inner steps: `reverse`, a step of them, "
-        "real ones where they are `online`, beside real ones in `lookahead`. Memory is that of an iteration at its peak, a checked one among them, in a fresh "
-        f"process.\n\n{sizes}\n\n"
+        "real ones where they are `online`, beside real ones in `lookahead`. Memory is that of an "
+        f"iteration at its peak, a checked one among them, in a fresh process.\n\n{sizes}\n\n"
         f"{options.rounds} interleaved rounds, {options.threads} CPU threads; quartiles in brackets.\n"
     )
     (folder / "table.md").write_text(text)

@@ -11,6 +11,7 @@ from pathlib import Path
 from metaweight.core.console import Terminal
 from metaweight.core.contracts import Batch
 from metaweight.influence import Influence, InfluenceWarning, WholeRun
+from metaweight.influence.keeping import States
 from metaweight.influence.recording import Tell
 from metaweight.training.history import Source
 from metaweight.training.progress import progress_bar
@@ -21,11 +22,12 @@ PAUSE = 30.0
 """Seconds between two lines of progress where the output is no terminal."""
 
 
-def opened(path: Path, *, checkpoints: str, recorded: bool) -> WholeRun:
+def opened(path: Path, *, checkpoints: str, states: States = "exact", recorded: bool) -> WholeRun:
     """The run in ``path``, as options of the command line say it; raises as ``WholeRun.opened``."""
     return WholeRun.opened(
         path,
         checkpoints=int(checkpoints) if checkpoints.isdecimal() else checkpoints,
+        states=states,
         on_difference="recorded" if recorded else "stop",
     )
 

@@ -51,6 +51,8 @@ class InfluenceOf:
     checkpoints: str = "sqrt"
     """States that are kept: sqrt, all, a number of steps between two, or what they may take together: 2GB.
     A run that was asked before has those that it has."""
+    states: Literal["exact", "bf16"] = "exact"
+    """Digits of these; bf16: half the bytes, and steps taken again that begin a rounding away."""
     recorded: bool = False
     """Go on where steps taken again are not the run's to the last bit, as of some engines, and say how far
     off they are."""
@@ -87,7 +89,7 @@ class InfluenceOf:
         )
 
     def _asked(self, console: Terminal, path: Path) -> tuple[Influence, Questions | None]:
-        run = opened(path, checkpoints=self.checkpoints, recorded=self.recorded)
+        run = opened(path, checkpoints=self.checkpoints, states=self.states, recorded=self.recorded)
         rows = run.rows(self.of)
         if not self.rows and not self.worst:
             whose = f"the mean loss of the {OF[self.of]}"

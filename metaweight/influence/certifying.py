@@ -127,9 +127,9 @@ def _unchanged(recording: Recording, retraining: Retraining) -> tuple[Numbers, P
     seen = Seen(retraining.steps.source)
     watched = replace(retraining, steps=replace(retraining.steps, source=seen))
     losses = []
-    for number in range(1 if recording.stops else REPEATS):
+    for number in range(1 if recording.keeping.stops else REPEATS):
         end = (watched if number == 0 else retraining).end(retraining.steps.weights)
-        what = end.differs(recording.end()) if recording.stops else None
+        what = end.differs(recording.end()) if recording.keeping.stops else None
         if what is not None:
             _explain(recording, what)
         losses.append(retraining.targets.losses(retraining.student, end, retraining.mode))

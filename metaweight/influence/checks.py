@@ -23,6 +23,9 @@ from metaweight.influence.recording import Recording
 from metaweight.influence.steps import Steps
 from metaweight.student.student import Student
 
+SHORT = 2**-6
+"""How far states that were rounded to 8 bits may be apart, of a parameter's size, before it is said."""
+
 
 def require_mode(mode: str) -> None:
     """Raise ValueError for another one than "eval" and "train"."""
@@ -74,14 +77,20 @@ def refuse_visits(steps: Steps, what: str) -> None:
 
 def tell_how_far_off(recording: Recording) -> None:
     """Warn where steps taken again have ended elsewhere than in the states that are kept."""
-    far = {end: off for end, off in recording.off.items() if off[0]}
+    rounds = recording.keeping.rounds
+    far = {end: off for end, off in recording.off.items() if off[0] > (SHORT if rounds else 0)}
     if far:
         end = max(far, key=lambda place: far[place])
         most, name = far[end]
+        why = (
+            "Its steps magnify what bf16 leaves out: keep exact states, or more of them (checkpoints)"
+            if rounds
+            else "Each began where the run was"
+        )
         warnings.warn(
             f"{len(far)} of {len(recording.off)} parts of the run, taken again, ended elsewhere than "
-            f"recorded: by {most:.1e} of a parameter's size at most, {name!r} after step {end}. Each began "
-            "where the run was; influences may be off by as much",
+            f"recorded: by {most:.1e} of a parameter's size at most, {name!r} after step {end}. {why}; "
+            "influences may be off by as much",
             InfluenceWarning,
             stacklevel=3,
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -48,6 +48,8 @@ class Point:
     buffers: Mapping[str, Tensor]
     """Running statistics and the like, and frozen parameters that passes move."""
     generators: Generators
+    short: bool = False
+    """Whether parameters and optimizer states are rounded to bfloat16."""
 
     @staticmethod
     def of(student: Student, optimizer: Optimizer) -> Point:
@@ -83,6 +85,31 @@ class Point:
             p.copy_(self.parameters[name])
         student.put(self.buffers)
         self.generators.restore(student.device)
+
+    def rounded(self) -> Point:
+        """In half of float32's bytes: parameters and optimizer states in bfloat16, but counts of steps."""
+        return self._cast(lambda value, _: value.to(torch.bfloat16) if _is_long(value) else value, self, True)
+
+    def lengthened(self, like: Point) -> Point:
+        """As ``rounded`` left it, in the types that ``like`` has, a state after it."""
+        return self._cast(lambda value, other: value.to(other.dtype), like, False)
+
+    def emptied(self) -> Point:
+        """Only the types, for ``lengthened``."""
+        return self._cast(lambda value, _: value.new_empty(0), self, self.short)
+
+    def _cast(self, cast: Callable[[Tensor, Tensor], Tensor], like: Point, short: bool) -> Point:
+        states = {
+            name: {
+                key: cast(value, like.states[name][key])
+                if isinstance(value, Tensor) and key != "step"
+                else value
+                for key, value in state.items()
+            }
+            for name, state in self.states.items()
+        }
+        parameters = {name: cast(value, like.parameters[name]) for name, value in self.parameters.items()}
+        return replace(self, parameters=parameters, states=states, short=short)
 
     def differs(self, other: Point) -> str | None:
         """What is not the same in ``other`` to the last bit, for people; None where all is."""
@@ -123,6 +150,10 @@ class Point:
 
 def _copied(state: State) -> dict[str, Any]:
     return {key: v.detach().clone() if isinstance(v, Tensor) else v for key, v in state.items()}
+
+
+def _is_long(value: Tensor) -> bool:
+    return value.is_floating_point() and value.element_size() > 2
 
 
 def same_bits(a: Any, b: Any) -> bool:

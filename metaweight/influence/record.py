@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ class RunRecord(Record, frozen=True):
     max_norm: float | None
     optimizer: str
     """What it is, with its options."""
+    states: Literal["exact", "bf16"] = "exact"
+    """In how many digits they are kept."""
 
 
 PARTS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from metaweight.core.digest import digest
 from metaweight.core.randomness import forked_rng
+from metaweight.influence.keeping import Keeping
 from metaweight.influence.mismatch import MismatchError, explained, unrepeatable
 from metaweight.influence.point import Point
 from metaweight.influence.record import (
@@ -33,6 +34,7 @@ from metaweight.influence.store import InMemory, OnDisk, Store
 from metaweight.student.student import Student
 from metaweight.training.checkpoint import shapes_of
 
+DEFAULT = Keeping()
 Tell = Callable[[int, int], None]
 """Told (steps done, steps in all)."""
 
@@ -53,8 +55,7 @@ class Log:
 class Recording:
     """The steps of one run by a student and its optimizer, which stand wherever they were left last.
 
-    ``folder``: where the states are kept; None: in memory.  ``stops``: whether steps that do not end where
-    they ended first are an error; else the kept state counts.  ``rehearsed``: a step of this run was taken
+    ``folder``: where the states are kept; None: in memory.  ``rehearsed``: a step of this run was taken
     twice already.  Raises ValueError where the folder holds another run.
     """
 
@@ -64,16 +65,15 @@ class Recording:
         optimizer: Optimizer,
         steps: Steps,
         *,
-        checkpoints: str | int = "sqrt",
+        keeping: Keeping = DEFAULT,
         folder: Path | None = None,
-        stops: bool = True,
         rehearsed: bool = False,
     ) -> None:
-        self.student, self.optimizer, self.steps, self.stops = student, optimizer, steps, stops
+        self.student, self.optimizer, self.steps, self.keeping = student, optimizer, steps, keeping
         self._rehearsed = rehearsed
         self.log = Log()
         start = Point.of(student, optimizer)
-        self.segments = Segments.planned(len(steps), checkpoints, start.size())
+        self.segments = keeping.segments(len(steps), start, student, optimizer)
         self.folder, self.taken = folder, 0
         self.durable = 0
         """Steps that another process would find taken."""
@@ -86,15 +86,14 @@ class Recording:
         self._rates = ""
         self.store: Store = InMemory()
         self._writer: Writer | None = None
-        if folder is None:
-            return
-        device = student.device
-        self.store = OnDisk(folder, shapes_of("student", start.parameters), device)
-        self._writer = Writer(folder)
-        self._rates = digest(str(steps.rates.at(step)) for step in range(len(steps)))
-        found = read(folder)
-        if found is not None:
-            self._go_on_with(found, start)
+        if folder is not None:
+            self.store = OnDisk(folder, shapes_of("student", start.parameters), student.device)
+            self._writer = Writer(folder)
+            self._rates = digest(str(steps.rates.at(step)) for step in range(len(steps)))
+            found = read(folder)
+            if found is not None:
+                self._go_on_with(found, start)
+        self.store = self.keeping.over(self.store, self.segments)
 
     def _go_on_with(self, found: RunRecord, start: Point) -> None:
         """Take up what lies in the folder."""
@@ -103,7 +102,9 @@ class Recording:
                 f"{self.folder} holds a recorded run with {' and '.join(other)}; name another folder, or "
                 "build the run as it was built then"
             )
+        # states are as they were kept, whatever is asked now
         self.segments = Segments(found.steps, found.every)
+        self.keeping = replace(self.keeping, states=found.states)
         ends = [self.store.get(0)] + ([self.store.get(found.steps)] if found.taken == found.steps else [])
         apart = [end.differs(start) for end in ends]
         if not any(what is None or what == "torch's random state" for what in apart):
@@ -144,7 +145,7 @@ class Recording:
         """
         student, optimizer = self.student, self.optimizer
         if self.taken == 0:
-            if self.stops and not self._rehearsed and (said := unrepeatable(self, 0)) is not None:
+            if self.keeping.stops and not self._rehearsed and (said := unrepeatable(self, 0)) is not None:
                 raise MismatchError(f"this run cannot be taken again. {said}")
         else:
             self.store.get(self.taken).put(student, optimizer)
@@ -183,8 +184,15 @@ class Recording:
         """Inside: the states before each of the steps ``first`` to ``end - 1``, which are taken again, the
         last one on top.
 
-        Raises MismatchError where the last of them does not end in the state that is kept.
+        Raises MismatchError where the last of them does not end in the state that is kept; of states that
+        were rounded, where the first batch is another one.
         """
+        exact = not self.keeping.rounds
+        if self.keeping.stops and not exact and (changed := self.changed(first)):
+            raise MismatchError(
+                f"the batch of step {first + 1} is not the one of then: {changed} changed. Give the data "
+                "that the run was recorded on"
+            )
         with Scratch(self.student.device, self.folder) as points:
             begin = self.store.get(first)
             begin.put(self.student, self.optimizer)
@@ -195,7 +203,7 @@ class Recording:
                     points.add(Point.of(self.student, self.optimizer))
             reached, kept = Point.of(self.student, self.optimizer), self.store.get(end)
             what = reached.differs(kept)
-            if what is not None and self.stops:
+            if what is not None and exact and self.keeping.stops:
                 raise MismatchError(explained(self, first, end, what))
             self.off[end] = (0.0, "") if what is None else reached.apart(kept)
             yield points
@@ -218,4 +226,5 @@ class Recording:
             rates=self._rates,
             max_norm=self.steps.max_norm,
             optimizer=options_of(self.optimizer),
+            states=self.keeping.states,
         )

@@ -128,7 +128,7 @@ class Replay(Callback):
         after.put(student, optimizer)
         for p in student.parameters().values():
             p.grad = None
-        if what is not None and recording.stops:
+        if what is not None and recording.keeping.stops:
             raise MismatchError(
                 f"a plain step with the weights of step {step + 1} does not end where the run's own did: "
                 f"{what} differs. {self._advice(step)}"

@@ -19,8 +19,9 @@ class Segments:
     every: int
 
     @staticmethod
-    def planned(steps: int, checkpoints: str | int, size: int) -> Segments:
-        """As ``WholeRun`` is asked for; ``size``: bytes of one state.
+    def planned(steps: int, checkpoints: str | int, size: int, ends: int | None = None) -> Segments:
+        """As ``WholeRun`` is asked for; ``size``: bytes of one state, for a size alone; ``ends``: of the
+        first and of the last one, where these have more.
 
         ``checkpoints``: "sqrt", as many states as steps between two of them; "all"; a number of steps; or
         a size, "2GB", that all states together have at most.  Raises ValueError for anything else.
@@ -37,11 +38,12 @@ class Segments:
                 "checkpoints is 'sqrt', 'all', a number of steps, or what all states may take together, "
                 f"'2GB': got {checkpoints!r}"
             )
-        kept = int(float(found[1]) * _BYTES[found[2]] // size)
+        ends = size if ends is None else ends
+        kept = 2 + int((float(found[1]) * _BYTES[found[2]] - 2 * ends) // size)
         if kept < 2:
             raise ValueError(
-                f"{checkpoints} holds {kept} of a state's {size / 2**20:.0f} MiB: two are the fewest, the "
-                "first and the last"
+                f"{checkpoints} do not hold two states of {ends / 2**20:.1f} MiB, the first and the last, "
+                "which are the fewest"
             )
         return Segments(steps, math.ceil(steps / (kept - 1)))
 

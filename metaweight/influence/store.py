@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class OnDisk(Store):
             "buffers": dict(point.buffers),
             "cpu": point.generators.cpu,
             "device": point.generators.device,
+            "short": point.short,
         }
         save(self._path(step), content, self._shapes, durable=False)  # the record is, and comes after it
 
@@ -77,11 +78,46 @@ class OnDisk(Store):
             ) from error
         moved = _on(content, self._device)
         generators = Generators(content["cpu"], content["device"])
-        return Point(moved["parameters"], moved["states"], moved["buffers"], generators)
+        short = content.get("short", False)  # states of before this was written have all their digits
+        return Point(moved["parameters"], moved["states"], moved["buffers"], generators, short)
 
     def drop(self, step: int) -> None:
         """Remove the state before ``step``."""
         self._path(step).unlink()
+
+
+class Rounded(Store):
+    """Another store, whose states between the first and the last are rounded to bfloat16.
+
+    ``places``: the steps before which a state is kept.  The newest one keeps all its digits until the next
+    lies there, so that a recording that was killed goes on to the same bits.
+    """
+
+    def __init__(self, store: Store, places: Sequence[int]) -> None:
+        self._store, self._places = store, tuple(places)
+        self._short: set[int] = set()
+        self._kinds: Point | None = None
+
+    def put(self, step: int, point: Point) -> None:
+        """See ``Store``."""
+        self._store.put(step, point)
+        number = self._places.index(step)
+        # the second one before it only where a process was killed just here
+        for place in self._places[max(1, number - 2) : number]:
+            if place not in self._short:
+                whole = self._store.get(place)
+                if not whole.short:
+                    self._store.put(place, whole.rounded())
+                self._short.add(place)
+
+    def get(self, step: int) -> Point:
+        """See ``Store``: in the types that the run has, with the digits that are kept."""
+        point = self._store.get(step)
+        if not point.short:
+            return point
+        if self._kinds is None:
+            self._kinds = self._store.get(self._places[-1]).emptied()
+        return point.lengthened(self._kinds)
 
 
 def _on(value: Any, device: torch.device) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from metaweight.influence.checks import (
     tell_how_far_off,
 )
 from metaweight.influence.halves import driving_and_watching
+from metaweight.influence.keeping import Keeping, OnDifference, States
 from metaweight.influence.learning import Learning, Learnt
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.result import Influence
@@ -51,10 +52,11 @@ class WholeRun:
     the course over the run that its rate takes.  ``weights`` [N]: of the samples; None: 1 (N is then that of
     the loader's data set, or found by reading all epochs once).  ``max_norm``: gradients are clipped to it.
     ``checkpoints``: which states are kept, see ``Segments.planned``: "sqrt" (about as many as steps between
-    two of them), "all", a number of steps, or what they may take together, "2GB".  ``folder``: where they
-    are kept, so that another process goes on, forwards and backwards; None: in memory.  ``on_difference``:
-    "stop" where steps taken again do not end to the last bit where they ended first, or go on with what is
-    "recorded".
+    two of them), "all", a number of steps, or what they may take together, "2GB".  ``states="bf16"``: those
+    between the first and the last in half of float32's bytes; steps taken again then begin a rounding away.
+    ``folder``: where they are kept, so that another process goes on, forwards and backwards; None: in memory.
+    ``on_difference``: "stop" where steps taken again do not end to the last bit where they ended first, or
+    go on with what is "recorded".
 
     Source: Fan et al. (AAAI 2021), Algorithm 1, carried through the whole run; cf. Ilyas and Engstrom, MAGIC
     (2025).  Raises MetaweightError for students that keep state outside of parameters and buffers, and for
@@ -72,8 +74,9 @@ class WholeRun:
         weights: Tensor | None = None,
         max_norm: float | None = None,
         checkpoints: str | int = "sqrt",
+        states: States = "exact",
         folder: Path | str | None = None,
-        on_difference: Literal["stop", "recorded"] = "stop",
+        on_difference: OnDifference = "stop",
         seed: int = 0,
     ) -> None:
         one = as_one(optimizer)
@@ -82,7 +85,7 @@ class WholeRun:
             count, source = rows_in(source), LoaderBatches(source, seed=seed, device=student.device)
         with forked_rng(student.device):  # batches may draw
             steps = Steps.of(source, one, epochs, learning_rate, max_norm, weights, count)
-        self._stand(student, one, steps, AsGiven(), checkpoints, folder, on_difference)
+        self._stand(student, one, steps, AsGiven(), folder, Keeping(checkpoints, states, on_difference))
 
     @classmethod
     def opened(
@@ -90,7 +93,8 @@ class WholeRun:
         folder: Path | str,
         *,
         checkpoints: str | int = "sqrt",
-        on_difference: Literal["stop", "recorded"] = "stop",
+        states: States = "exact",
+        on_difference: OnDifference = "stop",
     ) -> WholeRun:
         """The finished run of ``metaweight train`` in ``folder``, built from its options as it was then.
 
@@ -104,11 +108,10 @@ class WholeRun:
         """
         from metaweight.influence.opening import Opened  # tasks bring pandas and the like
 
+        keeping = Keeping(checkpoints, states, on_difference)
         run, opened = cls.__new__(cls), Opened.of(folder)
         live = opened.trainer.reweighter.live
-        run._stand(
-            live.student, live.optimizer, opened.steps(), opened, checkpoints, opened.folder, on_difference
-        )
+        run._stand(live.student, live.optimizer, opened.steps(), opened, opened.folder, keeping)
         return run
 
     def _stand(
@@ -117,19 +120,15 @@ class WholeRun:
         optimizer: Optimizer,
         steps: Steps,
         taking: Taking,
-        checkpoints: str | int,
         folder: Path | str | None,
-        on_difference: Literal["stop", "recorded"],
+        keeping: Keeping,
     ) -> None:
         """Check all parts and be ready to record."""
-        if on_difference not in ("stop", "recorded"):
-            raise ValueError(f"on_difference is 'stop' or 'recorded', got {on_difference!r}")
         require_repeatable(student, optimizer, steps)
         self.student, self.optimizer, self.source, self.steps = student, optimizer, steps.source, steps
         self.folder = None if folder is None else Path(folder)
         self._taking = taking
-        stops = on_difference == "stop"
-        self._recording = partial(Recording, student, optimizer, checkpoints=checkpoints, stops=stops)
+        self._recording = partial(Recording, student, optimizer, keeping=keeping)
         self.recording = self._recording(steps, folder=self.folder)
 
     def _anew(self, steps: Steps, folder: Path | None = None) -> Recording:

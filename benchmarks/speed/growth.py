@@ -114,7 +114,9 @@ def by_size(options: Options) -> Iterator[tuple[str, ...]]:
 def measured(variant: Variant, setting: Setting, rounds: int) -> tuple[str, str, str]:
     """Milliseconds of a plain step; a step of ``variant`` in these, with quartiles; memory likewise."""
     try:
-        plain, (steps,) = beside_plain([variant], setting, rounds)
+        # of one thread, whose other work on the machine then does not count
+        clock = time.process_time if setting.threads == 1 else time.perf_counter
+        plain, (steps,) = beside_plain([variant], setting, rounds, clock=clock)
     except (Refused, mw.MetaweightError) as error:
         return "", f"refused: {error}", ""
     memory = [memory_in_fresh_process(each, setting) for each in (PLAIN, variant)]
@@ -136,7 +138,8 @@ def run(options: Options) -> Path:
         "where nothing else is said: `ghost`, `online`; windows of K inner steps: `reverse`, a step of them, "
         "real ones where they are `online`, beside real ones in `lookahead`. Memory is that of an "
         f"iteration at its peak, a checked one among them, in a fresh process.\n\n{sizes}\n\n"
-        f"{options.rounds} interleaved rounds, {options.threads} CPU threads; quartiles in brackets.\n"
+        f"{options.rounds} interleaved rounds, {options.threads} CPU threads; quartiles in brackets"
+        f"{', of CPU seconds in the lower table' if options.threads == 1 else ''}.\n"
     )
     (folder / "table.md").write_text(text)
     console.print(text, markup=False)

@@ -63,7 +63,13 @@ def interleaved(
     return timings
 
 
-def beside_plain(variants: Sequence[Variant], setting: Setting, rounds: int) -> tuple[str, list[str]]:
+def beside_plain(
+    variants: Sequence[Variant],
+    setting: Setting,
+    rounds: int,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[str, list[str]]:
     """Milliseconds of a plain step, and what each of the ``variants`` takes in plain steps, median and
     quartiles over ``rounds`` behind two that warm up.
 
@@ -73,7 +79,7 @@ def beside_plain(variants: Sequence[Variant], setting: Setting, rounds: int) -> 
     generator = torch.Generator().manual_seed(0)
     pairs = [random_pair(setting, generator) for _ in range(2 + rounds)]
     interleaved(iterates, pairs[:2], generator)
-    timings = interleaved(iterates, pairs[2:], generator)
+    timings = interleaved(iterates, pairs[2:], generator, clock=clock)
     plain, *others = (
         torch.tensor([t.seconds for t in timings if t.variant == each.name], dtype=torch.float64)
         for each in iterates

@@ -1,4 +1,4 @@
-"""How far scores of samples tell what leaving them out does: linear datamodeling scores on digits."""
+"""How far scores of samples tell what leaving them out does: linear datamodeling scores."""
 
 from __future__ import annotations
 
@@ -24,17 +24,23 @@ from metaweight.tasks.config import RunConfig
 from metaweight.training.learning_rate import RateCourse
 from metaweight.training.run_folder import RunFolder
 
-TASK = "image"
 TEACHERS = ("memory", "recall", "knn")
-EPOCHS = 25
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A student, plainly trained: ``options`` of a run of ``task``."""
+
+    label: str
+    task: str
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Believed:
     """What came out for one student under one kind of wrong labels."""
 
-    model: str
-    options: Mapping[str, Any]
+    subject: Subject
     noise: str
     seed: int
     steps: int
@@ -45,21 +51,18 @@ class Believed:
     """Of a plain run, of the influence, of the whole certificate."""
 
 
-def config_of(model: str, options: Mapping[str, Any], noise: str, seed: int) -> RunConfig:
-    """Plain training on digits, epochs of 11 or 12 steps."""
+def config_of(subject: Subject, noise: str, seed: int) -> RunConfig:
+    """Plain training of ``subject``."""
     kind, _, rate = noise.partition("@")
-    return tasks[TASK].config(  # type: ignore[no-any-return]
-        **{"data": "digits", "model": model, "model_options": dict(options), "noise": kind},
-        **{"noise_rate": float(rate or 0), "teacher": "uniform", "seed": seed, "epochs": EPOCHS},
-        **{"lr": 0.1 if model == "mlp" else 0.02, "warmup_epochs": 0},
+    return tasks[subject.task].config(  # type: ignore[no-any-return]
+        **{"noise": kind, "noise_rate": float(rate or 0), "teacher": "uniform", "seed": seed},
+        **{"warmup_epochs": 0, **subject.options},
     )
 
 
-def believed(
-    model: str, options: Mapping[str, Any], noise: str, seed: int, *, subsets: int, jobs: int
-) -> Believed:
+def believed(subject: Subject, noise: str, seed: int, *, subsets: int, jobs: int) -> Believed:
     """Train, go back, train again without random subsets."""
-    config, task = config_of(model, options, noise, seed), tasks[TASK]
+    config, task = config_of(subject, noise, seed), tasks[subject.task]
     prepared = task.prepare(config)
     pool = task.pool(config, prepared)
     meta = task.batches(config, prepared, pool.meta, training=False)
@@ -77,9 +80,9 @@ def believed(
     clock.append(time.monotonic())
     scores: dict[str, Tensor] = {"influence": run.influence(meta).values}
     clock.append(time.monotonic())
-    scores["one step at a time"] = one_step(config, meta)
+    scores["one step at a time"] = one_step(subject, config, meta)
     for teacher in TEACHERS:
-        scores[teacher] = -mean_weights(replace(config, teacher=teacher, warmup_epochs=2))
+        scores[teacher] = -mean_weights(subject, replace(config, teacher=teacher, warmup_epochs=2))
     generator = torch.Generator().manual_seed(seed)
     scores["random"] = torch.randn(prepared.samples, generator=generator, dtype=torch.float64)
     began = time.monotonic()
@@ -94,12 +97,12 @@ def believed(
         wrong = pool.flipped
         aurocs = {name: auroc(-score[pool.train].nan_to_num(0), wrong) for name, score in scores.items()}
     steps = len(run.steps)
-    return Believed(model, options, noise, seed, steps, certificate, aurocs, seconds)
+    return Believed(subject, noise, seed, steps, certificate, aurocs, seconds)
 
 
-def one_step(config: RunConfig, meta: Epochs) -> Tensor:
+def one_step(subject: Subject, config: RunConfig, meta: Epochs) -> Tensor:
     """Slopes of the trusted loss by each weight one step ahead, summed over a plain run [N]."""
-    task = tasks[TASK]
+    task = tasks[subject.task]
     prepared = task.prepare(config)
     built = task.build(config, prepared)
     student, optimizer = built.student, built.optimizer
@@ -129,9 +132,9 @@ def one_step(config: RunConfig, meta: Epochs) -> Tensor:
     return total
 
 
-def mean_weights(config: RunConfig) -> Tensor:
+def mean_weights(subject: Subject, config: RunConfig) -> Tensor:
     """What a teacher has given each sample in the mean over its visits, on the same data [N]."""
-    prepared = tasks[TASK].prepare(config)
+    prepared = tasks[subject.task].prepare(config)
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder.create(Path(place) / "run", run_manifest(config, prepared))
         trained(config, folder, prepared=prepared)

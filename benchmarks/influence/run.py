@@ -11,8 +11,9 @@ import torch
 import tyro
 from rich.console import Console
 
+import benchmarks.default.sources  # noqa: F401 - sets by name
 from benchmarks.command import exit_code
-from benchmarks.influence.believed import Believed, believed
+from benchmarks.influence.believed import Believed, Subject, believed
 from benchmarks.influence.cost import Cost, measured
 from metaweight.cli.places import run_folder
 from metaweight.core.atomic import whole_file
@@ -20,26 +21,35 @@ from metaweight.training.run_folder import RunFolder, manifest
 
 console = Console()
 BATCHES = {"resnet-32": 100, "transformer-small": 64}
-STUDENTS = {
-    "mlp": ("mlp", {}),
-    "mlp-relu": ("mlp", {"activation": "relu"}),
-    "convnet": ("convnet", {}),
+DIGITS = {"data": "digits", "epochs": 25}
+"""Epochs of 11 or 12 steps."""
+ROWS = {"train_size": 1000, "meta_balanced": False}
+SUBJECTS = {
+    "mlp": Subject("mlp", "image", {**DIGITS, "model": "mlp", "lr": 0.1}),
+    "mlp-relu": Subject(
+        "mlp, relu", "image", {**DIGITS, "model": "mlp", "model_options": {"activation": "relu"}, "lr": 0.1}
+    ),
+    "convnet": Subject("convnet", "image", {**DIGITS, "model": "convnet", "lr": 0.02}),
+    "spambase": Subject("spambase", "tabular", {**ROWS, "data": "spambase"}),
+    "mr-sentences": Subject("mr-sentences", "text", {**ROWS, "data": "mr-sentences", "epochs": 10}),
 }
-"""Name -> model of images and its options."""
+"""The last two lie below METAWEIGHT_DATA."""
+IMAGES = ("mlp", "mlp-relu", "convnet")
 
 
 @dataclass(frozen=True)
 class Options:
     """Cost and credibility of gradients through whole runs.
 
-    ``cost``: recording, and one influence, beside a loop as anybody writes it.  ``believed``: on digits, the
-    rank correlation of what scores predict with what training without random subsets gives.
+    ``cost``: recording, and one influence, beside a loop as anybody writes it.  ``believed``: the rank
+    correlation of what scores predict with what training without random subsets gives.
     """
 
     what: tyro.conf.Positional[str] = "believed"
     """cost or believed."""
     models: tuple[str, ...] = ()
-    """Of cost: benchmarks.speed.students'; of believed: mlp (GELU), mlp-relu, convnet. Default: some."""
+    """Of cost: benchmarks.speed.students'; of believed: mlp (GELU), mlp-relu, convnet on digits, which are
+    the default, spambase (a table), mr-sentences."""
     noises: tuple[str, ...] = ("uniform@0.4", "cluster@0.8")
     seeds: tuple[int, ...] = (0,)
     subsets: int = 60
@@ -103,11 +113,10 @@ def cost_table(rows: Sequence[Cost], options: Options) -> str:
 def credibility(options: Options, folder: Path) -> str:
     """A row a score, for each student, kind of wrong labels and seed."""
     rows: list[Believed] = []
-    for name in options.models or tuple(STUDENTS):
-        model, chosen = STUDENTS[name]
+    for name in options.models or IMAGES:
         for noise in options.noises:
             for seed in options.seeds:
-                rows.append(believed(model, chosen, noise, seed, subsets=options.subsets, jobs=options.jobs))
+                rows.append(believed(SUBJECTS[name], noise, seed, subsets=options.subsets, jobs=options.jobs))
                 rows[-1].certificate.save(folder / f"{name}-{noise}-{seed}.json")
                 console.print(f"{name}, {noise}, seed {seed}\n{rows[-1].certificate}", highlight=False)
     return credibility_table(rows, options)
@@ -122,14 +131,14 @@ def credibility_table(rows: Sequence[Believed], options: Options) -> str:
             lds = "-" if score.lds is None else f"{score.lds:.2f}"
             interval = "-" if score.low is None else f"{score.low:.2f} to {score.high:.2f}"
             gains = [f"{g.gain:.3f} ({g.low:.3f} to {g.high:.3f})" for g in score.gains]
-            student = row.model + "".join(f", {value}" for value in row.options.values())
             found = f"{row.aurocs[score.name]:.2f}" if score.name in row.aurocs else "-"
             lines.append(
-                f"| {student} | {row.noise} | {row.seed} | {score.name} | {lds} | {interval} | "
+                f"| {row.subject.label} | {row.noise} | {row.seed} | {score.name} | {lds} | {interval} | "
                 f"{' | '.join(gains)} | {found} |"
             )
+    steps = " or ".join(map(str, sorted({row.steps for row in rows})))
     about = (
-        f"Digits, plain training of {rows[0].steps} steps. LDS: rank correlation, over {options.subsets} "
+        f"Plain training of {steps} steps. LDS: rank correlation, over {options.subsets} "
         "retrainings without random 5 % of the samples, of the change that a score predicts with the change "
         "of the trusted loss. Gain: how much lower the trusted loss is without the worst by this score than "
         "without random ones, with the interval of one more random set. Scores of teachers are minus the "

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import metaweight as mw
 from benchmarks.influence import cost, run
-from benchmarks.influence.believed import Believed, believed, config_of, one_step
+from benchmarks.influence.believed import Believed, Subject, believed, config_of, one_step
 from metaweight.tasks import tasks
 
 
+def digits(width: int, **options: Any) -> Subject:
+    """One hidden layer, one epoch."""
+    chosen = {**run.SUBJECTS["mlp"].options, "model_options": {"width": width}, "epochs": 1, **options}
+    return Subject("mlp", "image", chosen)
+
+
 def test_of_a_run_of_one_step_one_step_ahead_is_the_whole_run() -> None:
-    config = replace(config_of("mlp", {"width": 8}, "uniform@0.4", 0), epochs=1, batch_size=1202)
+    subject = digits(8, batch_size=1202)
+    config = config_of(subject, "uniform@0.4", 0)
     task = tasks["image"]
     prepared = task.prepare(config)
     meta = task.batches(config, prepared, task.pool(config, prepared).meta, training=False)
@@ -25,7 +32,7 @@ def test_of_a_run_of_one_step_one_step_ahead_is_the_whole_run() -> None:
     assert len(source) == 1
     whole = mw.WholeRun(built.student, source, built.optimizer, epochs=1)
     expected = whole.influence(meta).values
-    found = one_step(config, meta)[: len(expected)]
+    found = one_step(subject, config, meta)[: len(expected)]
     seen = ~expected.isnan()
     assert torch.allclose(found[seen], expected[seen], rtol=1e-4, atol=1e-9)
     assert not found[~seen].any()
@@ -50,8 +57,7 @@ def test_a_row_for_each_student() -> None:
 
 def test_scores_are_believed_by_retrainings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.influence.believed.TEACHERS", ())
-    monkeypatch.setattr("benchmarks.influence.believed.EPOCHS", 1)
-    found = believed("mlp", {"width": 4}, "uniform@0.4", 0, subsets=3, jobs=1)
+    found = believed(digits(4), "uniform@0.4", 0, subsets=3, jobs=1)
     assert isinstance(found, Believed)
     assert {score.name for score in found.certificate.scores} == {"influence", "one step at a time", "random"}
     table = run.credibility_table([found], run.Options())

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ import metaweight as mw
 from benchmarks.speed.measure import extra_peak
 from benchmarks.speed.students import Subject, subject
 
-PARTS = ("plain", "record", "influence")
+PARTS = ("plain", "record", "influence", "low memory")
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,14 @@ class Cost:
     """The recorded run, in plain runs; states in a folder."""
     influence: float
     """Going back through it, in plain runs."""
+    low: float
+    """The same with ``low_memory``."""
     plain_peak: int
     """Bytes of the student and its training at the peak."""
     influence_peak: int
     """The same of recording and going back."""
+    low_peak: int
+    """The same with ``low_memory``."""
     state: int
     """Bytes of one kept state."""
 
@@ -63,15 +68,20 @@ def measured(model: str, size: int, steps: int, rounds: int) -> Cost:
     state = 0
     for _ in range(rounds):
         times["plain"].append(_timed(lambda: _plain(kind, source)))
-        with tempfile.TemporaryDirectory() as folder:
-            run = _run(kind, source, folder)
-            times["record"].append(_timed(run.record))
-            state = run.recording.end().size()
-            times["influence"].append(_timed(lambda run=run: run.influence(source.batches[0])))
+        for low in (False, True):
+            with tempfile.TemporaryDirectory() as folder:
+                run = _run(kind, source, folder, low)
+                record = _timed(run.record)
+                state = run.recording.end().size()
+                times["low memory" if low else "influence"].append(
+                    _timed(lambda run=run: run.influence(source.batches[0]))
+                )
+            if not low:
+                times["record"].append(record)
     plain = median(times["plain"])
     ratio = [median(a / b for a, b in zip(times[part], times["plain"], strict=True)) for part in PARTS]
-    peaks = [_in_fresh_process(part, model, size, steps) for part in ("plain", "influence")]
-    return Cost(model, size, steps, plain / steps, ratio[1], ratio[2], *peaks, state)
+    peaks = [_in_fresh_process(part, model, size, steps) for part in PARTS if part != "record"]
+    return Cost(model, size, steps, plain / steps, *ratio[1:], *peaks, state)
 
 
 def _batches(kind: Subject, size: int, steps: int) -> Batches:
@@ -90,13 +100,14 @@ def _plain(kind: Subject, source: Batches) -> nn.Module:
     return module
 
 
-def _run(kind: Subject, source: Batches, folder: str) -> mw.WholeRun:
+def _run(kind: Subject, source: Batches, folder: str, low: bool) -> mw.WholeRun:
     torch.manual_seed(0)
     module = kind.module()
     optimizer = kind.optimizer(module.parameters())
     count = sum(len(batch) for batch in source.batches)
     weights = torch.ones(count, dtype=torch.float64)
-    return mw.WholeRun(kind.student(module), source, optimizer, epochs=1, weights=weights, folder=folder)
+    options: dict[str, Any] = {"epochs": 1, "weights": weights, "folder": folder, "low_memory": low}
+    return mw.WholeRun(kind.student(module), source, optimizer, **options)
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -123,4 +134,5 @@ def _work(part: str, model: str, source: Batches) -> None:
         _plain(subject(model), source)
         return
     with tempfile.TemporaryDirectory() as folder:
-        _run(subject(model), source, folder).influence(source.batches[0])
+        low = part == "low memory"
+        _run(subject(model), source, folder, low).influence(source.batches[0])

@@ -30,6 +30,11 @@ SUBJECTS = {
         "mlp, relu", "image", {**DIGITS, "model": "mlp", "model_options": {"activation": "relu"}, "lr": 0.1}
     ),
     "convnet": Subject("convnet", "image", {**DIGITS, "model": "convnet", "lr": 0.02}),
+    "convnet-gelu": Subject(
+        "convnet, gelu",
+        "image",
+        {**DIGITS, "model": "convnet", "model_options": {"activation": "gelu"}, "lr": 0.02},
+    ),
     "spambase": Subject("spambase", "tabular", {**ROWS, "data": "spambase"}),
     "mr-sentences": Subject("mr-sentences", "text", {**ROWS, "data": "mr-sentences", "epochs": 10}),
 }
@@ -49,7 +54,7 @@ class Options:
     """cost or believed."""
     models: tuple[str, ...] = ()
     """Of cost: benchmarks.speed.students'; of believed: mlp (GELU), mlp-relu, convnet on digits, which are
-    the default, spambase (a table), mr-sentences."""
+    the default, convnet-gelu, spambase (a table), mr-sentences."""
     noises: tuple[str, ...] = ("uniform@0.4", "cluster@0.8")
     seeds: tuple[int, ...] = (0,)
     subsets: int = 60
@@ -92,20 +97,22 @@ def cost(options: Options) -> str:
 def cost_table(rows: Sequence[Cost], options: Options) -> str:
     """Times in plain runs, peaks in MiB."""
     heads = (
-        "student | plain step, ms | record | influence | peak, plain, MiB | peak, influence, MiB | state, MiB"
+        "student | plain step, ms | record | influence | low memory | peak, plain, MiB | influence | "
+        "low memory | state, MiB"
     )
-    lines = [f"| {heads} |", "| --- |" + " ---: |" * 6]
+    lines = [f"| {heads} |", "| --- |" + " ---: |" * 8]
     lines += [
         f"| {row.model} | {1e3 * row.seconds:.1f} | {row.record:.2f} | {row.influence:.2f} | "
-        f"{row.plain_peak / 2**20:.0f} | {row.influence_peak / 2**20:.0f} | {row.state / 2**20:.1f} |"
+        f"{row.low:.2f} | {row.plain_peak / 2**20:.0f} | {row.influence_peak / 2**20:.0f} | "
+        f"{row.low_peak / 2**20:.0f} | {row.state / 2**20:.1f} |"
         for row in rows
     ]
     about = (
         f"Runs of {options.steps} steps. A plain run is a loop of torch alone; `record` is the same run "
         "recorded with its states in a folder, two steps of rehearsal among them; `influence` is one loss's "
-        "way back, without the recorded run. CPU seconds of one process, in plain runs of the same round: "
-        f"medians of {options.rounds} rounds in turn. Peaks: resident memory above what a fresh process held "
-        "before it built the student; of influence with the recording."
+        "way back, without the recorded run; `low memory` the same with low_memory=True. CPU seconds of one "
+        f"process, in plain runs of the same round: medians of {options.rounds} rounds in turn. Peaks: resident memory above what a fresh process held "
+        "before it built the student; of influences with the recording."
     )
     return "\n".join([*lines, "", about, ""])
 

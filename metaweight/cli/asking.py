@@ -22,13 +22,16 @@ PAUSE = 30.0
 """Seconds between two lines of progress where the output is no terminal."""
 
 
-def opened(path: Path, *, checkpoints: str, states: States = "exact", recorded: bool) -> WholeRun:
+def opened(
+    path: Path, *, checkpoints: str, states: States = "exact", recorded: bool, low_memory: bool = False
+) -> WholeRun:
     """The run in ``path``, as options of the command line say it; raises as ``WholeRun.opened``."""
     return WholeRun.opened(
         path,
         checkpoints=int(checkpoints) if checkpoints.isdecimal() else checkpoints,
         states=states,
         on_difference="recorded" if recorded else "stop",
+        low_memory=low_memory,
     )
 
 

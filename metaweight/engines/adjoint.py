@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,37 +28,50 @@ def through_update(
     What has no entry in ``adjoint`` counts as constant: a parameter out of scope stays so.
     """
     names = [n for n in inner.options if n in gradient]
-    g = leaves_of(gradient)
-    p = {n: parameters[n].detach().requires_grad_() if n in gradient else parameters[n] for n in parameters}
-    states: dict[str, dict[str, Any]] = {n: dict(state) for n, state in inner.states.items()}
-    places = [(n, key) for n in names for key, value in states[n].items() if _moves(key, value)]
-    for n, key in places:
-        states[n][key] = states[n][key].detach().requires_grad_()
-    after, successor = replace(inner, states=states)(p, g)
-    outputs = [(after[n], v) for n, v in adjoint.parameters.items() if n in g]
-    outputs += [
-        (successor.states[n][key], v)
-        for n, each in adjoint.states.items()
-        if n in g
-        for key, v in each.items()
-    ]
+    g = leaves_of({n: gradient[n] for n in names})
+    taken, alone = inner.taken(g), replace(inner, max_norm=None)
+    pull: dict[str, Tensor] = {}
+    # what had no gradient in this step was left as it was, and so is its adjoint
+    before = {n: v for n, v in adjoint.parameters.items() if n not in g}
+    kept: dict[str, Mapping[str, Tensor]] = {n: v for n, v in adjoint.states.items() if n not in g}
+    for n in names:  # one after the other, for the sake of memory: only clipping sees all of them
+        own, at, states = _through_one(alone, n, parameters[n], taken[n].detach(), adjoint)
+        if own is not None:
+            pull[n] = own
+        if at is not None:
+            before[n] = at
+        if states:
+            kept[n] = states
+    if inner.max_norm is not None and pull:
+        reached = list(pull)
+        products = torch.autograd.grad(
+            [taken[n] for n in reached], [g[n] for n in names], [pull[n] for n in reached], allow_unused=True
+        )
+        pull = {n: v for n, v in zip(names, products, strict=True) if v is not None}
+    return pull, Adjoint(before, kept)
+
+
+def _through_one(
+    inner: InnerStep, name: str, parameter: Tensor, gradient: Tensor, adjoint: Adjoint
+) -> tuple[Tensor | None, Tensor | None, dict[str, Tensor]]:
+    """What a loss says of the gradient of one parameter, of itself and of its states before the update."""
+    p, g = parameter.detach().requires_grad_(), gradient.detach().requires_grad_()
+    state = dict(inner.states[name])
+    keys = [key for key, value in state.items() if _moves(key, value)]
+    for key in keys:
+        state[key] = state[key].detach().requires_grad_()
+    after, successor = replace(inner, states={name: state})({name: p}, {name: g})
+    outputs = [(after[name], adjoint.parameters[name])] if name in adjoint.parameters else []
+    outputs += [(successor.states[name][key], v) for key, v in adjoint.states.get(name, {}).items()]
     # a state that was made anew in this step, from no gradient, passes nothing on
     outputs = [(value, v) for value, v in outputs if value.requires_grad]
     if not outputs:
-        return {}, adjoint
-    inputs = [*(g[n] for n in names), *(p[n] for n in names), *(states[n][key] for n, key in places)]
+        return None, None, {}
     values, pulls = zip(*outputs, strict=True)
-    products = torch.autograd.grad(values, inputs, pulls, allow_unused=True)
-    count = len(names)
-    pull = {n: v for n, v in zip(names, products[:count], strict=True) if v is not None}
-    # what had no gradient in this step was left as it was, and so is its adjoint
-    before = {n: v for n, v in adjoint.parameters.items() if n not in g}
-    before |= {n: v for n, v in zip(names, products[count : 2 * count], strict=True) if v is not None}
-    kept: dict[str, dict[str, Tensor]] = {n: dict(v) for n, v in adjoint.states.items() if n not in g}
-    for (n, key), v in zip(places, products[2 * count :], strict=True):
-        if v is not None:
-            kept.setdefault(n, {})[key] = v
-    return pull, Adjoint(before, kept)
+    own, at, *moved = torch.autograd.grad(
+        values, [g, p, *(state[key] for key in keys)], pulls, allow_unused=True
+    )
+    return own, at, {key: v for key, v in zip(keys, moved, strict=True) if v is not None}
 
 
 def _moves(key: str, value: object) -> bool:

@@ -18,14 +18,23 @@ class GradientGraph:
     """The gradient of a weighted train pass with the graph behind it, for adjoints to pass through.
 
     ``weights`` [U]: of the joined batch.  ``leaves``: the parameters of the pass, which require a gradient;
-    those in ``names`` are moved by the step.
+    those in ``names`` are moved by the step.  ``summed``: of the sum over the units instead of their mean.
     """
 
-    def __init__(self, forward: Forward, weights: Tensor, leaves: Named, names: Collection[str]) -> None:
+    def __init__(
+        self,
+        forward: Forward,
+        weights: Tensor,
+        leaves: Named,
+        names: Collection[str],
+        *,
+        summed: bool = False,
+    ) -> None:
         self.part, self.leaves, self.names = forward.part, leaves, list(names)
         self._weights = self.part.own(weights.detach()).requires_grad_()
+        weighted = self._weights * forward.loss
         products = torch.autograd.grad(
-            (self._weights * forward.loss).mean(),
+            weighted.sum() if summed else weighted.mean(),
             [leaves[n] for n in self.names],
             create_graph=True,
             allow_unused=True,
@@ -59,6 +68,22 @@ class GradientGraph:
         pull, before = through_update(inner, here, total, adjoint)
         if share != 1.0:
             pull = {n: share * v for n, v in pull.items()}
+        slope, own = self.through(pull, scope=scope, inside=inside, beside=beside, keep_graph=keep_graph)
+        return slope, replace(before, parameters=added(before.parameters, own))
+
+    def through(
+        self,
+        pull: Named,
+        *,
+        scope: Collection[str] | None = None,
+        inside: bool = True,
+        beside: Sequence[tuple[Tensor, Tensor]] = (),
+        keep_graph: bool = False,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """(dL/dw [U] of the joined batch, dL/d parameter by name), from ``pull``, dL/d gradient.
+
+        The rest as for ``back``.
+        """
         within = [n for n in self.names if inside and (scope is None or n in scope)]
         chosen = [
             n
@@ -77,9 +102,7 @@ class GradientGraph:
             )
         slope = self.part.join(torch.zeros_like(self._weights) if cut is None else cut * self.part.share)
         own = {n: v for n, v in zip(within, bent, strict=bool(bent)) if v is not None}
-        return slope, replace(
-            before, parameters=added(before.parameters, self.part.whole_gradient(own, self.leaves))
-        )
+        return slope, self.part.whole_gradient(own, self.leaves)
 
 
 def added(values: Named, more: Mapping[str, Tensor | None]) -> dict[str, Tensor]:

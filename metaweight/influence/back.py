@@ -11,16 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from metaweight.core.contracts import MetaweightError
 from metaweight.core.digest import digest
-from metaweight.core.randomness import alone, differentiable
-from metaweight.engines.adjoint import Adjoint
+from metaweight.core.randomness import alone
+from metaweight.engines.adjoint import Adjoint, through_update
 from metaweight.engines.checks import double_backward
-from metaweight.engines.graph import checked_graph
 from metaweight.engines.inner import InnerStep
-from metaweight.engines.pulled import GradientGraph, added
-from metaweight.influence.norms import Observed, norms_of
+from metaweight.engines.pulled import added
+from metaweight.influence.norms import norms_of
+from metaweight.influence.pieces import Piece
 from metaweight.influence.point import Point
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.targets import Said
@@ -70,6 +71,8 @@ class WayBack:
         self.at = [_At(Adjoint(one.parameters, {}), one.statistics) for one in said]
         self.first = self._sizes()
         self._norms = norms_of(recording.student.module)
+        self._by_rows = recording.keeping.low_memory and learns == 0 and not _train(self._norms)
+        """Whether batches are gone back through some rows at a time, as far as is known."""
         self._inner = InnerStep.of(recording.optimizer, recording.student.parameters(), steps.max_norm)
         if kept is not None and kept.exists():
             self._load(load(kept, self._shapes()))
@@ -93,42 +96,42 @@ class WayBack:
 
     def _back(self, step: int, point: Point) -> None:
         """The adjoints before ``step``, and its slopes, at ``point``, where it left from."""
-        recording, steps = self.recording, self.recording.steps
-        student = recording.student
-        point.put_pass(student)
-        steps.look(student)  # outside of what is watched
-        observed = Observed(self._norms if any(at.statistics for at in self.at) else {})
-        with differentiable(), observed.watching():
-            forward = steps.forward(student, step)
-        if step == len(steps) - 1:
-            checked_graph(forward.loss, len(steps))
-        leaves, sight = student.parameters(), None
-        if steps.teaching is not None:
-            sight = steps.teaching.sight(step, forward)
-        weights = steps.weights_of(step, forward) if sight is None else sight.weights
-        graph = GradientGraph(forward, weights, leaves, self._inner.options)
-        gradient = graph.gradient()
-        inner = replace(self._inner, states=point.states).at(steps.rates.at(step))
-        index = forward.index.cpu()
+        steps = self.recording.steps
+        pulls = self._before_update(step, point)
+        # what the update alone needed goes before the pass is taken
+        point = replace(point, states={})
+        piece = Piece(
+            self.recording.student,
+            steps,
+            step,
+            point,
+            list(self._inner.options),
+            pulls,
+            [at.statistics for at in self.at],
+            self._norms,
+        )
+        done = piece.by_rows() if self._by_rows else None
+        self._by_rows = done is not None
+        index, said = piece.at_once() if done is None else done
         epoch = steps.place(step)[0] if self.values.shape[1] > 1 else 0
         self.visited[epoch, index] = True
+        for number, (at, one) in enumerate(zip(self.at, said, strict=True)):
+            self.values[number, epoch].index_add_(0, index, one.slope.to("cpu", torch.float64))
+            if one.taught is not None:
+                self.taught[number] += one.taught
+            before = replace(at.adjoint, parameters=added(at.adjoint.parameters, one.parameters))
+            self.at[number] = _At(before, one.statistics)
+
+    def _before_update(self, step: int, point: Point) -> list[dict[str, Tensor]]:
+        """What each target says of the step's gradient; the adjoints become those before the update."""
+        rates = self.recording.steps.rates.at(step)
+        inner = replace(self._inner, states=point.states).at(rates)
+        pulls = []
         for number, at in enumerate(self.at):
-            another = number + 1 < len(self.at)
-            beside, statistics = observed.back(at.statistics, point.buffers)
-            slope, before = graph.back(
-                inner,
-                gradient,
-                at.adjoint,
-                inside=step > 0,
-                beside=beside,
-                keep_graph=another or sight is not None,
-            )
-            if steps.teaching is not None and sight is not None:
-                self.taught[number] += steps.teaching.learnt_from(sight, slope)
-                more = sight.through_state(forward, slope, leaves, graph.names, keep_graph=another)
-                before = replace(before, parameters=added(before.parameters, more))
-            self.values[number, epoch].index_add_(0, index, slope.to("cpu", torch.float64))
-            self.at[number] = _At(before, statistics)
+            pull, before = through_update(inner, point.parameters, point.gradient, at.adjoint)
+            pulls.append(pull)
+            self.at[number] = _At(before, at.statistics)
+        return pulls
 
     def _sizes(self) -> list[float]:
         return [
@@ -193,3 +196,8 @@ class WayBack:
             _At(Adjoint(here(p), {name: here(v) for name, v in s.items()}), here(r))
             for p, s, r in zip(state["parameters"], state["states"], state["statistics"], strict=True)
         ]
+
+
+def _train(norms: Mapping[str, _BatchNorm]) -> bool:
+    """Whether a layer looks at all rows of a batch."""
+    return any(layer.training for layer in norms.values())

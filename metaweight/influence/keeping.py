@@ -1,4 +1,4 @@
-"""How the states of a recorded run are kept."""
+"""How the states of a recorded run are kept, and how much memory the way back through it may take."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ OnDifference = Literal["stop", "recorded"]
 class Keeping:
     """Which states, in how many digits, and what becomes of steps that do not end in them when taken again.
 
+    ``low_memory``: on the way back states between two of those lie on the disk, and batches are gone back
+    through some rows at a time.
+
     Raises ValueError for other ``states`` or ``on_difference``.
     """
 
@@ -29,12 +32,15 @@ class Keeping:
     """See ``Segments.planned``."""
     states: States = "exact"
     on_difference: OnDifference = "stop"
+    low_memory: bool = False
 
     def __post_init__(self) -> None:
         if self.states not in ("exact", "bf16"):
             raise ValueError(f"states is 'exact' or 'bf16', got {self.states!r}")
         if self.on_difference not in ("stop", "recorded"):
             raise ValueError(f"on_difference is 'stop' or 'recorded', got {self.on_difference!r}")
+        if not isinstance(self.low_memory, bool):
+            raise TypeError(f"low_memory is True or False, got {self.low_memory!r}")
 
     @property
     def stops(self) -> bool:

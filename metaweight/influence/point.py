@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -50,6 +50,10 @@ class Point:
     generators: Generators
     short: bool = False
     """Whether parameters and optimizer states are rounded to bfloat16."""
+    gradient: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of the step from here, name -> before clipping; empty where that is not asked for."""
+    losses: Tensor | None = None
+    """[U], of its units."""
 
     @staticmethod
     def of(student: Student, optimizer: Optimizer) -> Point:
@@ -77,6 +81,14 @@ class Point:
                 state[p] = _copied(self.states[name])
             else:
                 state.pop(p, None)  # torch tells a first step by what is not there
+
+    @staticmethod
+    def forget(student: Student, optimizer: Optimizer) -> None:
+        """Give the room of gradients and optimizer states back, until both are put somewhere again."""
+        for p in student.parameters().values():
+            p.grad = None
+            for one in members(optimizer):
+                one.state.pop(p, None)
 
     @torch.no_grad()
     def put_pass(self, student: Student) -> None:
@@ -143,7 +155,8 @@ class Point:
 
     def size(self) -> int:
         """Bytes."""
-        tensors = [*self.parameters.values(), *self.buffers.values(), self.generators.cpu]
+        tensors = [*self.parameters.values(), *self.buffers.values(), *self.gradient.values()]
+        tensors.append(self.generators.cpu)
         tensors += [v for state in self.states.values() for v in state.values() if isinstance(v, Tensor)]
         return sum(value.numel() * value.element_size() for value in tensors)
 

@@ -27,7 +27,7 @@ from metaweight.influence.record import (
     read,
     surroundings,
 )
-from metaweight.influence.scratch import Scratch
+from metaweight.influence.scratch import ROOM, Scratch
 from metaweight.influence.segments import Segments
 from metaweight.influence.steps import Steps
 from metaweight.influence.store import InMemory, OnDisk, Store
@@ -182,31 +182,38 @@ class Recording:
     @contextmanager
     def again(self, first: int, end: int) -> Iterator[Scratch]:
         """Inside: the states before each of the steps ``first`` to ``end - 1``, which are taken again, the
-        last one on top.
+        last one on top, each with losses and gradient of its step.
 
         Raises MismatchError where the last of them does not end in the state that is kept; of states that
         were rounded, where the first batch is another one.
         """
-        exact = not self.keeping.rounds
-        if self.keeping.stops and not exact and (changed := self.changed(first)):
+        if self.keeping.stops and self.keeping.rounds and (changed := self.changed(first)):
             raise MismatchError(
                 f"the batch of step {first + 1} is not the one of then: {changed} changed. Give the data "
                 "that the run was recorded on"
             )
-        with Scratch(self.student.device, self.folder) as points:
-            begin = self.store.get(first)
-            begin.put(self.student, self.optimizer)
-            points.add(begin)
+        student, optimizer = self.student, self.optimizer
+        room = 0 if self.keeping.low_memory else ROOM
+        with Scratch(self.folder, room) as points:
+            point = self.store.get(first)
+            point.put(student, optimizer)
             for step in range(first, end):
-                self.steps.take(self.student, self.optimizer, step)
-                if step + 1 < end:
-                    points.add(Point.of(self.student, self.optimizer))
-            reached, kept = Point.of(self.student, self.optimizer), self.store.get(end)
-            what = reached.differs(kept)
-            if what is not None and exact and self.keeping.stops:
-                raise MismatchError(explained(self, first, end, what))
-            self.off[end] = (0.0, "") if what is None else reached.apart(kept)
+                gradient: dict[str, Tensor] = {}
+                losses = self.steps.take(student, optimizer, step, gradient)
+                points.add(replace(point, gradient=gradient, losses=losses))
+                point = Point.of(student, optimizer)
+            self._hold_against(first, end, point)
+            del point, gradient, losses
+            Point.forget(student, optimizer)
             yield points
+
+    def _hold_against(self, first: int, end: int, reached: Point) -> None:
+        """Raise MismatchError where the steps from ``first``, taken again, end elsewhere than they did."""
+        kept = self.store.get(end)
+        what = reached.differs(kept)
+        if what is not None and not self.keeping.rounds and self.keeping.stops:
+            raise MismatchError(explained(self, first, end, what))
+        self.off[end] = (0.0, "") if what is None else reached.apart(kept)
 
     def end(self) -> Point:
         """The state after the last step."""

@@ -2,68 +2,100 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from metaweight.influence.point import Point
-from metaweight.influence.store import OnDisk
-from metaweight.training.checkpoint import shapes_of
+from metaweight.influence.tensor_file import Place, TensorFile
 
 ROOM = 2**30
 """Bytes of states that are held in memory at a time; what is more lies on the disk."""
+LEAST = 2**16
+"""Bytes of a tensor below which it is held in memory all the same."""
+
+
+@dataclass(frozen=True)
+class _Away:
+    """A tensor in the file."""
+
+    place: Place
+    kind: torch.dtype
+    shape: torch.Size
+    device: torch.device
 
 
 class Scratch:
-    """A pile of states: the first ones in memory, those for which there is no room in files.
+    """A pile of states: the first ones in memory, those for which there is no room in a file.
 
-    ``folder``: where a folder for these is made, which goes with the end of ``with``; None: where the system
-    has its temporary files.  Raises WriteError where that disk is full.
+    ``folder``: on whose disk the file lies, which goes with the process; None: where the system has its
+    temporary files.  ``room``: bytes of states in memory.  Raises WriteError where that disk is full.
     """
 
-    def __init__(self, device: torch.device, folder: Path | None = None) -> None:
-        self._device, self._beside = device, folder
-        self._held: list[Point] = []
-        self._bytes = 0
-        self._count = 0
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._disk: OnDisk | None = None
+    def __init__(self, folder: Path | None = None, room: int = ROOM) -> None:
+        self._folder, self._room = folder, room
+        self._pile: list[tuple[Point, int, int]] = []
+        """Each with its bytes in memory, and those that the file had below it."""
+        self._file: TensorFile | None = None
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._pile)
 
     def __enter__(self) -> Scratch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._pile.clear()
+        if self._file is not None:
+            self._file.close()
 
     def add(self, point: Point) -> None:
         """Lay one on top."""
+        below = 0 if self._file is None else self._file.size
         size = point.size()
-        if self._disk is None and self._bytes + size <= ROOM:
-            self._held.append(point)
-            self._bytes += size
-        else:
-            self._files(point).put(self._count, point)
-        self._count += 1
+        if size > self._room:
+            point, size = _mapped(point, self._put), 0
+        self._room -= size
+        self._pile.append((point, size, below))
 
     def pop(self) -> Point:
         """Take the top one.  Raises IndexError where there is none."""
-        if self._disk is None or self._count <= len(self._held):
-            point = self._held.pop()
-            self._count -= 1
+        point, size, below = self._pile.pop()
+        self._room += size
+        if size or self._file is None:
             return point
-        self._count -= 1
-        point = self._disk.get(self._count)
-        self._disk.drop(self._count)
-        return point
+        whole = _mapped(point, self._get)
+        self._file.cut(below)
+        return whole
 
-    def _files(self, point: Point) -> OnDisk:
-        if self._disk is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="scratch-", dir=self._beside)
-            shapes = shapes_of("student", point.parameters)
-            self._disk = OnDisk(Path(self._folder.name), shapes, self._device)
-        return self._disk
+    def _put(self, value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.layout != torch.strided or value.nbytes < LEAST:
+            return value
+        if self._file is None:
+            self._file = TensorFile(self._folder)
+        return _Away(self._file.put(value.detach().contiguous()), value.dtype, value.shape, value.device)
+
+    def _get(self, value: Any) -> Any:
+        if not isinstance(value, _Away):
+            return value
+        assert self._file is not None
+        return self._file.get(value.place).view(value.kind).view(value.shape).to(value.device)
+
+
+def _mapped(point: Point, change: Callable[[Any], Any]) -> Point:
+    """All tensors but the generators' changed alike."""
+
+    def each(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: change(value) for name, value in values.items()}
+
+    return replace(
+        point,
+        parameters=each(point.parameters),
+        states={name: each(state) for name, state in point.states.items()},
+        buffers=each(point.buffers),
+        gradient=each(point.gradient),
+    )

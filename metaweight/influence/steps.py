@@ -87,18 +87,28 @@ class Steps:
         """The pass of a step, and what a teacher needs for its weights."""
         return student(self.batch(step), taps=self.teaching is not None)
 
-    def weights_of(self, step: int, forward: Forward) -> Tensor:
-        """[U], the weight of each unit at a step: that of its sample, a teacher's, or what was recorded."""
+    def weights_of(self, step: int, forward: Forward, first: int = 0) -> Tensor:
+        """[U], the weight of each unit at a step: that of its sample, a teacher's, or what was recorded.
+
+        ``first``: how many units of the step's batch come before those of ``forward``.
+        """
         if self.teaching is not None:
             return self.teaching.weights(step, forward).to(forward.loss)
         if self.visits is not None:
-            return self.visits.of(step).weights.to(forward.loss)
+            return self.visits.of(step).weights[first : first + len(forward.loss)].to(forward.loss)
         return self.weights[forward.index.to(self.weights.device)].to(forward.loss)
 
-    def take(self, student: Student, optimizer: Optimizer, step: int) -> Tensor:
+    def take(
+        self,
+        student: Student,
+        optimizer: Optimizer,
+        step: int,
+        gradient: dict[str, Tensor] | None = None,
+    ) -> Tensor:
         """A real step, as anybody writes it: the unit losses before it [U], detached.
 
-        Raises NonFiniteError where one is NaN or infinite.
+        ``gradient``: where that of the step is put, name -> before clipping.  Raises NonFiniteError where a
+        loss is NaN or infinite.
         """
         self.rates.set(step)
         visit = None if self.visits is None else self.visits.of(step)
@@ -109,6 +119,8 @@ class Steps:
         for p in student.parameters().values():
             p.grad = None
         (self.weights_of(step, forward) * forward.loss).mean().backward()
+        if gradient is not None:  # a copy, for clipping and optimizers may change it
+            gradient |= {n: p.grad.clone() for n, p in student.parameters().items() if p.grad is not None}
         if self.max_norm is not None:
             held = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(held, self.max_norm)

@@ -51,12 +51,13 @@ class WholeRun:
     whose index counts the samples from 0.  ``optimizer``: one of torch.optim, or several; ``learning_rate``:
     the course over the run that its rate takes.  ``weights`` [N]: of the samples; None: 1 (N is then that of
     the loader's data set, or found by reading all epochs once).  ``max_norm``: gradients are clipped to it.
-    ``checkpoints``: which states are kept, see ``Segments.planned``: "sqrt" (about as many as steps between
-    two of them), "all", a number of steps, or what they may take together, "2GB".  ``states="bf16"``: those
-    between the first and the last in half of float32's bytes; steps taken again then begin a rounding away.
-    ``folder``: where they are kept, so that another process goes on, forwards and backwards; None: in memory.
-    ``on_difference``: "stop" where steps taken again do not end to the last bit where they ended first, or
-    go on with what is "recorded".
+    ``checkpoints``: which states are kept: "sqrt" (as many as steps between two of them), "all", a number of
+    steps, or what they may take together, "2GB".  ``states="bf16"``: those between the first and the last in
+    half of float32's bytes; steps taken again begin a rounding away then.  ``folder``: where they are kept,
+    so that another process goes on; None: in memory.  ``on_difference``: "stop" where steps taken again do
+    not end to the last bit where they ended first, or go on with what is "recorded".  ``low_memory``: back
+    in about the memory of training: states between kept ones on the disk, rows that know nothing of each
+    other a quarter of a batch at a time (BatchNorm, and teachers that learn, need a batch whole).
 
     Source: Fan et al. (AAAI 2021), Algorithm 1, carried through the whole run; cf. Ilyas and Engstrom, MAGIC
     (2025).  Raises MetaweightError for students that keep state outside of parameters and buffers, and for
@@ -77,15 +78,16 @@ class WholeRun:
         states: States = "exact",
         folder: Path | str | None = None,
         on_difference: OnDifference = "stop",
+        low_memory: bool = False,
         seed: int = 0,
     ) -> None:
-        one = as_one(optimizer)
-        count = None
+        one, count = as_one(optimizer), None
         if isinstance(source, DataLoader):
             count, source = rows_in(source), LoaderBatches(source, seed=seed, device=student.device)
         with forked_rng(student.device):  # batches may draw
             steps = Steps.of(source, one, epochs, learning_rate, max_norm, weights, count)
-        self._stand(student, one, steps, AsGiven(), folder, Keeping(checkpoints, states, on_difference))
+        keeping = Keeping(checkpoints, states, on_difference, low_memory)
+        self._stand(student, one, steps, AsGiven(), folder, keeping)
 
     @classmethod
     def opened(
@@ -95,20 +97,21 @@ class WholeRun:
         checkpoints: str | int = "sqrt",
         states: States = "exact",
         on_difference: OnDifference = "stop",
+        low_memory: bool = False,
     ) -> WholeRun:
         """The finished run of ``metaweight train`` in ``folder``, built from its options as it was then.
 
         It is trained once more, with its teacher where it has one, and each loss held against that of
-        steps.jsonl and the end against checkpoint.pt, to the last bit; the weights of each step then count as
-        constants.  States lie in the folder ``whole`` of the run's.  ``on_difference="recorded"``: also for
-        runs whose engine gave the student's gradient itself; a warning says how far that is off.
+        steps.jsonl and the end against checkpoint.pt, to the last bit; the weights of each step then are
+        constants.  States lie in the run's folder ``whole``.  ``on_difference="recorded"``: also for runs
+        whose engine gave the student's gradient itself; a warning says how far that is off.
         Raises FileNotFoundError and ValueError for what is no finished run, or for other data or options;
         MetaweightError for what cannot be gone back through: several processes, relabelled, unrolled,
         compiled, remedies; CheckpointError.
         """
         from metaweight.influence.opening import Opened  # tasks bring pandas and the like
 
-        keeping = Keeping(checkpoints, states, on_difference)
+        keeping = Keeping(checkpoints, states, on_difference, low_memory)
         run, opened = cls.__new__(cls), Opened.of(folder)
         live = opened.trainer.reweighter.live
         run._stand(live.student, live.optimizer, opened.steps(), opened, opened.folder, keeping)
@@ -126,8 +129,7 @@ class WholeRun:
         """Check all parts and be ready to record."""
         require_repeatable(student, optimizer, steps)
         self.student, self.optimizer, self.source, self.steps = student, optimizer, steps.source, steps
-        self.folder = None if folder is None else Path(folder)
-        self._taking = taking
+        self.folder, self._taking = None if folder is None else Path(folder), taking
         self._recording = partial(Recording, student, optimizer, keeping=keeping)
         self.recording = self._recording(steps, folder=self.folder)
 
@@ -139,8 +141,7 @@ class WholeRun:
     def record(self, tell: Tell = silent) -> None:
         """Train the student to the end of the run, or put it there where that is done.
 
-        ``tell``: told (steps done, in all).  Raises MismatchError where its first step, taken twice, gives
-        two answers; NonFiniteError.
+        ``tell``: told (steps done, in all).  Raises MismatchError where its first step has two answers.
         """
         with self._put_back() if self.recording.whole else self._taking.setting():
             if not self.recording.whole:
@@ -166,8 +167,8 @@ class WholeRun:
         ``meta``: a Batch, a DataLoader, batches by (epoch, position); several of these in a list or mapping
         are asked about at once, and with ``each`` every row of one set.  ``mode``: whether the student
         evaluates there (running statistics, no dropout), as users of it do, or trains.  Records the run
-        where that is to do.  Costs about 4 plain runs for one loss and 2 for each further one; leaves the
-        student at the end of the run.  Raises MismatchError where the run, taken again, is another one;
+        where that is to do.  Costs about 4 plain runs for one loss, 2 for each further one; leaves the
+        student at the run's end.  Raises MismatchError where the run, taken again, is another one;
         EngineError for an operator without a second derivative.
         """
         require_mode(mode)
@@ -198,18 +199,18 @@ class WholeRun:
     ) -> Learnt:
         """Weights that make the loss of ``meta`` at the end of a run like this one small.
 
-        One in [0, 2] for each sample; or with ``wrt``, a teacher, the parameters of that, so that rows which
-        look alike to it weigh alike.  Before each step it looks at the rows of ``meta`` that drive, which
-        count as constants then, and remembers nothing else; it ends with what it has learnt.
+        One in [0, 2] for each sample; or the parameters of a teacher, ``wrt``, so that rows which look alike
+        to it weigh alike.  Before each step it looks at the rows of ``meta`` that drive, constants then, and
+        remembers nothing else; it ends with what it has learnt.
 
         Each round trains from the run's start, goes back through it, about 5 plain runs, and moves what is
         learnt by ``size`` at most: "signed" by as much (0.2 unless said otherwise), or "adam" (of teachers,
         0.02); where the loss rose the step is taken back and halved.  ``valid``: trusted rows whose loss
         chooses the best round, or a function that says of the student what is to be low; None: every other
-        row of ``meta``, and the rest drive.  Ends where that has not fallen for ``patience`` rounds;
-        ``restarts``: how often it then begins again at the best with steps of half the size.  Leaves the
-        student trained with what it hands out; with a folder a killed learning goes on.  Raises as
-        ``influence``, KeyError for an unknown move, MetaweightError for a teacher that cannot learn so.
+        row of ``meta``, and the rest drive.  Ends where that has not fallen for ``patience`` rounds; before
+        that goes on ``restarts`` times from the best by half the ``size``.  Leaves the student trained with
+        what it hands out; with a folder a killed learning goes on.  Raises as ``influence``, KeyError for an
+        unknown move, MetaweightError for a teacher that cannot learn so.
         """
         if wrt is None:
             refuse_visits(self.steps, "learns")
@@ -238,9 +239,9 @@ class WholeRun:
     ) -> Certificate:
         """Whether scores of the samples tell what leaving some out does to the loss, by training again.
 
-        ``scores``: an Influence, or a tensor [N], or [Q, N] for Q targets, or several by name; of the same
-        sense as an influence, per unit of weight: positive says that the loss falls where the sample weighs
-        less.  NaN counts as 0.  ``meta``, ``each``, ``mode``: as for ``influence``.
+        ``scores``: an Influence, or a tensor [N], or [Q, N] for Q targets, or several by name; per unit of
+        weight, as an influence: positive says that the loss falls where the sample weighs less.  NaN counts
+        as 0.  ``meta``, ``each``, ``mode``: as for ``influence``.
 
         ``subsets`` random sets of the ``share`` of the samples that batches had get weight 0, one set a
         retraining, in the same order and with the same random draws, and the change of the loss is held
@@ -250,8 +251,8 @@ class WholeRun:
 
         ``jobs``: so many retrainings at a time, in processes that share the CPU's threads (and may round
         otherwise then).  ``seed``: of the random sets.  ``tell``: told (retrainings done, in all).  With a
-        folder each retraining is kept there, so that another call goes on, with other scores or more subsets
-        too.  Costs a plain run each; leaves the student at the end of the run.
+        folder another call goes on, with other scores or more subsets too.  Costs a plain run each; leaves
+        the student at the end of the run.
 
         Source: Park et al., TRAK (ICML 2023), section 2, linear datamodeling score.  Raises MismatchError
         where the run, trained again as it was, is another one; with ``on_difference="recorded"`` the
@@ -277,8 +278,8 @@ class WholeRun:
         """How far the influence on the loss of ``meta`` can be trusted: how it changes, and how well it says
         the loss, where all weights are ``step`` of themselves off, up or down at random.
 
-        About 4 plain runs, and 6 for each of ``directions``.  Leaves the student at the end of the run.
-        Raises as ``influence``.
+        About 4 plain runs, and 6 for each of ``directions``.  Leaves the student as ``influence`` does, and
+        raises as that.
         """
         refuse_visits(self.steps, "moves")
         gradient = self.influence(meta, tell=tell).values

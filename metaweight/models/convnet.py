@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from metaweight.core.registry import did_you_mean
+from metaweight.models.activations import activation_of
 from metaweight.models.shape import check_shape
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -21,15 +22,23 @@ class ConvNet(nn.Module):
 
     Images [B, channels, size, size] -> logits [B, classes].  ``width``: channels of the first block, a
     multiple of 4; the other two have twice as many.  ``norm``: "batch", "group" (4 groups, so no sample
-    sees another) or "none".  Strides halve the image (in the first block only above 16 pixels), for
+    sees another) or "none".  ``activation``: "relu", "gelu" (smooth: gradients through a whole run foretell
+    more) or "tanh".  Strides halve the image (in the first block only above 16 pixels), for
     pooling after full-size convolutions takes up to 4 times as long.  ``hidden`` reads the mean over
     space: reading each position by itself, the net learns wrong labels by heart more readily.  Its
-    rectified output is the last hidden state.
-    Raises ValueError for a size or width that does not fit, KeyError for an unknown norm.
+    activated output is the last hidden state.
+    Raises ValueError for a size or width that does not fit, KeyError for an unknown norm or activation.
     """
 
     def __init__(
-        self, classes: int, channels: int, size: int, *, width: int = 32, norm: str = "batch"
+        self,
+        classes: int,
+        channels: int,
+        size: int,
+        *,
+        width: int = 32,
+        norm: str = "batch",
+        activation: str = "relu",
     ) -> None:
         super().__init__()
         check_shape(classes, channels, size)
@@ -37,12 +46,12 @@ class ConvNet(nn.Module):
             raise KeyError(f"unknown norm {norm!r}.{did_you_mean(norm, NORMS)}")
         if width < 4 or width % 4:
             raise ValueError(f"width is a multiple of 4, got {width}")
-        first = 2 if size > 16 else 1
-        self.block1 = _block(channels, width, first, norm)
-        self.block2 = _block(width, 2 * width, 2, norm)
-        self.block3 = _block(2 * width, 2 * width, 2, norm)
+        first, kind = 2 if size > 16 else 1, activation_of(activation)
+        self.block1 = _block(channels, width, first, norm, kind)
+        self.block2 = _block(width, 2 * width, 2, norm, kind)
+        self.block3 = _block(2 * width, 2 * width, 2, norm, kind)
         self.hidden = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2 * width, 4 * width), nn.ReLU()
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2 * width, 4 * width), kind()
         )
         self.head = nn.Linear(4 * width, classes)
 
@@ -52,6 +61,6 @@ class ConvNet(nn.Module):
         return logits
 
 
-def _block(inputs: int, outputs: int, stride: int, norm: str) -> nn.Sequential:
+def _block(inputs: int, outputs: int, stride: int, norm: str, kind: type[nn.Module]) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=norm == "none")
-    return nn.Sequential(convolution, NORMS[norm](outputs), nn.ReLU())
+    return nn.Sequential(convolution, NORMS[norm](outputs), kind())

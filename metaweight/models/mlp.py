@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from metaweight.core.registry import did_you_mean
+from metaweight.models.activations import activation_of
 from metaweight.models.shape import check_shape
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 class MLP(nn.Module):
@@ -22,12 +20,10 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         check_shape(classes, channels, size)
-        if activation not in ACTIVATIONS:
-            raise KeyError(f"unknown activation {activation!r}.{did_you_mean(activation, ACTIVATIONS)}")
         if width < 1:
             raise ValueError(f"width is 1 or more, got {width}")
-        inputs = channels * size * size
-        self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), ACTIVATIONS[activation]())
+        inputs, kind = channels * size * size, activation_of(activation)
+        self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), kind())
         self.head = nn.Linear(width, classes)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from whole_runs import case
 
-from metaweight.influence import scratch
+from metaweight.core.atomic import WriteError
+from metaweight.influence import recording, scratch
 from metaweight.influence.point import Point
 from metaweight.influence.scratch import Scratch
 
@@ -22,29 +26,52 @@ def test_the_influence_is_the_same_bit_for_bit(
     expected = built.recorded().influence(built.meta).values
     run = built.recorded(folder=tmp_path)
     run.record()
-    monkeypatch.setattr(scratch, "ROOM", room * run.recording.end().size())
+    monkeypatch.setattr(recording, "ROOM", room * run.recording.end().size())
     assert torch.equal(run.influence(built.meta).values, expected)
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith("scratch-")]
 
 
-def test_a_pile_gives_back_what_was_laid_on_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    built = case("batchnorm-resnet", epochs=1)
+@pytest.mark.parametrize("held", [0, 2, 4])
+def test_a_pile_gives_back_what_was_laid_on_it(
+    held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Laid on and taken off in turn; however many of them are in memory, and the rest in a file."""
+    monkeypatch.setattr(scratch, "LEAST", 1)
+    built = case("batchnorm-resnet", optimizer="adam", epochs=1)
     run = built.recorded()
     student, optimizer = run.student, run.optimizer
     points = []
     for step in range(4):
-        points.append(Point.of(student, optimizer))
-        run.steps.take(student, optimizer, step)
-    monkeypatch.setattr(scratch, "ROOM", 2 * points[-1].size())
-    with Scratch(student.device, tmp_path) as pile:
-        for point in points:
+        before, gradient = Point.of(student, optimizer), dict[str, Tensor]()
+        run.steps.take(student, optimizer, step, gradient)
+        points.append(replace(before, gradient=gradient))
+    room = sum(point.size() for point in points[:held])
+    with Scratch(tmp_path, room) as pile:
+        for point in points[:3]:
+            pile.add(point)
+        assert pile.pop().differs(points[2]) is None
+        for point in points[2:]:
             pile.add(point)
         assert len(pile) == 4
-        (folder,) = tmp_path.iterdir()
-        assert len(list(folder.rglob("*.pt"))) == 2
+        away = [point.size() - len(point.generators.cpu) for point in points[held:]]
+        assert (0 if pile._file is None else pile._file.size) == sum(away)
         for point in reversed(points):
-            assert pile.pop().differs(point) is None
+            found = pile.pop()
+            assert found.differs(point) is None
+            assert all(torch.equal(found.gradient[n], g) for n, g in point.gradient.items())
+            assert found.gradient.keys() == point.gradient.keys() != set()
         assert len(pile) == 0
+        assert pile._file is None or pile._file.size == 0
         with pytest.raises(IndexError):
             pile.pop()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = case("batchnorm-resnet", epochs=1).recorded()
+    monkeypatch.setattr(scratch, "LEAST", 1)
+    monkeypatch.setattr("os.pwrite", full)
+    with Scratch(tmp_path, 0) as pile, pytest.raises(WriteError, match=f"{tmp_path}.*free space"):
+        pile.add(Point.of(run.student, run.optimizer))

@@ -206,7 +206,11 @@ def test_no_operation_is_in_place() -> None:
 
 
 def test_options_of_a_model_and_their_use() -> None:
-    assert model_options("convnet") == {"width": 32, "norm": "batch"}
+    assert model_options("convnet") == {
+        "width": 32,
+        "norm": "batch",
+        "activation": "relu",
+    }
     assert model_options("resnet-20") == {}
     assert model_options("wrn-28-10") == {"dropout": 0.0}
     assert build_model("convnet", classes=4, channels=1, size=8, width=8).head.in_features == 32
@@ -222,6 +226,7 @@ def test_options_of_a_model_and_their_use() -> None:
         ("conv-net", {}, KeyError, "Did you mean 'convnet'?"),
         ("convnet", {"widht": 16}, TypeError, "Did you mean 'width'?"),
         ("convnet", {"norm": "batsch"}, KeyError, "Did you mean 'batch'?"),
+        ("convnet", {"activation": "gelo"}, KeyError, "Did you mean 'gelu'?"),
         ("convnet", {"width": 6}, ValueError, "multiple of 4, got 6"),
         ("resnet-20", {"depth": 32}, TypeError, "no option 'depth'"),
         ("wrn-28-10", {"dropout": 1.0}, ValueError, r"\[0, 1\), got 1.0"),
@@ -266,6 +271,14 @@ def test_the_mlp_is_two_products_and_an_activation(activation: str) -> None:
     )
     torch.testing.assert_close(model(x), hidden @ model.head.weight.T + model.head.bias)
     assert count(model) == (3 * 8 * 8 + 1) * 7 + (7 + 1) * 4
+
+
+@pytest.mark.parametrize(("activation", "kind"), [("gelu", nn.GELU), ("tanh", nn.Tanh), ("relu", nn.ReLU)])
+def test_a_convnet_has_one_kind_of_activation(activation: str, kind: type[nn.Module]) -> None:
+    model = build_model("convnet", classes=4, channels=1, size=8, activation=activation)
+    kinds = {"GELU": nn.GELU, "Tanh": nn.Tanh, "ReLU": nn.ReLU}
+    found = [type(part) for part in model.modules() if type(part).__name__ in kinds]
+    assert found == 4 * [kind]
 
 
 def test_mistakes_in_an_mlp_are_named() -> None:

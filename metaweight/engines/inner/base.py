@@ -129,7 +129,7 @@ class InnerStep:
         Gradients of parameters that no optimizer holds are left aside, as in clipping.
         """
         successors, states = dict(parameters), dict(self.states)
-        for name, value in self._taken(gradients).items():
+        for name, value in self.taken(gradients).items():
             update = self.updates[name]
             successors[name], states[name] = update(
                 parameters[name], value, self.states[name], self.options[name]
@@ -143,7 +143,7 @@ class InnerStep:
 
         Each state is let go of before the next one is made.
         """
-        successors, values = dict(parameters), self._taken(gradients)
+        successors, values = dict(parameters), self.taken(gradients)
         together = list(packs(values, self._kinds(parameters, values), parameters))
         for names in together:
             update, options = self.updates[names[0]], self.options[names[0]]
@@ -164,7 +164,7 @@ class InnerStep:
             kinds[name] = None if own is None else (self.groups[name], own)
         return kinds
 
-    def _taken(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def taken(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The gradients that the step takes, as it takes them."""
         names = [name for name in self.options if name in gradients]
         values = [gradients[name] for name in names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -117,6 +118,8 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _in_fresh_process(part: str, model: str, size: int, steps: int) -> int:
+    # else the heap keeps what is freed, and the peak is of what it happened to lie between
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**17)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak, (part, model, size, steps, torch.get_num_threads()))
 

@@ -111,8 +111,9 @@ def cost_table(rows: Sequence[Cost], options: Options) -> str:
         f"Runs of {options.steps} steps. A plain run is a loop of torch alone; `record` is the same run "
         "recorded with its states in a folder, two steps of rehearsal among them; `influence` is one loss's "
         "way back, without the recorded run; `low memory` the same with low_memory=True. CPU seconds of one "
-        f"process, in plain runs of the same round: medians of {options.rounds} rounds in turn. Peaks: resident memory above what a fresh process held "
-        "before it built the student; of influences with the recording."
+        f"process, in plain runs of the same round: medians of {options.rounds} rounds in turn. Peaks: "
+        "resident memory above what a fresh process held before it built the student, glibc told to give "
+        "what is freed back at once; of influences with the recording."
     )
     return "\n".join([*lines, "", about, ""])
 

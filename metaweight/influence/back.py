@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from metaweight.influence.pieces import Piece
 from metaweight.influence.point import Point
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.targets import Said
+from metaweight.influence.tensor_file import laid_aside
 from metaweight.training.checkpoint import RUN, load, save
 
 GROWTH = 1e8
@@ -84,7 +85,9 @@ class WayBack:
         """
         recording, total = self.recording, len(self.recording.steps)
         for first, end in recording.segments.backwards(self.step):
+            fetched = self._laid_aside()
             with alone(), recording.again(first, end) as points, double_backward():
+                fetched()
                 while points:
                     self._back(first + len(points) - 1, points.pop())
             self.step = first
@@ -94,12 +97,28 @@ class WayBack:
             tell(total - first, total)
         return torch.where(self.visited, self.values, torch.nan)
 
+    def _laid_aside(self) -> Callable[[], None]:
+        """Put the adjoints on the disk, where memory is low, until the result is called."""
+        if not self.recording.keeping.low_memory:
+            return lambda: None
+        kept = laid_aside(
+            [(dict(at.adjoint.parameters), dict(at.adjoint.states), dict(at.statistics)) for at in self.at],
+            self.recording.folder,
+        )
+        self.at = []
+
+        def fetched() -> None:
+            self.at = [_At(Adjoint(parameters, states), own) for parameters, states, own in kept()]
+
+        return fetched
+
     def _back(self, step: int, point: Point) -> None:
         """The adjoints before ``step``, and its slopes, at ``point``, where it left from."""
         steps = self.recording.steps
+        point.put_pass(self.recording.student)
         pulls = self._before_update(step, point)
         # what the update alone needed goes before the pass is taken
-        point = replace(point, states={})
+        point = replace(point, parameters={}, states={})
         piece = Piece(
             self.recording.student,
             steps,

@@ -18,7 +18,6 @@ from metaweight.engines.checks import (
 from metaweight.engines.inner import InnerStep
 from metaweight.influence.back import InfluenceWarning
 from metaweight.influence.norms import norms_of, places_of
-from metaweight.influence.point import Point
 from metaweight.influence.recording import Recording
 from metaweight.influence.steps import Steps
 from metaweight.student.student import Student
@@ -54,11 +53,12 @@ def require_repeatable(student: Student, optimizer: Optimizer, steps: Steps) -> 
         )
 
 
-def refuse_other_buffers(student: Student, start: Point, end: Point) -> None:
+def refuse_other_buffers(student: Student, recording: Recording) -> None:
     """Raise MetaweightError where passes move what the loss may read and no derivative passes through."""
     known = places_of(norms_of(student.module))
-    for name, value in end.buffers.items():
-        if name in known or not value.is_floating_point() or torch.equal(value, start.buffers[name]):
+    start, end = recording.store.get(0).buffers, recording.end().buffers
+    for name, value in end.items():
+        if name in known or not value.is_floating_point() or torch.equal(value, start[name]):
             continue
         raise MetaweightError(
             f"passes move {name!r}, and what it has become depends on the weights in a way that is not known "

@@ -87,6 +87,7 @@ class DrawnForAll(TorchDispatchMode):
 def _laid_as(value: Tensor, shape: Sequence[int]) -> Tensor:
     """Empty, of another ``shape``, its dimensions in memory in the order of those of ``value``, in which
     numbers are drawn."""
-    order = sorted(range(value.dim()), key=lambda d: -value.stride(d))
+    strides = value.stride()
+    order = sorted(range(value.dim()), key=lambda d: -strides[d])
     back = sorted(range(value.dim()), key=order.__getitem__)
     return value.new_empty([shape[d] for d in order]).permute(back)

@@ -18,8 +18,9 @@ from metaweight.influence.point import Point
 from metaweight.influence.steps import Steps
 from metaweight.student.student import Named, Student
 
-PARTS = 4
-"""A graph that is differentiated once more holds about four passes."""
+PARTS = 8
+"""A graph that is differentiated once more holds about four passes, and what the losses say as much again as
+a gradient and an optimizer's states."""
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Said:
 
 @dataclass
 class Piece:
-    """A step with what its losses at the end say of its gradient.
+    """A step with what the losses at the end say of its gradient; the student has the parameters before it.
 
     ``pulls``, ``statistics``: for each target, of the gradient and of the running statistics after it.
     """
@@ -47,7 +48,7 @@ class Piece:
     steps: Steps
     step: int
     point: Point
-    """Where the step leaves from; of its states nothing is needed."""
+    """Where the step leaves from; of its parameters and states nothing is needed."""
     names: Sequence[str]
     """Of the parameters that are moved."""
     pulls: Sequence[Named]
@@ -57,7 +58,7 @@ class Piece:
     def at_once(self) -> tuple[Tensor, list[Said]]:
         """(sample of each unit [U], for each target)."""
         student, steps, step = self.student, self.steps, self.step
-        self.point.put_pass(student)
+        self.point.put_beside(student)
         steps.look(student)  # outside of what is watched
         observed = Observed(self.norms if any(self.statistics) else {})
         with differentiable(), observed.watching():
@@ -87,7 +88,7 @@ class Piece:
         gradients do not add up to the step's: rows of a batch that know of each other.
         """
         student, steps = self.student, self.steps
-        self.point.put_pass(student)
+        self.point.put_beside(student)
         batch = steps.batch(self.step)
         start = RandomState.of(student.device)
         found = [_Sums() for _ in self.pulls]

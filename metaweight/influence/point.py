@@ -95,6 +95,10 @@ class Point:
         """Only what a pass looks at: parameters, buffers, generators."""
         for name, p in student.parameters().items():
             p.copy_(self.parameters[name])
+        self.put_beside(student)
+
+    def put_beside(self, student: Student) -> None:
+        """Of that only buffers and generators."""
         student.put(self.buffers)
         self.generators.restore(student.device)
 

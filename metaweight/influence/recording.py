@@ -198,12 +198,12 @@ class Recording:
             point = self.store.get(first)
             point.put(student, optimizer)
             for step in range(first, end):
-                gradient: dict[str, Tensor] = {}
-                losses = self.steps.take(student, optimizer, step, gradient)
-                points.add(replace(point, gradient=gradient, losses=losses))
+                points.add(point)
+                del point
+                self.steps.take(student, optimizer, step, points.complete)
                 point = Point.of(student, optimizer)
             self._hold_against(first, end, point)
-            del point, gradient, losses
+            del point
             Point.forget(student, optimizer)
             yield points
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,11 @@ import torch
 from torch import Tensor
 
 from metaweight.influence.point import Point
-from metaweight.influence.tensor_file import Place, TensorFile
+from metaweight.influence.tensor_file import Away, TensorFile
+from metaweight.student.student import Named
 
 ROOM = 2**30
 """Bytes of states that are held in memory at a time; what is more lies on the disk."""
-LEAST = 2**16
-"""Bytes of a tensor below which it is held in memory all the same."""
-
-
-@dataclass(frozen=True)
-class _Away:
-    """A tensor in the file."""
-
-    place: Place
-    kind: torch.dtype
-    shape: torch.Size
-    device: torch.device
 
 
 class Scratch:
@@ -62,6 +51,15 @@ class Scratch:
         self._room -= size
         self._pile.append((point, size, below))
 
+    def complete(self, gradient: Named, losses: Tensor) -> None:
+        """Give the top one the gradient of its step, copied, and its losses."""
+        point, size, below = self._pile[-1]
+        change = torch.clone if size else self._put
+        copied: dict[str, Any] = {name: change(value) for name, value in gradient.items()}
+        more = sum(value.nbytes for value in gradient.values()) if size else 0
+        self._room -= more
+        self._pile[-1] = (replace(point, gradient=copied, losses=losses), size + more, below)
+
     def pop(self) -> Point:
         """Take the top one.  Raises IndexError where there is none."""
         point, size, below = self._pile.pop()
@@ -73,17 +71,14 @@ class Scratch:
         return whole
 
     def _put(self, value: Any) -> Any:
-        if not isinstance(value, Tensor) or value.layout != torch.strided or value.nbytes < LEAST:
+        if not isinstance(value, Tensor):
             return value
         if self._file is None:
             self._file = TensorFile(self._folder)
-        return _Away(self._file.put(value.detach().contiguous()), value.dtype, value.shape, value.device)
+        return self._file.put(value)
 
     def _get(self, value: Any) -> Any:
-        if not isinstance(value, _Away):
-            return value
-        assert self._file is not None
-        return self._file.get(value.place).view(value.kind).view(value.shape).to(value.device)
+        return self._file.get(value) if isinstance(value, Away) and self._file is not None else value
 
 
 def _mapped(point: Point, change: Callable[[Any], Any]) -> Point:

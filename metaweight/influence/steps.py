@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
@@ -16,7 +17,7 @@ from metaweight.core.randomness import differentiable
 from metaweight.engines.checks import require_finite_losses
 from metaweight.influence.teaching import Teaching
 from metaweight.influence.visits import Visits
-from metaweight.student.student import Student
+from metaweight.student.student import Named, Student
 from metaweight.training.history import Source
 from metaweight.training.learning_rate import LearningRate, RateCourse
 
@@ -103,12 +104,12 @@ class Steps:
         student: Student,
         optimizer: Optimizer,
         step: int,
-        gradient: dict[str, Tensor] | None = None,
+        note: Callable[[Named, Tensor], None] | None = None,
     ) -> Tensor:
         """A real step, as anybody writes it: the unit losses before it [U], detached.
 
-        ``gradient``: where that of the step is put, name -> before clipping.  Raises NonFiniteError where a
-        loss is NaN or infinite.
+        ``note``: told the gradient by name before clipping, which changes after that, and the losses.
+        Raises NonFiniteError where one is NaN or infinite.
         """
         self.rates.set(step)
         visit = None if self.visits is None else self.visits.of(step)
@@ -119,8 +120,9 @@ class Steps:
         for p in student.parameters().values():
             p.grad = None
         (self.weights_of(step, forward) * forward.loss).mean().backward()
-        if gradient is not None:  # a copy, for clipping and optimizers may change it
-            gradient |= {n: p.grad.clone() for n, p in student.parameters().items() if p.grad is not None}
+        if note is not None:
+            gradient = {n: p.grad for n, p in student.parameters().items() if p.grad is not None}
+            note(gradient, forward.loss.detach())
         if self.max_norm is not None:
             held = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(held, self.max_norm)

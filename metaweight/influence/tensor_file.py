@@ -1,24 +1,35 @@
-"""A pile of bytes in a file without a name, which is gone with the process that made it."""
+"""Tensors in a file without a name, which is gone with the process that made it."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map, tree_map_only
 
 from metaweight.core.atomic import writing
 
+LEAST = 2**16
+"""Bytes of a tensor below which it stays in memory, as a copy."""
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Place:
-    """Where the bytes of a tensor lie."""
+class Away:
+    """A tensor in the file."""
 
     offset: int
     size: int
+    """Bytes."""
+    kind: torch.dtype
+    shape: torch.Size
+    device: torch.device
 
 
 class TensorFile:
@@ -34,27 +45,31 @@ class TensorFile:
         self.size = 0
         """Bytes."""
 
-    def put(self, value: Tensor) -> Place:
-        """Lay the bytes of a contiguous tensor on top; one of a GPU goes by the CPU's memory."""
-        content = _bytes(value.cpu().reshape(-1).view(torch.uint8))
+    def put(self, value: Tensor) -> Away | Tensor:
+        """Write a tensor on top; one of a GPU goes by the CPU's memory."""
+        if value.layout != torch.strided or value.nbytes < LEAST:
+            return value.detach().clone()
+        content = _bytes(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8))
+        away = Away(self.size, len(content), value.dtype, value.shape, value.device)
         done = 0
         with writing(self._folder):
-            while done < len(content):  # one call writes 2 GiB at most
-                done += os.pwrite(self._file.fileno(), content[done:], self.size + done)
-        place = Place(self.size, done)
+            while done < away.size:  # one call writes 2 GiB at most
+                done += os.pwrite(self._file.fileno(), content[done:], away.offset + done)
         self.size += done
-        return place
+        return away
 
-    def get(self, place: Place) -> Tensor:
-        """The bytes [size] uint8, on the CPU."""
-        value = torch.empty(place.size, dtype=torch.uint8)
+    def get(self, kept: Away | Tensor) -> Tensor:
+        """What ``put`` took, bit for bit, in the order of its dimensions."""
+        if isinstance(kept, Tensor):
+            return kept
+        value = torch.empty(kept.size, dtype=torch.uint8)
         content, done = _bytes(value), 0
-        while done < place.size:
-            read = os.preadv(self._file.fileno(), [content[done:]], place.offset + done)
+        while done < kept.size:
+            read = os.preadv(self._file.fileno(), [content[done:]], kept.offset + done)
             if not read:
                 raise EOFError(f"a temporary file in {self._folder} is shorter than what it held")
             done += read
-        return value
+        return value.view(kept.kind).view(kept.shape).to(kept.device)
 
     def cut(self, size: int) -> None:
         """Forget all but the first ``size`` bytes."""
@@ -64,6 +79,20 @@ class TensorFile:
     def close(self) -> None:
         """Give the room back."""
         self._file.close()
+
+
+def laid_aside(values: T, folder: Path | None) -> Callable[[], T]:
+    """Tensors in dicts and lists, put into a file until the result is called."""
+    file = TensorFile(folder)
+    kept = tree_map_only(Tensor, file.put, values)
+
+    def fetched() -> T:
+        try:
+            return tree_map(file.get, kept)  # type: ignore[no-any-return]
+        finally:
+            file.close()
+
+    return fetched
 
 
 def _bytes(value: Tensor) -> memoryview:

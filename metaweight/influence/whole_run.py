@@ -57,7 +57,7 @@ class WholeRun:
     so that another process goes on; None: in memory.  ``on_difference``: "stop" where steps taken again do
     not end to the last bit where they ended first, or go on with what is "recorded".  ``low_memory``: back
     in about the memory of training: states between kept ones on the disk, rows that know nothing of each
-    other a quarter of a batch at a time (BatchNorm, and teachers that learn, need a batch whole).
+    other an eighth of a batch at a time (BatchNorm, and teachers that learn, need a batch whole).
 
     Source: Fan et al. (AAAI 2021), Algorithm 1, carried through the whole run; cf. Ilyas and Engstrom, MAGIC
     (2025).  Raises MetaweightError for students that keep state outside of parameters and buffers, and for
@@ -102,12 +102,12 @@ class WholeRun:
         """The finished run of ``metaweight train`` in ``folder``, built from its options as it was then.
 
         It is trained once more, with its teacher where it has one, and each loss held against that of
-        steps.jsonl and the end against checkpoint.pt, to the last bit; the weights of each step then are
-        constants.  States lie in the run's folder ``whole``.  ``on_difference="recorded"``: also for runs
-        whose engine gave the student's gradient itself; a warning says how far that is off.
-        Raises FileNotFoundError and ValueError for what is no finished run, or for other data or options;
-        MetaweightError for what cannot be gone back through: several processes, relabelled, unrolled,
-        compiled, remedies; CheckpointError.
+        steps.jsonl and the end against checkpoint.pt, to the last bit; weights of steps then are constants.
+        States lie in the run's folder ``whole``.  ``on_difference="recorded"``: also for runs whose engine
+        gave the student's gradient itself; a warning says how far that is off.  Raises FileNotFoundError
+        and ValueError for what is no finished run, or for other data or options; MetaweightError for what
+        cannot be gone back through: several processes, relabelled, unrolled, compiled, remedies;
+        CheckpointError.
         """
         from metaweight.influence.opening import Opened  # tasks bring pandas and the like
 
@@ -175,14 +175,15 @@ class WholeRun:
         self.record()
         targets = Targets.of(meta, each=each, device=self.student.device)
         with self._put_back():
-            end = self.recording.end()
-            refuse_other_buffers(student=self.student, start=self.recording.store.get(0), end=end)
-            said = targets.said(self.student, end, mode)
+            refuse_other_buffers(self.student, self.recording)
+            said = targets.said(self.student, self.recording.end(), mode)
+            losses = torch.tensor([one.loss for one in said], dtype=torch.float64)
             kept = self.folder and self.folder / f"back-{targets.name(str(by_epoch), mode)}.pt"
-            values = WayBack(self.recording, said, by_epoch=by_epoch, kept=kept).go(tell)
+            way = WayBack(self.recording, said, by_epoch=by_epoch, kept=kept)
+            del said  # a gradient each
+            values = way.go(tell)
         tell_how_far_off(self.recording)
-        losses = torch.tensor([one.loss for one in said], dtype=torch.float64)
-        return Influence.of(values, losses, single=not each and len(said) == 1, by_epoch=by_epoch)
+        return Influence.of(values, losses, single=not each and len(losses) == 1, by_epoch=by_epoch)
 
     def learn(
         self,
@@ -296,5 +297,4 @@ class WholeRun:
             finally:
                 self.recording.end().put(self.student, self.optimizer)
                 self.steps.rates.set(len(self.steps) - 1)
-                for p in self.student.parameters().values():
-                    p.grad = None
+                self.student.module.zero_grad()

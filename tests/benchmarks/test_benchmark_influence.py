@@ -38,20 +38,21 @@ def test_of_a_run_of_one_step_one_step_ahead_is_the_whole_run() -> None:
     assert not found[~seen].any()
 
 
-def test_what_is_timed_is_one_and_the_same_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize("low", [False, True])
+def test_what_is_timed_is_one_and_the_same_training(low: bool, tmp_path: Path) -> None:
     kind = cost.subject("mlp")
     source = cost._batches(kind, 4, 3)
     module = cost._plain(kind, source)
-    recorded = cost._run(kind, source, str(tmp_path))
+    recorded = cost._run(kind, source, str(tmp_path), low)
     recorded.record()
     there = dict(recorded.student.module.named_parameters())
     assert all(torch.allclose(p, there[name], rtol=1e-5, atol=1e-7) for name, p in module.named_parameters())
 
 
 def test_a_row_for_each_student() -> None:
-    rows = [cost.Cost("mlp", 100, 36, 0.0021, 1.04, 4.31, 2**21, 3 * 2**20, 2**20)]
+    rows = [cost.Cost("mlp", 100, 36, 0.0021, 1.04, 4.31, 4.5, 2**21, 3 * 2**20, 5 * 2**19, 2**20)]
     table = run.cost_table(rows, run.Options(what="cost"))
-    assert "| mlp | 2.1 | 1.04 | 4.31 | 2 | 3 | 1.0 |" in table
+    assert "| mlp | 2.1 | 1.04 | 4.31 | 4.50 | 2 | 3 | 2 | 1.0 |" in table
     assert "36 steps" in table
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import metaweight as mw
 from metaweight.core.weights import auroc
@@ -21,6 +21,7 @@ from metaweight.tasks import run as trained
 from metaweight.tasks import run_manifest, tasks
 from metaweight.tasks.assembly import learning_rate
 from metaweight.tasks.config import RunConfig
+from metaweight.tasks.pool import Pool
 from metaweight.training.learning_rate import RateCourse
 from metaweight.training.run_folder import RunFolder
 
@@ -60,13 +61,34 @@ def config_of(subject: Subject, noise: str, seed: int) -> RunConfig:
     )
 
 
-def believed(subject: Subject, noise: str, seed: int, *, subsets: int, jobs: int) -> Believed:
-    """Train, go back, train again without random subsets."""
+@dataclass(frozen=True)
+class Asked:
+    """A run that is not yet taken, and what it is asked about."""
+
+    run: mw.WholeRun
+    config: RunConfig
+    prepared: Any
+    pool: Pool
+    meta: Epochs
+    """The trusted rows."""
+
+    def accuracy(self) -> float:
+        """Of the student at the run's end on the test rows, in percent."""
+        self.run.record()
+        evaluation = tasks[self.config.task].evaluation(self.config, self.prepared)
+        return evaluation.function(self.run.student, evaluation.batches["test"])["accuracy"]
+
+
+def whole_run_of(
+    subject: Subject, noise: str, seed: int, *, start: Callable[[nn.Module], None] | None = None
+) -> Asked:
+    """Plain training; ``start``: what is done to the new student."""
     config, task = config_of(subject, noise, seed), tasks[subject.task]
     prepared = task.prepare(config)
     pool = task.pool(config, prepared)
-    meta = task.batches(config, prepared, pool.meta, training=False)
     built = task.build(config, prepared)
+    if start is not None:
+        start(built.student.module)
     run = mw.WholeRun(
         built.student,
         task.sources(config, prepared).train,
@@ -75,6 +97,13 @@ def believed(subject: Subject, noise: str, seed: int, *, subsets: int, jobs: int
         weights=torch.ones(prepared.samples, dtype=torch.float64),
         learning_rate=learning_rate(config),
     )
+    return Asked(run, config, prepared, pool, task.batches(config, prepared, pool.meta, training=False))
+
+
+def believed(subject: Subject, noise: str, seed: int, *, subsets: int, jobs: int) -> Believed:
+    """Train, go back, train again without random subsets."""
+    asked = whole_run_of(subject, noise, seed)
+    run, config, prepared, pool, meta = asked.run, asked.config, asked.prepared, asked.pool, asked.meta
     clock = [time.monotonic()]
     run.record()
     clock.append(time.monotonic())

@@ -15,6 +15,7 @@ import benchmarks.default.sources  # noqa: F401 - sets by name
 from benchmarks.command import exit_code
 from benchmarks.influence.believed import Believed, Subject, believed
 from benchmarks.influence.cost import Cost, measured
+from benchmarks.influence.smooth import smooth, smooth_table
 from metaweight.cli.places import run_folder
 from metaweight.core.atomic import whole_file
 from metaweight.training.run_folder import RunFolder, manifest
@@ -47,15 +48,17 @@ class Options:
     """Cost and credibility of gradients through whole runs.
 
     ``cost``: recording, and one influence, beside a loop as anybody writes it.  ``believed``: the rank
-    correlation of what scores predict with what training without random subsets gives.
+    correlation of what scores predict with what training without random subsets gives.  ``smooth``: how far
+    the gradient through a run changes close by, with one thing of the training changed at a time.
     """
 
     what: tyro.conf.Positional[str] = "believed"
-    """cost or believed."""
+    """cost, believed or smooth."""
     models: tuple[str, ...] = ()
     """Of cost: benchmarks.speed.students'; of believed: mlp (GELU), mlp-relu, convnet on digits, which are
-    the default, convnet-gelu, spambase (a table), mr-sentences."""
+    the default, convnet-gelu, spambase (a table), mr-sentences; of smooth: mlp, convnet."""
     noises: tuple[str, ...] = ("uniform@0.4", "cluster@0.8")
+    """Of smooth: the first one."""
     seeds: tuple[int, ...] = (0,)
     subsets: int = 60
     steps: int = 36
@@ -68,8 +71,8 @@ class Options:
     """Folder of this run; must not exist. Default: runs/influence-TIME."""
 
     def __post_init__(self) -> None:
-        if self.what not in ("cost", "believed"):
-            raise ValueError(f"what is 'cost' or 'believed', got {self.what!r}")
+        if self.what not in ("cost", "believed", "smooth"):
+            raise ValueError(f"what is 'cost', 'believed' or 'smooth', got {self.what!r}")
 
 
 def run(options: Options) -> Path:
@@ -77,7 +80,11 @@ def run(options: Options) -> Path:
     torch.set_num_threads(options.threads)
     path = run_folder(options.out, "influence")
     folder = RunFolder.create(path, manifest(asdict(options), sys.argv)).path
-    text = cost(options) if options.what == "cost" else credibility(options, folder)
+    if options.what == "smooth":
+        noise = options.noises[0]
+        text = smooth_table(smooth(options.models, noise, options.seeds), noise, options.seeds)
+    else:
+        text = cost(options) if options.what == "cost" else credibility(options, folder)
     with whole_file(folder / "table.md") as file:
         file.write(text.encode())
     console.print(text, markup=False, highlight=False)

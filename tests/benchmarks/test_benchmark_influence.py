@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import metaweight as mw
-from benchmarks.influence import cost, run
+from benchmarks.influence import cost, run, smooth
 from benchmarks.influence.believed import Believed, Subject, believed, config_of, one_step
 from metaweight.tasks import tasks
 
@@ -66,3 +66,23 @@ def test_scores_are_believed_by_retrainings(monkeypatch: pytest.MonkeyPatch) -> 
     assert [row[4].strip() for row in rows[2:5]] == ["influence", "one step at a time", "random"]
     assert set(found.aurocs) == {"influence", "one step at a time", "random"}
     assert "over 60 retrainings" in table
+
+
+def test_what_makes_a_run_smooth_changes_one_thing_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = (
+        {**smooth.DIGITS, "model": "mlp", "model_options": {"activation": "relu"}, "lr": 0.1, "epochs": 1},
+        (
+            smooth.Change("plain"),
+            smooth.Change("hot", {"lr": 5.0}),
+            smooth.Change("begun elsewhere", start=smooth.biased),
+        ),
+    )
+    monkeypatch.setattr(smooth, "STUDENTS", {"mlp": tried})
+    plain, hot, begun = smooth.smooth((), "uniform@0.4", (0,))
+    assert plain.score.cosine > 0.95
+    assert hot.score.change > 10 * plain.score.change
+    assert begun.score.cosine != plain.score.cosine
+    assert 10 < plain.accuracy <= 100
+    table = smooth.smooth_table([plain], "uniform@0.4", (0, 1))
+    assert f"| mlp | plain | {plain.score.cosine:.2f} |" in table
+    assert "means over 2 seeds" in table

@@ -121,7 +121,7 @@ def smooth_table(rows: Sequence[Row], noise: str, seeds: Sequence[int]) -> str:
         f"Digits, plain training with {noise}, 25 epochs; each row changes one thing of the first one of its "
         f"student. All weights are moved by {STEP:.0%} of themselves, up or down at random, two directions; "
         f"means over {len(seeds)} seeds. Cosine, change (length of the difference, in lengths of the "
-        "gradient) and signs: of the gradient there and here. Loss off by: how far the loss there is from what the "
-        "gradient promises, relative to that."
+        "gradient) and signs: of the gradient there and here. Loss off by: how far the loss there is from "
+        "what the gradient promises, relative to that."
     )
     return "\n".join([*lines, "", about, ""])

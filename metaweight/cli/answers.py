@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 
 from rich.table import Table
 
 from metaweight.core.console import Terminal
 from metaweight.influence import Influence
-from metaweight.influence.questions import Questions
+from metaweight.influence.questions import Question, Questions
 from metaweight.influence.result import highest_first
 from metaweight.report.own_rows import name_of_class
 from metaweight.training.sample_weights import SampleWeights
 
 SHOWN = 3
+WIDE = 60
+"""Characters of a line of what is in a row."""
 
 
 def print_answers(
@@ -35,5 +38,11 @@ def print_answers(
         )
         label = "" if one.given is None else name_of_class(one.given, classes)
         said = "" if one.said is None else f"{name_of_class(one.said, classes)} ({one.sure:.0%})"
-        table.add_row(str(one.row), f"{one.loss:.3g}", label, said, *ends)
+        table.add_row("\n".join([str(one.row), *_look(one)]), f"{one.loss:.3g}", label, said, *ends)
     console.print(table)
+
+
+def _look(one: Question) -> list[str]:
+    """A line or two of what is in the row: its texts, or its first columns."""
+    lines = list(one.texts[:2]) or [", ".join(f"{name} {text}" for name, text in one.columns)]
+    return [shorten(line, WIDE, placeholder="…") for line in lines if line]

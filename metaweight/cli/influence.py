@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -106,7 +107,13 @@ class InfluenceOf:
             return replace(influence_of(console, run, rows), asked=OF[self.of]), None
         recorded(console, run)
         asked = asked_of(
-            run.student, run.recording.end(), rows, OF[self.of], rows=self.rows, worst=self.worst
+            run.student,
+            run.recording.end(),
+            rows,
+            OF[self.of],
+            rows=self.rows,
+            worst=self.worst,
+            cells=partial(run.taking.cells, self.of),
         )
         whose = f"the loss of each of {len(asked.rows)} {OF[self.of]}"
         console.print(ASKED.format(whose, len(run.steps)), soft_wrap=True)

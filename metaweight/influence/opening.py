@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from metaweight.influence.steps import Steps
 from metaweight.influence.visits import Visits
 from metaweight.student.execution.execution import require_device
 from metaweight.tasks.assembly import learning_rate
-from metaweight.tasks.base import Prepared, tasks
+from metaweight.tasks.base import InColumns, Prepared, tasks
 from metaweight.tasks.identity import other_versions, require_data, require_options
 from metaweight.tasks.pool import pooled
 from metaweight.tasks.run import assemble
@@ -129,6 +129,11 @@ class Opened:
             raise ValueError(f"{self.finished.path} has no rows {of!r} to ask about: it has {known}")
         batches = held[of]
         return batches if isinstance(batches, Epochs) else _Listed(list(batches))
+
+    def cells(self, of: str, positions: Sequence[int]) -> Sequence[Mapping[str, str]]:
+        """See ``Taking``."""
+        task = tasks[self.finished.config.task]
+        return task.cells(self.prepared, of, positions) if isinstance(task, InColumns) else ()
 
     def _held_against(self, recording: Recording) -> _Held:
         return _Held(self, recording)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from msgspec import field
+from msgspec.structs import replace
 
 from metaweight.core.contracts import Batch
 from metaweight.core.modes import evaluating
 from metaweight.core.records import Record, read_record, require_format, write_record
+from metaweight.core.shown import shown
 from metaweight.influence.point import Point
 from metaweight.influence.targets import Targets
 from metaweight.student.student import Student
@@ -20,6 +23,12 @@ FORMAT = 1
 FILE = "questions.json"
 MOST = 20
 """Rows that are asked about at once: each costs about two plain runs."""
+COLUMNS, LONG = 12, 400
+"""Columns of a row that are kept, and characters of each."""
+SHORT = 40
+"""Characters of a cell that stands beside its column's name; longer ones are read as sentences."""
+Cells = Callable[[Sequence[int]], Sequence[Mapping[str, str]]]
+"""Positions of rows -> what each looks like, column by column; none where rows have no columns."""
 
 
 class Question(Record, frozen=True):
@@ -36,6 +45,20 @@ class Question(Record, frozen=True):
     """The student's."""
     sure: float | None
     """The student's probability of what it says."""
+    cells: dict[str, str] = field(default_factory=dict)
+    """Column -> what is in it, of rows that have columns or sentences; long texts are cut."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Cells that are read as sentences: long ones, and all where there are one or two."""
+        few = len(self.cells) <= 2
+        return tuple(text for text in self.cells.values() if text and (few or len(text) > SHORT))
+
+    @property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """The others, with their names."""
+        texts = self.texts
+        return tuple((name, text) for name, text in self.cells.items() if text and text not in texts)
 
 
 class Questions(Record, frozen=True):
@@ -70,7 +93,14 @@ class Asked:
 
 
 def asked_of(
-    student: Student, end: Point, source: Source, of: str, *, rows: Sequence[int], worst: int
+    student: Student,
+    end: Point,
+    source: Source,
+    of: str,
+    *,
+    rows: Sequence[int],
+    worst: int,
+    cells: Cells,
 ) -> Asked:
     """Those of ``source`` at the places ``rows``, or the ``worst`` ones: of the highest loss at ``end``.
 
@@ -88,7 +118,15 @@ def asked_of(
     alone = [batch.rows(torch.tensor([at])) for batch in batches for at in range(len(batch))]
     picked = [alone[row].to(student.device) for row in chosen]
     found = [_question(student, row, losses[row], batch) for row, batch in zip(chosen, picked, strict=True)]
+    looks = cells([one.index for one in found])
+    if looks:
+        found = [replace(one, cells=_kept(look)) for one, look in zip(found, looks, strict=True)]
     return Asked(Questions(format=FORMAT, of=of, asked=found), picked)
+
+
+def _kept(cells: Mapping[str, str]) -> dict[str, str]:
+    texts = {name: shown(text) for name, text in list(cells.items())[:COLUMNS]}
+    return {name: text if len(text) <= LONG else f"{text[:LONG]}…" for name, text in texts.items()}
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -24,6 +25,10 @@ class Taking(Protocol):
         """Batches of the run's own rows.  Raises ValueError where there are none."""
         ...
 
+    def cells(self, of: str, positions: Sequence[int]) -> Sequence[Mapping[str, str]]:
+        """Column -> what is in it, of each of these rows of ``rows(of)``; none where they have no columns."""
+        ...
+
 
 class AsGiven:
     """Of objects: as torch stands, and step by step."""
@@ -39,3 +44,7 @@ class AsGiven:
     def rows(self, of: str) -> Source:
         """See ``Taking``."""
         raise ValueError(f"this run was given as objects: ask about your own batches, not {of!r}")
+
+    def cells(self, of: str, positions: Sequence[int]) -> Sequence[Mapping[str, str]]:
+        """See ``Taking``."""
+        return ()

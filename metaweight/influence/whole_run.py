@@ -129,7 +129,7 @@ class WholeRun:
         """Check all parts and be ready to record."""
         require_repeatable(student, optimizer, steps)
         self.student, self.optimizer, self.source, self.steps = student, optimizer, steps.source, steps
-        self.folder, self._taking = None if folder is None else Path(folder), taking
+        self.folder, self.taking = None if folder is None else Path(folder), taking
         self._recording = partial(Recording, student, optimizer, keeping=keeping)
         self.recording = self._recording(steps, folder=self.folder)
 
@@ -143,15 +143,15 @@ class WholeRun:
 
         ``tell``: told (steps done, in all).  Raises MismatchError where its first step has two answers.
         """
-        with self._put_back() if self.recording.whole else self._taking.setting():
+        with self._put_back() if self.recording.whole else self.taking.setting():
             if not self.recording.whole:
-                self._taking.take(self.recording, tell)
+                self.taking.take(self.recording, tell)
 
     def rows(self, of: str = "meta") -> Source:
         """Batches of an opened run's own rows, to ask about: ``meta``, ``valid``, ``test``, and ``train``,
         each training row once, as it is.  Raises ValueError where it has none, or was given as objects.
         """
-        return self._taking.rows(of)
+        return self.taking.rows(of)
 
     def influence(
         self,
@@ -221,7 +221,7 @@ class WholeRun:
         self.record()
         with self._put_back():
             learning.go(self.recording if wrt is None else None, rounds, tell)
-        with self._taking.setting():
+        with self.taking.setting():
             return learning.learnt(rounds)
 
     def certify(
@@ -291,7 +291,7 @@ class WholeRun:
     @contextmanager
     def _put_back(self) -> Iterator[None]:
         """Under the run's own setting; student and optimizer stand at its end afterwards, gradients gone."""
-        with self._taking.setting(), forked_rng(self.student.device):
+        with self.taking.setting(), forked_rng(self.student.device):
             try:
                 yield
             finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -52,6 +52,16 @@ class Prepared(Protocol):
     @property
     def digests(self) -> Mapping[str, str]:
         """Part of the data in words ("training rows", "vocabulary") -> digest of it, in its order."""
+        ...
+
+
+@runtime_checkable
+class InColumns(Protocol):
+    """A task whose rows can be read: columns of a table, or sentences."""
+
+    def cells(self, prepared: Any, of: str, positions: Sequence[int]) -> Sequence[Mapping[str, str]]:
+        """Column -> what is in it, for the rows of ``of`` (train, meta, valid or test) that batches call
+        ``positions``."""
         ...
 
 

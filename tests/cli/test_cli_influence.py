@@ -151,6 +151,34 @@ def test_single_rows_are_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert means == sorted(means, reverse=True)
 
 
+def test_asked_rows_of_a_table_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of each part, in the order that its file has."""
+    tables = {"train": rows(60, 0), "meta": rows(20, 1), "valid": rows(12, 2), "test": rows(9, 3)}
+    files = [
+        word
+        for name, table in tables.items()
+        for word in (f"--{name}", str(write(tmp_path / f"{name}.csv", table)))
+    ]
+    run = tmp_path / "run"
+    wanted = ("--task", "tabular", *QUICK, *files, "--label", "kind", "--teacher", "uniform")
+    assert main(["train", *wanted, "--out", str(run)]) == 0
+    for part in ("meta", "valid", "test"):
+        capsys.readouterr()
+        out = tmp_path / part
+        arguments = ("influence", str(run), "--of", part, "--rows", "7", "2", "--low-memory")
+        assert main([*arguments, "--out", str(out)]) == 0
+        assert "colour" in words(capsys)
+        questions = Questions.read(out)
+        assert questions is not None
+        for one in questions.asked:
+            there = tables[part][one.row]
+            assert list(one.cells) == ["x", "y", "colour"]
+            assert {name: float(one.cells[name]) for name in "xy"} == {
+                name: float(there[name]) for name in "xy"
+            }
+            assert one.cells["colour"] == there["colour"]
+
+
 @pytest.mark.parametrize(
     ("asked", "why"),
     [

@@ -98,3 +98,25 @@ def test_files_of_different_questions_are_a_trouble_that_is_said(run: Path, tmp_
 def test_without_questions_there_is_no_section(run: Path) -> None:
     assert answers_of(read_study(run).runs[0]) == []
     assert 'id="answers"' not in render(read_study(run))
+
+
+def test_a_row_of_columns_and_sentences_is_written_out(run: Path, tmp_path: Path) -> None:
+    long = "a sentence of more than forty characters, " * 2
+    looks = [
+        {"age": "41", "town": "Köln & Bonn", "notes": ""},
+        {"text": long, "n": "3", "m": "4"},
+        {"text": "short"},
+    ]
+    questions = [msgspec.structs.replace(q, cells=cells) for q, cells in zip(ASKED, looks, strict=True)]
+    study = read_study(asked(run, tmp_path, questions=questions))
+    found = answers_of(study.runs[0])
+    assert [one.sentences for one in found] == [(), (long,), ("short",)]
+    assert [one.cells for one in found] == [
+        (("age", "41"), ("town", "Köln & Bonn")),
+        (("n", "3"), ("m", "4")),
+        (),
+    ]
+    text = render(study).partition('<section id="answers"')[2].partition("</section>")[0]
+    assert "<dt>town</dt><dd>Köln &amp; Bonn</dd>" in text
+    assert text.count('<dl class="row">') == 2
+    assert '<p class="sentence" dir="auto">short</p>' in text

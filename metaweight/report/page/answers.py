@@ -28,6 +28,9 @@ class Answer:
     """What the student says of it, in a sentence."""
     picture: str
     """A data URI, or empty."""
+    sentences: tuple[str, ...]
+    cells: tuple[tuple[str, str], ...]
+    """Column and what is in it, of those that are no sentences."""
     harmful: tuple[Card, ...]
     """What raised its loss most."""
     helpful: tuple[Card, ...]
@@ -63,6 +66,8 @@ def answers_of(run: ReadRun) -> list[Answer]:
             f"{title} {one.row}",
             _said(one, names),
             picture,
+            one.texts,
+            one.columns,
             tuple(islice(left, len(harmful))),
             tuple(islice(left, len(helpful))),
         )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from metaweight.core.shown import shown
 from metaweight.influence import Certificate, Influence
+from metaweight.influence.questions import LONG, SHORT
 from metaweight.influence.result import highest_first
 from metaweight.report.own_rows import class_names, own_columns
 from metaweight.report.page.exhibits import Exhibit, exhibits
@@ -26,10 +27,6 @@ MOST = 12
 """Samples of either end."""
 COLUMNS = 6
 """Of the owner's, on a card."""
-SHORT = 40
-"""Characters of a cell that stands beside its column's name; longer ones are read as sentences."""
-LONG = 400
-"""Characters that are shown."""
 MADE = "From the certificate, made by training again without some rows; its rank correlation is the LDS."
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -91,6 +92,14 @@ class RowsTask(ABC, Generic[C]):
         """``module`` with its loss and taps."""
         taps = config.taps or self.taps(config)
         return Student(module, LOSSES[prepared.targets.kind], taps=taps, execution=execution(config))
+
+    def cells(self, prepared: PreparedRows, of: str, positions: Sequence[int]) -> list[dict[str, str]]:
+        """See ``InColumns``: the columns that are learnt from."""
+        test = prepared.parts.test
+        names = list(prepared.frame.columns)
+        frame = test.frame[names] if of == "test" and test is not None else prepared.frame
+        values = frame.iloc[list(positions)].to_dict("records")
+        return [{str(name): _text(cell) for name, cell in row.items()} for row in values]
 
     def read(self, config: C, file: str, part: str) -> Rows:
         """The rows of one file, which are the run's ``part``."""
@@ -251,3 +260,12 @@ class RowsTask(ABC, Generic[C]):
         return trained.outcome(
             figures, {"target": prepared.targets.kind, "teacher": name_of(trained.trainer.reweighter.teacher)}
         )
+
+
+def _text(cell: object) -> str:
+    """A cell as its owner wrote it; tokens side by side."""
+    if isinstance(cell, list | tuple | np.ndarray):
+        return " ".join(map(str, cell))
+    import pandas as pd
+
+    return "" if pd.isna(cell) else str(cell)

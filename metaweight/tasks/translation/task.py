@@ -131,6 +131,11 @@ class TranslationTask:
         held = {"valid": loader(config, prepared, "valid")} if len(prepared.text.valid) else {}
         return Evaluation(held, loss_per_token, "valid_loss", higher_is_better=False)
 
+    def cells(self, prepared: PreparedText, of: str, positions: Sequence[int]) -> list[dict[str, str]]:
+        """See ``InColumns``."""
+        pairs, first = prepared.pairs(of), len(prepared.text.train) if of == "meta" else 0
+        return [{"source": pairs.source[at - first], "target": pairs.target[at - first]} for at in positions]
+
     def reading(self, config: TranslationConfig, prepared: PreparedText) -> Mapping[str, Any]:
         return {"languages": list(prepared.text.languages)}
 

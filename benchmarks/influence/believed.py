@@ -96,6 +96,7 @@ def whole_run_of(
         epochs=config.epochs,
         weights=torch.ones(prepared.samples, dtype=torch.float64),
         learning_rate=learning_rate(config),
+        max_norm=config.max_norm,
     )
     return Asked(run, config, prepared, pool, task.batches(config, prepared, pool.meta, training=False))
 

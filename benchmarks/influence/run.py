@@ -36,10 +36,27 @@ SUBJECTS = {
         "image",
         {**DIGITS, "model": "convnet", "model_options": {"activation": "gelu"}, "lr": 0.02},
     ),
+    "cifar10": Subject(
+        "convnet, gelu, 1,000 of CIFAR-10",
+        "image",
+        {
+            **{"data": "cifar10", "train_size": 1000, "epochs": 15},
+            **{"model": "convnet", "model_options": {"activation": "gelu"}, "lr": 0.02},
+        },
+    ),
+    "multi30k": Subject(
+        "transformer-tiny, gelu, 600 of Multi30k",
+        "translation",
+        {
+            **{"data": "multi30k", "train_size": 600, "meta_size": 100, "valid_size": 100},
+            **{"vocab_size": 1000, "model_options": {"activation": "gelu"}, "eps": 1e-6},
+            **{"lr": 2e-3, "lr_warmup_steps": 20, "epochs": 10},
+        },
+    ),
     "spambase": Subject("spambase", "tabular", {**ROWS, "data": "spambase"}),
     "mr-sentences": Subject("mr-sentences", "text", {**ROWS, "data": "mr-sentences", "epochs": 10}),
 }
-"""The last two lie below METAWEIGHT_DATA."""
+"""The last four lie below METAWEIGHT_DATA."""
 IMAGES = ("mlp", "mlp-relu", "convnet")
 
 
@@ -56,7 +73,8 @@ class Options:
     """cost, believed or smooth."""
     models: tuple[str, ...] = ()
     """Of cost: benchmarks.speed.students'; of believed: mlp (GELU), mlp-relu, convnet on digits, which are
-    the default, convnet-gelu, spambase (a table), mr-sentences; of smooth: mlp, convnet."""
+    the default, convnet-gelu, cifar10, spambase (a table), mr-sentences, multi30k (with --noises mixed@0.4);
+    of smooth: mlp, convnet."""
     noises: tuple[str, ...] = ("uniform@0.4", "cluster@0.8")
     """Of smooth: the first one."""
     seeds: tuple[int, ...] = (0,)

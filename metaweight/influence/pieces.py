@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from metaweight.core.contracts import Forward
 from metaweight.core.randomness import RandomState, differentiable
 from metaweight.engines.graph import checked_graph
 from metaweight.engines.pulled import GradientGraph, added
@@ -63,8 +64,7 @@ class Piece:
         observed = Observed(self.norms if any(self.statistics) else {})
         with differentiable(), observed.watching():
             forward = steps.forward(student, step)
-        if step == len(steps) - 1:
-            checked_graph(forward.loss, len(steps))
+        self._check(forward)
         leaves, teaching = student.parameters(), steps.teaching
         sight = None if teaching is None else teaching.sight(step, forward)
         weights = steps.weights_of(step, forward) if sight is None else sight.weights
@@ -105,6 +105,7 @@ class Piece:
                     forward = student(batch.rows(chosen), taps=False)
             except (NotInPartsError, RuntimeError, ValueError, IndexError):
                 return None  # whether the student can take the batch at all the whole one says
+            self._check(forward)
             scale = self._scale(forward.loss.detach(), units)
             if scale is None:
                 return None
@@ -125,6 +126,11 @@ class Piece:
             Said(torch.cat(one.slopes) / units, {n: v.div_(units) for n, v in one.parameters.items()}, after)
             for one, after in zip(found, self.statistics, strict=True)
         ]
+
+    def _check(self, forward: Forward) -> None:
+        """Raise EngineError for a pass that has no second derivative, once in a run."""
+        if self.step == len(self.steps) - 1:
+            checked_graph(forward.loss, len(self.steps))
 
     def _scale(self, losses: Tensor, first: int) -> Tensor | None:
         """What the losses of a part are in the whole batch, as a multiple: by the number of its tokens, say;

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from whole_runs import BATCH, Case, Rows, case, mlp, rows
 from whole_translations import translator
 
+from metaweight.engines.checks import EngineError
 from metaweight.influence import WholeRun, pieces, recording
 from metaweight.influence.part_draws import DrawnForAll, NotInPartsError
 from metaweight.influence.pieces import Piece
@@ -257,3 +258,14 @@ def test_draws_by_values_are_refused() -> None:
     ):
         with DrawnForAll(0, 2, BATCH), pytest.raises(NotInPartsError):
             draw()
+
+
+@pytest.mark.parametrize("low_memory", [False, True])
+def test_a_wrong_second_derivative_of_torch_is_refused(low_memory: bool) -> None:
+    def build() -> nn.Module:
+        first = nn.utils.parametrizations.weight_norm(nn.Linear(16, 6))
+        return nn.Sequential(first, nn.Tanh(), nn.Linear(6, 3))
+
+    built = own(build)
+    with pytest.raises(EngineError, match="weight_norm has a wrong second derivative"):
+        built.recorded(low_memory=low_memory).influence(built.meta)

@@ -22,7 +22,8 @@ from metaweight.tasks import run_manifest, tasks
 from metaweight.tasks.assembly import learning_rate
 from metaweight.tasks.config import RunConfig
 from metaweight.tasks.pool import Pool
-from metaweight.training.learning_rate import RateCourse
+from metaweight.training.history import Source
+from metaweight.training.learning_rate import LearningRate, RateCourse
 from metaweight.training.run_folder import RunFolder
 
 TEACHERS = ("memory", "recall", "knn")
@@ -62,59 +63,130 @@ def config_of(subject: Subject, noise: str, seed: int) -> RunConfig:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A run that is not yet taken, and what it is asked about."""
+class Plain:
+    """A plain training that has not begun."""
 
-    run: mw.WholeRun
-    config: RunConfig
-    prepared: Any
-    pool: Pool
-    meta: Epochs
-    """The trusted rows."""
+    student: mw.Student
+    optimizer: torch.optim.Optimizer
+    source: Source
+    epochs: int
+    samples: int
+    course: LearningRate | None = None
+    max_norm: float | None = None
 
-    def accuracy(self) -> float:
-        """Of the student at the run's end on the test rows, in percent."""
-        self.run.record()
-        evaluation = tasks[self.config.task].evaluation(self.config, self.prepared)
-        return evaluation.function(self.run.student, evaluation.batches["test"])["accuracy"]
+    def run(self) -> mw.WholeRun:
+        """It as a whole run, each sample of weight 1."""
+        return mw.WholeRun(
+            self.student,
+            self.source,
+            self.optimizer,
+            epochs=self.epochs,
+            weights=torch.ones(self.samples, dtype=torch.float64),
+            learning_rate=self.course,
+            max_norm=self.max_norm,
+        )
+
+    def one_step(self, rows: mw.Batch) -> Tensor:
+        """Train: slopes of the loss of ``rows`` by each weight one step ahead, summed over the run [N]."""
+        student, optimizer, each = self.student, self.optimizer, len(self.source)
+        steps = self.epochs * each
+        course = LearningRate() if self.course is None else self.course
+        rates = RateCourse(optimizer, course, steps=steps, steps_per_epoch=each)
+        total = torch.zeros(self.samples, dtype=torch.float64)
+        for step in range(steps):
+            batch = self.source.batch(*divmod(step, each))
+            rates.set(step)
+            weights = torch.ones(len(batch), requires_grad=True)
+            found = mw.hypergradient(
+                student,
+                optimizer,
+                [batch],
+                rows,
+                lambda state, weights=weights: weights,
+                [weights],
+                build_engine("double"),
+                center=False,
+                max_norm=self.max_norm,
+            )
+            total.index_add_(0, batch.index, found.grads[0].double())
+            optimizer.zero_grad()
+            student(batch, taps=False).loss.mean().backward()
+            if self.max_norm is not None:
+                nn.utils.clip_grad_norm_(student.module.parameters(), self.max_norm)
+            optimizer.step()
+        return total
 
 
-def whole_run_of(
-    subject: Subject, noise: str, seed: int, *, start: Callable[[nn.Module], None] | None = None
-) -> Asked:
-    """Plain training; ``start``: what is done to the new student."""
-    config, task = config_of(subject, noise, seed), tasks[subject.task]
-    prepared = task.prepare(config)
-    pool = task.pool(config, prepared)
+def plain_of(config: RunConfig, prepared: Any, start: Callable[[nn.Module], None] | None = None) -> Plain:
+    """Of a task's run; ``start``: what is done to the new student."""
+    task = tasks[config.task]
     built = task.build(config, prepared)
     if start is not None:
         start(built.student.module)
-    run = mw.WholeRun(
-        built.student,
-        task.sources(config, prepared).train,
-        built.optimizer,
-        epochs=config.epochs,
-        weights=torch.ones(prepared.samples, dtype=torch.float64),
-        learning_rate=learning_rate(config),
-        max_norm=config.max_norm,
+    source, course = task.sources(config, prepared).train, learning_rate(config)
+    return Plain(
+        built.student, built.optimizer, source, config.epochs, prepared.samples, course, config.max_norm
     )
-    return Asked(run, config, prepared, pool, task.batches(config, prepared, pool.meta, training=False))
+
+
+def trusted_of(config: RunConfig, prepared: Any) -> tuple[Pool, Epochs]:
+    """All samples, and batches of the trusted ones."""
+    task = tasks[config.task]
+    pool = task.pool(config, prepared)
+    return pool, task.batches(config, prepared, pool.meta, training=False)
 
 
 def believed(subject: Subject, noise: str, seed: int, *, subsets: int, jobs: int) -> Believed:
     """Train, go back, train again without random subsets."""
-    asked = whole_run_of(subject, noise, seed)
-    run, config, prepared, pool, meta = asked.run, asked.config, asked.prepared, asked.pool, asked.meta
+    config = config_of(subject, noise, seed)
+    prepared = tasks[subject.task].prepare(config)
+    pool, meta = trusted_of(config, prepared)
+    teachers = {
+        teacher: lambda teacher=teacher: (
+            -mean_weights(subject, replace(config, teacher=teacher, warmup_epochs=2))
+        )
+        for teacher in TEACHERS
+    }
+    wrong = pool.flipped if pool.flipped is not None and bool(pool.flipped.any()) else None
+    return certified(
+        subject,
+        (noise, seed),
+        lambda: plain_of(config, prepared),
+        meta,
+        meta.batch(0, 0),
+        pool.train,
+        wrong,
+        teachers,
+        subsets=subsets,
+        jobs=jobs,
+    )
+
+
+def certified(
+    subject: Subject,
+    case: tuple[str, int],
+    plain: Callable[[], Plain],
+    meta: Any,
+    rows: mw.Batch,
+    train: Tensor,
+    wrong: Tensor | None,
+    others: Mapping[str, Callable[[], Tensor]],
+    *,
+    subsets: int,
+    jobs: int,
+) -> Believed:
+    """``case``: kind of wrong labels and seed.  ``rows``: those of ``meta`` that single steps look at;
+    ``train``: positions, and which of them are ``wrong``; ``others``: further scores."""
+    run = plain().run()
     clock = [time.monotonic()]
     run.record()
     clock.append(time.monotonic())
     scores: dict[str, Tensor] = {"influence": run.influence(meta).values}
     clock.append(time.monotonic())
-    scores["one step at a time"] = one_step(subject, config, meta)
-    for teacher in TEACHERS:
-        scores[teacher] = -mean_weights(subject, replace(config, teacher=teacher, warmup_epochs=2))
-    generator = torch.Generator().manual_seed(seed)
-    scores["random"] = torch.randn(prepared.samples, generator=generator, dtype=torch.float64)
+    scores["one step at a time"] = plain().one_step(rows)
+    scores |= {name: made() for name, made in others.items()}
+    generator = torch.Generator().manual_seed(case[1])
+    scores["random"] = torch.randn(len(run.steps.weights), generator=generator, dtype=torch.float64)
     began = time.monotonic()
     certificate = run.certify(scores, meta, subsets=subsets, jobs=jobs)
     seconds = {
@@ -123,43 +195,9 @@ def believed(subject: Subject, noise: str, seed: int, *, subsets: int, jobs: int
         "certificate": time.monotonic() - began,
     }
     aurocs = {}
-    if pool.flipped is not None and bool(pool.flipped.any()):
-        wrong = pool.flipped
-        aurocs = {name: auroc(-score[pool.train].nan_to_num(0), wrong) for name, score in scores.items()}
-    steps = len(run.steps)
-    return Believed(subject, noise, seed, steps, certificate, aurocs, seconds)
-
-
-def one_step(subject: Subject, config: RunConfig, meta: Epochs) -> Tensor:
-    """Slopes of the trusted loss by each weight one step ahead, summed over a plain run [N]."""
-    task = tasks[subject.task]
-    prepared = task.prepare(config)
-    built = task.build(config, prepared)
-    student, optimizer = built.student, built.optimizer
-    source = task.sources(config, prepared).train
-    steps = config.epochs * len(source)
-    rates = RateCourse(optimizer, learning_rate(config), steps=steps, steps_per_epoch=len(source))
-    total = torch.zeros(prepared.samples, dtype=torch.float64)
-    rows = meta.batch(0, 0)
-    for step in range(steps):
-        batch = source.batch(*divmod(step, len(source)))
-        rates.set(step)
-        weights = torch.ones(len(batch), requires_grad=True)
-        found = mw.hypergradient(
-            student,
-            optimizer,
-            [batch],
-            rows,
-            lambda state, weights=weights: weights,
-            [weights],
-            build_engine("double"),
-            center=False,
-        )
-        total.index_add_(0, batch.index, found.grads[0].double())
-        optimizer.zero_grad()
-        student(batch, taps=False).loss.mean().backward()
-        optimizer.step()
-    return total
+    if wrong is not None:
+        aurocs = {name: auroc(-score[train].nan_to_num(0), wrong) for name, score in scores.items()}
+    return Believed(subject, *case, len(run.steps), certificate, aurocs, seconds)
 
 
 def mean_weights(subject: Subject, config: RunConfig) -> Tensor:

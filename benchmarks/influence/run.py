@@ -15,6 +15,7 @@ import benchmarks.default.sources  # noqa: F401 - sets by name
 from benchmarks.command import exit_code
 from benchmarks.influence.believed import Believed, Subject, believed
 from benchmarks.influence.cost import Cost, measured
+from benchmarks.influence.language import believed_language
 from benchmarks.influence.smooth import smooth, smooth_table
 from metaweight.cli.places import run_folder
 from metaweight.core.atomic import whole_file
@@ -73,8 +74,8 @@ class Options:
     """cost, believed or smooth."""
     models: tuple[str, ...] = ()
     """Of cost: benchmarks.speed.students'; of believed: mlp (GELU), mlp-relu, convnet on digits, which are
-    the default, convnet-gelu, cifar10, spambase (a table), mr-sentences, multi30k (with --noises mixed@0.4);
-    of smooth: mlp, convnet."""
+    the default, convnet-gelu, cifar10, spambase (a table), mr-sentences, multi30k (with --noises mixed@0.4),
+    language (with --noises noise); of smooth: mlp, convnet."""
     noises: tuple[str, ...] = ("uniform@0.4", "cluster@0.8")
     """Of smooth: the first one."""
     seeds: tuple[int, ...] = (0,)
@@ -149,7 +150,12 @@ def credibility(options: Options, folder: Path) -> str:
     for name in options.models or IMAGES:
         for noise in options.noises:
             for seed in options.seeds:
-                rows.append(believed(SUBJECTS[name], noise, seed, subsets=options.subsets, jobs=options.jobs))
+                how = {"subsets": options.subsets, "jobs": options.jobs}
+                rows.append(
+                    believed_language(noise, seed, **how)
+                    if name == "language"
+                    else believed(SUBJECTS[name], noise, seed, **how)
+                )
                 rows[-1].certificate.save(folder / f"{name}-{noise}-{seed}.json")
                 console.print(f"{name}, {noise}, seed {seed}\n{rows[-1].certificate}", highlight=False)
     return credibility_table(rows, options)

@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
-from benchmarks.influence.believed import Subject, whole_run_of
+from benchmarks.influence.believed import Subject, config_of, plain_of, trusted_of
 from metaweight.influence.smoothness import Smoothness
+from metaweight.tasks import tasks
 
 console = Console()
 STEP = 0.01
@@ -103,9 +104,12 @@ def smooth(models: Sequence[str], noise: str, seeds: Sequence[int]) -> list[Row]
 
 def _measured(subject: Subject, change: Change, noise: str, seed: int) -> tuple[float, Smoothness]:
     """(accuracy of the test rows, smoothness)."""
-    asked = whole_run_of(subject, noise, seed, start=change.start)
-    score = asked.run.smoothness(asked.meta, step=STEP)
-    return asked.accuracy(), score
+    config = config_of(subject, noise, seed)
+    prepared = tasks[subject.task].prepare(config)
+    run = plain_of(config, prepared, change.start).run()
+    score = run.smoothness(trusted_of(config, prepared)[1], step=STEP)
+    evaluation = tasks[subject.task].evaluation(config, prepared)
+    return evaluation.function(run.student, evaluation.batches["test"])["accuracy"], score
 
 
 def smooth_table(rows: Sequence[Row], noise: str, seeds: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ import torch
 
 import metaweight as mw
 from benchmarks.influence import cost, run, smooth
-from benchmarks.influence.believed import Believed, Subject, believed, config_of, one_step
+from benchmarks.influence.believed import Believed, Subject, believed, config_of, plain_of
 from metaweight.tasks import tasks
 
 
@@ -32,7 +32,7 @@ def test_of_a_run_of_one_step_one_step_ahead_is_the_whole_run() -> None:
     assert len(source) == 1
     whole = mw.WholeRun(built.student, source, built.optimizer, epochs=1)
     expected = whole.influence(meta).values
-    found = one_step(subject, config, meta)[: len(expected)]
+    found = plain_of(config, prepared).one_step(meta.batch(0, 0))[: len(expected)]
     seen = ~expected.isnan()
     assert torch.allclose(found[seen], expected[seen], rtol=1e-4, atol=1e-9)
     assert not found[~seen].any()

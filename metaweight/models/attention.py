@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 KeysValues = tuple[Tensor, Tensor]
 """Keys and values, both [B, H, S, D / H] for H heads."""
+_POSITIONS = 16
+"""Room for so many positions at first; each time it is full, twice as many."""
 
 
 class SelfAttention(nn.Module):
@@ -32,9 +34,13 @@ class SelfAttention(nn.Module):
         With ``past``, ``x`` [B, 1, D] is the next position: it sees itself and all that the past holds,
         to which it is appended.
         """
-        queries, keys, values = _split(self.project(x), 3, self.heads)
+        packed = self.project(x)
         if past is not None:
-            keys, values = past.append(keys, values)
+            past.append(packed[:, 0, x.shape[-1] :])
+            (queries,) = _split(packed[:, :, : x.shape[-1]], 1, self.heads)
+            keys, values = _split(past.held.transpose(0, 1), 2, self.heads)
+        else:
+            queries, keys, values = _split(packed, 3, self.heads)
         dropout = self.dropout if self.training else 0.0
         mixture = F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=causal
@@ -76,23 +82,46 @@ class CrossAttention(nn.Module):
 
 
 class Past:
-    """Keys and values of the positions that self-attention has seen; starts empty."""
+    """Keys and values of the positions that self-attention has seen; starts empty.
+
+    They lie in a room of some more positions, so that one more moves none of the others, and position by
+    position, so that a row that goes elsewhere moves as one block.  No gradient goes through it.
+    """
 
     def __init__(self) -> None:
-        self.held: KeysValues | None = None
+        self.room: Tensor | None = None
+        self.length = 0
 
-    def append(self, keys: Tensor, values: Tensor) -> KeysValues:
-        """Add positions, [B, H, 1, D / H] each; returns all that are held, the new ones last."""
-        if self.held is not None:
-            keys = torch.cat([self.held[0], keys], dim=2)
-            values = torch.cat([self.held[1], values], dim=2)
-        self.held = keys, values
-        return self.held
+    @property
+    def held(self) -> Tensor:
+        """[T, B, 2D]: the T positions so far.  Raises ValueError before the first one."""
+        if self.room is None:
+            raise ValueError("the past has no positions yet")
+        return self.room[: self.length]
 
-    def select(self, rows: Tensor) -> None:
-        """Row i becomes what row ``rows[i]`` was; rows may repeat or be left out."""
-        if self.held is not None:
-            self.held = self.held[0].index_select(0, rows), self.held[1].index_select(0, rows)
+    def append(self, packed: Tensor) -> None:
+        """Add a position: keys and values, packed as [B, 2D]."""
+        if self.room is None:
+            self.room = packed.new_empty(_POSITIONS, *packed.shape)
+        elif self.length == len(self.room):
+            room = packed.new_empty(2 * self.length, *packed.shape)
+            room[: self.length] = self.room
+            self.room = room
+        self.room[self.length] = packed
+        self.length += 1
+
+    def select(self, rows: Tensor, spare: Tensor | None = None) -> Tensor | None:
+        """Row i becomes what row ``rows[i]`` was; rows may repeat or be left out.
+
+        A ``spare`` room that fits becomes the room; what was the room is given back, to be another's spare.
+        """
+        if self.room is None:
+            return spare
+        shape = (len(self.room), len(rows), self.room.shape[2])
+        room = spare if spare is not None and spare.shape == shape else self.room.new_empty(shape)
+        torch.index_select(self.held, 1, rows, out=room[: self.length])
+        self.room, left = room, self.room
+        return left
 
 
 def _split(packed: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:

@@ -84,13 +84,18 @@ class Transformer(nn.Module):
         memory: Tensor = self.encoder(source, self._mask(source))
         return memory
 
+    @torch.no_grad()
     def start(self, memory: Tensor, source: Tensor, *, beams: int = 1) -> Cache:
         """The cache before the first ``step``, for ``beams`` rows a sentence, next to each other."""
         pairs = [(k.contiguous(), v.contiguous()) for k, v in self.decoder.read(memory)]
         return Cache(pairs, self._mask(source), [Past() for _ in pairs], beams)
 
+    @torch.no_grad()
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
-        """Logits [R, target_size] after one more token [R] of each row of the cache, which takes it in."""
+        """Logits [R, target_size] after one more token [R] of each row of the cache, which takes it in.
+
+        Without gradients, which ``forward`` has.
+        """
         if tokens.shape != (len(cache),):
             raise ValueError(f"the cache has {len(cache)} rows, got tokens of shape {tuple(tokens.shape)}")
         hidden = self.decoder(tokens[:, None], cache.memory, cache.mask, cache)
@@ -115,6 +120,8 @@ class Cache:
     beams: int = 1
     length: int = 0
     """Tokens taken in."""
+    spare: Tensor | None = None
+    """Room for rows that move."""
 
     def __len__(self) -> int:
         return len(self.mask) * self.beams
@@ -129,7 +136,7 @@ class Cache:
     def reorder(self, rows: Tensor) -> None:
         """``select`` where each row stays with its sentence: leaves the source alone, so it is cheaper."""
         for past in self.past:
-            past.select(rows)
+            self.spare = past.select(rows, self.spare)
 
 
 class Encoder(nn.Module):

@@ -11,7 +11,7 @@ from slowly import covering
 from torch import Tensor
 
 from metaweight.core.contracts import NonFiniteError
-from metaweight.models.beam_search import Hypothesis, beam_search
+from metaweight.models.beam_search import Hypothesis, beam_search, largest
 from metaweight.models.transformer import Cache, Transformer
 
 PADDING, UNKNOWN, BOS, EOS = range(4)
@@ -110,6 +110,31 @@ def test_equals_an_uncached_search_of_each_sentence(
     for row, source in zip(found, batch, strict=True):
         limit = int((source != PADDING).sum()) + 2
         assert_same(row, reference(model, source, beam=beam, limit=limit, penalty=penalty, nbest=nbest))
+
+
+@pytest.mark.parametrize("size", [141, 1100])
+def test_a_large_vocabulary_is_searched_as_a_small_one(size: int) -> None:
+    """Where the greatest of a row are looked for by groups, and its probabilities are added up in pieces."""
+    model, batch = built(size, seed=2), sources(size)
+    found = beam_search(model, batch, beam=2, nbest=2, max_length=4)
+    for row, source in zip(found, batch, strict=True):
+        assert_same(row, reference(model, source, beam=2, limit=4, penalty=1.0, nbest=2))
+
+
+@pytest.mark.parametrize(("size", "count"), [(97, 3), (1000, 10), (1007, 10), (1015, 1), (320, 10), (5, 4)])
+def test_the_largest_of_long_rows_are_those_of_topk(size: int, count: int) -> None:
+    g = torch.Generator().manual_seed(size)
+    rows = torch.randn(40, size, generator=g, dtype=torch.float64)
+    rows[10:20] = rows[10:20].masked_fill(torch.rand(10, size, generator=g) < 0.9, -math.inf)
+    rows[20] = torch.arange(size)  # all at the end, where no group may be
+    rows[21] = -rows[20]
+    rows[22] = -math.inf
+    rows[23, size // 2] = math.nan
+    values, places = largest(rows, count)
+    expected = rows.topk(count, dim=1).values
+    torch.testing.assert_close(values, expected, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(rows.gather(1, places), values, rtol=0, atol=0, equal_nan=True)
+    assert all(len(set(row)) == count for row in places.tolist())
 
 
 def test_a_beam_wide_enough_finds_the_best_of_all_sentences() -> None:

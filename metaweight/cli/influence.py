@@ -58,8 +58,8 @@ class InfluenceOf:
     """Go on where steps taken again are not the run's to the last bit, as of some engines, and say how far
     off they are."""
     low_memory: bool = False
-    """About the memory of training: an eighth of a batch's rows at a time, where they know nothing of each
-    other (no BatchNorm), and states on the disk."""
+    """About the memory of training, for half more of the time: one block of the student, or some rows, at a
+    time, and states on the disk."""
 
     def __call__(self) -> None:
         console, folder = Terminal(), RunFolder.open(self.run)

@@ -6,12 +6,12 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from metaweight.core.contracts import MetaweightError
 from metaweight.core.digest import digest
@@ -20,8 +20,10 @@ from metaweight.engines.adjoint import Adjoint, through_update
 from metaweight.engines.checks import double_backward
 from metaweight.engines.inner import InnerStep
 from metaweight.engines.pulled import added
+from metaweight.influence.blocks import blocks_of
 from metaweight.influence.norms import norms_of
 from metaweight.influence.pieces import Piece
+from metaweight.influence.pieces import Said as PieceSaid
 from metaweight.influence.point import Point
 from metaweight.influence.recording import Recording, Tell, silent
 from metaweight.influence.targets import Said
@@ -72,8 +74,13 @@ class WayBack:
         self.at = [_At(Adjoint(one.parameters, {}), one.statistics) for one in said]
         self.first = self._sizes()
         self._norms = norms_of(recording.student.module)
-        self._by_rows = recording.keeping.low_memory and learns == 0 and not _train(self._norms)
-        """Whether batches are gone back through some rows at a time, as far as is known."""
+        self._ways: list[Callable[[Piece], tuple[Tensor, list[PieceSaid]] | None]] = []
+        """Through a step in less memory, the first that is not known to fail."""
+        if recording.keeping.low_memory and learns == 0:
+            if blocks := blocks_of(recording.student.module):
+                self._ways.append(methodcaller("by_blocks", blocks))
+            if not any(layer.training for layer in self._norms.values()):
+                self._ways.append(methodcaller("by_rows"))
         self._inner = InnerStep.of(recording.optimizer, recording.student.parameters(), steps.max_norm)
         if kept is not None and kept.exists():
             self._load(load(kept, self._shapes()))
@@ -129,8 +136,9 @@ class WayBack:
             [at.statistics for at in self.at],
             self._norms,
         )
-        done = piece.by_rows() if self._by_rows else None
-        self._by_rows = done is not None
+        done = None
+        while self._ways and (done := self._ways[0](piece)) is None:
+            del self._ways[0]
         index, said = piece.at_once() if done is None else done
         epoch = steps.place(step)[0] if self.values.shape[1] > 1 else 0
         self.visited[epoch, index] = True
@@ -215,8 +223,3 @@ class WayBack:
             _At(Adjoint(here(p), {name: here(v) for name, v in s.items()}), here(r))
             for p, s, r in zip(state["parameters"], state["states"], state["statistics"], strict=True)
         ]
-
-
-def _train(norms: Mapping[str, _BatchNorm]) -> bool:
-    """Whether a layer looks at all rows of a batch."""
-    return any(layer.training for layer in norms.values())

@@ -22,8 +22,8 @@ OnDifference = Literal["stop", "recorded"]
 class Keeping:
     """Which states, in how many digits, and what becomes of steps that do not end in them when taken again.
 
-    ``low_memory``: on the way back states between two of those lie on the disk, and batches are gone back
-    through some rows at a time.
+    ``low_memory``: on the way back states between two of those lie on the disk, and steps are gone back
+    through block by block, or some rows at a time.
 
     Raises ValueError for other ``states`` or ``on_difference``.
     """

@@ -68,15 +68,18 @@ class Observed:
     """What the training layers of one pass have seen, in the order of the calls."""
 
     norms: Mapping[str, _BatchNorm]
-    seen: dict[str, list[Tensor]] = field(default_factory=dict)
+    seen: dict[str, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    """Of each call mean and unbiased variance [C], as they enter the running ones."""
+    elsewhere: set[str] = field(default_factory=set)
+    """Norms of which somebody else takes note."""
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Take note of the inputs of passes inside."""
         handles = [
-            layer.register_forward_pre_hook(partial(self._note, name))
+            layer.register_forward_pre_hook(partial(self._called, name))
             for name, layer in self.norms.items()
-            if layer.training
+            if layer.training and name not in self.elsewhere
         ]
         try:
             yield
@@ -84,8 +87,14 @@ class Observed:
             for handle in handles:
                 handle.remove()
 
-    def _note(self, name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.seen.setdefault(name, []).append(inputs[0])
+    def note(self, name: str, statistics: tuple[Tensor, Tensor]) -> None:
+        """One more call."""
+        self.seen.setdefault(name, []).append(statistics)
+
+    def _called(self, name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0]
+        dims = [d for d in range(x.dim()) if d != 1]
+        self.note(name, (x.mean(dims), x.var(dims, correction=1)))
 
     def back(
         self, adjoint: Mapping[str, Tensor], buffers: Named
@@ -97,14 +106,13 @@ class Observed:
         """
         beside: list[tuple[Tensor, Tensor]] = []
         before = dict(adjoint)
-        for name, inputs in self.seen.items():
+        for name, calls in self.seen.items():
             places = [_place(name, key) for key in STATISTICS]
             if not any(place in adjoint for place in places):
                 continue
-            shares = self._shares(name, len(inputs), buffers)
-            for number in reversed(range(len(inputs))):
-                statistics = _of_batch(inputs[number])
-                for place, value in zip(places, statistics, strict=True):
+            shares = self._shares(name, len(calls), buffers)
+            for number in reversed(range(len(calls))):
+                for place, value in zip(places, calls[number], strict=True):
                     if place in before:
                         beside.append((value, shares[number] * before[place]))
                         before[place] = (1 - shares[number]) * before[place]
@@ -117,12 +125,6 @@ class Observed:
             return [float(momentum)] * calls
         count = int(buffers[_place(name, COUNT)])  # the mean of all batches
         return [1 / (count + 1 + number) for number in range(calls)]
-
-
-def _of_batch(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased variance [C] as they enter the running ones."""
-    dims = [d for d in range(x.dim()) if d != 1]
-    return x.mean(dims), x.var(dims, correction=1)
 
 
 def _place(name: str, key: str) -> str:

@@ -1,4 +1,4 @@
-"""One step gone back through: with its batch at once, or some rows of it at a time."""
+"""One step gone back through: with its batch at once, block by block, or some rows at a time."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from metaweight.core.contracts import Forward
 from metaweight.core.randomness import RandomState, differentiable
 from metaweight.engines.graph import checked_graph
 from metaweight.engines.pulled import GradientGraph, added
+from metaweight.influence.blocks import Block, kept_at_edges
 from metaweight.influence.norms import Observed
 from metaweight.influence.part_draws import DrawnForAll, NotInPartsError
 from metaweight.influence.point import Point
@@ -22,6 +23,11 @@ from metaweight.student.student import Named, Student
 PARTS = 8
 """A graph that is differentiated once more holds about four passes, and what the losses say as much again as
 a gradient and an optimizer's states."""
+_NOT_SO = (NotInPartsError, RuntimeError, TypeError, ValueError, IndexError)
+"""What a student may raise that cannot be taken apart; whether it can take the batch the whole one says."""
+LOGITS = 4
+"""Logits a parameter from which on it is they that take the memory: beside a step of so many copies of the
+parameters four of them."""
 
 
 @dataclass
@@ -58,17 +64,44 @@ class Piece:
 
     def at_once(self) -> tuple[Tensor, list[Said]]:
         """(sample of each unit [U], for each target)."""
-        student, steps, step = self.student, self.steps, self.step
-        self.point.put_beside(student)
-        steps.look(student)  # outside of what is watched
-        observed = Observed(self.norms if any(self.statistics) else {})
+        self.point.put_beside(self.student)
+        self.steps.look(self.student)  # outside of what is watched
+        observed = self._observed()
         with differentiable(), observed.watching():
-            forward = steps.forward(student, step)
-        self._check(forward)
+            forward = self.steps.forward(self.student, self.step)
+        return self._back(forward, observed)
+
+    def by_blocks(self, blocks: Sequence[Block]) -> tuple[Tensor, list[Said]] | None:
+        """The same with the graph of one block at a time; None where the gradient is not the step's then, and
+        where it is not the blocks that take the memory but the logits.
+        """
+        student, observed = self.student, self._observed()
+        self.point.put_beside(student)
+        try:
+            with kept_at_edges(blocks, observed, student.device, self._check):
+                with differentiable(), observed.watching():
+                    forward = self.steps.forward(student, self.step)
+                if forward.outputs.numel() > LOGITS * sum(p.numel() for p in student.parameters().values()):
+                    return None
+                return self._back(forward, observed, taken=True)
+        except _NOT_SO:
+            return None
+
+    def _observed(self) -> Observed:
+        return Observed(self.norms if any(self.statistics) else {})
+
+    def _back(
+        self, forward: Forward, observed: Observed, *, taken: bool = False
+    ) -> tuple[Tensor, list[Said]]:
+        """Through a pass; ``taken``: whether it must have the gradient of the step, else NotInPartsError."""
+        student, steps, step = self.student, self.steps, self.step
+        self._check(forward.loss)
         leaves, teaching = student.parameters(), steps.teaching
         sight = None if teaching is None else teaching.sight(step, forward)
         weights = steps.weights_of(step, forward) if sight is None else sight.weights
         graph = GradientGraph(forward, weights, leaves, self.names)
+        if taken and not _same(graph.gradient(), self.point.gradient, 1):
+            raise NotInPartsError("the gradient is not the step's")
         found = []
         for number, (pull, after) in enumerate(zip(self.pulls, self.statistics, strict=True)):
             another = number + 1 < len(self.pulls)
@@ -103,9 +136,9 @@ class Piece:
             try:
                 with differentiable(), drawn:
                     forward = student(batch.rows(chosen), taps=False)
-            except (NotInPartsError, RuntimeError, ValueError, IndexError):
-                return None  # whether the student can take the batch at all the whole one says
-            self._check(forward)
+            except _NOT_SO:
+                return None
+            self._check(forward.loss)
             scale = self._scale(forward.loss.detach(), units)
             if scale is None:
                 return None
@@ -127,10 +160,10 @@ class Piece:
             for one, after in zip(found, self.statistics, strict=True)
         ]
 
-    def _check(self, forward: Forward) -> None:
-        """Raise EngineError for a pass that has no second derivative, once in a run."""
+    def _check(self, value: Tensor) -> None:
+        """Raise EngineError for what has no second derivative behind it, once in a run."""
         if self.step == len(self.steps) - 1:
-            checked_graph(forward.loss, len(self.steps))
+            checked_graph(value, len(self.steps))
 
     def _scale(self, losses: Tensor, first: int) -> Tensor | None:
         """What the losses of a part are in the whole batch, as a multiple: by the number of its tokens, say;

@@ -56,8 +56,8 @@ class WholeRun:
     half of float32's bytes; steps taken again begin a rounding away then.  ``folder``: where they are kept,
     so that another process goes on; None: in memory.  ``on_difference``: "stop" where steps taken again do
     not end to the last bit where they ended first, or go on with what is "recorded".  ``low_memory``: back
-    in about the memory of training: states between kept ones on the disk, rows that know nothing of each
-    other an eighth of a batch at a time (BatchNorm, and teachers that learn, need a batch whole).
+    in about the memory of training and half more of its time: states between kept ones on the disk, and the
+    graph of one block of the student, or of some rows, at a time (teachers that learn need it whole).
 
     Source: Fan et al. (AAAI 2021), Algorithm 1, carried through the whole run; cf. Ilyas and Engstrom, MAGIC
     (2025).  Raises MetaweightError for students that keep state outside of parameters and buffers, and for

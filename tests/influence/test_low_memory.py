@@ -15,7 +15,7 @@ from whole_runs import BATCH, Case, Rows, case, mlp, rows
 from whole_translations import translator
 
 from metaweight.engines.checks import EngineError
-from metaweight.influence import WholeRun, pieces, recording
+from metaweight.influence import WholeRun, back, pieces, recording
 from metaweight.influence.part_draws import DrawnForAll, NotInPartsError
 from metaweight.influence.pieces import Piece
 from metaweight.influence.scratch import ROOM, Scratch
@@ -26,7 +26,8 @@ PARTS = 3
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Rows of each pass that is differentiated twice; that of a whole batch is -1."""
+    """Rows of each pass that is differentiated twice, no student having blocks; of a whole batch -1."""
+    monkeypatch.setattr(back, "blocks_of", lambda module: [])
     graph, at_once, noted = pieces.GradientGraph, Piece.at_once, list[int]()
 
     def of_part(forward: Any, *args: Any, **options: Any) -> Any:

@@ -174,8 +174,8 @@ class WayBack:
         if not all(map(math.isfinite, sizes)):
             raise MetaweightError(
                 f"the way back through the run overflows before step {self.step}: this training is chaotic, "
-                "and no derivative says what a weight does to its end. A lower learning rate, warm-up, "
-                "larger batches, smooth activations (GELU) and normalised layers make it smooth"
+                "and no derivative says what a weight does to its end. Smooth activations (GELU), a lower "
+                "learning rate and larger batches make it smooth"
             )
         grown = [now / first for now, first in zip(sizes, self.first, strict=True) if first]
         if grown and max(grown) > GROWTH:

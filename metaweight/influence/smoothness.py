@@ -8,7 +8,6 @@ from statistics import mean
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from metaweight.core.submodules import submodules
 from metaweight.influence.back import WayBack
@@ -17,7 +16,6 @@ from metaweight.influence.steps import Steps
 from metaweight.influence.targets import Targets
 
 KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.Hardtanh, nn.Hardswish, nn.MaxPool1d, nn.MaxPool2d)
-NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 SMALL_EPS, SMALL_BATCH = 1e-6, 32
 GOOD, POOR = 0.9, 0.5
 """Cosines of neighbouring gradients, above which one can be trusted and below which it says little."""
@@ -111,12 +109,8 @@ def advice_for(recording: Recording, steps: Steps) -> tuple[str, ...]:
             f"Adam's eps of {min(rates):.0e} makes first steps jump with the sign of a gradient: eps=1e-6 "
             "or more, and a warm-up of the learning rate, do not."
         )
-    first = steps.rates.at(0), steps.rates.at(max(1, len(steps) // 10))
-    if max(first[0]) >= max(first[1]):
-        said.append("The learning rate begins at its highest: a warm-up makes first steps small.")
+    said.append("Half of the learning rate makes every step smaller, and the run smoother.")
     size = len(steps.batch(0))
     if size < SMALL_BATCH:
         said.append(f"Batches of {size} samples are small: larger ones change less from one to the next.")
-    if not any(isinstance(part, NORMS) for part in parts):
-        said.append("No layer is normalised: a norm before activations keeps the scale of what they see.")
     return tuple(said)

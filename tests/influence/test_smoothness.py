@@ -68,7 +68,7 @@ def test_a_rough_run_is_called_rough_and_told_what_would_help() -> None:
     [
         (case_of(nn.ReLU()), "ReLU"),
         (mlp(epochs=2), "Batches of 6"),
-        (mlp(epochs=2), "normalised"),
+        (mlp(epochs=2), "Half of the learning rate"),
     ],
 )
 def test_advice_is_about_what_is_there(built: Case, named: str) -> None:
